@@ -1,0 +1,64 @@
+# `make demo` and `make test` need python3 (>= 3.11), pip and make; everything else is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet
+
+.PHONY: help demo test lint types layers check oracle clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+# --- environment: one .venv, grown by stamp files that are as new as pyproject.toml -------------
+
+# Where the standard library's ensurepip is left out (Debian), the pip that runs $(PYTHON) fills the environment.
+# pip 25.1 is the first that knows `--group`.
+$(VENV)/.base: pyproject.toml
+	@echo "creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null \
+	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+	$(INSTALL) --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.base
+	$(INSTALL) --editable '.[plot]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	$(INSTALL) --editable '.[all]' --group test
+	@touch $@
+
+# Types are checked against the packages that the tests use, so the test environment comes first.
+$(VENV)/.lint: $(VENV)/.test
+	$(INSTALL) --group lint
+	@touch $@
+
+# --- what to run ---------------------------------------------------------------------------------
+
+demo: $(VENV)/.demo ## write a small ND2 file, open it in every way, save a picture
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.test ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.lint ## style of the code (ruff)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.lint ## types (mypy --strict)
+	$(BIN)/mypy
+
+layers: $(VENV)/.lint ## imports go down only (import-linter)
+	$(BIN)/lint-imports
+
+check: lint types layers test ## everything that the gate runs
+
+oracle: ## environment of the independent readers that parity work compares with
+	bench/oracle_venv.sh
+
+clean: ## remove the environment, caches and products
+	rm -rf $(VENV) build dist demo-output docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} +
