@@ -11,7 +11,7 @@ PYTHON=${PYTHON:-python3}
 "$PYTHON" -m venv .venv-oracle
 .venv-oracle/bin/python -m pip install --quiet --upgrade pip
 .venv-oracle/bin/python -m pip install --quiet \
-  'nd2[legacy,ome-zarr,tensorstore,tiff]==0.12.0' 'dask[array]' xarray psutil s3fs aiohttp yaozarrs
+  'nd2[legacy,ome-zarr,ome-zarr-tensorstore,remote,tiff]==0.12.0' 'dask[array]' xarray psutil s3fs aiohttp yaozarrs
 
 mkdir -p .oracle-sdk
 .venv-oracle/bin/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.10 \
