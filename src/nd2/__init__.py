@@ -1,0 +1,56 @@
+"""Read and write Nikon ND2 microscopy files.
+
+Importing this package loads NumPy and little else: every name below is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nd2 import structures
+    from nd2._file import ND2File, imread
+    from nd2._layout import AXIS
+    from nd2._probe import is_legacy, is_supported_file
+
+__all__ = [
+    "AXIS",
+    "ND2File",
+    "__version__",
+    "imread",
+    "is_legacy",
+    "is_supported_file",
+    "structures",
+]
+
+_HOME = {
+    "AXIS": "nd2._layout",
+    "ND2File": "nd2._file",
+    "imread": "nd2._file",
+    "is_legacy": "nd2._probe",
+    "is_supported_file": "nd2._probe",
+}
+_MODULES = {"structures"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    elif name in _MODULES:
+        value = import_module(f"nd2.{name}")
+    elif name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            value = version("xarray-nd2")
+        except PackageNotFoundError:  # run from a source tree that was not installed
+            value = "0+unknown"
+    else:
+        raise AttributeError(f"module 'nd2' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

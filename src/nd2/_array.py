@@ -1,0 +1,196 @@
+"""The lazy N-dimensional array over frames, on which dask, xarray and ``asarray`` stand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nd2._frames import simplify
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nd2._frames import Frames
+    from nd2._io import ByteSource
+    from nd2._layout import Layout
+
+PIXEL_DIMS = ("C", "Y", "X", "S")
+
+
+@dataclass(frozen=True, slots=True)
+class FrameArray:
+    """An array of frames that reads what is indexed, and nothing else.
+
+    It pickles to the frame table and the file's address, and works in other processes and after the file was closed.
+
+    Attributes
+    ----------
+    frames : Frames
+        What reads the pixels.
+    loops : tuple of (str, int, int)
+        Name, count and step of each frame axis: ``frame = first + sum(i * step)``.
+    first : int
+        Sequence index of the frame at the origin.
+    dims : tuple of str
+        Axes of the array: some of the loops in their order, then some of C, Y, X, S. What is left out has size 1.
+    """
+
+    frames: Frames
+    loops: tuple[tuple[str, int, int], ...]
+    first: int
+    dims: tuple[str, ...]
+
+    @classmethod
+    def of(cls, frames: Frames, layout: Layout, dims: tuple[str, ...]) -> FrameArray:
+        """Make the array of all frames that the loops reach."""
+        steps = [math.prod(layout.loop_shape[k + 1 :]) for k in range(len(layout.loops))]
+        loops = tuple(
+            (name, count, step) for (name, count), step in zip(layout.loops, steps, strict=True)
+        )
+        return cls(frames, loops, 0, dims)
+
+    def at(self, dim: str, index: int) -> FrameArray:
+        """Fix one frame axis at an index; the axis stays, with size 1."""
+        step = next(step for name, _, step in self.loops if name == dim)
+        loops = tuple((n, 1 if n == dim else c, s) for n, c, s in self.loops)
+        return replace(self, loops=loops, first=self.first + index * step)
+
+    def over(self, source: ByteSource) -> FrameArray:
+        """Return the same array over another source of the same bytes."""
+        return replace(self, frames=replace(self.frames, source=source))
+
+    @property
+    def all_dims(self) -> tuple[str, ...]:
+        """All axes, those of size 1 that ``dims`` leaves out included."""
+        return (*(name for name, _, _ in self.loops), *PIXEL_DIMS)
+
+    @property
+    def all_shape(self) -> tuple[int, ...]:
+        """Sizes of ``all_dims``."""
+        return (*(count for _, count, _ in self.loops), *self.frames.pixels.shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size of each of ``dims``."""
+        sizes = dict(zip(self.all_dims, self.all_shape, strict=True))
+        return tuple(sizes[dim] for dim in self.dims)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.dims)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a sample."""
+        return self.frames.pixels.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes of the whole array in memory."""
+        return self.size * self.dtype.itemsize
+
+    def read(self, key: tuple[Any, ...], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Read a part by outer (orthogonal) indexing.
+
+        Parameters
+        ----------
+        key : tuple of int, slice or 1-D index array
+            One item for each of ``dims``. Integers drop their axis; index arrays are taken each on its own axis.
+        out : ndarray, optional
+            C-contiguous array of the result's shape and dtype to read into.
+
+        Returns
+        -------
+        ndarray
+            The part, in native memory, of the file's dtype.
+
+        Raises
+        ------
+        IndexError
+            If an index is out of range.
+        ValueError
+            If a frame is damaged, or ``out`` does not fit.
+        """
+        keys = dict(zip(self.dims, key, strict=True))
+        kept = {dim for dim, item in keys.items() if isinstance(item, slice) or np.ndim(item)}
+        positions = [
+            _positions(keys.get(dim, 0), dim, size)
+            for dim, size in zip(self.all_dims, self.all_shape, strict=True)
+        ]
+        n = len(self.loops)
+        index = np.full((), self.first, np.intp)
+        for (_, _, step), where in zip(self.loops, positions, strict=False):
+            index = np.add.outer(index, where * step)
+        flat = index.reshape(-1)
+        picks = positions[n:]
+        shape = tuple(
+            len(where) for dim, where in zip(self.all_dims, positions, strict=True) if dim in kept
+        )
+        if out is not None:
+            if out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
+                raise ValueError(
+                    f"out must be C-contiguous, of shape {shape} and dtype {self.dtype}; "
+                    f"got shape {out.shape}, dtype {out.dtype}"
+                )
+            out = out.reshape(len(flat), *(len(p) for p in picks))
+        result = self._read_flat(flat, tuple(simplify(p) for p in picks), out)
+        return result.reshape(shape)
+
+    def _read_flat(
+        self, flat: NDArray[np.intp], picks: tuple[Any, ...], out: NDArray[Any] | None
+    ) -> NDArray[Any]:
+        repeated = len(flat) > 1 and not (np.diff(flat) > 0).all()
+        if repeated:
+            unique, inverse = np.unique(flat, return_inverse=True)
+            if len(unique) < len(flat):
+                return np.take(self.frames.read(unique, picks), inverse, axis=0, out=out)
+        return self.frames.read(flat, picks, out)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """Index as NumPy does with integers, slices and ``...``; index arrays are taken orthogonally."""
+        items = list(key) if isinstance(key, tuple) else [key]
+        if any(item is Ellipsis for item in items):
+            at = next(i for i, item in enumerate(items) if item is Ellipsis)
+            items[at : at + 1] = [slice(None)] * (self.ndim - len(items) + 1)
+        if len(items) > self.ndim:
+            raise IndexError(f"too many indices for an array of {self.ndim} dimensions")
+        items += [slice(None)] * (self.ndim - len(items))
+        return self.read(tuple(items))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("the pixels are in a file: an array of them is always a copy")
+        data = self[...]
+        return data if dtype is None else data.astype(dtype, copy=False)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return ("nd2.FrameArray", self.frames.source.identity, self.loops, self.first, self.dims)
+
+
+def _positions(key: Any, dim: str, size: int) -> NDArray[np.intp]:
+    """Return the positions that one key takes on an axis."""
+    if isinstance(key, slice):
+        return np.arange(*key.indices(size), dtype=np.intp)
+    where = np.asarray(key)
+    if where.dtype == bool:
+        if where.shape != (size,):
+            raise IndexError(f"boolean index of shape {where.shape} on axis {dim!r} of size {size}")
+        return np.flatnonzero(where)
+    if where.dtype.kind not in "iu" and where.size:
+        raise IndexError(
+            f"index on axis {dim!r} must be an integer, a slice or an array of integers"
+        )
+    where = where.reshape(-1).astype(np.intp)
+    wrong = (where < -size) | (where >= size)
+    if wrong.any():
+        raise IndexError(f"index {where[wrong][0]} is out of range for axis {dim!r} of size {size}")
+    return np.where(where < 0, where + size, where)

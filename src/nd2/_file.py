@@ -1,0 +1,442 @@
+"""``ND2File``: one object for all that an ND2 file holds. It delegates: nothing is parsed or computed here."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, SupportsInt, overload
+
+import numpy as np
+
+from nd2 import _errors
+from nd2._array import FrameArray
+from nd2._io import open_source
+from nd2._probe import is_supported_file
+from nd2._readers import open_reader
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import BinaryIO, Self
+
+    import dask.array
+    import xarray as xr
+    from numpy.typing import DTypeLike, NDArray
+
+    from nd2._readers import Reader
+    from nd2.structures import Attributes, ExpLoop, Metadata, TextInfo, VoxelSize
+
+
+class ND2File:
+    """An open ND2 file.
+
+    Opening reads the file's signature; everything else is read when it is asked for, and kept. Pixels are read by
+    positional reads, so that one object serves any number of threads. Arrays made from it (dask, xarray) do not need
+    it any more: it may be closed.
+
+    Parameters
+    ----------
+    path : str, os.PathLike, BinaryIO
+        A local path, a URL that fsspec knows (``s3://``, ``https://``, ``memory://``, chained ones too), or an open
+        binary file.
+    storage_options : Mapping, optional
+        Options for the file system of a URL.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened, or is not ND2.
+
+    Examples
+    --------
+    >>> with ND2File("experiment.nd2") as file:  # doctest: +SKIP
+    ...     print(file.sizes)
+    ...     frame = file.read_frame(0)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | BinaryIO,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        source = open_source(path, storage_options)
+        try:
+            self._reader: Reader = open_reader(source)
+        except BaseException:
+            source.close()
+            raise
+
+    # ---------------------------------------------------------------------------------------------- opening, closing
+
+    @staticmethod
+    def is_supported_file(path: str | os.PathLike[str] | BinaryIO) -> bool:
+        """Return whether a file is ND2, by its first bytes."""
+        return is_supported_file(path)
+
+    @property
+    def path(self) -> str:
+        """Path or URL of the file; empty for a file object without a name."""
+        return self._reader.source.url
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file is closed."""
+        return self._reader.source.closed
+
+    def open(self) -> None:
+        """Open the file again after ``close``; does nothing if it is open."""
+        if self.closed:
+            source = self._reader.source.reopened()
+            self.__dict__.clear()
+            self._reader = open_reader(source)
+
+    def close(self) -> None:
+        """Close the file; may be called twice. What was read before stays available."""
+        self._reader.source.close()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"source": self._reader.source.reopened(), "closed": self.closed}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._reader = open_reader(state["source"])
+        if state["closed"]:
+            self.close()
+
+    def __repr__(self) -> str:
+        name = f"{type(self).__name__} {self.path!r}"
+        if self.closed:
+            return f"<{name} (closed)>"
+        try:
+            sizes = ", ".join(f"{axis}: {size}" for axis, size in self.sizes.items())
+            return f"<{name} {self.dtype} {{{sizes}}}>"
+        except Exception as error:
+            return f"<{name} ({type(error).__name__})>"
+
+    # ------------------------------------------------------------------------------------------------------ metadata
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Format version: ``(3, 0)``, ``(2, 0)``, ``(2, 1)``, or ``(1, 0)`` for legacy files."""
+        return self._reader.version
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether the file is a legacy (JPEG 2000) file."""
+        return self.version[0] == 1
+
+    @property
+    def attributes(self) -> Attributes:
+        """Pixel geometry and number of frames."""
+        return self._reader.attributes
+
+    @property
+    def experiment(self) -> list[ExpLoop]:
+        """The loops of the acquisition, outermost first; empty where there are none."""
+        return self._reader.experiment
+
+    @property
+    def metadata(self) -> Metadata | dict[str, Any]:
+        """Channels, optics and calibration (a dict for legacy files)."""
+        return self._reader.metadata
+
+    @property
+    def text_info(self) -> TextInfo:
+        """Free text that the microscope's software wrote; items that are empty are left out."""
+        return self._reader.text_info
+
+    def voxel_size(self, channel: int = 0) -> VoxelSize:
+        """Return the size of a voxel.
+
+        Parameters
+        ----------
+        channel : int
+            Has no effect: all channels of a file share their calibration.
+
+        Returns
+        -------
+        VoxelSize
+            ``(x, y, z)`` in micrometers; 1.0 where the file has no calibration.
+        """
+        return self._reader.voxel_size
+
+    # -------------------------------------------------------------------------------------------------------- shape
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Name and size of each axis longer than 1, in the order of the array's axes."""
+        return self._reader.layout.sizes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size of each axis."""
+        return tuple(self.sizes.values())
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.sizes)
+
+    @property
+    def size(self) -> int:
+        """Number of samples: the product of ``shape``."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes of the whole image in memory."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a sample: ``uint8``, ``uint16`` or ``float32``."""
+        return self._reader.dtype
+
+    @property
+    def components_per_channel(self) -> int:
+        """Number of components of a channel: 1, or 3 for colour."""
+        return self.attributes.componentCount // (self.attributes.channelCount or 1)
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether the image is in colour: 3 or 4 components in a channel."""
+        return self.components_per_channel in (3, 4)
+
+    @property
+    def loop_indices(self) -> tuple[dict[str, int], ...]:
+        """Index on each loop, for each frame: ``({"T": 0, "Z": 0}, {"T": 0, "Z": 1}, ...)``."""
+        return self._reader.layout.loop_indices
+
+    # -------------------------------------------------------------------------------------------------------- pixels
+
+    def read_frame(self, frame_index: SupportsInt) -> NDArray[Any]:
+        """Read one frame.
+
+        Parameters
+        ----------
+        frame_index : int
+            Sequence index of the frame, from 0; frames beyond the loops can be read, too.
+
+        Returns
+        -------
+        ndarray, shape (C, Y, X, S) without the axes of size 1
+            Zeros if the frame is missing from the file.
+
+        Raises
+        ------
+        IndexError
+            If there is no such frame.
+        ValueError
+            If the frame is damaged.
+        """
+        index, count = int(frame_index), self._reader.frame_count
+        if not 0 <= index < count:
+            raise _errors.frame_range(index, count, path=self.path)
+        self._check_open()
+        return self._reader.frames.read(np.array([index])).squeeze()
+
+    @cached_property
+    def _array(self) -> FrameArray:
+        return FrameArray.of(self._reader.frames, self._reader.layout, tuple(self.sizes))
+
+    def _at_position(self, position: int | str | None) -> tuple[FrameArray, int | None]:
+        """Return the array of one position (all, if None or if the file has no positions), and its index."""
+        array, layout = self._array, self._reader.layout
+        if position is None:
+            return array, None
+        index = position_index(self._reader, position)
+        return (array.at("P", index) if layout.sizes.get("P") else array), index
+
+    def asarray(
+        self, position: int | str | None = None, *, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Read the image, or one position of it.
+
+        Parameters
+        ----------
+        position : int or str, optional
+            Index or name of the only position to read; its axis stays, with size 1.
+        out : ndarray, optional
+            C-contiguous array of the result's shape and dtype to read into.
+
+        Returns
+        -------
+        ndarray, shape ``self.shape``
+            C-contiguous; frames that are missing from the file are zero.
+
+        Raises
+        ------
+        ValueError
+            If there is no position of that name, a frame is damaged, or ``out`` does not fit.
+        IndexError
+            If there is no position of that index.
+        """
+        self._check_open()
+        array, _ = self._at_position(position)
+        return array.read((slice(None),) * array.ndim, out)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("the pixels are in a file: an array of them is always a copy")
+        data = self.asarray()
+        return data if dtype is None else data.astype(dtype, copy=False)
+
+    def to_dask(
+        self, wrapper: bool = True, copy: bool = True, *, chunks: Any = None
+    ) -> dask.array.Array:
+        """Return a dask array that reads when it is computed; the file may be closed before that.
+
+        Parameters
+        ----------
+        wrapper, copy : bool
+            Accepted for compatibility with nd2; the array always works alone, and never shares memory with the file.
+        chunks : optional
+            Chunks as dask takes them; ``"auto"`` groups frames. By default one block a frame.
+
+        Returns
+        -------
+        dask.array.Array, shape ``self.shape``
+        """
+        from nd2._views.dask import to_dask
+
+        return to_dask(self._independent(self._array), chunks)
+
+    def to_xarray(
+        self,
+        delayed: bool = True,
+        squeeze: bool = True,
+        position: int | str | None = None,
+        copy: bool = True,
+    ) -> xr.DataArray:
+        """Return a labelled array.
+
+        Parameters
+        ----------
+        delayed : bool
+            Whether the pixels are a dask array that reads when it is computed; else they are read now.
+        squeeze : bool
+            Whether axes of size 1 are dropped.
+        position : int or str, optional
+            Index or name of the only position to take.
+        copy : bool
+            Accepted for compatibility with nd2; the array never shares memory with the file.
+
+        Returns
+        -------
+        xarray.DataArray
+            T in milliseconds, Z, Y and X in micrometers, names on P, C and S. ``attrs["metadata"]`` holds what the
+            file says. For recorded times and units see ``xarray.open_dataset(path, engine="nd2")``.
+        """
+        from nd2._views.dask import to_dask
+        from nd2._views.xarray import to_xarray
+
+        array, index = self._at_position(position)
+        data = to_dask(self._independent(array)) if delayed else self.asarray(position)
+        return to_xarray(data, self._reader, array.dims, squeeze=squeeze, position=index)
+
+    def _independent(self, array: FrameArray) -> FrameArray:
+        """Return the same array over a source of its own, which lives when this file is closed."""
+        return array.over(self._reader.source.reopened())
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise _errors.closed(self.path)
+
+
+def position_index(reader: Reader, position: int | str) -> int:
+    """Return the index of a position that is given by index or name."""
+    names = [
+        point.name
+        for loop in reader.experiment
+        if loop.type == "XYPosLoop"
+        for point in loop.parameters.points
+    ]
+    if isinstance(position, str):
+        if position not in names:
+            raise _errors.position_name(position, names, path=reader.source.url)
+        return names.index(position)
+    count = dict(reader.layout.loops).get("P", 1)
+    index = int(position)
+    if not -count <= index < count:
+        raise _errors.position_range(index, count, path=reader.source.url)
+    return index % count
+
+
+@overload
+def imread(
+    file: str | os.PathLike[str] | BinaryIO,
+    *,
+    dask: Literal[False] = ...,
+    xarray: Literal[False] = ...,
+    storage_options: Mapping[str, Any] | None = ...,
+) -> NDArray[Any]: ...
+
+
+@overload
+def imread(
+    file: str | os.PathLike[str] | BinaryIO,
+    *,
+    dask: bool = ...,
+    xarray: Literal[True],
+    storage_options: Mapping[str, Any] | None = ...,
+) -> xr.DataArray: ...
+
+
+@overload
+def imread(
+    file: str | os.PathLike[str] | BinaryIO,
+    *,
+    dask: Literal[True],
+    xarray: Literal[False] = ...,
+    storage_options: Mapping[str, Any] | None = ...,
+) -> dask.array.Array: ...
+
+
+def imread(
+    file: str | os.PathLike[str] | BinaryIO,
+    *,
+    dask: bool = False,
+    xarray: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> NDArray[Any] | xr.DataArray | dask.array.Array:
+    """Open a file, return its image, and close it.
+
+    Parameters
+    ----------
+    file : str, os.PathLike, BinaryIO
+        Path, URL or open binary file.
+    dask : bool
+        Whether the pixels are a dask array that reads when it is computed.
+    xarray : bool
+        Whether to return a labelled ``xarray.DataArray``.
+    storage_options : Mapping, optional
+        Options for the file system of a URL.
+
+    Returns
+    -------
+    ndarray, dask.array.Array or xarray.DataArray
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened, or is not ND2.
+    ValueError
+        If it is damaged.
+    """
+    with ND2File(file, storage_options=storage_options) as opened:
+        if xarray:
+            return opened.to_xarray(delayed=dask)
+        return opened.to_dask() if dask else opened.asarray()

@@ -1,0 +1,77 @@
+"""One function that turns whatever a user passes as a file into a byte source."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from nd2._io.fileobj import FileObjectSource
+from nd2._io.local import LocalSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nd2._io.source import ByteSource
+
+# A drive letter is not a protocol; "::" chains protocols.
+_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+(://|::)")
+
+
+def is_url(path: object) -> bool:
+    """Return whether ``path`` is a string that fsspec has to open, not a local path."""
+    return isinstance(path, str) and _URL.match(path) is not None
+
+
+def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> ByteSource:
+    """Open what a user passes as a file.
+
+    Parameters
+    ----------
+    file : str, os.PathLike, BinaryIO, fsspec.core.OpenFile, UPath
+        A local path, a URL that fsspec knows (``s3://``, ``https://``, ``memory://``, chained ones too), an open
+        binary file, or an object that carries an fsspec file system and a path.
+    storage_options : Mapping, optional
+        Options for the file system of a URL.
+
+    Returns
+    -------
+    ByteSource
+        An open source.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    TypeError
+        If ``file`` is none of the above, or was opened in text mode.
+    """
+    if isinstance(file, bytes):
+        file = os.fsdecode(file)
+    if is_url(file):
+        from nd2._io.remote import FsspecSource
+
+        return FsspecSource.from_url(file, storage_options)
+    fs, path = getattr(file, "fs", None), getattr(file, "path", None)
+    if fs is not None and isinstance(path, str):
+        # fsspec's open files, OpenFile and UPath: read through their file system, not through one shared handle.
+        from nd2._io.remote import FsspecSource
+
+        return FsspecSource(fs, path)
+    if isinstance(file, (str, os.PathLike)):
+        return LocalSource(os.fsdecode(os.fspath(file)))
+    if isinstance(file, (io.BufferedReader, io.FileIO)) and _is_whole_local_file(file):
+        return LocalSource(os.fsdecode(file.name))
+    return FileObjectSource(file)
+
+
+def _is_whole_local_file(handle: io.BufferedReader | io.FileIO) -> bool:
+    """Return whether a handle is a plain open file whose name still leads to the same file."""
+    raw = handle if isinstance(handle, io.FileIO) else handle.raw
+    if type(raw) is not io.FileIO or not isinstance(raw.name, (str, bytes)) or handle.closed:
+        return False
+    try:
+        return os.path.samestat(os.stat(raw.name), os.fstat(raw.fileno()))
+    except OSError:
+        return False

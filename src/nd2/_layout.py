@@ -1,0 +1,119 @@
+"""The label model: which axes a file has, and where each frame stands on them.
+
+Frames are numbered in the order of the loops, the outermost slowest. A frame holds all channels, so the axes are those
+of the loops (``T`` time, ``P`` position, ``Z`` stack, ``U`` custom), then ``C Y X``, and ``S`` for colour.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nd2.structures import Attributes, ExpLoop
+
+AXIS: dict[str, str] = {
+    "Unknown": "U",
+    "TimeLoop": "T",
+    "XYPosLoop": "P",
+    "XYDiscrLoop": "P",
+    "ZStackLoop": "Z",
+    "SpectLoop": "C",
+    "CustomLoop": "U",
+    "NETimeLoop": "T",
+    "ManTimeLoop": "T",
+    "ZStackLoopAccurate": "Z",
+}
+"""Letter of the axis that each kind of loop makes."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Axes of a file.
+
+    Attributes
+    ----------
+    loops : tuple of (str, int)
+        Name and count of each loop that makes an axis, outermost first, those of one item included. Where loops of
+        one kind are nested, the inner ones are numbered: ``T``, ``T2``.
+    channels, height, width, samples : int
+        Shape of a frame.
+    """
+
+    loops: tuple[tuple[str, int], ...]
+    channels: int
+    height: int
+    width: int
+    samples: int
+
+    @classmethod
+    def of(cls, experiment: Sequence[ExpLoop], attributes: Attributes) -> Layout:
+        """Build the label model from the loops and the pixel geometry."""
+        loops: list[tuple[str, int]] = []
+        for loop in experiment:
+            letter = AXIS[loop.type]
+            if letter == "C":
+                continue  # spectral loops are channels, which share a frame
+            same = sum(name[0] == letter for name, _ in loops)
+            loops.append((f"{letter}{same + 1}" if same else letter, loop.count))
+        channels, samples = split_components(attributes)
+        return cls(tuple(loops), channels, attributes.heightPx, attributes.widthPx or 0, samples)
+
+    def with_all_loops(self) -> Layout:
+        """Return the same layout with a loop of one item for each of T, P and Z that the file does not have."""
+        names = [name for name, _ in self.loops]
+        for letter in "TPZ":
+            if letter not in names:
+                later = [
+                    i for i, name in enumerate(names) if "TPZ".find(name[0]) > "TPZ".find(letter)
+                ]
+                names.insert(later[0] if later else len(names), letter)
+        counts = dict(self.loops)
+        return replace(self, loops=tuple((name, counts.get(name, 1)) for name in names))
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames that the loops make: the product of their counts, 1 without loops."""
+        return math.prod(self.loop_shape)
+
+    @property
+    def loop_shape(self) -> tuple[int, ...]:
+        """Count of each loop, outermost first."""
+        return tuple(count for _, count in self.loops)
+
+    @cached_property
+    def all_sizes(self) -> dict[str, int]:
+        """Sizes of all axes, those of size 1 included; ``S`` for colour only."""
+        sizes = {**dict(self.loops), "C": self.channels, "Y": self.height, "X": self.width}
+        return {**sizes, "S": self.samples} if self.samples > 1 else sizes
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Sizes of the axes that are longer than 1, as ``ND2File.sizes`` has them."""
+        return {name: size for name, size in self.all_sizes.items() if size > 1}
+
+    @cached_property
+    def loop_indices(self) -> tuple[dict[str, int], ...]:
+        """Index on each loop, for each frame."""
+        names = [name for name, _ in self.loops]
+        if not names:
+            return ({},)
+        grid = np.indices(self.loop_shape).reshape(len(names), -1).T.tolist()
+        return tuple(dict(zip(names, row, strict=True)) for row in grid)
+
+
+def split_components(attributes: Attributes) -> tuple[int, int]:
+    """Return the number of channels, and of samples in each, as arrays have them.
+
+    Three components in a channel are colour samples; any other number of components counts as channels.
+    """
+    channels = attributes.channelCount or 1
+    if attributes.componentCount == 3 * channels:
+        return channels, 3
+    return attributes.componentCount, 1

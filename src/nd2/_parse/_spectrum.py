@@ -1,0 +1,57 @@
+"""Wavelengths of a channel: from the spectra of its probe and its filters."""
+
+from __future__ import annotations
+
+from nd2._parse import _tree
+
+# What Nikon's own reader gives for the planes of a colour camera: blue, green, red, in the order of storage.
+_COLOR_NM = (420.0, 515.0, 590.0)
+_PEAK = 4
+
+
+def wavelengths(plane: _tree.Tree, index: int) -> tuple[float | None, float | None]:
+    """Return the wavelengths of emission and excitation in nanometres; None where they are not known.
+
+    Parameters
+    ----------
+    plane : mapping
+        The plane of the picture metadata.
+    index : int
+        Its place among the planes: a filter with several peaks, one for each laser, has that of the plane there.
+    """
+    is_color = _tree.integer(plane, "uiCompCount", 1) == 3
+    color = _COLOR_NM[index] if is_color and index < len(_COLOR_NM) else None
+    probe = _tree.level(plane, "pFluorescentProbe")
+    filters = _tree.levels(_tree.level(plane, "pFilterPath").get("m_pFilter"))
+    first = filters[0] if filters else {}
+    emission = (
+        color
+        or _maximum(_points(probe, "m_EmissionSpectrum"))
+        or _maximum(_points(first, "m_EmissionSpectrum"))
+    )
+    excitation = (
+        _maximum(_points(probe, "m_ExcitationSpectrum"))
+        or _of_plane(_points(first, "m_ExcitationSpectrum"), index)
+        or color
+    )
+    return emission or None, excitation or None
+
+
+def _points(owner: _tree.Tree, key: str) -> list[_tree.Tree]:
+    return _tree.levels(_tree.level(owner, key).get("pPoint"))
+
+
+def _wavelength(point: _tree.Tree) -> float:
+    return _tree.real(point, "dWavelength") or _tree.real(point, "uiWavelength")
+
+
+def _maximum(points: list[_tree.Tree]) -> float:
+    """Return the wavelength at which the spectrum is highest, the first one of several; 0 for no spectrum."""
+    return _wavelength(max(points, key=lambda point: _tree.real(point, "dTValue"), default={}))
+
+
+def _of_plane(points: list[_tree.Tree], index: int) -> float:
+    """Return the wavelength of the plane's own peak, or the maximum if the spectrum is not one of peaks."""
+    if len(points) > 1 and all(_tree.integer(point, "eType") == _PEAK for point in points):
+        return _wavelength(points[index]) if index < len(points) else 0.0
+    return _maximum(points)

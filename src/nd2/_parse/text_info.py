@@ -1,0 +1,24 @@
+"""Text information: from the ``ImageTextInfo`` tree to `TextInfo`."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from nd2._parse import _tree
+from nd2.structures import TextInfo
+
+# In the order of the stored items, TextInfoItem_0 and so on.
+_KEYS = tuple(TextInfo.__annotations__)
+
+
+def parse(raw: _tree.Tree) -> TextInfo:
+    """Return the items that are not empty.
+
+    Parameters
+    ----------
+    raw : mapping
+        The decoded tree, with or without its root level.
+    """
+    tree = _tree.root(raw, "SLxImageTextInfo")
+    items = {key: _tree.text(tree, f"TextInfoItem_{i}") for i, key in enumerate(_KEYS)}
+    return cast("TextInfo", {key: item for key, item in items.items() if item})

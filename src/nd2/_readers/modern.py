@@ -1,0 +1,358 @@
+"""Reader of the chunked format: files of version 2.x (XML metadata) and 3.x (binary metadata)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nd2 import _errors
+from nd2._format import chunks, clx_lite, clx_xml
+from nd2._format.pixels import Codec, PixelLayout, sample_dtype
+from nd2._frames import Frames, FrameTable
+from nd2._layout import Layout, split_components
+from nd2._parse import attributes as parse_attributes
+from nd2._parse import experiment as parse_experiment
+from nd2._parse import metadata as parse_metadata
+from nd2._parse import text_info as parse_text_info
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nd2._io import ByteSource
+    from nd2.structures import Attributes, ExpLoop, Metadata, TextInfo, VoxelSize
+
+# Files of version 3 have "LV" in these names; a reader that tries both reads either.
+ATTRIBUTES = (b"ImageAttributesLV!", b"ImageAttributes!")
+EXPERIMENT = (b"ImageMetadataLV!", b"ImageMetadata!")
+PICTURE = (b"ImageMetadataSeqLV|0!", b"ImageMetadataSeq|0!")
+TEXT_INFO = (b"ImageTextInfoLV!", b"ImageTextInfo!")
+
+# The most that a name field takes: the name, the reserve, and the padding of up to two pages.
+_NAME_FIELD = 3 * chunks.PAGE
+_HEAD_SAMPLE = 64
+_UNKNOWN_INDEX_SLACK = 1 << 20
+
+
+class ModernReader:
+    """Decodes the chunks of one file when they are asked for, each once.
+
+    Parameters
+    ----------
+    source : ByteSource
+        The file.
+    version : tuple of int
+        Its format version.
+    """
+
+    def __init__(self, source: ByteSource, version: tuple[int, int]) -> None:
+        self.source = source
+        self.version = version
+
+    # ------------------------------------------------------------------------------------------------------ chunks
+
+    @cached_property
+    def chunk_map(self) -> chunks.ChunkMap:
+        """Where every chunk is."""
+        source, path = self.source, self.source.url
+        size = min(chunks.TAIL.size, source.size)
+        position = chunks.parse_tail(source.read(source.size - size, size), source.size, path=path)
+        header = self._header(position, chunks.MAP_NAME)
+        data = source.read(header.data_offset, header.data_length)
+        return chunks.parse_map(data, position, path=path)
+
+    def _header(self, position: int, name: bytes) -> chunks.ChunkHeader:
+        """Read and check the head of a chunk whose name is known."""
+        text = name.decode("ascii", "replace")
+        try:
+            span = min(chunks.HEADER.size + len(name), max(self.source.size - position, 0))
+            header = chunks.parse_header(self.source.read(position, span), position)
+        except ValueError as error:
+            raise _errors.corrupt_in(error, path=self.source.url, chunk=text) from error
+        return self._checked(header, name)
+
+    def _checked(self, header: chunks.ChunkHeader, name: bytes) -> chunks.ChunkHeader:
+        text = name.decode("ascii", "replace")
+        if header.name != name:
+            raise _errors.corrupt(
+                f"another chunk stands here: {header.name!r}",
+                path=self.source.url,
+                chunk=text,
+                offset=header.position,
+            )
+        if header.end > self.source.size:
+            raise _errors.corrupt(
+                f"the chunk's {header.data_length} bytes end beyond the file's end at {self.source.size}",
+                path=self.source.url,
+                chunk=text,
+                offset=header.position,
+            )
+        return header
+
+    def chunk(self, name: bytes) -> bytes | None:
+        """Return the data of a chunk, or None if the file does not have it.
+
+        Raises
+        ------
+        ValueError
+            If the chunk is not where the map says.
+        """
+        return self.chunk_many([name])[0]
+
+    def chunk_many(self, names: list[bytes]) -> list[bytes | None]:
+        """Return the data of several chunks with one call to the source; None for those that are not there."""
+        found = [
+            (name, self.chunk_map.others[name]) for name in names if name in self.chunk_map.others
+        ]
+        spans = [(position, self._extent(name, position, size)) for name, (position, size) in found]
+        data = self.source.read_many(spans)
+        payloads = {
+            name: self._payload(name, position, part)
+            for (name, (position, _)), part in zip(found, data, strict=True)
+        }
+        return [payloads.get(name) for name in names]
+
+    def _extent(self, name: bytes, position: int, size: int) -> int:
+        """Return how much to read for a chunk, whose name field is of unknown length: up to the next chunk at most."""
+        left = self.source.size - position
+        if left < chunks.HEADER.size:
+            raise _errors.corrupt(
+                f"the chunk is said to lie beyond the file's end at {self.source.size}",
+                path=self.source.url,
+                chunk=name.decode("ascii", "replace"),
+                offset=position,
+            )
+        return min(self.chunk_map.room(position), _NAME_FIELD + size, left)
+
+    def _payload(self, name: bytes, position: int, data: bytes) -> bytes:
+        try:
+            header = chunks.parse_header(data, position)
+        except ValueError as error:
+            text = name.decode("ascii", "replace")
+            raise _errors.corrupt_in(error, path=self.source.url, chunk=text) from error
+        self._checked(header, name)
+        start = header.data_offset - position
+        if start + header.data_length > len(data):  # the map's size was wrong: the header's counts
+            return self.source.read(header.data_offset, header.data_length)
+        return data[start : start + header.data_length]
+
+    @cached_property
+    def _core(self) -> dict[bytes, bytes]:
+        """Data of the four chunks that every opening needs, read together."""
+        names = [name for pair in (ATTRIBUTES, EXPERIMENT, PICTURE, TEXT_INFO) for name in pair]
+        data = self.chunk_many(names)
+        return {name: part for name, part in zip(names, data, strict=True) if part is not None}
+
+    def _core_tree(self, names: tuple[bytes, ...]) -> dict[str, Any] | None:
+        for name in names:
+            if name in self._core:
+                return self.decode(name, self._core[name])
+        return None
+
+    def decode(self, name: bytes, data: bytes, *, strip_prefix: bool = False) -> dict[str, Any]:
+        """Decode a metadata chunk, binary or XML.
+
+        Raises
+        ------
+        ValueError
+            If it is neither, or damaged; the message names file and chunk.
+        """
+        form = (
+            clx_xml if data[:64].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0")[:1] == b"<" else clx_lite
+        )
+        try:
+            tree: dict[str, Any] = form.decode(data, strip_prefix=strip_prefix)
+        except ValueError as error:
+            raise _errors.corrupt_in(
+                error, path=self.source.url, chunk=name.decode("ascii", "replace")
+            ) from error
+        return tree
+
+    # -------------------------------------------------------------------------------------------------- structures
+
+    @cached_property
+    def attributes(self) -> Attributes:
+        """Pixel geometry and number of frames."""
+        raw = self._core_tree(ATTRIBUTES)
+        if raw is None:
+            raise _errors.corrupt(
+                "the file has no image attributes", path=self.source.url, chunk="ImageAttributesLV!"
+            )
+        return parse_attributes.parse(raw, plane_count=parse_metadata.plane_count(self._picture))
+
+    @cached_property
+    def _picture(self) -> dict[str, Any] | None:
+        return self._core_tree(PICTURE)
+
+    @cached_property
+    def experiment(self) -> list[ExpLoop]:
+        """The loops, outermost first."""
+        raw = self._core_tree(EXPERIMENT)
+        return [] if raw is None else parse_experiment.parse(raw)
+
+    @cached_property
+    def text_info(self) -> TextInfo:
+        """Free text."""
+        raw = self._core_tree(TEXT_INFO)
+        return {} if raw is None else parse_text_info.parse(raw)
+
+    @cached_property
+    def metadata(self) -> Metadata:
+        """Channels, optics, calibration."""
+        return parse_metadata.parse(
+            self._picture,
+            attributes=self.attributes,
+            experiment=self.experiment,
+            text_info=self.text_info,
+        )
+
+    @cached_property
+    def voxel_size(self) -> VoxelSize:
+        """Size of a voxel in micrometers."""
+        return parse_metadata.voxel_size(self.metadata)
+
+    # ------------------------------------------------------------------------------------------------------ frames
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Axes and sizes."""
+        return Layout.of(self.experiment, self.attributes)
+
+    @cached_property
+    def frame_times(self) -> NDArray[np.float64] | None:
+        """Recorded time of each frame in milliseconds."""
+        data = self.chunk(b"CustomData|AcqTimesCache!")
+        return None if not data else np.frombuffer(data[: len(data) // 8 * 8], "<f8")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a sample."""
+        return sample_dtype(self.attributes.bitsPerComponentInMemory)
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames that can be addressed: those of the loops, and those that exist beyond them."""
+        last = int(self.chunk_map.frame_index.max(initial=-1)) + 1
+        return max(self.layout.frame_count, last)
+
+    @cached_property
+    def frames(self) -> Frames:
+        """The frames: their table and their pixel layout."""
+        attributes = self.attributes
+        compression = attributes.compressionType
+        if compression == "lossy":
+            raise _errors.unsupported("frames with lossy compression", path=self.source.url)
+        channels, samples = split_components(attributes)
+        width, height = attributes.widthPx or 0, attributes.heightPx
+        packed = width * channels * samples * self.dtype.itemsize
+        codec: Codec = "zlib" if compression == "lossless" else "raw"
+        pixels = PixelLayout(
+            height,
+            width,
+            channels,
+            samples,
+            self.dtype,
+            max(attributes.widthBytes or 0, packed),
+            codec,
+        )
+        return self._locate(pixels)
+
+    def _locate(self, pixels: PixelLayout) -> Frames:
+        """Find the stored bytes of every frame.
+
+        The map gives the chunks' positions; how long a name field is stands in each chunk's head only. NIS-Elements pads
+        it so that pixels start 4096 bytes behind the chunk; if the first frame does, all do. Else every head is read.
+        """
+        chunk_map, path = self.chunk_map, self.source.url
+        if not len(chunk_map.frame_index):
+            return Frames(self.source, FrameTable(*np.zeros((2, 0), np.uint64)), pixels)
+        count = int(chunk_map.frame_index.max()) + 1
+        if count > len(chunk_map.frame_index) * 64 + _UNKNOWN_INDEX_SLACK:
+            raise _errors.corrupt(
+                f"the chunk map lists a frame {count - 1}, among {len(chunk_map.frame_index)} frames",
+                path=path,
+            )
+        position, size, index = (
+            chunk_map.frame_position,
+            chunk_map.frame_size,
+            chunk_map.frame_index,
+        )
+        head = self._sample_head()
+        if (head.data_offset + chunks.TIMESTAMP) % chunks.PAGE:
+            ask = np.ones(len(index), bool)
+        elif pixels.codec == "raw":
+            # Every raw frame is as long as the sample; where the map says otherwise, the chunk has the last word.
+            ask = (size != head.data_length) & (size != position)
+        else:
+            ask = size == position
+        data_start = position + np.uint64(head.data_offset - head.position)
+        data_size = (
+            np.full(len(size), head.data_length, np.uint64)
+            if pixels.codec == "raw"
+            else size.copy()
+        )
+        asked = np.flatnonzero(ask)
+        heads = self._frame_heads(position[asked].tolist(), index[asked].tolist())
+        data_start[asked] = [found.data_offset for found in heads]
+        data_size[asked] = [found.data_length for found in heads]
+        if pixels.codec == "zlib" and self._stored_raw(head, pixels):
+            pixels = replace(pixels, codec="raw")
+        stamp = np.uint64(chunks.TIMESTAMP)
+        table = np.zeros((2, count), np.uint64)
+        table[0, index] = data_start + stamp
+        table[1, index] = np.maximum(data_size, stamp) - stamp
+        return Frames(self.source, FrameTable(table[0], table[1]), pixels)
+
+    def _sample_head(self) -> chunks.ChunkHeader:
+        """Return the head of the first frame in the file, or of another one if that is damaged."""
+        position, index = self.chunk_map.frame_position, self.chunk_map.frame_index
+        order = np.argsort(position, kind="stable")
+        tries = order[np.unique(np.linspace(0, len(order) - 1, 5).astype(int))].tolist()
+        for k in tries:
+            try:
+                return self._frame_heads([int(position[k])], [int(index[k])])[0]
+            except ValueError:
+                if k == tries[-1]:
+                    raise
+        raise AssertionError("unreachable: there is at least one frame")
+
+    def _stored_raw(self, head: chunks.ChunkHeader, pixels: PixelLayout) -> bool:
+        """Return whether frames that are said to be compressed are not, as happens in files that were edited."""
+        if head.data_length != chunks.TIMESTAMP + pixels.frame_bytes:
+            return False
+        first, second = self.source.read(head.data_offset + chunks.TIMESTAMP, 2)
+        return first & 0x0F != 8 or (first * 256 + second) % 31 != 0
+
+    def _frame_heads(self, positions: list[int], frames: list[int]) -> list[chunks.ChunkHeader]:
+        """Read and check the heads of some frames' chunks."""
+        size = self.source.size
+        for position, frame in zip(positions, frames, strict=True):
+            if position + chunks.HEADER.size > size:
+                raise _errors.corrupt(
+                    f"the frame's chunk lies beyond the file's end at {size}",
+                    path=self.source.url,
+                    frame=frame,
+                    offset=position,
+                )
+        data = self.source.read_many([(p, min(_HEAD_SAMPLE, size - p)) for p in positions])
+        heads = []
+        for position, frame, part in zip(positions, frames, data, strict=True):
+            name = chunks.frame_name(frame)
+            try:
+                head = chunks.parse_header(part, position)
+            except ValueError as error:
+                raise _errors.corrupt_in(
+                    error, path=self.source.url, chunk=name.decode(), frame=frame
+                ) from error
+            if head.name != name:
+                raise _errors.corrupt(
+                    f"another chunk stands here: {head.name!r}",
+                    path=self.source.url,
+                    chunk=name.decode(),
+                    frame=frame,
+                    offset=position,
+                )
+            heads.append(head)
+        return heads

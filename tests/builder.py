@@ -1,0 +1,311 @@
+"""Tiny ND2 files of every kind, written by hand from the package's own encoders.
+
+By hand, because tests also need files that a well-behaved writer refuses to write: rows with odd padding, missing
+frames, frames out of order, name fields of odd length, a map that lies.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nd2._format import chunks, clx_lite, clx_xml
+from nd2._format.clx_lite import I32, U32, U64
+from nd2._format.inflate import deflate_zlib
+from nd2._format.pixels import PixelLayout, padded_row_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import DTypeLike, NDArray
+
+_LOOP_TYPE = {"T": 1, "P": 2, "Z": 4, "U": 7, "N": 8}
+_COLORS = (0x00FF00, 0x0000FF, 0xFF0000, 0xFFFF00)
+
+
+@dataclass(frozen=True)
+class Nd2Spec:
+    """What a made file holds.
+
+    Attributes
+    ----------
+    loops : sequence of (str, int)
+        Letter and count, outermost first: ``T``, ``P``, ``Z``, ``U``, or ``N`` for a time loop of phases.
+    channels, samples, height, width, dtype
+        Shape and type of a frame; ``samples=3`` for colour.
+    zlib : bool
+        Whether frames are compressed.
+    row_bytes : int, optional
+        Row stride; by default the packed row rounded up to 4 bytes.
+    missing : set of int
+        Frames that are not written.
+    extra : int
+        Frames beyond the loops.
+    order : sequence of int, optional
+        Order in which frames are written.
+    version : (int, int)
+        3.0 writes binary metadata, 2.x XML.
+    times : sequence of float, optional
+        Recorded times in ms; by default 100 ms a frame. Empty for no time table.
+    name_field : int
+        Bytes that are added to each frame's name field, so that pixels do not start on a page.
+    pixel_type : int
+        0 signed, 1 unsigned, 2 float.
+    overrides : mapping
+        Attributes to replace (``uiSequenceCount`` ...).
+    """
+
+    loops: Sequence[tuple[str, int]] = ()
+    channels: int = 1
+    samples: int = 1
+    height: int = 6
+    width: int = 8
+    dtype: DTypeLike = "<u2"
+    zlib: bool = False
+    row_bytes: int | None = None
+    missing: frozenset[int] = frozenset()
+    extra: int = 0
+    order: Sequence[int] | None = None
+    version: tuple[int, int] = (3, 0)
+    times: Sequence[float] | None = None
+    name_field: int = 0
+    pixel_type: int = 1
+    calibration: float = 0.325
+    channel_names: Sequence[str] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    @property
+    def loop_shape(self) -> tuple[int, ...]:
+        return tuple(count for _, count in self.loops)
+
+    @property
+    def frame_count(self) -> int:
+        return math.prod(self.loop_shape) + self.extra
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.channel_names or [f"Channel {c}" for c in range(self.channels)])
+
+    @property
+    def layout(self) -> PixelLayout:
+        dtype = np.dtype(self.dtype)
+        packed = padded_row_bytes(self.width, self.channels * self.samples, dtype.itemsize)
+        return PixelLayout(
+            self.height,
+            self.width,
+            self.channels,
+            self.samples,
+            dtype,
+            self.row_bytes or packed,
+            "zlib" if self.zlib else "raw",
+        )
+
+    @property
+    def frames(self) -> NDArray[Any]:
+        """Pixels of all frames, shape (n, C, Y, X, S); missing ones are zero."""
+        rng = np.random.default_rng(self.seed)
+        shape = (self.frame_count, *self.layout.shape)
+        pixels = rng.integers(0, 200, shape).astype(self.dtype)
+        pixels[list(self.missing)] = 0
+        return pixels
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The image as ``asarray`` gives it: loops, C, Y, X, S, without the axes of size 1."""
+        count = math.prod(self.loop_shape)
+        return self.frames[:count].reshape(*self.loop_shape, *self.layout.shape).squeeze()
+
+    @property
+    def frame_times(self) -> list[float]:
+        if self.times is not None:
+            return list(self.times)
+        return [100.0 * i for i in range(self.frame_count)]
+
+
+def build(path: Path, spec: Nd2Spec | None = None, **options: Any) -> Nd2Spec:
+    """Write a file, and return what is in it."""
+    spec = spec or Nd2Spec(**options)
+    with path.open("wb") as handle:
+        entries: list[tuple[bytes, int, int]] = []
+
+        def write(name: bytes, head: bytes, tail: bytes = b"", *, field_bytes: int = 0) -> None:
+            position = handle.tell()
+            chunk = chunks.encode_chunk(name, head, len(tail))
+            if field_bytes:
+                header = chunks.parse_header(chunk, position)
+                chunk = chunks.HEADER.pack(
+                    chunks.MAGIC, header.name_length + field_bytes, header.data_length
+                ) + name.ljust(header.name_length + field_bytes, b"\0")
+                chunk += head
+            handle.write(chunk + tail)
+            handle.write(b"\0" * (chunks.page_up(handle.tell()) - handle.tell()))
+            entries.append((name, position, len(head) + len(tail)))
+
+        handle.write(chunks.encode_signature(spec.version))
+        entries.append((chunks.FILE_SIGNATURE, 0, 64))
+        tree = experiment_tree(spec)
+        if tree is not None:
+            write(*_metadata(spec, b"ImageMetadata", b"", "SLxExperiment", tree))
+        write(
+            *_metadata(spec, b"ImageMetadataSeq", b"|0", "SLxPictureMetadata", picture_tree(spec))
+        )
+        frames, layout = spec.frames, spec.layout
+        for index in spec.order if spec.order is not None else range(spec.frame_count):
+            if index in spec.missing:
+                continue
+            data = layout.encode(frames[index])
+            if spec.zlib:
+                data = deflate_zlib(data)
+            time = spec.frame_times[index] if index < len(spec.frame_times) else -1.0
+            stamp = np.array([time], "<f8").tobytes()
+            write(chunks.frame_name(index), stamp, data, field_bytes=spec.name_field)
+        text = {f"TextInfoItem_{i}": "" for i in range(14)} | {
+            "TextInfoItem_5": "Metadata:\r\nmade for a test",
+            "TextInfoItem_13": "Plan Apo 20x",
+        }
+        write(*_metadata(spec, b"ImageTextInfo", b"", "SLxImageTextInfo", text))
+        if spec.frame_times:
+            write(b"CustomData|AcqTimesCache!", np.array(spec.frame_times, "<f8").tobytes())
+        write(
+            *_metadata(spec, b"ImageAttributes", b"", "SLxImageAttributes", attributes_tree(spec))
+        )
+        handle.write(chunks.encode_map(entries, handle.tell()))
+    return spec
+
+
+def _metadata(
+    spec: Nd2Spec, stem: bytes, suffix: bytes, root: str, tree: dict[str, Any]
+) -> tuple[bytes, bytes]:
+    """Name and payload of a metadata chunk, in the encoding of the file's version."""
+    if spec.version[0] >= 3:
+        return stem + b"LV" + suffix + b"!", clx_lite.encode({root: tree})
+    return stem + suffix + b"!", clx_xml.encode(tree)
+
+
+def attributes_tree(spec: Nd2Spec) -> dict[str, Any]:
+    layout = spec.layout
+    bits = layout.dtype.itemsize * 8
+    components = spec.channels * spec.samples
+    return {
+        "uiWidth": U32(spec.width),
+        "uiWidthBytes": U32(layout.row_bytes),
+        "uiHeight": U32(spec.height),
+        "uiComp": U32(components),
+        "uiBpcInMemory": I32(bits),
+        "uiBpcSignificant": I32(bits),
+        "uiSequenceCount": U32(spec.frame_count),
+        "uiTileWidth": U32(spec.width),
+        "uiTileHeight": U32(spec.height),
+        "eCompression": I32(0 if spec.zlib else 2),
+        "dCompressionParam": 0.0,
+        "ePixelType": I32(spec.pixel_type),
+        "uiVirtualComponents": U32(components),
+        **spec.overrides,
+    }
+
+
+def experiment_tree(spec: Nd2Spec) -> dict[str, Any] | None:
+    tree: dict[str, Any] | None = None
+    for letter, count in reversed(spec.loops):
+        node: dict[str, Any] = {
+            "eType": U32(_LOOP_TYPE[letter]),
+            "wsApplicationDesc": "",
+            "wsUserDesc": "",
+            "uLoopPars": _loop_parameters(letter, count),
+            "uiRepeatCount": U32(1),
+            "uiNextLevelCount": U32(0 if tree is None else 1),
+        }
+        if tree is not None:
+            node["ppNextLevelEx"] = [tree]
+        tree = node
+    return tree
+
+
+def _loop_parameters(letter: str, count: int) -> dict[str, Any]:
+    time = {
+        "uiCount": U32(count),
+        "dStart": 0.0,
+        "dPeriod": 500.0,
+        "dDuration": 500.0 * count,
+        "dMinPeriodDiff": 490.0,
+        "dMaxPeriodDiff": 510.0,
+        "dAvgPeriodDiff": 500.0,
+    }
+    if letter == "T":
+        return time
+    if letter == "N":
+        first = max(count // 2, 1)
+        phases = [n for n in (first, count - first) if n]
+        return {
+            "uiCount": U32(count),
+            "uiPeriodCount": U32(len(phases)),
+            "pPeriod": [{**time, "uiCount": U32(n)} for n in phases],
+            "pPeriodValid": bytes([1] * len(phases)),
+        }
+    if letter == "P":
+        points = [
+            {
+                "dPosX": 10.0 * i,
+                "dPosY": -5.0 * i,
+                "dPosZ": 0.5 * i,
+                "dPFSOffset": 0.0,
+                "dPosName": f"A{i + 1}",
+            }
+            for i in range(count)
+        ]
+        return {"uiCount": U32(count), "bUseZ": False, "bRelativeXY": False, "Points": points}
+    if letter == "Z":
+        return {
+            "uiCount": U32(count),
+            "dZLow": 0.0,
+            "dZHigh": 2.0 * (count - 1),
+            "dZHome": float(count - 1),
+            "dZStep": 2.0,
+            "bAbsolute": False,
+            "bZInverted": False,
+            "iType": I32(2),
+            "wsZDevice": "Ti2 ZDrive",
+        }
+    return {"uiCount": U32(count)}
+
+
+def picture_tree(spec: Nd2Spec) -> dict[str, Any]:
+    planes = {
+        f"a{c}": {
+            "uiCompCount": U32(spec.samples),
+            "uiSampleIndex": U32(0),
+            "uiModalityMask": U64(1 if spec.samples == 1 else 2),
+            "pFluorescentProbe": {"m_sName": name, "m_uiColor": U32(0xFFFFFF)},
+            "uiColor": U32(_COLORS[c % len(_COLORS)]),
+            "sDescription": name,
+            "dPinholeDiameter": -1.0,
+        }
+        for c, name in enumerate(spec.names)
+    }
+    return {
+        "dTimeMSec": 0.0,
+        "dTimeAbsolute": 2459486.0,
+        "dXPos": 100.0,
+        "dYPos": 200.0,
+        "dZPos": 300.0,
+        "sPicturePlanes": {
+            "uiCount": U32(spec.channels),
+            "uiCompCount": U32(spec.channels * spec.samples),
+            "sPlaneNew": planes,
+            "uiSampleCount": U32(1),
+            "sSampleSetting": {"a0": {"dExposureTime": 50.0}},
+            "sDescription": "",
+            "eRepresentation": U32(0),
+        },
+        "dCalibration": spec.calibration,
+        "bCalibrated": spec.calibration > 0,
+        "wsObjectiveName": "Plan Apo 20x",
+        "dObjectiveMag": -1.0,
+        "dObjectiveNA": 0.75,
+        "dZoom": 1.0,
+    }

@@ -1,0 +1,226 @@
+"""The read plan, against plain NumPy, over every layout of a frame."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nd2._array import FrameArray
+from nd2._format.pixels import PixelLayout
+from nd2._frames import Frames, FrameTable
+from nd2._io import open_source
+from nd2._layout import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from nd2._format.pixels import Codec
+    from nd2._frames import Picks
+
+
+def make(
+    layout: PixelLayout, count: int, missing: frozenset[int], order: list[int], gaps: list[int]
+) -> tuple[Frames, NDArray[Any]]:
+    """Frames in a file in memory, in any order and at any distance, and the pixels that they hold."""
+    rng = np.random.default_rng(count)
+    pixels = rng.integers(0, 200, (count, *layout.shape)).astype(layout.dtype)
+    table = np.zeros((2, count), np.uint64)
+    content = b"x"
+    for frame, gap in zip(order, gaps, strict=True):
+        if frame in missing:
+            pixels[frame] = 0
+            continue
+        data = layout.encode(pixels[frame])
+        data = zlib.compress(data) if layout.codec == "zlib" else data
+        content += b"\xff" * gap
+        table[:, frame] = len(content), len(data)
+        content += data
+    source = open_source(io.BytesIO(content))
+    return Frames(source, FrameTable(table[0], table[1]), layout), pixels
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> PixelLayout:
+    height, width = draw(st.integers(1, 9)), draw(st.integers(1, 40))
+    channels, samples = draw(st.integers(1, 12)), draw(st.sampled_from([1, 1, 3]))
+    dtype = np.dtype(draw(st.sampled_from(["u1", "<u2", "<i2", "<u4", "<f4"])))
+    packed = width * channels * samples * dtype.itemsize
+    padding = draw(st.integers(0, 9))
+    codec: Codec = draw(st.sampled_from(["raw", "zlib"]))
+    return PixelLayout(height, width, channels, samples, dtype, packed + padding, codec)
+
+
+@st.composite
+def stored_frames(draw: st.DrawFn) -> tuple[Frames, NDArray[Any]]:
+    count = draw(st.integers(1, 6))
+    order = draw(st.permutations(range(count)))
+    gaps = draw(st.lists(st.sampled_from([0, 0, 7, 7, 40_000]), min_size=count, max_size=count))
+    missing = draw(st.frozensets(st.integers(0, count - 1), max_size=2))
+    return make(draw(layouts()), count, missing, order, gaps)
+
+
+def axis_pick(size: int) -> st.SearchStrategy[Any]:
+    return st.one_of(
+        st.just(slice(None)),
+        st.slices(size),
+        st.lists(st.integers(0, size - 1), max_size=4).map(lambda p: np.array(p, np.intp)),
+    )
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_any_part_of_any_frames_equals_numpy(data: st.DataObject) -> None:
+    frames, pixels = data.draw(stored_frames())
+    index = np.array(data.draw(st.permutations(range(len(pixels)))), np.intp)
+    index = index[: data.draw(st.integers(1, len(index)))]
+    picks: Picks = tuple(data.draw(axis_pick(size)) for size in frames.pixels.shape)
+    expected = pixels[index]
+    for axis, pick in enumerate(picks, start=1):
+        expected = expected[(slice(None),) * axis + (pick,)]
+    found = frames.read(index, picks)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == frames.pixels.dtype
+    assert found.flags.c_contiguous
+
+
+class Counting:
+    """A byte source that notes what is read."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self.spans: list[tuple[int, int]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def read_into(self, targets: list[tuple[int, memoryview]]) -> None:
+        self.spans += [(offset, buffer.nbytes) for offset, buffer in targets]
+        self._source.read_into(targets)
+
+
+def counted(layout: PixelLayout, count: int) -> tuple[Frames, NDArray[Any], Counting]:
+    frames, pixels = make(layout, count, frozenset(), list(range(count)), [4096] * count)
+    source = Counting(frames.source)
+    return Frames(source, frames.table, layout), pixels, source  # type: ignore[arg-type]
+
+
+def test_a_crop_reads_only_its_rows() -> None:
+    layout = PixelLayout(500, 300, 2, 1, np.dtype("<u2"), 1200)
+    frames, pixels, source = counted(layout, 3)
+    rows = (slice(None), slice(100, 110), slice(5, 9), slice(None))
+    found = frames.read(np.array([1]), rows)
+    np.testing.assert_array_equal(found[0], pixels[1][:, 100:110, 5:9])
+    assert source.spans == [(int(frames.table.offsets[1]) + 100 * 1200, 10 * 1200)]
+
+
+def test_rows_far_apart_are_read_alone_and_near_ones_together() -> None:
+    layout = PixelLayout(500, 300, 1, 1, np.dtype("<u2"), 600)
+    frames, pixels, source = counted(layout, 1)
+    rows = np.array([3, 400, 5])
+    found = frames.read(np.array([0]), (slice(None), rows, slice(None), slice(None)))
+    np.testing.assert_array_equal(found[0], pixels[0][:, rows])
+    assert sorted(nbytes for _, nbytes in source.spans) == [600, 3 * 600]
+
+
+def test_neighbouring_small_frames_are_read_together() -> None:
+    frames, pixels, source = counted(PixelLayout(8, 8, 1, 1, np.dtype("<u2"), 16), 100)
+    np.testing.assert_array_equal(frames.read(np.arange(100)), pixels)
+    assert len(source.spans) == 1
+
+
+def test_scattered_frames_are_read_alone() -> None:
+    frames, pixels, source = counted(PixelLayout(64, 64, 1, 1, np.dtype("<u2"), 128), 100)
+    index = np.array([90, 3, 40])
+    np.testing.assert_array_equal(frames.read(index), pixels[index])
+    assert sum(nbytes for _, nbytes in source.spans) == 3 * layout_bytes(frames)
+
+
+def layout_bytes(frames: Frames) -> int:
+    return frames.pixels.frame_bytes
+
+
+@pytest.mark.parametrize("codec", ["raw", "zlib"])
+def test_a_damaged_frame_is_named(codec: Any) -> None:
+    layout = PixelLayout(6, 8, 1, 1, np.dtype("<u2"), 16, codec)
+    frames, pixels = make(layout, 3, frozenset(), [0, 1, 2], [0, 0, 0])
+    lengths = frames.table.lengths.copy()
+    lengths[1] = 1 if codec == "zlib" else 50
+    cut = Frames(frames.source, FrameTable(frames.table.offsets, lengths), layout)
+    with pytest.raises(ValueError, match=r"ImageDataSeq\|1!.*frame 1, offset \d+"):
+        cut.read(np.array([0, 1]))
+    np.testing.assert_array_equal(cut.read(np.array([0, 2])), pixels[[0, 2]])
+
+
+def test_a_frame_beyond_the_end_is_named_before_anything_is_read() -> None:
+    layout = PixelLayout(6, 8, 1, 1, np.dtype("<u2"), 16)
+    frames, _ = make(layout, 2, frozenset(), [0, 1], [0, 0])
+    offsets = frames.table.offsets.copy()
+    offsets[1] += 1
+    moved = Frames(frames.source, FrameTable(offsets, frames.table.lengths), layout)
+    with pytest.raises(ValueError, match=r"beyond the file's end.*frame 1"):
+        moved.read(np.arange(2))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda d: d[:-9], lambda d: b"\0" + d[1:], lambda d: d[:30] + b"\xff" * 9 + d[39:]],
+)
+def test_a_stream_that_does_not_inflate_is_named(damage: Callable[[bytes], bytes]) -> None:
+    layout = PixelLayout(20, 30, 1, 1, np.dtype("<u2"), 60, "zlib")
+    rng = np.random.default_rng(1)
+    data = damage(zlib.compress(layout.encode(rng.integers(0, 999, layout.shape))))
+    table = FrameTable(np.array([1], np.uint64), np.array([len(data)], np.uint64))
+    frames = Frames(open_source(io.BytesIO(b"x" + data)), table, layout)
+    with pytest.raises(ValueError, match=r"zlib stream.*frame 0, offset 1"):
+        frames.read(np.array([0]))
+
+
+def test_bytes_behind_a_stream_do_no_harm() -> None:
+    layout = PixelLayout(6, 8, 1, 1, np.dtype("<u2"), 16, "zlib")
+    pixels = np.arange(48, dtype="<u2").reshape(layout.shape)
+    data = zlib.compress(layout.encode(pixels)) + b"\0" * 20
+    table = FrameTable(np.array([0], np.uint64), np.array([len(data)], np.uint64))
+    frames = Frames(open_source(io.BytesIO(data)), table, layout)
+    np.testing.assert_array_equal(frames.read(np.array([0]))[0], pixels)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_the_lazy_array_indexes_as_numpy_does_orthogonally(data: st.DataObject) -> None:
+    layout = PixelLayout(5, 7, 2, 1, np.dtype("<u2"), 28)
+    frames, pixels = make(layout, 12, frozenset({4}), list(range(12))[::-1], [9] * 12)
+    labels = Layout((("T", 2), ("P", 3), ("Z", 2)), 2, 5, 7, 1)
+    array = FrameArray.of(frames, labels, ("T", "P", "Z", "C", "Y", "X"))
+    expected = pixels.reshape(2, 3, 2, 2, 5, 7)
+    key = tuple(
+        data.draw(st.one_of(st.integers(-size, size - 1), axis_pick(size))) for size in array.shape
+    )
+    for axis in reversed(range(6)):
+        expected = expected[(slice(None),) * axis + (key[axis],)]
+    np.testing.assert_array_equal(array.read(key), expected)
+
+
+def test_the_lazy_array_checks_what_it_is_asked() -> None:
+    layout = PixelLayout(5, 7, 1, 1, np.dtype("<u2"), 16)
+    frames, pixels = make(layout, 2, frozenset(), [0, 1], [0, 0])
+    array = FrameArray.of(frames, Layout((("T", 2),), 1, 5, 7, 1), ("T", "Y", "X"))
+    with pytest.raises(IndexError, match="axis 'T' of size 2"):
+        array[2]
+    with pytest.raises(IndexError, match="too many"):
+        array[0, 0, 0, 0]
+    with pytest.raises(IndexError, match="boolean"):
+        array[np.array([True])]
+    with pytest.raises(IndexError, match="integer"):
+        array[np.array([0.5])]
+    with pytest.raises(ValueError, match="out must be"):
+        array.read((0, slice(None), slice(None)), np.zeros((5, 7), np.uint8))
+    np.testing.assert_array_equal(array[..., 2], pixels[:, 0, :, 2, 0])
+    np.testing.assert_array_equal(np.asarray(array), pixels[:, 0, :, :, 0])
