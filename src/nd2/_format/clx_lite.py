@@ -321,9 +321,13 @@ def list_keys(count: int) -> Iterable[str]:
 
 def _nested(raw: bytes, known: _Names, depth: int, compressible: bool) -> Any:
     """Return the tree that a byte array holds, if it holds one to its very end, else a list of its bytes."""
-    if len(raw) >= 4 and ((1 <= raw[0] <= 11 and raw[1] >= 2) or raw.startswith(_COMPRESSED)):
+    depth += _NESTING_COST
+    looks_like_tree = len(raw) >= 4 and (
+        (1 <= raw[0] <= 11 and raw[1] >= 2) or raw.startswith(_COMPRESSED)
+    )
+    if looks_like_tree and depth < MAX_DEPTH:
         try:
-            tree = _payload(raw, known, False, depth + _NESTING_COST, compressible=compressible)
+            tree = _payload(raw, known, False, depth, compressible=compressible)
         except (ValueError, IndexError, struct_error):
             return list(raw)
         if tree:
