@@ -16,9 +16,13 @@ from nd2._layout import Layout, split_components
 from nd2._parse import attributes as parse_attributes
 from nd2._parse import experiment as parse_experiment
 from nd2._parse import metadata as parse_metadata
+from nd2._parse import recorded as parse_recorded
+from nd2._parse import stage as parse_stage
 from nd2._parse import text_info as parse_text_info
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from nd2._io import ByteSource
@@ -29,6 +33,7 @@ ATTRIBUTES = (b"ImageAttributesLV!", b"ImageAttributes!")
 EXPERIMENT = (b"ImageMetadataLV!", b"ImageMetadata!")
 PICTURE = (b"ImageMetadataSeqLV|0!", b"ImageMetadataSeq|0!")
 TEXT_INFO = (b"ImageTextInfoLV!", b"ImageTextInfo!")
+RECORDED = b"CustomDataVar|CustomDataV2_0!"
 
 # The most that a name field takes: the name, the reserve, and the padding of up to two pages.
 _NAME_FIELD = 3 * chunks.PAGE
@@ -225,6 +230,24 @@ class ModernReader:
         """Recorded time of each frame in milliseconds."""
         data = self.chunk(b"CustomData|AcqTimesCache!")
         return None if not data else np.frombuffer(data[: len(data) // 8 * 8], "<f8")
+
+    @cached_property
+    def stage_positions(self) -> NDArray[np.float64]:
+        """Position of the stage at each frame in micrometers."""
+        return parse_stage.stage_positions(self._picture, self.experiment, self.frame_count)
+
+    @cached_property
+    def pfs_status(self) -> NDArray[np.int32] | None:
+        """Recorded state of the focus system at each frame."""
+        data = self.chunk(b"CustomData|PFS_STATUS!")
+        return None if not data else np.frombuffer(data[: len(data) // 4 * 4], "<i4")
+
+    @cached_property
+    def recorded(self) -> Mapping[str, parse_recorded.RecordedColumn]:
+        """Columns of the recorded-data table."""
+        data = self.chunk(RECORDED)
+        raw = None if data is None else self.decode(RECORDED, data)
+        return parse_recorded.parse(raw, lambda name: self.chunk(b"CustomData|%s!" % name.encode()))
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
     from nd2._frames import Frames
     from nd2._io import ByteSource
     from nd2._layout import Layout
+    from nd2._parse.recorded import RecordedColumn
     from nd2.structures import Attributes, ExpLoop, Metadata, TextInfo, VoxelSize
 
 
@@ -64,3 +67,15 @@ class Reader(Protocol):
     @property
     def frame_count(self) -> int:
         """Number of frames that can be addressed by their index, beyond the loops too."""
+
+    @property
+    def stage_positions(self) -> NDArray[np.float64]:
+        """Position of the stage at each frame in micrometers, shape (frame_count, 3): x, y, z."""
+
+    @property
+    def pfs_status(self) -> NDArray[np.int32] | None:
+        """Recorded state of the focus system at each frame, shape (n,); None where nothing was recorded."""
+
+    @property
+    def recorded(self) -> Mapping[str, RecordedColumn]:
+        """Columns of the recorded-data table by identifier, in its order; each is read when its values are asked for."""
