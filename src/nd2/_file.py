@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, SupportsInt, overload
 
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from nd2._readers import Reader
-    from nd2.structures import Attributes, ExpLoop, Metadata, TextInfo, VoxelSize
+    from nd2.structures import (
+        Attributes,
+        ExpLoop,
+        FrameMetadata,
+        Metadata,
+        TextInfo,
+        VoxelSize,
+    )
 
 
 class ND2File:
@@ -172,6 +180,106 @@ class ND2File:
             ``(x, y, z)`` in micrometers; 1.0 where the file has no calibration.
         """
         return self._reader.voxel_size
+
+    def frame_metadata(self, seq_index: int | tuple[int, ...]) -> FrameMetadata | dict[str, Any]:
+        """Return the metadata of one frame.
+
+        Parameters
+        ----------
+        seq_index : int or tuple of int
+            Sequence index of the frame, or its index on each loop of ``experiment``.
+
+        Returns
+        -------
+        FrameMetadata
+            The file's metadata, with the time that was recorded for the frame, the position of the stage with the z of
+            the frame's own plane, the offset and the status of the focus system (None where they were not recorded).
+            A dict for legacy files.
+
+        Raises
+        ------
+        IndexError
+            If there is no such frame.
+        """
+        if isinstance(seq_index, tuple):
+            seq_index = self._reader.layout.sequence_index(seq_index)
+        return self._reader.frame_metadata(operator.index(seq_index))
+
+    @overload
+    def events(
+        self, *, orient: Literal["records"] = ..., null_value: Any = ...
+    ) -> list[dict[str, Any]]: ...
+
+    @overload
+    def events(
+        self, *, orient: Literal["list"], null_value: Any = ...
+    ) -> dict[str, list[Any] | NDArray[Any]]: ...
+
+    @overload
+    def events(
+        self, *, orient: Literal["dict"], null_value: Any = ...
+    ) -> dict[str, dict[int, Any]]: ...
+
+    def events(
+        self,
+        *,
+        orient: Literal["records", "list", "dict"] = "records",
+        null_value: Any = float("nan"),
+    ) -> list[dict[str, Any]] | dict[str, Any]:
+        """Return the table of what was recorded: one row for each frame, and one for each event of the experiment.
+
+        Parameters
+        ----------
+        orient : {"records", "list", "dict"}
+            ``records``: a list of rows, each a dict of the cells that it has. ``list``: a dict of columns. ``dict``: a
+            dict of columns, each a dict from row number to value. ``pandas.DataFrame`` takes all three.
+        null_value : object
+            What stands in missing cells of ``list`` and ``dict``.
+
+        Returns
+        -------
+        list or dict
+            Columns are named as the software shows them, with their unit: ``Time [s]``, ``Index``, the index on each
+            loop, ``Position Name``, ``Z-Series`` (micrometers from the home plane), what the devices recorded, and
+            ``Events``. Frames are in the order of the file, events among them by their time. Columns of numbers
+            without missing cells are arrays in ``list``.
+        """
+        from nd2._views.events import events
+
+        return events(self._reader, orient, null_value)
+
+    @property
+    def custom_data(self) -> dict[str, Any]:
+        """Settings that the software keeps beside the image (cameras, look-up tables, viewer ...), by their tag."""
+        return self._reader.custom_data
+
+    def unstructured_metadata(
+        self,
+        *,
+        strip_prefix: bool = True,
+        include: set[str] | None = None,
+        exclude: set[str] | None = None,
+    ) -> dict[str, Any]:
+        """Return the decoded content of the metadata chunks, whatever it is.
+
+        Parameters
+        ----------
+        strip_prefix : bool
+            Whether the prefix that gives the type is removed from names: ``uiModeFQ`` becomes ``ModeFQ``.
+        include : set of str, optional
+            Names of the only chunks to take, such as ``{"ImageMetadataLV"}``; custom chunks too, which are left out by
+            default (``{"CustomData|GUIDStore"}``). A name that the file does not have gives a warning.
+        exclude : set of str, optional
+            Names of chunks to leave out.
+
+        Returns
+        -------
+        dict
+            Name of the chunk -> nested dict; bytes where a chunk cannot be decoded. Empty for legacy files.
+        """
+        return self._reader.unstructured_metadata(
+            strip_prefix=strip_prefix, include=include, exclude=exclude
+        )
 
     # -------------------------------------------------------------------------------------------------------- shape
 

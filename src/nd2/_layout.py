@@ -16,6 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from nd2.structures import Attributes, ExpLoop
 
 AXIS: dict[str, str] = {
@@ -102,10 +104,27 @@ class Layout:
     def loop_indices(self) -> tuple[dict[str, int], ...]:
         """Index on each loop, for each frame."""
         names = [name for name, _ in self.loops]
-        if not names:
-            return ({},)
-        grid = np.indices(self.loop_shape).reshape(len(names), -1).T.tolist()
-        return tuple(dict(zip(names, row, strict=True)) for row in grid)
+        return tuple(dict(zip(names, row, strict=True)) for row in self.frame_grid.T.tolist())
+
+    @property
+    def frame_grid(self) -> NDArray[np.intp]:
+        """Index of each frame on each loop, shape (number of loops, frame_count)."""
+        return np.indices(self.loop_shape, np.intp).reshape(len(self.loops), self.frame_count)
+
+    def sequence_index(self, indices: Sequence[int]) -> int:
+        """Return the sequence index of the frame that has these indices on the loops, outermost first.
+
+        Raises
+        ------
+        IndexError
+            If there are not as many indices as loops, or one is out of range.
+        """
+        shape = self.loop_shape
+        if len(indices) != len(shape) or not all(
+            0 <= i < n for i, n in zip(indices, shape, strict=True)
+        ):
+            raise IndexError(f"loop indices {tuple(indices)} are out of range for {self.loops}")
+        return int(np.ravel_multi_index(tuple(indices), shape)) if shape else 0
 
 
 def split_components(attributes: Attributes) -> tuple[int, int]:

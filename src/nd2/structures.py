@@ -608,7 +608,7 @@ class StimulationType(IntEnum):
 class StimulationEvent(_Value):
     """The stimulation that an event belongs to."""
 
-    type: StimulationType = StimulationType.NoStimulation
+    type: StimulationType | int = StimulationType.NoStimulation
     loop_index: int = 0
     position: int = 0
     description: str = ""
@@ -621,7 +621,7 @@ class ExperimentEvent(_Value):
     id: int = 0
     time: float = 0.0
     time2: float = 0.0
-    meaning: EventMeaning = EventMeaning.Unspecified
+    meaning: EventMeaning | int = EventMeaning.Unspecified
     description: str = ""
     data: str = ""
     stimulation: StimulationEvent | None = None

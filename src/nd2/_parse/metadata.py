@@ -92,6 +92,12 @@ def parse(
     return Metadata(Contents(len(channels), attributes.sequenceCount), channels)
 
 
+def start_time(raw_picture: _tree.Tree | None) -> tuple[float, float]:
+    """Return the time of the first frame: milliseconds on the clock of the acquisition, and the Julian day number."""
+    picture = _picture(raw_picture)
+    return _tree.real(picture, "dTimeMSec"), _tree.real(picture, "dTimeAbsolute")
+
+
 def voxel_size(metadata: Metadata) -> VoxelSize:
     """Return the size of a voxel in micrometres: that of the first channel; 1.0 where it is not calibrated."""
     if not metadata.channels:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,12 +15,16 @@ from nd2._format import chunks, clx_lite, clx_xml
 from nd2._format.pixels import Codec, PixelLayout, sample_dtype
 from nd2._frames import Frames, FrameTable
 from nd2._layout import Layout, split_components
+from nd2._parse import _tree
 from nd2._parse import attributes as parse_attributes
+from nd2._parse import events as parse_events
 from nd2._parse import experiment as parse_experiment
+from nd2._parse import frame as parse_frame
 from nd2._parse import metadata as parse_metadata
 from nd2._parse import recorded as parse_recorded
 from nd2._parse import stage as parse_stage
 from nd2._parse import text_info as parse_text_info
+from nd2._readers.stored import StoredChunk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,14 +32,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._io import ByteSource
-    from nd2.structures import Attributes, ExpLoop, Metadata, TextInfo, VoxelSize
+    from nd2.structures import (
+        Attributes,
+        ExperimentEvent,
+        ExpLoop,
+        FrameMetadata,
+        Metadata,
+        TextInfo,
+        VoxelSize,
+    )
 
 # Files of version 3 have "LV" in these names; a reader that tries both reads either.
 ATTRIBUTES = (b"ImageAttributesLV!", b"ImageAttributes!")
 EXPERIMENT = (b"ImageMetadataLV!", b"ImageMetadata!")
 PICTURE = (b"ImageMetadataSeqLV|0!", b"ImageMetadataSeq|0!")
 TEXT_INFO = (b"ImageTextInfoLV!", b"ImageTextInfo!")
+EVENTS = [b"ImageEventsLV!", b"ImageEvents!", b"CustomData|ExperimentEventsV1_0!"]
 RECORDED = b"CustomDataVar|CustomDataV2_0!"
+APP_INFO = b"CustomDataVar|AppInfo_V1_0!"
 
 # The most that a name field takes: the name, the reserve, and the padding of up to two pages.
 _NAME_FIELD = 3 * chunks.PAGE
@@ -143,6 +159,14 @@ class ModernReader:
             return self.source.read(header.data_offset, header.data_length)
         return data[start : start + header.data_length]
 
+    def stored(self, name: str) -> StoredChunk | None:
+        """Return the address of a chunk, which reads it later, without this reader; None if the file does not have it."""
+        key = f"{name}!".encode()
+        if key not in self.chunk_map.others:
+            return None
+        position, size = self.chunk_map.others[key]
+        return StoredChunk(self.source, key, position, size, self._extent(key, position, size))
+
     @cached_property
     def _core(self) -> dict[bytes, bytes]:
         """Data of the four chunks that every opening needs, read together."""
@@ -249,16 +273,120 @@ class ModernReader:
         raw = None if data is None else self.decode(RECORDED, data)
         return parse_recorded.parse(raw, lambda name: self.chunk(b"CustomData|%s!" % name.encode()))
 
+    @cached_property
+    def experiment_events(self) -> list[ExperimentEvent]:
+        """What happened during the experiment, in stored order."""
+        return [
+            event
+            for name, data in zip(EVENTS, self.chunk_many(EVENTS), strict=True)
+            if data
+            for event in parse_events.parse(self.decode(name, data))
+        ]
+
+    @cached_property
+    def custom_data(self) -> dict[str, Any]:
+        """Settings that the software keeps in XML, by the tag of their chunk."""
+        prefix = b"CustomDataVar|"
+        return self._decode_all(
+            {name: self._tag(name, prefix) for name in self._chunk_names if name.startswith(prefix)}
+        )
+
+    def unstructured_metadata(
+        self, *, strip_prefix: bool, include: set[str] | None, exclude: set[str] | None
+    ) -> dict[str, Any]:
+        """Return the decoded content of metadata chunks, by their name."""
+        names = {name: self._tag(name) for name in self._chunk_names}
+        if include is None:
+            wanted = {n: key for n, key in names.items() if not n.startswith(b"CustomData")}
+        else:
+            wanted = {n: key for n, key in names.items() if key in include}
+            if missing := sorted(include - set(wanted.values())):
+                warnings.warn(
+                    f"the file {self.source.url!r} has no metadata called {', '.join(missing)}",
+                    stacklevel=3,
+                )
+        kept = {name: key for name, key in wanted.items() if key not in (exclude or ())}
+        return self._decode_all(kept, strip_prefix=strip_prefix)
+
+    @property
+    def _chunk_names(self) -> list[bytes]:
+        """Names of all chunks but the frames, sorted."""
+        return sorted(self.chunk_map.others)
+
+    @staticmethod
+    def _tag(name: bytes, prefix: bytes = b"") -> str:
+        return name.removeprefix(prefix).removesuffix(b"!").decode("utf-8", "replace")
+
+    def _decode_all(self, names: dict[bytes, str], *, strip_prefix: bool = True) -> dict[str, Any]:
+        """Decode chunks, and return their content under new names; as bytes what cannot be decoded."""
+        trees: dict[str, Any] = {}
+        for (name, key), data in zip(names.items(), self.chunk_many(list(names)), strict=True):
+            if data is not None:
+                try:
+                    trees[key] = self.decode(name, data, strip_prefix=strip_prefix)
+                except ValueError:
+                    trees[key] = data
+        return trees
+
+    def frame_metadata(self, frame: int) -> FrameMetadata:
+        """Return the metadata of a frame, with its own time, position and focus."""
+        if not 0 <= frame < self.frame_count:
+            raise _errors.frame_range(frame, self.frame_count, path=self.source.url)
+        offset = self.recorded.get("PFS_OFFSET")
+        return parse_frame.frame_metadata(
+            self.metadata,
+            stage_um=self.stage_positions[frame].tolist(),
+            name=self._position_name(frame),
+            pfs_offset=_at(offset.values, frame) if offset else None,
+            pfs_status=_at(self.pfs_status, frame),
+            time=parse_frame.time_stamp(_at(self.frame_times, frame), *self._start),
+        )
+
+    @cached_property
+    def _start(self) -> tuple[float, float]:
+        """Time of the first frame: milliseconds, and Julian day number."""
+        return parse_metadata.start_time(self._picture)
+
+    def _position_name(self, frame: int) -> str | None:
+        """Return the name of a frame's point; None where no loop reaches the frame."""
+        loops = self.experiment
+        if frame < self.layout.frame_count:
+            for axis, loop in enumerate(loops):
+                if loop.type == "XYPosLoop":
+                    inner = math.prod(one.count for one in loops[axis + 1 :])
+                    return loop.parameters.points[frame // inner % loop.count].name
+        return None
+
+    @property
+    def start_julian_day(self) -> float:
+        """Julian day number of the first frame; 0 where it is not known."""
+        return self._start[1]
+
+    @cached_property
+    def software(self) -> str:
+        """Name and version of the software that wrote the file."""
+        data = self.chunk(APP_INFO)
+        info = _tree.unwrap({} if data is None else self.decode(APP_INFO, data))
+        parts = [_tree.text(info, key) for key in ("m_SWNameString", "m_VersionString")]
+        return " ".join(part for part in parts if part)
+
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a sample."""
         return sample_dtype(self.attributes.bitsPerComponentInMemory)
 
-    @property
+    @cached_property
     def frame_count(self) -> int:
         """Number of frames that can be addressed: those of the loops, and those that exist beyond them."""
         last = int(self.chunk_map.frame_index.max(initial=-1)) + 1
         return max(self.layout.frame_count, last)
+
+    @property
+    def frame_positions(self) -> NDArray[np.uint64]:
+        """Where the chunk of each frame starts; 0 where it is missing."""
+        positions = np.zeros(int(self.chunk_map.frame_index.max(initial=-1)) + 1, np.uint64)
+        positions[self.chunk_map.frame_index] = self.chunk_map.frame_position
+        return positions
 
     @cached_property
     def frames(self) -> Frames:
@@ -379,3 +507,8 @@ class ModernReader:
                 )
             heads.append(head)
         return heads
+
+
+def _at(values: NDArray[Any] | None, frame: int) -> Any:
+    """Return what was recorded for a frame; None if nothing was."""
+    return None if values is None or frame >= len(values) else values[frame].item()

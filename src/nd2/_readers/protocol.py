@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from nd2._io import ByteSource
     from nd2._layout import Layout
     from nd2._parse.recorded import RecordedColumn
-    from nd2.structures import Attributes, ExpLoop, Metadata, TextInfo, VoxelSize
+    from nd2._readers.stored import StoredChunk
+    from nd2.structures import (
+        Attributes,
+        ExperimentEvent,
+        ExpLoop,
+        FrameMetadata,
+        Metadata,
+        TextInfo,
+        VoxelSize,
+    )
 
 
 class Reader(Protocol):
@@ -69,6 +78,10 @@ class Reader(Protocol):
         """Number of frames that can be addressed by their index, beyond the loops too."""
 
     @property
+    def frame_positions(self) -> NDArray[np.uint64]:
+        """Where the chunk of each frame starts, shape (n,); 0 where it is missing; empty where frames have no chunks."""
+
+    @property
     def stage_positions(self) -> NDArray[np.float64]:
         """Position of the stage at each frame in micrometers, shape (frame_count, 3): x, y, z."""
 
@@ -77,5 +90,41 @@ class Reader(Protocol):
         """Recorded state of the focus system at each frame, shape (n,); None where nothing was recorded."""
 
     @property
+    def start_julian_day(self) -> float:
+        """Julian day number (UTC) of the first frame; 0 where it is not known."""
+
+    @property
+    def software(self) -> str:
+        """Name and version of the software that wrote the file; empty where it is not known."""
+
+    def stored(self, name: str) -> StoredChunk | None:
+        """Return the address of a chunk (named without its ``!``), which reads it later, without this reader.
+
+        None if the file has no such chunk.
+        """
+
+    @property
     def recorded(self) -> Mapping[str, RecordedColumn]:
         """Columns of the recorded-data table by identifier, in its order; each is read when its values are asked for."""
+
+    @property
+    def experiment_events(self) -> list[ExperimentEvent]:
+        """What happened during the experiment, in stored order; empty where nothing did."""
+
+    def frame_metadata(self, frame: int) -> FrameMetadata | dict[str, Any]:
+        """Return the metadata of a frame (a dict for legacy files).
+
+        Raises
+        ------
+        IndexError
+            If the file has no such frame.
+        """
+
+    @property
+    def custom_data(self) -> dict[str, Any]:
+        """Settings that the software keeps beside the image, decoded, by their tag."""
+
+    def unstructured_metadata(
+        self, *, strip_prefix: bool, include: set[str] | None, exclude: set[str] | None
+    ) -> dict[str, Any]:
+        """Return the decoded content of metadata chunks, by their name."""
