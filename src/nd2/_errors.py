@@ -7,6 +7,8 @@ file and the place in it.
 
 from __future__ import annotations
 
+import errno
+
 
 class ND2Error(Exception):
     """Base of all errors that this package raises about the content of a file."""
@@ -114,3 +116,21 @@ def position_name(position: str, names: list[str | None], *, path: str = "") -> 
         f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; there are {known[:20]}"
     )
     return ValueError(_place(f"no position is named {position!r}{hint}", path, "", None, None))
+
+
+def missing_package(package: str, extra: str, purpose: str) -> ImportError:
+    """Build the error for an optional package that is not installed; it says how to get it."""
+    return ImportError(
+        f"{package} is needed {purpose}: pip install 'xarray-nd2[{extra}]'", name=package
+    )
+
+
+def exists(path: str) -> FileExistsError:
+    """Build the error for a destination that is there already, where nothing may be overwritten."""
+    return FileExistsError(errno.EEXIST, "exists already; overwrite=True replaces it", path)
+
+
+def unwritten(error: OSError, what: str, *, path: str) -> OSError:
+    """Build the error for bytes that could not be written, with the number of the system's own."""
+    reason = error.strerror or str(error)
+    return OSError(error.errno, f"{reason}: {what} could not be written", path)

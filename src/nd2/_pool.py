@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
 _lock = threading.Lock()
 _executor: ThreadPoolExecutor | None = None
@@ -82,3 +83,8 @@ def run(
     for error in errors:
         if error is not None:
             raise error
+
+
+def submit(function: Callable[..., None], *arguments: Any) -> Future[None]:
+    """Make one call in the background; it must not wait for other calls of this pool."""
+    return _pool().submit(function, *arguments)

@@ -326,7 +326,11 @@ def _frame_indices(
     return is_frame, index[valid]
 
 
-def encode_map(entries: Iterable[tuple[bytes, int, int]], position: int) -> bytes:
+def encode_map(
+    entries: Iterable[tuple[bytes, int, int]],
+    position: int,
+    frames: tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]] | None = None,
+) -> bytes:
     """Encode the chunk map chunk, the last of a file.
 
     Parameters
@@ -335,6 +339,9 @@ def encode_map(entries: Iterable[tuple[bytes, int, int]], position: int) -> byte
         Name (with ``!``), position and data length of each chunk, the file signature included.
     position : int
         Where the map's chunk is going to start.
+    frames : tuple of three ndarrays, shape (n,), optional
+        Sequence index, position and data length of frames that are not among ``entries``: of millions of frames,
+        quickly.
 
     Notes
     -----
@@ -342,8 +349,47 @@ def encode_map(entries: Iterable[tuple[bytes, int, int]], position: int) -> byte
     """
     tail = TAIL.pack(MAP_SIGNATURE, position)
     pack = struct.Struct("<QQ").pack
-    body = b"".join(name + pack(where, size) for name, where, size in sorted(entries, reverse=True))
+    above: list[bytes] = []
+    below: list[bytes] = []
+    for name, where, size in sorted(entries, reverse=True):
+        (above if name > FRAME_PREFIX else below).append(name + pack(where, size))
+    records = [] if frames is None else _frame_records(*frames)
+    body = b"".join([*above, *records, *below])
     start = HEADER.size + len(MAP_NAME)
     total = page_up(start + len(body) + 2 * len(tail))
     header = HEADER.pack(MAGIC, len(MAP_NAME), total - start) + MAP_NAME
-    return (header + body + tail).ljust(total - len(tail), b"\0") + tail
+    padding = bytes(total - start - len(body) - 2 * len(tail))
+    return b"".join((header, body, tail, padding, tail))
+
+
+_RECORDS = 1 << 15
+"""Records that are encoded at once: their bytes stay in the cache."""
+
+
+def _frame_records(
+    index: NDArray[np.int64], position: NDArray[np.uint64], size: NDArray[np.uint64]
+) -> list[bytes]:
+    """Encode the map's entries of frames, their names in descending order."""
+    width = len(str(int(index.max(initial=0))))
+    digits = np.searchsorted(10 ** np.arange(1, width, dtype=np.int64), index, side="right") + 1
+    # Names sort as text: by their digits from the left, and "1!" before "10!".
+    leading = index * 10 ** (width - digits)
+    order = np.lexsort((digits, leading))[::-1]
+    first, last = len(FRAME_PREFIX), len(FRAME_PREFIX) + width
+    parts = []
+    for at in range(0, len(order), _RECORDS):
+        block = order[at : at + _RECORDS]
+        table = np.empty((len(block), last + 17), np.uint8)
+        table[:, :first] = np.frombuffer(FRAME_PREFIX, np.uint8)
+        rest = leading[block]
+        for column in range(last - 1, first - 1, -1):
+            rest, digit = np.divmod(rest, 10)
+            table[:, column] = digit + ord("0")
+        table[:, last] = ord("!")
+        fields = np.stack((position[block], size[block]), axis=1).astype("<u8")
+        table[:, last + 1 :] = fields.view(np.uint8)
+        # Shorter numbers leave columns behind their digits: those are no part of the name.
+        used = np.ones(table.shape, bool)
+        used[:, first:last] = np.arange(width) < digits[block, None]
+        parts.append(table[used].tobytes())
+    return parts

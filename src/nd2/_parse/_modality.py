@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _FLUORESCENCE, _BRIGHTFIELD = 0x1, 0x2
 
 # In the order in which they are listed.
-_FLAGS: dict[ModalityFlags, int] = {
+MASKS: dict[ModalityFlags, int] = {
     "fluorescence": _FLUORESCENCE,
     "brightfield": _BRIGHTFIELD,
     "phaseContrast": 0x10,
@@ -71,7 +71,7 @@ def flags(plane: _tree.Tree) -> list[ModalityFlags]:
         mask = _tree.integer(plane, "uiModalityMask")
     else:
         names = _CODES.get(_tree.integer(plane, "eModality"), _CODES[0])
-        mask = sum(_FLAGS[name] for name in names)
+        mask = sum(MASKS[name] for name in names)
     if not mask & (_FLUORESCENCE | _BRIGHTFIELD):
         return ["brightfield" if _tree.integer(plane, "uiCompCount", 1) == 3 else "fluorescence"]
-    return [name for name, bit in _FLAGS.items() if mask & bit]
+    return [name for name, bit in MASKS.items() if mask & bit]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nd2._parse import _tree
 
 # What Nikon's own reader gives for the planes of a colour camera: blue, green, red, in the order of storage.
-_COLOR_NM = (420.0, 515.0, 590.0)
+COLOR_NM = (420.0, 515.0, 590.0)
 _PEAK = 4
 
 
@@ -20,7 +20,7 @@ def wavelengths(plane: _tree.Tree, index: int) -> tuple[float | None, float | No
         Its place among the planes: a filter with several peaks, one for each laser, has that of the plane there.
     """
     is_color = _tree.integer(plane, "uiCompCount", 1) == 3
-    color = _COLOR_NM[index] if is_color and index < len(_COLOR_NM) else None
+    color = COLOR_NM[index] if is_color and index < len(COLOR_NM) else None
     probe = _tree.level(plane, "pFluorescentProbe")
     filters = _tree.levels(_tree.level(plane, "pFilterPath").get("m_pFilter"))
     first = filters[0] if filters else {}
