@@ -49,7 +49,7 @@ _TAG_OF_ROOT = {
     b"Metadata": b"AIMD",
     b"TextInfo": b"TINF",
 }
-_ROOT = re.compile(rb"<(?!variant\b)([A-Za-z_][\w.\-]*)")
+_ROOT = re.compile(rb"<(?!(?:variant|no_name)\b)([A-Za-z_][\w.\-]*)")
 _ROOT_WITHIN = 256
 
 
