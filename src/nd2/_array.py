@@ -120,6 +120,29 @@ class FrameArray:
         ValueError
             If a frame is damaged, or ``out`` does not fit.
         """
+        flat, picks, shape = self._resolve(key)
+        if out is not None:
+            if out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
+                raise ValueError(
+                    f"out must be C-contiguous, of shape {shape} and dtype {self.dtype}; "
+                    f"got shape {out.shape}, dtype {out.dtype}"
+                )
+            out = out.reshape(len(flat), *(len(p) for p in picks))
+        result = self._read_flat(flat, tuple(simplify(p) for p in picks), out)
+        return result.reshape(shape)
+
+    async def read_async(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        """Read as `read` does; other coroutines run while bytes are on their way."""
+        flat, picks, shape = self._resolve(key)
+        unique, inverse = np.unique(flat, return_inverse=True)
+        frames = await self.frames.read_async(unique, tuple(simplify(p) for p in picks))
+        in_order = len(unique) == len(flat) and (inverse == np.arange(len(flat))).all()
+        return (frames if in_order else frames[inverse]).reshape(shape)
+
+    def _resolve(
+        self, key: tuple[Any, ...]
+    ) -> tuple[NDArray[np.intp], list[NDArray[np.intp]], tuple[int, ...]]:
+        """Return the frames that a key takes, the positions on C, Y, X and S, and the shape of the result."""
         keys = dict(zip(self.dims, key, strict=True))
         kept = {dim for dim, item in keys.items() if isinstance(item, slice) or np.ndim(item)}
         positions = [
@@ -130,20 +153,10 @@ class FrameArray:
         index = np.full((), self.first, np.intp)
         for (_, _, step), where in zip(self.loops, positions, strict=False):
             index = np.add.outer(index, where * step)
-        flat = index.reshape(-1)
-        picks = positions[n:]
         shape = tuple(
             len(where) for dim, where in zip(self.all_dims, positions, strict=True) if dim in kept
         )
-        if out is not None:
-            if out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
-                raise ValueError(
-                    f"out must be C-contiguous, of shape {shape} and dtype {self.dtype}; "
-                    f"got shape {out.shape}, dtype {out.dtype}"
-                )
-            out = out.reshape(len(flat), *(len(p) for p in picks))
-        result = self._read_flat(flat, tuple(simplify(p) for p in picks), out)
-        return result.reshape(shape)
+        return index.reshape(-1), positions[n:], shape
 
     def _read_flat(
         self, flat: NDArray[np.intp], picks: tuple[Any, ...], out: NDArray[Any] | None

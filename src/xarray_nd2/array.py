@@ -34,12 +34,26 @@ class ND2BackendArray(BackendArray):
         )
         return part
 
+    async def async_getitem(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
+        """Read while other variables are read, too: what ``Dataset.load_async`` calls."""
+        part: NDArray[Any] = await indexing.async_explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read_async
+        )
+        return part
+
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        return self.image.read(self._stored(key))
+
+    async def _read_async(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        return await self.image.read_async(self._stored(key))
+
+    def _stored(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the key for samples in stored order."""
         if "S" in self.image.dims:
             axis = self.image.dims.index("S")
             stored = np.arange(self.shape[axis])[::-1][key[axis]]
             key = (*key[:axis], stored, *key[axis + 1 :])
-        return self.image.read(key)
+        return key
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("xarray_nd2", *self.image.__dask_tokenize__())

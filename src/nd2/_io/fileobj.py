@@ -100,6 +100,19 @@ class FileObjectSource:
             view = buffer.cast("B")
             view[:] = self.read(offset, view.nbytes)
 
+    async def read_into_async(self, targets: Sequence[tuple[int, memoryview]]) -> None:
+        """Fill the buffers in another thread."""
+        import asyncio
+
+        await asyncio.to_thread(self.read_into, targets)
+
+    def start(self, nbytes: int) -> bytes:
+        """Read the first bytes, fewer if the file is shorter."""
+        return self.read(0, min(nbytes, self._size))
+
+    def prefetch(self, spans: Sequence[Span]) -> None:
+        """Do nothing: a read costs little here."""
+
     def release(self) -> None:
         """Do nothing: the file object is its owner's."""
 

@@ -125,6 +125,19 @@ class LocalSource:
                     )
                 done += got
 
+    async def read_into_async(self, targets: Sequence[tuple[int, memoryview]]) -> None:
+        """Fill the buffers in another thread."""
+        import asyncio
+
+        await asyncio.to_thread(self.read_into, targets)
+
+    def start(self, nbytes: int) -> bytes:
+        """Read the first bytes, fewer if the file is shorter."""
+        return self.read(0, min(nbytes, self._size))
+
+    def prefetch(self, spans: Sequence[Span]) -> None:
+        """Do nothing: a read costs little here."""
+
     def _check(self, offset: int, nbytes: int) -> None:
         # Checked before anything is allocated: a damaged file may ask for exabytes.
         if offset < 0 or nbytes < 0 or offset + nbytes > self._size:

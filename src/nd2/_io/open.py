@@ -46,24 +46,42 @@ def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> 
         If the file cannot be opened.
     TypeError
         If ``file`` is none of the above, or was opened in text mode.
+    ValueError
+        If it is to be read through a compression.
     """
     if isinstance(file, bytes):
         file = os.fsdecode(file)
     if is_url(file):
-        from nd2._io.remote import FsspecSource
+        from fsspec.core import url_to_fs
 
-        return FsspecSource.from_url(file, storage_options)
+        return _through(*url_to_fs(file, **(storage_options or {})))
     fs, path = getattr(file, "fs", None), getattr(file, "path", None)
     if fs is not None and isinstance(path, str):
         # fsspec's open files, OpenFile and UPath: read through their file system, not through one shared handle.
-        from nd2._io.remote import FsspecSource
-
-        return FsspecSource(fs, path)
+        if not getattr(file, "compression", None):
+            if "b" not in getattr(file, "mode", "rb"):
+                raise TypeError("the file must be opened in binary mode ('rb')")
+            return _through(fs, path)
+        if not hasattr(file, "read"):
+            raise ValueError(
+                f"{path!r} is to be read through {file.compression!r}, which has no random access; decompress it first"
+            )
     if isinstance(file, (str, os.PathLike)):
         return LocalSource(os.fsdecode(os.fspath(file)))
     if isinstance(file, (io.BufferedReader, io.FileIO)) and _is_whole_local_file(file):
         return LocalSource(os.fsdecode(file.name))
     return FileObjectSource(file)
+
+
+def _through(fs: Any, path: str) -> ByteSource:
+    """Open a path in an fsspec file system; the local one is not asked, paths are read as paths."""
+    from fsspec.implementations.local import LocalFileSystem
+
+    if type(fs) is LocalFileSystem:
+        return LocalSource(path)
+    from nd2._io.remote import FsspecSource
+
+    return FsspecSource(fs, path)
 
 
 def _is_whole_local_file(handle: io.BufferedReader | io.FileIO) -> bool:

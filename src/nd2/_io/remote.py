@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nd2 import _errors
+from nd2._io.redact import redacted
+from nd2._io.requests import Tuning, plan
+from nd2._io.transport import AsyncTransport, BlockingTransport, check_same
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from fsspec.spec import AbstractFileSystem
 
+    from nd2._io.requests import Request
     from nd2._io.source import Span
+    from nd2._io.transport import Blocks, Stat
 
 # In real files the experiment and the first picture metadata end within the first 40 to 220 KB; the chunk map and the
 # other metadata lie within the last 82 to 172 KB.
-_HEAD = 128 * 1024
-_TAIL = 256 * 1024
+_HEAD = 224 << 10
+_TAIL = 256 << 10
+_PREFETCH_LIMIT = 256 << 20
+_KEPT = 1 << 20
 
 
 class FsspecSource:
     """Bytes of a file that fsspec reaches.
+
+    Nothing is asked of the server before the first read. That one fetches the file's two ends, and with them its
+    length and its version (ETag or modification time), against which later reads are checked.
 
     Parameters
     ----------
@@ -30,48 +42,44 @@ class FsspecSource:
         Path of the file inside ``fs``, without the protocol.
     """
 
-    max_gap = 64 * 1024
     concurrent = True
 
     def __init__(self, fs: AbstractFileSystem, path: str) -> None:
-        self._fs, self._path = fs, path
-        info = fs.info(path)
-        if info.get("type") == "directory":
-            raise IsADirectoryError(f"a folder, not an ND2 file: {path!r}")
-        if info.get("size") is None:
-            raise _errors.source("the server does not tell the file's size", path=self.url)
-        self._size = int(info["size"])
-        self._version = _version(info)
+        self._transport = _transport(fs, path)
+        self._tuning = Tuning.current()
+        self._stat: Stat | None = None
+        self._verified = True
         self._closed = False
-        self._ends: dict[int, bytes] = {}
-
-    @classmethod
-    def from_url(cls, url: str, storage_options: Mapping[str, Any] | None = None) -> FsspecSource:
-        """Make a source from a URL that fsspec knows, a chained one too."""
-        from fsspec.core import url_to_fs
-
-        fs, path = url_to_fs(url, **(storage_options or {}))
-        return cls(fs, path)
+        self._blocks: Blocks = []
+        self._lock = threading.Lock()
 
     @property
     def url(self) -> str:
-        """The URL, with the protocol, without options."""
-        return str(self._fs.unstrip_protocol(self._path))
+        """The URL, with the protocol; without passwords, signatures and tokens."""
+        return self._transport.url
 
     @property
     def size(self) -> int:
         """Length of the file in bytes."""
-        return self._size
+        return self._known().size
 
     @property
     def identity(self) -> tuple[str, int, str]:
         """``(url, size, ETag or modification time)``."""
-        return (self.url, self._size, self._version)
+        stat = self._known()
+        return (self.url, stat.size, stat.version)
+
+    @property
+    def max_gap(self) -> int:
+        """Distance in bytes up to which two reads are done as one."""
+        return self._tuning.max_gap
 
     @property
     def closed(self) -> bool:
         """Whether ``close`` was called."""
         return self._closed
+
+    # -------------------------------------------------------------------------------------------------------- reads
 
     def read(self, offset: int, nbytes: int) -> bytes:
         """Read exactly ``nbytes`` bytes at ``offset``."""
@@ -79,57 +87,173 @@ class FsspecSource:
 
     def read_many(self, spans: Sequence[Span]) -> list[bytes]:
         """Read several ranges in one go, as many at once as the file system allows."""
-        if self._closed:
-            raise _errors.closed(self.url)
-        for offset, nbytes in spans:
-            if offset < 0 or nbytes < 0 or offset + nbytes > self._size:
-                raise _errors.source(
-                    f"{nbytes} bytes asked for beyond the file's end at {self._size}",
-                    path=self.url,
-                    offset=offset,
-                )
-        found = [self._from_ends(offset, nbytes) for offset, nbytes in spans]
+        self._check(spans)
+        self._fill_ends(spans)
+        found = [self._in_memory(offset, nbytes) for offset, nbytes in spans]
         missing = [i for i, data in enumerate(found) if data is None]
-        if missing:
-            starts = [spans[i][0] for i in missing]
-            stops = [spans[i][0] + spans[i][1] for i in missing]
-            fetched = self._fs.cat_ranges([self._path] * len(missing), starts, stops)
-            for i, data in zip(missing, fetched, strict=True):
-                found[i] = self._checked(data, *spans[i])
+        buffers = [bytearray(spans[i][1]) for i in missing]
+        self._fetch([(spans[i][0], memoryview(b)) for i, b in zip(missing, buffers, strict=True)])
+        for i, buffer in zip(missing, buffers, strict=True):
+            found[i] = bytes(buffer)
         return [data for data in found if data is not None]
-
-    def _from_ends(self, offset: int, nbytes: int) -> bytes | None:
-        if nbytes == 0:
-            return b""
-        tail = max(self._size - _TAIL, 0)
-        start = tail if offset >= tail else 0 if offset + nbytes <= _HEAD else None
-        if start is None:
-            return None
-        if start not in self._ends:
-            length = self._size - start if start else min(_HEAD if tail else self._size, self._size)
-            data = self._fs.cat_file(self._path, start=start, end=start + length)
-            self._ends[start] = self._checked(data, start, length)
-        return self._ends[start][offset - start : offset - start + nbytes]
-
-    def _checked(self, data: bytes, offset: int, nbytes: int) -> bytes:
-        if len(data) != nbytes:
-            raise _errors.source(
-                f"asked for {nbytes} bytes, got {len(data)}; "
-                "does the server serve byte ranges, and did the file change?",
-                path=self.url,
-                offset=offset,
-            )
-        return data
 
     def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
         """Fill each buffer with the bytes at its offset."""
-        data = self.read_many([(offset, buffer.nbytes) for offset, buffer in targets])
-        for (_, buffer), part in zip(targets, data, strict=True):
-            buffer.cast("B")[:] = part
+        self._fetch(self._absent(targets))
+
+    async def read_into_async(self, targets: Sequence[tuple[int, memoryview]]) -> None:
+        """Fill each buffer; other coroutines run meanwhile, on whatever event loop."""
+        with self._explained():
+            requests = plan(self._absent(targets), self._tuning)
+            if requests:
+                await self._transport.fetch_async(requests, self._checked_stat())
+
+    def start(self, nbytes: int) -> bytes:
+        """Read the first bytes of the file, fewer if it is shorter, by one request."""
+        if self._closed:
+            raise _errors.closed(self.url)
+        if self._stat is not None:
+            return self.read(0, min(nbytes, self._stat.size))
+        with self._explained():
+            return self._transport.start(nbytes)
+
+    def prefetch(self, spans: Sequence[Span]) -> None:
+        """Read ranges that are going to be read one by one, and keep them; those that lie near each other as one."""
+        size = self.size
+        wanted = sorted(
+            (offset, min(offset + nbytes, size))
+            for offset, nbytes in spans
+            if 0 <= offset < size and nbytes > 0
+        )
+        merged: list[tuple[int, int]] = []
+        for start, stop in wanted:
+            if self._in_memory(start, stop - start) is not None:
+                continue
+            if merged and start - merged[-1][1] <= self.max_gap:
+                merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+            else:
+                merged.append((start, stop))
+        if sum(stop - start for start, stop in merged) > _PREFETCH_LIMIT:
+            return
+        self._blocks += self._fetched([self._beside_tail(*span) for span in merged])
+
+    def keep(self, blocks: Blocks) -> None:
+        """Take parts of the file that are known from elsewhere."""
+        self._blocks += blocks
+
+    def _beside_tail(self, start: int, stop: int) -> tuple[int, int, bytes]:
+        """Return what is still to be read of a range, and what of its end is in memory."""
+        for begin, data in self._blocks:
+            if start < begin < stop <= begin + len(data):
+                return start, begin, data[: stop - begin]
+        return start, stop, b""
+
+    def _fetched(self, spans: Sequence[tuple[int, int, bytes]]) -> Blocks:
+        buffers = [bytearray(stop - start) for start, stop, _ in spans]
+        self._fetch(
+            [(start, memoryview(b)) for (start, _, _), b in zip(spans, buffers, strict=True)]
+        )
+        return [(s, bytes(b) + rest) for (s, _, rest), b in zip(spans, buffers, strict=True)]
+
+    # ---------------------------------------------------------------------------------------------------- in memory
+
+    def _known(self) -> Stat:
+        """Return length and version; the first time, the file's two ends are read with them."""
+        if self._stat is None:
+            self._open(_HEAD, _TAIL)
+        assert self._stat is not None
+        return self._stat
+
+    def measure(self, tail: int) -> None:
+        """Take length, version and the last bytes, where the rest of what opening needs is known from elsewhere."""
+        if self._stat is None:
+            self._open(0, tail)
+
+    def _open(self, head: int, tail: int) -> None:
+        with self._lock, self._explained():
+            if self._closed:
+                raise _errors.closed(self.url)
+            stat, blocks = self._transport.ends(head, tail)
+            if self._stat is not None:
+                check_same(self._stat, stat, self.url)
+            self._stat, self._verified = stat, True
+            self._blocks = [*self._blocks, *blocks]
+
+    def _fill_ends(self, spans: Sequence[Span]) -> None:
+        """Read the ends again where metadata is asked for after they were given up."""
+        size = self._known().size
+        for first, last in ((0, min(_HEAD, size)), (max(size - _TAIL, 0), size)):
+            inside = any(first <= o and o + n <= last and n for o, n in spans)
+            if inside and self._in_memory(first, 1) is None and not self._blocks:
+                self._open(_HEAD, _TAIL)
+
+    def _in_memory(self, offset: int, nbytes: int) -> bytes | None:
+        if nbytes == 0:
+            return b""
+        for start, data in self._blocks:
+            if start <= offset and offset + nbytes <= start + len(data):
+                return data[offset - start : offset - start + nbytes]
+        return None
+
+    def _absent(self, targets: Sequence[tuple[int, memoryview]]) -> list[tuple[int, memoryview]]:
+        """Fill what can be filled from memory, return the other targets as buffers of bytes."""
+        flat = [(offset, view.cast("B")) for offset, view in targets]
+        self._check([(offset, len(view)) for offset, view in flat])
+        if not self._known().ranges and not self._blocks:
+            self._open(_HEAD, _TAIL)
+        absent = []
+        for offset, view in flat:
+            data = self._in_memory(offset, len(view)) if self._blocks else None
+            if data is None:
+                absent.append((offset, view))
+            else:
+                view[:] = data
+        return absent
+
+    def _check(self, spans: Sequence[Span]) -> None:
+        if self._closed:
+            raise _errors.closed(self.url)
+        size = self.size
+        for offset, nbytes in spans:
+            if offset < 0 or nbytes < 0 or offset + nbytes > size:
+                raise _errors.source(
+                    f"{nbytes} bytes asked for beyond the file's end at {size}",
+                    path=self.url,
+                    offset=offset,
+                )
+
+    # ----------------------------------------------------------------------------------------------------- requests
+
+    def _fetch(self, targets: Sequence[tuple[int, memoryview]]) -> None:
+        requests: list[Request] = plan(targets, self._tuning)
+        if requests:
+            with self._explained():
+                self._transport.fetch(requests, self._checked_stat())
+
+    def _checked_stat(self) -> Stat:
+        """Return length and version; after unpickling, ask once whether they still hold if responses do not tell."""
+        stat = self._known()
+        if not self._verified and not self._transport.verifies:
+            check_same(stat, self._transport.stat(), self.url)
+        self._verified = True
+        return stat
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn the errors of file systems into this package's, without what should stay secret."""
+        try:
+            yield
+        except (_errors.ND2Error, ValueError, MemoryError, NotImplementedError):
+            raise
+        except Exception as error:
+            secret = redacted(raw := self._transport.raw_url) != raw
+            raise explained(error, self.url) from (None if secret else error)
+
+    # ---------------------------------------------------------------------------------------------------- lifetime
 
     def release(self) -> None:
         """Forget what was read; the file system itself is shared and stays."""
-        self._ends.clear()
+        self._blocks = []
 
     def close(self) -> None:
         """Read nothing any more; may be called twice."""
@@ -137,20 +261,57 @@ class FsspecSource:
         self.release()
 
     def reopened(self) -> FsspecSource:
-        """Return an open source for the same URL."""
+        """Return an open source for the same URL; large parts that are in memory stay behind."""
         new = object.__new__(FsspecSource)
-        new.__dict__.update(self.__dict__, _closed=False, _ends=dict(self._ends))
+        kept = [
+            block for block in self._blocks if len(block[1]) <= _KEPT or not self._known().ranges
+        ]
+        new.__dict__.update(self.__dict__, _closed=False, _blocks=kept, _lock=threading.Lock())
         return new
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_ends": {}}
+        fs, path = self._transport.fs, self._transport.path
+        return {"fs": fs, "path": path, "stat": self._stat, "tuning": self._tuning}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._transport = _transport(state["fs"], state["path"])
+        self._stat, self._tuning = state["stat"], state["tuning"]
+        self._verified, self._closed, self._blocks = False, False, []
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"FsspecSource({self.url!r})"
 
 
-def _version(info: Mapping[str, Any]) -> str:
-    for key in ("ETag", "etag", "mtime", "LastModified", "last_modified", "created"):
-        if info.get(key) is not None:
-            return str(info[key])
-    return ""
+def _transport(fs: AbstractFileSystem, path: str) -> BlockingTransport:
+    """Choose how requests are made; a subclass of a known file system may do things in its own way."""
+    kind = f"{type(fs).__module__}.{type(fs).__qualname__}"
+    if kind == "fsspec.implementations.http.HTTPFileSystem":
+        from nd2._io.http import HttpTransport
+
+        return HttpTransport(fs, path)
+    if kind == "s3fs.core.S3FileSystem":
+        from nd2._io.s3 import S3Transport
+
+        return S3Transport(fs, path)
+    return AsyncTransport(fs, path) if fs.async_impl else BlockingTransport(fs, path)
+
+
+def explained(error: Exception, url: str) -> OSError:
+    """Return the error to raise in place of what a file system raised."""
+    if isinstance(error, FileNotFoundError):
+        return FileNotFoundError(f"there is no such file: {url!r}")
+    if isinstance(error, IsADirectoryError):
+        return IsADirectoryError(f"a folder, not an ND2 file: {url!r}")
+    text = " ".join(str(error).split())
+    if "://" in text:  # the text may name the URL in full
+        text = ""
+    if isinstance(error, PermissionError):
+        return PermissionError(f"access denied to {url!r}" + (f": {text}" if text else ""))
+    kind = type(error).__name__
+    if kind == "NoCredentialsError":
+        return PermissionError(
+            f"no credentials for {url!r}; give them by storage_options, or "
+            "storage_options={'anon': True} for a public bucket"
+        )
+    return _errors.source(f"the bytes could not be read: {kind}{': ' * bool(text)}{text}", path=url)

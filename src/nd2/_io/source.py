@@ -52,6 +52,15 @@ class ByteSource(Protocol):
     def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
         """Fill each buffer with the bytes at its offset; the buffers are contiguous and writable."""
 
+    async def read_into_async(self, targets: Sequence[tuple[int, memoryview]]) -> None:
+        """Do as `read_into` does, without blocking the event loop."""
+
+    def start(self, nbytes: int) -> bytes:
+        """Read the first bytes of the file, fewer if it is shorter, in the cheapest way."""
+
+    def prefetch(self, spans: Sequence[Span]) -> None:
+        """Take note that these (small) ranges are going to be read one by one; keeps them where reading is slow."""
+
     def release(self) -> None:
         """Give back the handle and what is kept in memory; the next read takes them again."""
 

@@ -1,0 +1,37 @@
+"""URLs as they may be shown: without passwords, signatures and tokens."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+_SECRET = re.compile(
+    r"^(x-amz-.*|x-goog-.*|.*(signature|token|secret|passw|credential|auth|api[-_]?key|accesskey).*"
+    r"|sig|key|se|sp|sv|st|skoid|sktid|expires|policy|key-pair-id)$",
+    re.IGNORECASE,
+)
+
+
+def redacted(url: str) -> str:
+    """Return a URL without user name, password, fragment, and the parts of the query that sign it.
+
+    What is left still names the file; of the links of a chained URL each is treated.
+    """
+    return "::".join(_redacted(part) for part in url.split("::"))
+
+
+def _redacted(url: str) -> str:
+    if "://" not in url or ("@" not in url and "?" not in url and "#" not in url):
+        return url
+    parts = urlsplit(url)
+    http = parts.scheme in ("http", "https")
+    # In other schemes "@" may belong to the path's first part (a GitHub repository's commit, an Azure container).
+    host = parts.netloc
+    if "@" in host and (http or ":" in host.rpartition("@")[0]):
+        host = host.rpartition("@")[2]
+    if not http:
+        return urlunsplit(parts._replace(netloc=host))
+    query = "&".join(
+        item for item in parts.query.split("&") if item and not _SECRET.match(item.split("=")[0])
+    )
+    return urlunsplit((parts.scheme, host, parts.path, query, ""))
