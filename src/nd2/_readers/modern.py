@@ -80,6 +80,7 @@ class ModernReader:
         source, path = self.source, self.source.url
         size = min(chunks.TAIL.size, source.size)
         position = chunks.parse_tail(source.read(source.size - size, size), source.size, path=path)
+        source.prefetch([(position, source.size - position)])
         header = self._header(position, chunks.MAP_NAME)
         data = source.read(header.data_offset, header.data_length)
         return chunks.parse_map(data, position, path=path)
@@ -171,6 +172,14 @@ class ModernReader:
     def _core(self) -> dict[bytes, bytes]:
         """Data of the four chunks that every opening needs, read together."""
         names = [name for pair in (ATTRIBUTES, EXPERIMENT, PICTURE, TEXT_INFO) for name in pair]
+        others, frames = self.chunk_map.others, self.chunk_map.frame_position
+        spans = [
+            (others[name][0], self._extent(name, *others[name])) for name in names if name in others
+        ]
+        # The head of the first frame, which `frames` needs, lies behind the picture metadata.
+        if len(frames):
+            spans.append((int(frames.min()), _HEAD_SAMPLE))
+        self.source.prefetch(spans)
         data = self.chunk_many(names)
         return {name: part for name, part in zip(names, data, strict=True) if part is not None}
 
