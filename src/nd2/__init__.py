@@ -11,25 +11,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nd2 import structures
     from nd2._file import ND2File, imread
+    from nd2._index import save_index
     from nd2._layout import AXIS
     from nd2._probe import is_legacy, is_supported_file
+    from nd2._views.binary import BinaryLayer, BinaryLayers
 
 __all__ = [
     "AXIS",
+    "BinaryLayer",
+    "BinaryLayers",
     "ND2File",
     "__version__",
     "imread",
     "is_legacy",
     "is_supported_file",
+    "save_index",
     "structures",
 ]
 
 _HOME = {
     "AXIS": "nd2._layout",
+    "BinaryLayer": "nd2._views.binary",
+    "BinaryLayers": "nd2._views.binary",
     "ND2File": "nd2._file",
     "imread": "nd2._file",
     "is_legacy": "nd2._probe",
     "is_supported_file": "nd2._probe",
+    "save_index": "nd2._index",
 }
 _MODULES = {"structures"}
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import operator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, SupportsInt, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsInt, cast, overload
 
 import numpy as np
 
 from nd2 import _errors
 from nd2._array import FrameArray
+from nd2._index import beside, load_index
 from nd2._io import open_source
 from nd2._probe import is_supported_file
 from nd2._readers import open_reader
@@ -25,9 +26,15 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import DTypeLike, NDArray
 
+    from nd2._index import Index
+    from nd2._io import ByteSource
     from nd2._readers import Reader
+    from nd2._views.binary import BinaryLayers
+    from nd2.jobs.types import JobsDict
     from nd2.structures import (
+        ROI,
         Attributes,
+        CustomField,
         ExpLoop,
         FrameMetadata,
         Metadata,
@@ -50,11 +57,14 @@ class ND2File:
         binary file.
     storage_options : Mapping, optional
         Options for the file system of a URL.
+    index : str, os.PathLike or True, optional
+        Path or URL of the file's index (see `save_index`), with which a remote file opens by one small read; True for
+        the one beside the file.
 
     Raises
     ------
     OSError
-        If the file cannot be opened, or is not ND2.
+        If the file cannot be opened, or is not ND2; if the index is missing or stale.
 
     Examples
     --------
@@ -68,20 +78,35 @@ class ND2File:
         path: str | os.PathLike[str] | BinaryIO,
         *,
         storage_options: Mapping[str, Any] | None = None,
+        index: str | os.PathLike[str] | Literal[True] | None = None,
     ) -> None:
         source = open_source(path, storage_options)
         try:
-            self._reader: Reader = open_reader(source)
+            where = beside(path) if index is True else index
+            found = None if where is None else load_index(where, storage_options)
+            self._begin(source, found)
         except BaseException:
             source.close()
             raise
 
+    def _begin(self, source: ByteSource, index: Index | None) -> None:
+        self._index = index
+        if index is not None:
+            index.check(source)
+        self._reader: Reader = open_reader(source)
+        if index is not None:
+            index.lend(self._reader)
+
     # ---------------------------------------------------------------------------------------------- opening, closing
 
     @staticmethod
-    def is_supported_file(path: str | os.PathLike[str] | BinaryIO) -> bool:
-        """Return whether a file is ND2, by its first bytes."""
-        return is_supported_file(path)
+    def is_supported_file(
+        path: str | os.PathLike[str] | BinaryIO,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Return whether a file is ND2, by its first bytes; `storage_options` are for the file system of a URL."""
+        return is_supported_file(path, storage_options=storage_options)
 
     @property
     def path(self) -> str:
@@ -96,9 +121,9 @@ class ND2File:
     def open(self) -> None:
         """Open the file again after ``close``; does nothing if it is open."""
         if self.closed:
-            source = self._reader.source.reopened()
+            source, index = self._reader.source.reopened(), self._index
             self.__dict__.clear()
-            self._reader = open_reader(source)
+            self._begin(source, index)
 
     def close(self) -> None:
         """Close the file; may be called twice. What was read before stays available."""
@@ -117,10 +142,11 @@ class ND2File:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"source": self._reader.source.reopened(), "closed": self.closed}
+        source = self._reader.source.reopened()
+        return {"source": source, "closed": self.closed, "index": self._index}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._reader = open_reader(state["source"])
+        self._begin(state["source"], state["index"])
         if state["closed"]:
             self.close()
 
@@ -249,6 +275,40 @@ class ND2File:
         return events(self._reader, orient, null_value)
 
     @property
+    def rois(self) -> dict[int, ROI]:
+        """Regions of interest by their identifier; empty where there are none.
+
+        Coordinates are as they are stored: normalised, with the image's centre at (0, 0) (unverified on real files).
+        """
+        return self._reader.rois
+
+    @cached_property
+    def binary_data(self) -> BinaryLayers | None:
+        """Binary layers of the file, a sequence of `BinaryLayer`; None if there are none.
+
+        Masks are read when they are asked for: ``file.binary_data[0][12]`` reads one.
+        """
+        from nd2._views.binary import binary_layers
+
+        return binary_layers(self._reader)
+
+    def jobs(self) -> JobsDict | None:
+        """Return what the file says of the job that acquired it.
+
+        Returns
+        -------
+        dict or None
+            ``Job``, the definition, or ``ProtectedJob``, the same encrypted (the other one is None), ``JobRunGUID``,
+            ``ProgramDesc``; see `nd2.jobs.types`. None if no job acquired the file.
+        """
+        return cast("JobsDict | None", self._reader.jobs)
+
+    @property
+    def custom_metadata(self) -> list[CustomField]:
+        """Fields of the form that the user filled in at acquisition, in the order of the form, repeated names too."""
+        return self._reader.custom_metadata
+
+    @property
     def custom_data(self) -> dict[str, Any]:
         """Settings that the software keeps beside the image (cameras, look-up tables, viewer ...), by their tag."""
         return self._reader.custom_data
@@ -354,7 +414,7 @@ class ND2File:
         if not 0 <= index < count:
             raise _errors.frame_range(index, count, path=self.path)
         self._check_open()
-        return self._reader.frames.read(np.array([index])).squeeze()
+        return self._reader.frames.frame(index).squeeze()
 
     @cached_property
     def _array(self) -> FrameArray:

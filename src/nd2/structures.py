@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal, NamedTuple, TypeAlias, TypedDict, TypeVar, dataclass_transform
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar, dataclass_transform
 
 _T = TypeVar("_T")
 
@@ -501,13 +501,13 @@ class AnimParam(_Value):
 class RoiInfo(_Value):
     """Kind, label and settings of a region of interest; ``color`` is stored as 0x00BBGGRR."""
 
-    shapeType: RoiShapeType
-    interpType: InterpType
+    shapeType: RoiShapeType | int
+    interpType: InterpType | int
     cookie: int = 0
     color: int = 255
     label: str = ""
     stimulationGroup: int = 0
-    scope: ScopeType = ScopeType.Global
+    scope: ScopeType | int = ScopeType.Global
     appData: int = 0
     multiFrame: bool = False
     locked: bool = False
@@ -625,3 +625,21 @@ class ExperimentEvent(_Value):
     description: str = ""
     data: str = ""
     stimulation: StimulationEvent | None = None
+
+
+# --- what the user wrote ---------------------------------------------------------------------------------------------
+
+
+class CustomField(NamedTuple):
+    """A field of the form that the user filled in; ``value`` is None where the user left it empty.
+
+    ``kind`` is "text", "number", "check", "selection", "date" or "unknown"; a value is a str, float, bool, the label
+    that was chosen, a datetime, or a dict of all that was stored.
+    """
+
+    name: str
+    kind: str
+    value: Any
+    unit: str = ""
+    description: str = ""
+    mandatory: bool = False

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from enum import IntEnum
+from typing import Any, TypeAlias, TypeVar
 
 Tree: TypeAlias = Mapping[str, Any]
+_Code = TypeVar("_Code", bound=IntEnum)
 
 _LIST_KEY = re.compile(r"i\d{10}")
 
@@ -81,3 +83,11 @@ def text(tree: Tree, key: str) -> str:
     """Return a text; empty if there is none."""
     value = tree.get(key)
     return value if isinstance(value, str) else ""
+
+
+def member(kind: type[_Code], code: int) -> _Code | int:
+    """Return the member of an enumeration, or the code itself if newer software wrote one that is not known."""
+    try:
+        return kind(code)
+    except ValueError:
+        return code

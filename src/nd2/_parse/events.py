@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
-
 from nd2._parse import _tree
 from nd2.structures import EventMeaning, ExperimentEvent, StimulationEvent, StimulationType
-
-if TYPE_CHECKING:
-    from enum import IntEnum
-
-    _Code = TypeVar("_Code", bound=IntEnum)
 
 _TEXT = {
     0: "Unknown",
@@ -68,7 +61,7 @@ def _event(event: _tree.Tree) -> ExperimentEvent:
     if "S" in event:
         stored = _tree.level(event, "S")
         stimulation = StimulationEvent(
-            _known(StimulationType, _tree.integer(stored, "T")),
+            _tree.member(StimulationType, _tree.integer(stored, "T")),
             _tree.integer(stored, "L"),
             _tree.integer(stored, "P"),
             _tree.text(stored, "D"),
@@ -81,7 +74,7 @@ def _event(event: _tree.Tree) -> ExperimentEvent:
         id=_tree.integer(event, "I"),
         time=_tree.real(event, "T"),
         time2=_tree.real(event, "T2"),
-        meaning=_known(EventMeaning, code),
+        meaning=_tree.member(EventMeaning, code),
         description=description,
         data=_tree.text(event, "A"),
         stimulation=stimulation,
@@ -93,7 +86,7 @@ def _older_event(event: _tree.Tree) -> ExperimentEvent:
     description = _tree.text(event, "wsDescription") or _standard_text(code)
     return ExperimentEvent(
         time=_tree.real(event, "dTime"),
-        meaning=_known(EventMeaning, code),
+        meaning=_tree.member(EventMeaning, code),
         description=f"{description} - {data}" if data else description,
         data=data,
     )
@@ -102,11 +95,3 @@ def _older_event(event: _tree.Tree) -> ExperimentEvent:
 def _standard_text(code: int) -> str:
     known = code in EventMeaning.__members__.values()
     return _TEXT.get(code, "") if known else f"Event {code}"
-
-
-def _known(kind: type[_Code], code: int) -> _Code | int:
-    """Return the member of an enumeration, or the code itself if newer software wrote one that is not known."""
-    try:
-        return kind(code)
-    except ValueError:
-        return code

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from nd2._io import ByteSource
     from nd2._parse.recorded import RecordedColumn
-    from nd2.structures import ExperimentEvent, ExpLoop, Metadata, TextInfo
+    from nd2._readers.masks import MaskLayer
+    from nd2.structures import ROI, CustomField, ExperimentEvent, ExpLoop, Metadata, TextInfo
 
 # Tags of boxes; frames have one of each of the first two.
 CALIBRATION = b"VCAL"
@@ -298,6 +299,26 @@ class LegacyReader:
     @property
     def experiment_events(self) -> list[ExperimentEvent]:
         """Empty: the events of legacy files are not read."""
+        return []
+
+    @property
+    def rois(self) -> dict[int, ROI]:
+        """Empty: legacy files have none."""
+        return {}
+
+    @property
+    def mask_layers(self) -> list[MaskLayer]:
+        """Empty: legacy files have none."""
+        return []
+
+    @property
+    def jobs(self) -> dict[str, Any] | None:
+        """None: legacy files have none."""
+        return None
+
+    @property
+    def custom_metadata(self) -> list[CustomField]:
+        """Empty: legacy files have none."""
         return []
 
     @property

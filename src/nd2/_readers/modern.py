@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,24 +16,20 @@ from nd2._frames import Frames, FrameTable
 from nd2._layout import Layout, split_components
 from nd2._parse import _tree
 from nd2._parse import attributes as parse_attributes
-from nd2._parse import events as parse_events
 from nd2._parse import experiment as parse_experiment
 from nd2._parse import frame as parse_frame
 from nd2._parse import metadata as parse_metadata
-from nd2._parse import recorded as parse_recorded
 from nd2._parse import stage as parse_stage
 from nd2._parse import text_info as parse_text_info
+from nd2._readers.custom import CustomChunks
 from nd2._readers.stored import StoredChunk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from nd2._io import ByteSource
     from nd2.structures import (
         Attributes,
-        ExperimentEvent,
         ExpLoop,
         FrameMetadata,
         Metadata,
@@ -47,8 +42,6 @@ ATTRIBUTES = (b"ImageAttributesLV!", b"ImageAttributes!")
 EXPERIMENT = (b"ImageMetadataLV!", b"ImageMetadata!")
 PICTURE = (b"ImageMetadataSeqLV|0!", b"ImageMetadataSeq|0!")
 TEXT_INFO = (b"ImageTextInfoLV!", b"ImageTextInfo!")
-EVENTS = [b"ImageEventsLV!", b"ImageEvents!", b"CustomData|ExperimentEventsV1_0!"]
-RECORDED = b"CustomDataVar|CustomDataV2_0!"
 APP_INFO = b"CustomDataVar|AppInfo_V1_0!"
 
 # The most that a name field takes: the name, the reserve, and the padding of up to two pages.
@@ -57,7 +50,7 @@ _HEAD_SAMPLE = 64
 _UNKNOWN_INDEX_SLACK = 1 << 20
 
 
-class ModernReader:
+class ModernReader(CustomChunks):
     """Decodes the chunks of one file when they are asked for, each once.
 
     Parameters
@@ -274,68 +267,6 @@ class ModernReader:
         """Recorded state of the focus system at each frame."""
         data = self.chunk(b"CustomData|PFS_STATUS!")
         return None if not data else np.frombuffer(data[: len(data) // 4 * 4], "<i4")
-
-    @cached_property
-    def recorded(self) -> Mapping[str, parse_recorded.RecordedColumn]:
-        """Columns of the recorded-data table."""
-        data = self.chunk(RECORDED)
-        raw = None if data is None else self.decode(RECORDED, data)
-        return parse_recorded.parse(raw, lambda name: self.chunk(b"CustomData|%s!" % name.encode()))
-
-    @cached_property
-    def experiment_events(self) -> list[ExperimentEvent]:
-        """What happened during the experiment, in stored order."""
-        return [
-            event
-            for name, data in zip(EVENTS, self.chunk_many(EVENTS), strict=True)
-            if data
-            for event in parse_events.parse(self.decode(name, data))
-        ]
-
-    @cached_property
-    def custom_data(self) -> dict[str, Any]:
-        """Settings that the software keeps in XML, by the tag of their chunk."""
-        prefix = b"CustomDataVar|"
-        return self._decode_all(
-            {name: self._tag(name, prefix) for name in self._chunk_names if name.startswith(prefix)}
-        )
-
-    def unstructured_metadata(
-        self, *, strip_prefix: bool, include: set[str] | None, exclude: set[str] | None
-    ) -> dict[str, Any]:
-        """Return the decoded content of metadata chunks, by their name."""
-        names = {name: self._tag(name) for name in self._chunk_names}
-        if include is None:
-            wanted = {n: key for n, key in names.items() if not n.startswith(b"CustomData")}
-        else:
-            wanted = {n: key for n, key in names.items() if key in include}
-            if missing := sorted(include - set(wanted.values())):
-                warnings.warn(
-                    f"the file {self.source.url!r} has no metadata called {', '.join(missing)}",
-                    stacklevel=3,
-                )
-        kept = {name: key for name, key in wanted.items() if key not in (exclude or ())}
-        return self._decode_all(kept, strip_prefix=strip_prefix)
-
-    @property
-    def _chunk_names(self) -> list[bytes]:
-        """Names of all chunks but the frames, sorted."""
-        return sorted(self.chunk_map.others)
-
-    @staticmethod
-    def _tag(name: bytes, prefix: bytes = b"") -> str:
-        return name.removeprefix(prefix).removesuffix(b"!").decode("utf-8", "replace")
-
-    def _decode_all(self, names: dict[bytes, str], *, strip_prefix: bool = True) -> dict[str, Any]:
-        """Decode chunks, and return their content under new names; as bytes what cannot be decoded."""
-        trees: dict[str, Any] = {}
-        for (name, key), data in zip(names.items(), self.chunk_many(list(names)), strict=True):
-            if data is not None:
-                try:
-                    trees[key] = self.decode(name, data, strip_prefix=strip_prefix)
-                except ValueError:
-                    trees[key] = data
-        return trees
 
     def frame_metadata(self, frame: int) -> FrameMetadata:
         """Return the metadata of a frame, with its own time, position and focus."""

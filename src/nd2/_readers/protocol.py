@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from nd2._io import ByteSource
     from nd2._layout import Layout
     from nd2._parse.recorded import RecordedColumn
+    from nd2._readers.masks import MaskLayer
     from nd2._readers.stored import StoredChunk
     from nd2.structures import (
+        ROI,
         Attributes,
+        CustomField,
         ExperimentEvent,
         ExpLoop,
         FrameMetadata,
@@ -119,6 +122,22 @@ class Reader(Protocol):
         IndexError
             If the file has no such frame.
         """
+
+    @property
+    def rois(self) -> dict[int, ROI]:
+        """Regions of interest by their identifier."""
+
+    @property
+    def mask_layers(self) -> list[MaskLayer]:
+        """Binary layers; their masks are read when they are asked for."""
+
+    @property
+    def jobs(self) -> dict[str, Any] | None:
+        """What the file says of the job that acquired it; None if no job did."""
+
+    @property
+    def custom_metadata(self) -> list[CustomField]:
+        """Fields of the form that the user filled in."""
 
     @property
     def custom_data(self) -> dict[str, Any]:

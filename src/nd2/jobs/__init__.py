@@ -1,0 +1,1 @@
+"""Types of what ``ND2File.jobs`` returns; see `nd2.jobs.types`."""
