@@ -36,12 +36,15 @@ class FrameArray:
         Sequence index of the frame at the origin.
     dims : tuple of str
         Axes of the array: some of the loops in their order, then some of C, Y, X, S. What is left out has size 1.
+    window : tuple of four slices
+        What the array takes of C, Y, X and S of each frame.
     """
 
     frames: Frames
     loops: tuple[tuple[str, int, int], ...]
     first: int
     dims: tuple[str, ...]
+    window: tuple[slice, ...] = (slice(None),) * 4
 
     @classmethod
     def of(cls, frames: Frames, layout: Layout, dims: tuple[str, ...]) -> FrameArray:
@@ -58,6 +61,30 @@ class FrameArray:
         loops = tuple((n, 1 if n == dim else c, s) for n, c, s in self.loops)
         return replace(self, loops=loops, first=self.first + index * step)
 
+    def narrow(self, key: tuple[int | slice, ...]) -> FrameArray:
+        """Return the lazy array of a part.
+
+        Parameters
+        ----------
+        key : tuple of int or slice
+            One item for each of ``dims``. Integers drop their axis.
+        """
+        first, loops, window = self.first, list(self.loops), list(self.window)
+        keys = dict(zip(self.dims, key, strict=True))
+        for n, (dim, size) in enumerate(zip(self.all_dims, self.all_shape, strict=True)):
+            item = keys.get(dim, slice(None))
+            taken = range(size)[item] if isinstance(item, slice) else range(size)[item:][:1]
+            if n < len(loops):
+                name, _, step = loops[n]
+                loops[n] = (name, len(taken), step * taken.step)
+                first += step * taken.start if taken else 0
+            else:
+                pick = n - len(loops)
+                places = range(self.frames.pixels.shape[pick])[window[pick]]
+                window[pick] = _as_slice(places[taken.start : taken.stop : taken.step])
+        dims = tuple(dim for dim in self.dims if isinstance(keys[dim], slice))
+        return replace(self, loops=tuple(loops), first=first, dims=dims, window=tuple(window))
+
     def over(self, source: ByteSource) -> FrameArray:
         """Return the same array over another source of the same bytes."""
         return replace(self, frames=replace(self.frames, source=source))
@@ -70,7 +97,9 @@ class FrameArray:
     @property
     def all_shape(self) -> tuple[int, ...]:
         """Sizes of ``all_dims``."""
-        return (*(count for _, count, _ in self.loops), *self.frames.pixels.shape)
+        sizes = zip(self.window, self.frames.pixels.shape, strict=True)
+        pixels = (len(range(size)[pick]) for pick, size in sizes)
+        return (*(count for _, count, _ in self.loops), *pixels)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -156,7 +185,13 @@ class FrameArray:
         shape = tuple(
             len(where) for dim, where in zip(self.all_dims, positions, strict=True) if dim in kept
         )
-        return index.reshape(-1), positions[n:], shape
+        picks = [
+            np.arange(size)[pick][where]
+            for pick, size, where in zip(
+                self.window, self.frames.pixels.shape, positions[n:], strict=True
+            )
+        ]
+        return index.reshape(-1), picks, shape
 
     def _read_flat(
         self, flat: NDArray[np.intp], picks: tuple[Any, ...], out: NDArray[Any] | None
@@ -186,7 +221,13 @@ class FrameArray:
         return data if dtype is None else data.astype(dtype, copy=False)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("nd2.FrameArray", self.frames.source.identity, self.loops, self.first, self.dims)
+        where = (self.loops, self.first, self.dims, self.window)
+        return ("nd2.FrameArray", self.frames.source.identity, where)
+
+
+def _as_slice(places: range) -> slice:
+    """Turn a range of places on an axis into the slice that takes them."""
+    return slice(places.start, places.stop if places.stop >= 0 else None, places.step)
 
 
 def _positions(key: Any, dim: str, size: int) -> NDArray[np.intp]:

@@ -7,14 +7,16 @@ through it.
 
 from __future__ import annotations
 
+import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nd2 import _errors, _pool
+from nd2._cache import FrameCache
 from nd2._format import jpeg2k
 from nd2._format.inflate import inflate
 
@@ -63,9 +65,15 @@ class FrameTable:
     def present(self, count: int) -> NDArray[np.bool_]:
         """Return which of the frames 0 to ``count - 1`` the file holds (wholly), shape (count,)."""
         known = np.zeros(count, bool)
-        stored = self.lengths[: len(self) * self.pieces] > 0
-        known[: len(self)] = stored.reshape(-1, self.pieces).all(axis=1)[:count]
+        shortest = self.lengths.reshape(-1, self.pieces).min(axis=1)
+        known[: len(self)] = shortest[:count] > 0
         return known
+
+    def at(self, index: int) -> tuple[int, int]:
+        """Return offset and length of one frame that is stored in one piece; both are 0 where it is missing."""
+        if index >= len(self.lengths):
+            return 0, 0
+        return int(self.offsets[index]), int(self.lengths[index])
 
     def lookup(self, index: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return offsets and lengths of some frames (or pieces, if there are several); both are 0 where it is missing."""
@@ -83,6 +91,42 @@ class Frames:
     source: ByteSource
     table: FrameTable
     pixels: PixelLayout
+    cache: FrameCache = field(default_factory=FrameCache, compare=False, repr=False)
+
+    def frame(self, index: int) -> NDArray[Any]:
+        """Read one whole frame.
+
+        The usual case of `read`, without what many frames and parts of frames need.
+
+        Parameters
+        ----------
+        index : int
+            Sequence index of the frame.
+
+        Returns
+        -------
+        ndarray, shape (C, Y, X, S)
+            C-contiguous; zero if the frame is missing.
+        """
+        pixels, size = self.pixels, self.pixels.frame_bytes
+        offset, length = self.table.at(index)
+        raw = pixels.codec == "raw"
+        stored = size if raw else length
+        sound = length >= (size if raw else self._least) and offset + stored <= self.source.size
+        if not sound or stored > _DIRECT or pixels.codec == "jpeg2k":
+            whole: NDArray[Any] = self.read(np.array([index]))[0]
+            return whole
+        if raw and pixels.contiguous:
+            data = np.empty(size, np.uint8)
+            self.source.read_into([(offset, data.data)])
+            return data.view(pixels.dtype).reshape(pixels.shape)
+        buffer = _scratch(stored)
+        self.source.read_into([(offset, buffer)])
+        if raw:
+            return np.ascontiguousarray(pixels.rows(buffer, pixels.height))
+        rows = self.decode(buffer, index, offset)
+        owned = rows.flags.c_contiguous and rows.flags.writeable
+        return rows if owned else rows.copy()
 
     def read(
         self,
@@ -115,6 +159,24 @@ class Frames:
         ImportError
             If the codec needs a package that is not installed.
         """
+        out, job = self._job(index, picks, out)
+        if job is not None and job.cached:
+            job.run_cached()
+        elif job is not None:
+            job.run(*job.blocks())
+        return out
+
+    async def read_async(self, index: NDArray[np.intp], picks: Picks = WHOLE_FRAME) -> NDArray[Any]:
+        """Read as `read` does; other coroutines run while bytes are on their way and while they are decoded."""
+        out, job = self._job(index, picks, None)
+        if job is not None:
+            await job.run_async(*job.blocks())
+        return out
+
+    def _job(
+        self, index: NDArray[np.intp], picks: Picks, out: NDArray[Any] | None
+    ) -> tuple[NDArray[Any], _Job | None]:
+        """Make the output and what fills it, or None where nothing has to be read."""
         picks = tuple(
             simplify(np.arange(size)[pick])
             for pick, size in zip(picks, self.pixels.shape, strict=True)
@@ -139,13 +201,8 @@ class Frames:
         if len(order) < len(index):
             target[np.flatnonzero(lengths == 0)] = 0
         if not out.size or not len(order):
-            return out
-        job = _Job(self, index, picks, target, offsets[order], lengths[order], order)
-        if self.pixels.codec == "raw":
-            job.run(*job.raw_blocks())
-        else:
-            job.run(*job.compressed_blocks())
-        return out
+            return out, None
+        return out, _Job(self, index, picks, target, offsets[order], lengths[order], order)
 
     def _check(
         self,
@@ -155,11 +212,9 @@ class Frames:
         order: NDArray[np.intp],
     ) -> None:
         """Refuse what the table cannot mean, before anything is allocated or read."""
-        raw = self.pixels.codec == "raw"
-        least = self.pixels.frame_bytes if raw else -(-self.pixels.frame_bytes // _DEFLATE_RATIO)
-        if self.pixels.codec == "jpeg2k":
-            least = 1
-        beyond = offsets[order] + (least if raw else lengths[order]) > self.source.size
+        least = self._least
+        stored = least if self.pixels.codec == "raw" else lengths[order]
+        beyond = offsets[order] + stored > self.source.size
         for wrong, message in (
             (
                 lengths[order] < least,
@@ -171,6 +226,14 @@ class Frames:
                 first = order[np.argmax(wrong)]
                 raise self.error(message, int(index[first]), int(offsets[first]))
 
+    @property
+    def _least(self) -> int:
+        """The fewest bytes in which a frame (or piece) can be stored."""
+        if self.pixels.codec == "jpeg2k":
+            return 1
+        ratio = 1 if self.pixels.codec == "raw" else _DEFLATE_RATIO
+        return -(-self.pixels.frame_bytes // ratio)
+
     def error(self, message: str, index: int, offset: int) -> Exception:
         """Build the error for a damaged frame (or piece of one)."""
         frame, channel = divmod(index, self.table.pieces)
@@ -181,11 +244,15 @@ class Frames:
             message, path=self.source.url, chunk=chunk, frame=frame, offset=offset
         )
 
-    def decode(self, data: Any) -> NDArray[Any]:
-        """Decode the bytes of one compressed frame (or piece), shape (C, Y, X, S)."""
-        if self.pixels.codec == "jpeg2k":
-            return jpeg2k.decode(data, self.pixels)
-        return self.pixels.rows(inflate(data, self.pixels.frame_bytes), self.pixels.height)
+    def decode(self, data: Any, index: int, offset: int) -> NDArray[Any]:
+        """Decode the bytes of one compressed frame (or piece), shape (C, Y, X, S); an error names it."""
+        try:
+            if self.pixels.codec == "jpeg2k":
+                return jpeg2k.decode(data, self.pixels)
+            return self.pixels.rows(inflate(data, self.pixels.frame_bytes), self.pixels.height)
+        except ValueError as error:
+            message = error.bare if isinstance(error, _errors.CorruptFileError) else str(error)
+            raise self.error(message, index, offset) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +271,11 @@ class _Job:
         """Read each span and hand its bytes to its decoder."""
         source = self.frames.source
         if source.concurrent:
-            # Requests overlap inside the file system: give it as many as memory allows, decode while none is on its way.
-            for first, stop in _by_volume(spans):
-                data = source.read_many(spans[first:stop])
-                _pool.run(
-                    [
-                        (decode, part)
-                        for decode, part in zip(decoders[first:stop], data, strict=True)
-                    ]
-                )
+            # Requests overlap inside the source: give it as many as memory allows, decode while none is on its way.
+            for first, stop in _by_volume(spans, decoders):
+                targets = _targets(spans[first:stop], decoders[first:stop])
+                source.read_into(targets)
+                _pool.run(_undecoded(decoders[first:stop], targets))
             return
 
         def read(decode: Callable[[Any], None], span: tuple[int, int]) -> None:
@@ -225,6 +288,59 @@ class _Job:
             decode(buffer)
 
         _pool.run([(read, decode, span) for decode, span in zip(decoders, spans, strict=True)])
+
+    async def run_async(
+        self, spans: list[tuple[int, int]], decoders: Sequence[Callable[[Any], None]]
+    ) -> None:
+        """Do as `run` does, without blocking the event loop."""
+        import asyncio
+
+        source = self.frames.source
+        if not source.concurrent:
+            await asyncio.to_thread(self.run, spans, decoders)
+            return
+        for first, stop in _by_volume(spans, decoders):
+            targets = _targets(spans[first:stop], decoders[first:stop])
+            await source.read_into_async(targets)
+            await asyncio.to_thread(_pool.run, _undecoded(decoders[first:stop], targets))
+
+    @property
+    def cached(self) -> bool:
+        """Whether parts of compressed frames are taken, few enough to keep the frames for their other parts."""
+        pixels, kept = self.frames.pixels, self.frames.cache
+        return (
+            pixels.codec != "raw"
+            and self.out[0].size * self.frames.table.pieces < math.prod(pixels.shape)
+            and len(self.order) * pixels.frame_bytes <= kept.limit * self.frames.table.pieces
+        )
+
+    def run_cached(self) -> None:
+        """Take the parts from frames that are kept, and keep those that are decoded."""
+        cache, source = self.frames.cache, self.frames.source
+        spans = list(zip(self.offsets.tolist(), self.lengths.tolist(), strict=True))
+        pieces = self.index[self.order].tolist()
+        ahead: dict[int, bytes] = {}
+        if source.concurrent:
+            missing = [k for k, piece in enumerate(pieces) if piece not in cache]
+            ahead = dict(zip(missing, source.read_many([spans[k] for k in missing]), strict=True))
+
+        def place(k: int) -> None:
+            def decode() -> NDArray[Any]:
+                return self.decode(k, ahead.pop(k) if k in ahead else source.read(*spans[k]))
+
+            rows = cache.get(pieces[k], decode)
+            self.put(k, k + 1, rows[None], range(self.frames.pixels.height))
+
+        _pool.run([(place, k) for k in range(len(spans))])
+
+    def decode(self, place: int, data: Any) -> NDArray[Any]:
+        """Decode the bytes of a compressed frame (or piece)."""
+        piece, offset = int(self.index[self.order[place]]), int(self.offsets[place])
+        return self.frames.decode(data, piece, offset)
+
+    def blocks(self) -> tuple[list[tuple[int, int]], list[Callable[[Any], None]]]:
+        """Return the byte ranges to read, and what puts each into the output."""
+        return self.raw_blocks() if self.frames.pixels.codec == "raw" else self.compressed_blocks()
 
     # ---------------------------------------------------------------------------------------------- raw frames
 
@@ -354,19 +470,8 @@ class _CompressedFrame:
     place: int
 
     def __call__(self, data: Any) -> None:
-        frames, place = self.job.frames, self.place
-        try:
-            rows = frames.decode(data)
-        except ValueError as error:
-            frame = int(self.job.index[self.job.order[place]])
-            raise _errors.corrupt_in(
-                error,
-                path=frames.source.url,
-                chunk=f"ImageDataSeq|{frame}!",
-                frame=frame,
-                offset=int(self.job.offsets[place]),
-            ) from error
-        self.job.put(place, place + 1, rows[None], range(frames.pixels.height))
+        rows = self.job.decode(self.place, data)
+        self.job.put(self.place, self.place + 1, rows[None], range(self.job.frames.pixels.height))
 
 
 def simplify(indices: NDArray[np.intp]) -> slice | NDArray[np.intp]:
@@ -404,10 +509,41 @@ def _pairs(cuts: NDArray[np.intp], count: int) -> list[tuple[int, int]]:
     return [(a, b) for a, b in pairwise(edges) if b > a]
 
 
-def _by_volume(spans: Sequence[tuple[int, int]], limit: int = 128 << 20) -> list[tuple[int, int]]:
-    """Cut a list of spans into parts of at most ``limit`` bytes (or one span)."""
-    volume = np.cumsum([nbytes for _, nbytes in spans]) // limit
-    return _pairs(np.flatnonzero(np.diff(volume)) + 1, len(spans))
+def _by_volume(
+    spans: Sequence[tuple[int, int]],
+    decoders: Sequence[Callable[[Any], None]],
+    limit: int = 256 << 20,
+) -> list[tuple[int, int]]:
+    """Cut a read into parts that take at most ``limit`` bytes (or one span) besides the output."""
+    extra = [
+        0 if isinstance(decode, _Direct) else nbytes
+        for (_, nbytes), decode in zip(spans, decoders, strict=True)
+    ]
+    return _pairs(np.flatnonzero(np.diff(np.cumsum(extra) // limit)) + 1, len(spans))
+
+
+def _targets(
+    spans: Sequence[tuple[int, int]], decoders: Sequence[Callable[[Any], None]]
+) -> list[tuple[int, memoryview]]:
+    """Return offset and buffer of each span: a part of the output, or new memory where bytes must be rearranged."""
+    return [
+        (
+            offset,
+            decode.target if isinstance(decode, _Direct) else np.empty(nbytes, np.uint8).data,
+        )
+        for (offset, nbytes), decode in zip(spans, decoders, strict=True)
+    ]
+
+
+def _undecoded(
+    decoders: Sequence[Callable[[Any], None]], targets: Sequence[tuple[int, memoryview]]
+) -> list[tuple[Callable[[Any], None], memoryview]]:
+    """Return the calls that put into the output what was not read straight into it."""
+    return [
+        (decode, buffer)
+        for decode, (_, buffer) in zip(decoders, targets, strict=True)
+        if not isinstance(decode, _Direct)
+    ]
 
 
 _local = threading.local()

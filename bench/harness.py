@@ -1,0 +1,209 @@
+"""How benchmarks run: each side in processes of its own, in turn, several times; medians and their ratios.
+
+A case is a few lines of Python as text, because the sides run in different environments: this package in one, PyPI's
+``nd2`` 0.12.0 in another, NumPy on the same bytes beside them.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from bench.files import FILES, path_of
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON = {
+    "ours": sys.executable,
+    "nd2": str(ROOT / ".venv-oracle" / "bin" / "python"),
+    "numpy": sys.executable,
+}
+SIDES = tuple(PYTHON)
+
+# Imports next to nothing before the clock starts, so that importing can be timed, too.
+_CHILD = """
+import sys, time
+setup, run, FILE = sys.argv[1:4]
+space = {"FILE": FILE}
+exec(compile(setup, "setup", "exec"), space)
+code = compile(run, "run", "exec")
+def memory(key):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith(key))
+try:
+    with open("/proc/self/clear_refs", "w") as peak:
+        peak.write("5")
+    before = memory("VmRSS")
+except OSError:
+    before = None
+start = time.perf_counter()
+exec(code, space)
+seconds = time.perf_counter() - start
+print(repr((seconds, None if before is None else max(memory("VmHWM") - before, 0))))
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One piece of work, measured on up to three sides.
+
+    Attributes
+    ----------
+    name : str
+        What the table calls it.
+    run : str
+        The code that is timed. It sees the file's path as ``FILE``.
+    file : str, optional
+        A key of ``bench.files.FILES``.
+    setup : str
+        Code that runs before the clock starts.
+    theirs, theirs_setup : str, optional
+        The same for nd2 0.12.0, where it differs; ``theirs=""`` where it has no such thing.
+    numpy, numpy_setup : str
+        The same for plain NumPy; empty to leave it out.
+    per : int
+        How many pieces of work ``run`` does: the time shown is that of one.
+    array_bytes : int
+        Size of the result, with which peak memory is compared.
+    time_goal, numpy_goal, memory_goal : float, optional
+        The most that ours may take, as a ratio to nd2's time, to NumPy's time, to ``array_bytes``.
+    rounds : int, optional
+        How often it is run; by default as often as the command says.
+    """
+
+    name: str
+    run: str
+    file: str | None = None
+    setup: str = ""
+    theirs: str | None = None
+    theirs_setup: str | None = None
+    numpy: str = ""
+    numpy_setup: str = "import numpy as np"
+    per: int = 1
+    array_bytes: int = 0
+    time_goal: float | None = None
+    numpy_goal: float | None = None
+    memory_goal: float | None = None
+    rounds: int | None = None
+
+    def code(self, side: str) -> tuple[str, str]:
+        """Return setup and timed code of a side; the latter is empty where the side has none."""
+        if side == "numpy":
+            return self.numpy_setup, self.numpy
+        if side == "nd2":
+            setup = self.setup if self.theirs_setup is None else self.theirs_setup
+            return setup, self.run if self.theirs is None else self.theirs
+        return self.setup, self.run
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Medians of one case on one side: seconds, and bytes of memory at the peak beyond what was there before."""
+
+    seconds: float
+    peak: int | None
+    rounds: int
+
+
+def measure(case: Case, rounds: int) -> dict[str, Measured]:
+    """Run a case on all of its sides, in turn; the side that begins changes with every round."""
+    path = str(path_of(case.file)) if case.file in FILES else case.file or ""
+    sides = [side for side in SIDES if case.code(side)[1]]
+    if not Path(PYTHON["nd2"]).exists():
+        sides = [side for side in sides if side != "nd2"]
+    found: dict[str, list[tuple[float, int | None]]] = {side: [] for side in sides}
+    for turn in range(case.rounds or rounds):
+        for side in sides if turn % 2 else sides[::-1]:
+            _warm(path)
+            found[side].append(_run(side, *case.code(side), path))
+    return {
+        side: Measured(
+            median(seconds for seconds, _ in values) / case.per,
+            _median_peak([peak for _, peak in values]),
+            len(values),
+        )
+        for side, values in found.items()
+    }
+
+
+def _warm(path: str) -> None:
+    """Read a local file once, so that every side finds it in the system's page cache."""
+    if Path(path).is_file():
+        buffer = bytearray(16 << 20)
+        with Path(path).open("rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
+
+
+def _run(side: str, setup: str, run: str, path: str) -> tuple[float, int | None]:
+    command = [PYTHON[side], "-c", _CHILD, setup, run, path]
+    # The package of this project is importable where it is installed only: not from the working folder.
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "bench")
+    if done.returncode:
+        raise RuntimeError(f"{side}: {run}\n{done.stderr}")
+    seconds, peak = ast.literal_eval(done.stdout.splitlines()[-1])
+    return float(seconds), peak
+
+
+def _median_peak(peaks: list[int | None]) -> int | None:
+    known = [peak for peak in peaks if peak is not None]
+    return int(median(known)) if known else None
+
+
+# ------------------------------------------------------------------------------------------------------------ the table
+
+HEADER = (
+    "| work | ours | nd2 0.12.0 | NumPy | ours / nd2 | goal | ours / NumPy | goal | peak, ours | peak, nd2 | goal |\n"
+    "| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |"
+)
+
+
+def row(case: Case, found: dict[str, Measured]) -> str:
+    """Return a case as a line of the table; peaks are multiples of the array, or MB where there is none."""
+    ours, theirs, numpy = (found.get(side) for side in SIDES)
+    cells = [
+        case.name,
+        *(_seconds(side) for side in (ours, theirs, numpy)),
+        _ratio(ours, theirs, case.time_goal),
+        _goal(case.time_goal),
+        _ratio(ours, numpy, case.numpy_goal),
+        _goal(case.numpy_goal),
+        _peak(ours, case, case.memory_goal),
+        _peak(theirs, case, None),
+        _goal(case.memory_goal),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _seconds(found: Measured | None) -> str:
+    if found is None:
+        return ""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if found.seconds >= size:
+            return f"{found.seconds / size:.3g} {unit}"
+    return f"{found.seconds / 1e-6:.3g} µs"
+
+
+def _ratio(ours: Measured | None, other: Measured | None, goal: float | None) -> str:
+    if ours is None or other is None:
+        return ""
+    return _marked(ours.seconds / other.seconds, goal)
+
+
+def _marked(value: float, goal: float | None) -> str:
+    return f"**{value:.3g}**" if goal is not None and value > goal else f"{value:.3g}"
+
+
+def _goal(goal: float | None) -> str:
+    return "" if goal is None else f"{goal:g}"
+
+
+def _peak(found: Measured | None, case: Case, goal: float | None) -> str:
+    if found is None or found.peak is None:
+        return ""
+    if not case.array_bytes:
+        return f"{found.peak / 1e6:.0f} MB"
+    return f"{_marked(found.peak / case.array_bytes, goal)} x"

@@ -1,0 +1,70 @@
+"""Frames that were decoded a moment ago, kept so that another part of the same frame is not decoded again."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+
+class FrameCache:
+    """The last decoded frames, up to a number of bytes; safe to use from several threads.
+
+    A frame that several threads want at once is decoded by one of them. A copy in another process, forked or
+    unpickled, begins empty.
+
+    Parameters
+    ----------
+    limit : int
+        The most bytes that are kept.
+    """
+
+    def __init__(self, limit: int = 128 << 20) -> None:
+        self.limit = limit
+        self._clear()
+
+    def _clear(self) -> None:
+        self._frames: OrderedDict[int, Future[NDArray[Any]]] = OrderedDict()
+        self._nbytes = 0
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+
+    def get(self, frame: int, decode: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Return a frame, decoded by `decode` if it is not kept. Nobody may write to it."""
+        if self._process != os.getpid():
+            self._clear()  # the lock may have been taken, and a frame half decoded, by a thread that was not forked
+        with self._lock:
+            future = self._frames.get(frame)
+            mine: Future[NDArray[Any]] = Future()
+            self._frames.setdefault(frame, mine)
+            self._frames.move_to_end(frame)
+        if future is not None:
+            return future.result()
+        try:
+            rows = decode()
+        except BaseException as error:
+            with self._lock:
+                del self._frames[frame]
+            mine.set_exception(error)
+            raise
+        with self._lock:
+            mine.set_result(rows)
+            self._nbytes += rows.nbytes
+            for oldest in [key for key, kept in self._frames.items() if kept.done()]:
+                if self._nbytes <= self.limit:
+                    break
+                self._nbytes -= self._frames.pop(oldest).result().nbytes
+        return rows
+
+    def __contains__(self, frame: int) -> bool:
+        return frame in self._frames and self._process == os.getpid()
+
+    def __reduce__(self) -> tuple[type[FrameCache], tuple[int]]:
+        return (FrameCache, (self.limit,))
