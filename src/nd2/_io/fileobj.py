@@ -113,6 +113,9 @@ class FileObjectSource:
     def prefetch(self, spans: Sequence[Span]) -> None:
         """Do nothing: a read costs little here."""
 
+    def keep(self, blocks: Sequence[tuple[int, bytes]]) -> None:
+        """Do nothing: the file itself is at hand."""
+
     def release(self) -> None:
         """Do nothing: the file object is its owner's."""
 

@@ -138,6 +138,9 @@ class LocalSource:
     def prefetch(self, spans: Sequence[Span]) -> None:
         """Do nothing: a read costs little here."""
 
+    def keep(self, blocks: Sequence[tuple[int, bytes]]) -> None:
+        """Do nothing: the file itself is at hand."""
+
     def _check(self, offset: int, nbytes: int) -> None:
         # Checked before anything is allocated: a damaged file may ask for exabytes.
         if offset < 0 or nbytes < 0 or offset + nbytes > self._size:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # other metadata lie within the last 82 to 172 KB.
 _HEAD = 224 << 10
 _TAIL = 256 << 10
+_PAGE = 4096
 _PREFETCH_LIMIT = 256 << 20
 _KEPT = 1 << 20
 
@@ -135,11 +136,11 @@ class FsspecSource:
                 merged.append((start, stop))
         if sum(stop - start for start, stop in merged) > _PREFETCH_LIMIT:
             return
-        self._blocks += self._fetched([self._beside_tail(*span) for span in merged])
+        self._blocks = self._blocks + self._fetched([self._beside_tail(*span) for span in merged])
 
-    def keep(self, blocks: Blocks) -> None:
-        """Take parts of the file that are known from elsewhere."""
-        self._blocks += blocks
+    def keep(self, blocks: Sequence[tuple[int, bytes]]) -> None:
+        """Take parts of the file that are known from elsewhere: then its ends need not be read to open it."""
+        self._blocks = [*self._blocks, *blocks]
 
     def _beside_tail(self, start: int, stop: int) -> tuple[int, int, bytes]:
         """Return what is still to be read of a range, and what of its end is in memory."""
@@ -160,14 +161,10 @@ class FsspecSource:
     def _known(self) -> Stat:
         """Return length and version; the first time, the file's two ends are read with them."""
         if self._stat is None:
-            self._open(_HEAD, _TAIL)
+            # Where metadata is known already, one page tells whether the file still ends as it did.
+            self._open(*((0, _PAGE) if self._blocks else (_HEAD, _TAIL)))
         assert self._stat is not None
         return self._stat
-
-    def measure(self, tail: int) -> None:
-        """Take length, version and the last bytes, where the rest of what opening needs is known from elsewhere."""
-        if self._stat is None:
-            self._open(0, tail)
 
     def _open(self, head: int, tail: int) -> None:
         with self._lock, self._explained():

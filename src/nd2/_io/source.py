@@ -61,6 +61,9 @@ class ByteSource(Protocol):
     def prefetch(self, spans: Sequence[Span]) -> None:
         """Take note that these (small) ranges are going to be read one by one; keeps them where reading is slow."""
 
+    def keep(self, blocks: Sequence[tuple[int, bytes]]) -> None:
+        """Take parts of the file, by offset, that are known from elsewhere; where reading is cheap they are ignored."""
+
     def release(self) -> None:
         """Give back the handle and what is kept in memory; the next read takes them again."""
 

@@ -1,0 +1,346 @@
+"""A persistent index: all that opening a file needs, in one small file of its own, checked against the ND2 file."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from nd2 import _errors
+from nd2._format.chunks import PAGE, ChunkMap
+from nd2._format.pixels import PixelLayout
+from nd2._frames import Frames, FrameTable
+from nd2._io import open_source
+from nd2._io.open import is_url
+from nd2._readers import open_reader
+from nd2._readers.modern import ATTRIBUTES, EXPERIMENT, PICTURE, TEXT_INFO, ModernReader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from nd2._io import ByteSource, Span
+    from nd2._readers import Reader
+
+INDEX_SUFFIX = ".index"
+_FORMAT, _VERSION = "nd2-index", 1
+_LARGEST_CHUNK = 64 << 10
+_LARGEST_INDEX = 1 << 30
+
+
+@dataclass(frozen=True)
+class Index:
+    """What an index holds.
+
+    Attributes
+    ----------
+    size : int
+        Length of the ND2 file in bytes.
+    version : str
+        Its ETag or modification time when the index was made.
+    end : bytes
+        Its last bytes, a page at most.
+    blocks : list of (int, bytes)
+        Offset and bytes of the parts that hold metadata.
+    chunk_map : ChunkMap or None
+        Where each chunk is; None for legacy files.
+    table : FrameTable
+        Where the stored bytes of each frame are.
+    pixels : PixelLayout
+        How pixels lie in them.
+    """
+
+    size: int
+    version: str
+    end: bytes
+    blocks: list[tuple[int, bytes]]
+    chunk_map: ChunkMap | None
+    table: FrameTable
+    pixels: PixelLayout
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return decode_index, (encode_index(self),)
+
+    def check(self, source: ByteSource) -> None:
+        """Refuse a file that is not the one that the index was made of; from now on, its metadata needs no request.
+
+        Raises
+        ------
+        OSError
+            If the file changed since the index was made, or is another one.
+        """
+        source.keep(self.blocks)
+        _, size, version = source.identity
+        told = f"the index was made of {self.size} bytes, version {self.version!r}"
+        comparable = version and self.version and version.isdigit() == self.version.isdigit()
+        if size != self.size or (comparable and version != self.version):
+            found = f"this file has {size}, version {version!r}"
+        elif source.read(size - len(self.end), len(self.end)) != self.end:
+            found = "this file ends otherwise"
+        else:
+            return
+        raise _errors.source(
+            f"the index is stale: {told}; {found}; make it anew with nd2.save_index",
+            path=source.url,
+        )
+
+    def lend(self, reader: Reader) -> None:
+        """Give a reader what it would compute from the file."""
+        known: dict[str, Any] = {"frames": Frames(reader.source, self.table, self.pixels)}
+        if self.chunk_map is not None:
+            known["chunk_map"] = self.chunk_map
+        vars(reader).update(known)
+
+
+def save_index(
+    path: Any,
+    dest: str | os.PathLike[str] | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> str:
+    """Write the index of an ND2 file, with which it opens by one small read.
+
+    Parameters
+    ----------
+    path : str, os.PathLike, UPath
+        The ND2 file: a local path, or a URL that fsspec knows.
+    dest : str, os.PathLike, UPath, optional
+        Where to write, a local path or a URL; by default beside the file, with ``.index`` behind its name.
+    storage_options : Mapping, optional
+        Options for the file system of the URL, and of ``dest`` where that is a URL.
+
+    Returns
+    -------
+    str
+        Where the index was written.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read, is not ND2, or the index cannot be written.
+    ValueError
+        If the file is damaged.
+
+    Notes
+    -----
+    The index holds the file's length and its ETag or modification time, and its last bytes. An index that was made of
+    a local file serves its copy in a bucket, too. It is data, not code: NumPy's ``.npz`` without pickles.
+
+    Examples
+    --------
+    >>> nd2.save_index("s3://bucket/experiment.nd2", "experiment.index")  # doctest: +SKIP
+    >>> nd2.ND2File("s3://bucket/experiment.nd2", index="experiment.index")  # doctest: +SKIP
+    """
+    source = open_source(path, storage_options)
+    try:
+        data = encode_index(make_index(source))
+    finally:
+        source.close()
+    target = beside(path) if dest is None else dest
+    fs, inner = getattr(target, "fs", None), getattr(target, "path", None)
+    if is_url(target):
+        from fsspec.core import url_to_fs
+
+        fs, inner = url_to_fs(target, **(storage_options or {}))
+    if fs is None:
+        _write_whole(os.fspath(target), data)
+        return str(os.fspath(target))
+    fs.pipe_file(inner, data)
+    return str(fs.unstrip_protocol(inner))
+
+
+def beside(path: Any) -> Any:
+    """Return what opens the index that lies beside a file."""
+    fs, inner = getattr(path, "fs", None), getattr(path, "path", None)
+    if fs is not None and isinstance(inner, str):
+        from fsspec.core import OpenFile
+
+        return OpenFile(fs, inner + INDEX_SUFFIX)
+    return os.fsdecode(os.fspath(path)) + INDEX_SUFFIX
+
+
+def load_index(index: Any, storage_options: Mapping[str, Any] | None = None) -> Index:
+    """Read an index.
+
+    Parameters
+    ----------
+    index : str, os.PathLike, OpenFile, UPath
+        Where the index is.
+    storage_options : Mapping, optional
+        Options for the file system of the index's URL.
+
+    Raises
+    ------
+    OSError
+        If there is no index.
+    ValueError
+        If it is none.
+    """
+    opened = open_source(index, storage_options)
+    try:
+        return decode_index(opened.start(_LARGEST_INDEX), path=opened.url)
+    finally:
+        opened.close()
+
+
+# ------------------------------------------------------------------------------------------------------------- making
+
+
+class _Recorder:
+    """A byte source that keeps what metadata is read through it."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = source
+        self.blocks: dict[Span, bytes] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def read(self, offset: int, nbytes: int) -> bytes:
+        return self.read_many([(offset, nbytes)])[0]
+
+    def read_many(self, spans: Sequence[Span]) -> list[bytes]:
+        data = self._source.read_many(spans)
+        for span, part in zip(spans, data, strict=True):
+            self.blocks[span] = part
+        return data
+
+
+def make_index(source: ByteSource) -> Index:
+    """Collect what opening a file needs."""
+    _, size, version = source.identity
+    recorder = _Recorder(source)
+    reader = open_reader(cast("ByteSource", recorder))
+    signature = dict(recorder.blocks)
+    frames = reader.frames  # reads the map and heads of frames, which the index holds as arrays
+    chunk_map = reader.chunk_map if isinstance(reader, ModernReader) else None
+    recorded, recorder.blocks = recorder.blocks, signature
+    if isinstance(reader, ModernReader):
+        first = reader.chunk_map.frame_position.min(initial=size)
+        recorder.blocks |= {span: data for span, data in recorded.items() if span[0] == first}
+        others = reader.chunk_map.others
+        needed = {name for names in (ATTRIBUTES, EXPERIMENT, PICTURE, TEXT_INFO) for name in names}
+        reader.chunk_many(
+            [name for name in others if name in needed or others[name][1] <= _LARGEST_CHUNK]
+        )
+    else:
+        _ = reader.attributes, reader.experiment, reader.text_info, reader.metadata
+    end = source.read(max(size - PAGE, 0), min(PAGE, size))
+    blocks = [(offset, data) for (offset, _), data in sorted(recorder.blocks.items())]
+    return Index(size, version, end, blocks, chunk_map, frames.table, frames.pixels)
+
+
+# ----------------------------------------------------------------------------------------------------- bytes, both ways
+
+
+def encode_index(index: Index) -> bytes:
+    """Write an index as bytes."""
+    pixels = {**asdict(index.pixels), "dtype": index.pixels.dtype.str}
+    header: dict[str, Any] = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "file": {"size": index.size, "version": index.version},
+        "pixels": pixels,
+        "pieces": index.table.pieces,
+    }
+    arrays: dict[str, Any] = {
+        "table": _steps(index.table.offsets, index.table.lengths),
+        "end": np.frombuffer(index.end, np.uint8),
+        "spans": np.array([(at, len(data)) for at, data in index.blocks], np.int64).reshape(-1, 2),
+        "blocks": np.frombuffer(b"".join(data for _, data in index.blocks), np.uint8),
+    }
+    if index.chunk_map is not None:
+        known = index.chunk_map
+        # In the order of frames, neighbours differ by the same steps, which compress to nothing.
+        order = np.argsort(known.frame_index, kind="stable")
+        columns = (known.frame_index, known.frame_position, known.frame_size)
+        arrays["map"] = _steps(*(column[order] for column in columns))
+        header["map"] = {
+            "position": known.position,
+            "others": {name.decode("latin-1"): place for name, place in known.others.items()},
+        }
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def decode_index(data: bytes, *, path: str = "") -> Index:
+    """Read an index from its bytes.
+
+    Raises
+    ------
+    ValueError
+        If they are not those of an index, or of a later version.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            header = json.loads(arrays["header"].tobytes())
+            if header["format"] != _FORMAT:
+                raise ValueError
+            if header["version"] != _VERSION:
+                raise _errors.unsupported(
+                    f"an index of version {header['version']}; make it anew with nd2.save_index",
+                    path=path,
+                )
+            return _decoded(header, arrays)
+    except (ValueError, KeyError, TypeError, EOFError, OSError, IndexError) as error:
+        raise _errors.corrupt("not an index of an ND2 file", path=path) from error
+
+
+def _decoded(header: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Index:
+    offsets, lengths = _values(arrays["table"])
+    content = arrays["blocks"].tobytes()
+    spans = arrays["spans"].tolist()
+    ends = np.cumsum([nbytes for _, nbytes in spans], dtype=np.int64).tolist()
+    blocks = [
+        (at, content[end - nbytes : end]) for (at, nbytes), end in zip(spans, ends, strict=True)
+    ]
+    chunk_map = None
+    if "map" in header:
+        index, position, size = _values(arrays["map"])
+        others = {
+            name.encode("latin-1"): (int(at), int(nbytes))
+            for name, (at, nbytes) in header["map"]["others"].items()
+        }
+        place = int(header["map"]["position"])
+        chunk_map = ChunkMap(index.view(np.int64), position, size, others, place)
+    pixels = {**header["pixels"], "dtype": np.dtype(header["pixels"]["dtype"])}
+    return Index(
+        int(header["file"]["size"]),
+        str(header["file"]["version"]),
+        arrays["end"].tobytes(),
+        blocks,
+        chunk_map,
+        FrameTable(offsets, lengths, int(header["pieces"])),
+        PixelLayout(**pixels),
+    )
+
+
+def _steps(*columns: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the differences along each column, shape (columns, n)."""
+    values = np.array([np.asarray(column).view(np.int64) for column in columns])
+    return np.diff(values, axis=1, prepend=0)
+
+
+def _values(steps: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Undo `_steps`."""
+    return np.cumsum(steps, axis=1).view(np.uint64)
+
+
+def _write_whole(target: str, data: bytes) -> None:
+    """Write a file that is there as a whole, or not at all."""
+    aside = f"{target}.part-{os.getpid()}"
+    try:
+        with open(aside, "wb") as handle:
+            handle.write(data)
+        os.replace(aside, target)
+    except BaseException:
+        if os.path.exists(aside):
+            os.remove(aside)
+        raise
