@@ -12,7 +12,7 @@ from nd2._format.clx_lite import I32, U32, Items
 from nd2._format.inflate import deflate_zlib
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,8 +31,8 @@ class Layer:
     ----------
     name : str
         What the user reads.
-    masks : sequence of ndarray of int, shape (Y, X), or None
-        For each frame its mask, 0 for the background; None where it has none.
+    masks : iterable of ndarray of int, shape (Y, X), or None
+        For each frame its mask, 0 for the background; None where it has none. Gone through once.
     color : int
         0x00BBGGRR.
     comp_name, comp_order, state, color_mode, layer_id, file_tag
@@ -40,7 +40,7 @@ class Layer:
     """
 
     name: str
-    masks: Sequence[NDArray[Any] | None]
+    masks: Iterable[NDArray[Any] | None]
     color: int = 0x00FF00
     comp_name: str = ""
     comp_order: int = 0

@@ -11,6 +11,7 @@ import errno
 import os
 import threading
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ class ChunkStream:
         version: tuple[int, int] = (3, 0),
     ) -> None:
         self.path = Path(path)
-        self.place, self._fd = _create(self.path, in_place)
+        self.place, self._file = _create(self.path, in_place)
         self._in_place = in_place
         self._lock = threading.Lock()
         self._end = chunks.PAGE
@@ -77,7 +78,7 @@ class ChunkStream:
     @property
     def closed(self) -> bool:
         """Whether the file was finished or abandoned."""
-        return self._fd < 0
+        return self._file.closed
 
     def append(self, name: bytes, data: bytes) -> None:
         """Write a chunk; one of the same name that was written before is replaced.
@@ -134,7 +135,7 @@ class ChunkStream:
         try:
             data = chunks.encode_map(others, self._end, frames)
             self._write([data], self._end, "the chunk map")
-            self._close()
+            self._file.close()
             if not self._in_place:
                 os.replace(self.place, self.path)
         except BaseException:
@@ -143,15 +144,10 @@ class ChunkStream:
 
     def abandon(self) -> None:
         """Close the file without finishing it; removes it unless it was written in place. May be called twice."""
-        self._close()
+        self._file.close()
         if not self._in_place:
             with suppress(FileNotFoundError):
                 self.place.unlink()
-
-    def _close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
 
     def _reserve(self, nbytes: int) -> int:
         with self._lock:
@@ -169,23 +165,22 @@ class ChunkStream:
         if self.closed:
             raise _errors.closed(str(self.path))
         try:
-            _write_at(self._fd, parts, position)
+            _write_at(self._file.fileno(), parts, position)
         except OSError as error:
             raise _errors.unwritten(error, what, path=str(self.place)) from error
 
 
-def _create(path: Path, in_place: bool) -> tuple[Path, int]:
+def _create(path: Path, in_place: bool) -> tuple[Path, FileIO]:
     """Create the file; one that an earlier crash left behind is never overwritten."""
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     if in_place:
-        return path, os.open(path, flags | os.O_TRUNC, 0o666)
+        return path, FileIO(path, "w")
     if path.is_dir():
-        raise IsADirectoryError(f"is a folder: {str(path)!r}")
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     number = 1
     while True:
         place = path.with_name(f"{path.name}.part{number if number > 1 else ''}")
         try:
-            return place, os.open(place, flags | os.O_EXCL, 0o666)
+            return place, FileIO(place, "x")
         except FileExistsError:
             number += 1
 
