@@ -46,7 +46,8 @@ def parse_runs(raw: _tree.Tree) -> list[LayerInfo]:
 
     A layer that has no name or no tag of its chunks is left out.
     """
-    items = _tree.levels(_tree.root(raw, "BinaryMetadata_v1"))
+    # Not unwrapped: a list of one layer is a list.
+    items = _tree.levels(raw.get("BinaryMetadata_v1", raw))
     return [
         LayerInfo(
             _tree.text(item, "Name"),
