@@ -18,13 +18,15 @@ from nd2._readers import open_reader
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
     from types import TracebackType
     from typing import BinaryIO, Self
 
     import dask.array
     import xarray as xr
     from numpy.typing import DTypeLike, NDArray
+    from ome_types import OME
 
     from nd2._index import Index
     from nd2._io import ByteSource
@@ -60,6 +62,9 @@ class ND2File:
     index : str, os.PathLike or True, optional
         Path or URL of the file's index (see `save_index`), with which a remote file opens by one small read; True for
         the one beside the file.
+    flat_frames : bool
+        Put all frames of the file on one axis ``U``, in their order, whatever its loops say: the way to frames that no
+        loop reaches, as after a crash or an edit.
 
     Raises
     ------
@@ -79,7 +84,9 @@ class ND2File:
         *,
         storage_options: Mapping[str, Any] | None = None,
         index: str | os.PathLike[str] | Literal[True] | None = None,
+        flat_frames: bool = False,
     ) -> None:
+        self._flat_frames = flat_frames
         source = open_source(path, storage_options)
         try:
             where = beside(path) if index is True else index
@@ -93,7 +100,7 @@ class ND2File:
         self._index = index
         if index is not None:
             index.check(source)
-        self._reader: Reader = open_reader(source)
+        self._reader: Reader = open_reader(source, flat_frames=self._flat_frames)
         if index is not None:
             index.lend(self._reader)
 
@@ -121,8 +128,9 @@ class ND2File:
     def open(self) -> None:
         """Open the file again after ``close``; does nothing if it is open."""
         if self.closed:
-            source, index = self._reader.source.reopened(), self._index
+            source, index, flat = self._reader.source.reopened(), self._index, self._flat_frames
             self.__dict__.clear()
+            self._flat_frames = flat
             self._begin(source, index)
 
     def close(self) -> None:
@@ -143,9 +151,11 @@ class ND2File:
 
     def __getstate__(self) -> dict[str, Any]:
         source = self._reader.source.reopened()
-        return {"source": source, "closed": self.closed, "index": self._index}
+        flat = self._flat_frames
+        return {"source": source, "closed": self.closed, "index": self._index, "flat": flat}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        self._flat_frames = state["flat"]
         self._begin(state["source"], state["index"])
         if state["closed"]:
             self.close()
@@ -514,6 +524,168 @@ class ND2File:
         array, index = self._at_position(position)
         data = to_dask(self._independent(array)) if delayed else self.asarray(position)
         return to_xarray(data, self._reader, array.dims, squeeze=squeeze, position=index)
+
+    # ------------------------------------------------------------------------------------------------------- exports
+
+    def ome_metadata(
+        self, *, include_unstructured: bool = True, tiff_file_name: str | None = None
+    ) -> OME:
+        """Return the metadata of the file as OME has them.
+
+        Parameters
+        ----------
+        include_unstructured : bool
+            Whether all metadata chunks are added as an annotation: name of the chunk -> its content as JSON.
+        tiff_file_name : str, optional
+            Name of the TIFF file that holds the planes; each gets a ``TiffData`` block then.
+
+        Returns
+        -------
+        ome_types.OME
+            One image for each position. Times are milliseconds since the first frame.
+        """
+        from nd2._export.ome import ome_metadata
+
+        return ome_metadata(
+            self._reader, include_unstructured=include_unstructured, tiff_file_name=tiff_file_name
+        )
+
+    def write_tiff(
+        self,
+        dest: str | os.PathLike[str],
+        *,
+        include_unstructured_metadata: bool = True,
+        progress: bool = False,
+        on_frame: Callable[[int, int, dict[str, int]], None] | None = None,
+        modify_ome: Callable[[OME], None] | None = None,
+    ) -> None:
+        """Write the image as TIFF, one series for each position; it replaces ``dest`` when it is whole.
+
+        A name with ``.ome.`` in it makes an OME-TIFF. Any other makes an ImageJ hyperstack where ImageJ's form can hold
+        the file (one position, less than 4 GB, its types), else a BigTIFF with named axes. Colour is written red, green,
+        blue. Frames are read once, in the order of the file, a few at a time.
+
+        Parameters
+        ----------
+        dest : str, os.PathLike
+            The TIFF file.
+        include_unstructured_metadata : bool
+            Whether all metadata chunks go into the OME-XML.
+        progress : bool
+            Whether to show a progress bar.
+        on_frame : callable, optional
+            Called after each frame with its number (from 0), the number of frames, and its index on each loop.
+        modify_ome : callable, optional
+            Changes the OME metadata before they are written.
+
+        Raises
+        ------
+        ImportError
+            If tifffile is not installed.
+        ValueError
+            If a frame is damaged; ``dest`` stays as it was.
+        """
+        from nd2._export.tiff import write_tiff
+
+        self._check_open()
+        write_tiff(
+            self._reader,
+            dest,
+            include_unstructured_metadata=include_unstructured_metadata,
+            progress=progress,
+            on_frame=on_frame,
+            modify_ome=modify_ome,
+        )
+
+    def write_ome_zarr(
+        self,
+        dest: str | os.PathLike[str],
+        *,
+        chunk_shape: tuple[int, ...] | Literal["auto"] | None = "auto",
+        shard_shape: tuple[int, ...] | None = None,
+        backend: Literal["auto", "zarr", "tensorstore"] = "auto",
+        progress: bool = False,
+        position: int | str | None = None,
+        force_series: bool = False,
+        include_all_metadata: bool = True,
+        include_labels: bool = True,
+        version: Literal["0.5"] = "0.5",
+        overwrite: bool = False,
+        levels: int | Literal["auto"] = 1,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> Path | str:
+        """Write the image as OME-Zarr (OME-NGFF 0.5, Zarr 3).
+
+        Frames are read once, in blocks that fill whole chunks (or shards), and compressed on all cores. A folder appears
+        under its name when it is whole; at a URL, the document that makes it a Zarr group is written last.
+
+        Parameters
+        ----------
+        dest : str, os.PathLike
+            A folder, or a URL that fsspec knows.
+        chunk_shape : tuple of int, "auto" or None
+            Shape of a chunk on the axes that the image has of t, c, z, y, x (those longer than 1, and y and x). ``"auto"``
+            makes chunks of about 4 MB; None makes one chunk.
+        shard_shape : tuple of int, optional
+            Shape of a shard, a file that holds several chunks: a multiple of that of a chunk.
+        backend : {"auto", "zarr", "tensorstore"}
+            What writes the chunks; ``"auto"`` takes tensorstore for folders where it is installed.
+        progress : bool
+            Whether to show a progress bar.
+        position : int or str, optional
+            Index or name of the only position to write.
+        force_series : bool
+            Whether to write a series (``bioformats2raw.layout``) for one position, or for a plate, too.
+        include_all_metadata : bool
+            Whether all metadata chunks go into ``attributes.nd2`` of the root.
+        include_labels : bool
+            Whether binary layers are written as labels.
+        version : {"0.5"}
+            Version of OME-NGFF.
+        overwrite : bool
+            Whether to replace what is at ``dest``.
+        levels : int or "auto"
+            Number of levels of the pyramid, the full one included; ``"auto"`` halves until 256 pixels are left.
+        storage_options : Mapping, optional
+            Options for the file system of a URL.
+
+        Returns
+        -------
+        Path or str
+            Where it is: a path, or the URL.
+
+        Raises
+        ------
+        FileExistsError
+            If ``dest`` exists and is not to be overwritten.
+        ImportError
+            If the library asked for is not installed.
+        ValueError
+            If a shape does not fit the image, or a frame is damaged.
+        """
+        from nd2._export.ome_zarr import ZarrOptions, write_ome_zarr
+
+        self._check_open()
+        index = None if position is None else position_index(self._reader, position)
+        options = ZarrOptions(
+            chunk_shape,
+            shard_shape,
+            backend,
+            levels,
+            version,
+            include_all_metadata,
+            include_labels,
+            progress,
+        )
+        return write_ome_zarr(
+            self._reader,
+            dest,
+            options,
+            position=index,
+            force_series=force_series,
+            overwrite=overwrite,
+            storage_options=storage_options,
+        )
 
     def _independent(self, array: FrameArray) -> FrameArray:
         """Return the same array over a source of its own, which lives when this file is closed."""

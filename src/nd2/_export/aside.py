@@ -1,0 +1,55 @@
+"""Writing aside and renaming into place, so that a file or folder of the final name is always a whole one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def aside(dest: Path) -> Iterator[Path]:
+    """Give a path beside ``dest`` to write to; what is there at the end replaces ``dest``.
+
+    Where the block raises, what was written is removed and ``dest`` stays as it was. A process that is killed leaves
+    ``dest`` as it was, too, and beside it a hidden file or folder whose name ends in ``.partial``.
+
+    Parameters
+    ----------
+    dest : Path
+        The final file or folder.
+    """
+    partial = _beside(dest, "partial")
+    try:
+        yield partial
+        if partial.is_dir() and os.path.lexists(dest):
+            # A folder cannot be replaced in one step: the old one goes aside, and comes back should the new one fail.
+            old = _beside(dest, "old")
+            os.rename(dest, old)
+            try:
+                os.rename(partial, dest)
+            except BaseException:
+                os.rename(old, dest)
+                raise
+            remove(old)
+        else:
+            os.replace(partial, dest)
+    finally:
+        remove(partial)
+
+
+def _beside(dest: Path, suffix: str) -> Path:
+    return dest.with_name(f".{dest.name}.{os.getpid()}.{suffix}")
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

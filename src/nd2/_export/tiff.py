@@ -1,0 +1,280 @@
+"""Writing a file as TIFF: OME-TIFF, an ImageJ hyperstack, or plain BigTIFF, through tifffile.
+
+tifffile lays out the file (headers, one directory for each page) with empty pages; the pixels are then put in their
+places in the order in which the ND2 file stores them, each frame read once, a few at a time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nd2 import _errors, _pool
+from nd2._export.aside import aside
+from nd2._export.pipeline import pump
+from nd2._export.placement import Placement, rgb_picks, runs
+from nd2._export.progress import bar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+    from ome_types import OME
+
+    from nd2._readers import Reader
+
+    OnFrame = Callable[[int, int, dict[str, int]], None]
+
+_BLOCK = 8 << 20
+"""Bytes of pixels that are read at once; a frame at least."""
+_CLASSIC = (1 << 32) - (1 << 26)
+"""The most pixels that fit into a file with offsets of 32 bits, with room for the directories."""
+_IMAGEJ_TYPES = ("u1", "u2", "f4")
+_MAGIC = 16
+"""Bytes at the start of a TIFF file without which nothing opens it."""
+
+
+def write_tiff(
+    reader: Reader,
+    dest: str | os.PathLike[str],
+    *,
+    include_unstructured_metadata: bool = True,
+    progress: bool = False,
+    on_frame: OnFrame | None = None,
+    modify_ome: Callable[[OME], None] | None = None,
+) -> None:
+    """Write a file as TIFF; parameters as those of ``ND2File.write_tiff``."""
+    tifffile = _tifffile()
+    path = Path(dest)
+    placement = Placement.of(reader.layout)
+    description: bytes | None = None
+    if ".ome." in path.name.lower():
+        from nd2._export.ome import ome_metadata
+
+        ome = ome_metadata(
+            reader, include_unstructured=include_unstructured_metadata, tiff_file_name=path.name
+        )
+        if modify_ome is not None:
+            modify_ome(ome)
+        description = ome.to_xml().encode()
+    with aside(path) as partial:
+        pages = _lay_out(tifffile, reader, placement, partial, description)
+        with partial.open("r+b", buffering=0) as handle:
+            _reserve(handle.fileno())
+            # Pages are empty until the end: without its head, nobody takes the file for a whole one.
+            head = handle.read(_MAGIC)
+            _pwrite(handle.fileno(), bytes(_MAGIC), 0)
+            with bar(progress, len(placement.index), "frame") as advance:
+                _fill(
+                    reader, placement, pages, handle.fileno(), _reporter(reader, on_frame, advance)
+                )
+            _pwrite(handle.fileno(), head, 0)
+
+
+def _tifffile() -> Any:
+    try:
+        import tifffile
+    except ImportError as error:
+        raise _errors.missing_package("tifffile", "tiff", "to write TIFF files") from error
+    return tifffile
+
+
+def _reporter(
+    reader: Reader, on_frame: OnFrame | None, advance: Callable[[int], None]
+) -> Callable[[NDArray[np.intp]], None]:
+    """Return what is called with the sequence indices of the frames that were just written."""
+    layout, done = reader.layout, 0
+
+    def report(index: NDArray[np.intp]) -> None:
+        nonlocal done
+        advance(len(index))
+        if on_frame is not None:
+            for frame in index.tolist():
+                where = np.unravel_index(frame, layout.loop_shape) if layout.loops else ()
+                indices = {name: int(i) for (name, _), i in zip(layout.loops, where, strict=True)}
+                on_frame(done, layout.frame_count, indices)
+                done += 1
+
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Pages:
+    """Where pixels go in the file: offset of each image, and the number of each frame within its image."""
+
+    starts: NDArray[np.int64]
+    slots: NDArray[np.intp]
+    frame_bytes: int
+    image: NDArray[np.intp]
+
+    def offsets(self) -> NDArray[np.int64]:
+        """Offset of each frame's pixels in the TIFF file."""
+        return self.starts[self.image] + self.slots * self.frame_bytes
+
+
+def _lay_out(
+    tifffile: Any,
+    reader: Reader,
+    placement: Placement,
+    path: Path,
+    ome_xml: bytes | None,
+) -> _Pages:
+    """Write all but the pixels."""
+    layout = reader.layout
+    frame_bytes = (
+        layout.channels * layout.height * layout.width * layout.samples * reader.dtype.itemsize
+    )
+    fits = len(placement.index) * frame_bytes < _CLASSIC
+    imagej = ome_xml is None and fits and _is_imagej(reader, placement)
+    nesting = "TZ" if imagej else placement.nesting
+    axes, shape = _axes(reader, placement, nesting)
+    options: dict[str, Any] = {
+        "shape": shape,
+        "dtype": reader.dtype,
+        "photometric": "rgb" if layout.samples > 1 else "minisblack",
+        "metadata": None if ome_xml is not None else {"axes": axes},
+        "contiguous": False,
+        "returnoffset": True,
+        **_resolution(reader),
+    }
+    if layout.samples > 1:
+        options["planarconfig"] = "contig"
+    if imagej:
+        options["metadata"] = {"axes": axes, **_imagej_metadata(reader, axes)}
+    starts = []
+    with tifffile.TiffWriter(path, bigtiff=not imagej, imagej=imagej, ome=False) as tif:
+        for image in range(placement.images):
+            description = ome_xml if image == 0 else None
+            start, _ = tif.write(None, description=description, **options)
+            starts.append(start)
+    return _Pages(
+        np.array(starts, np.int64), placement.slots(nesting), frame_bytes, placement.image
+    )
+
+
+def _axes(reader: Reader, placement: Placement, nesting: str) -> tuple[str, tuple[int, ...]]:
+    """Return names and sizes of the axes of an image; those of size 1 are left out, but for Y and X."""
+    layout = reader.layout
+    counts = {"T": placement.times, "Z": placement.planes}
+    sizes = {
+        **{axis: counts[axis] for axis in nesting},
+        "C": layout.channels,
+        "Y": layout.height,
+        "X": layout.width,
+        "S": layout.samples,
+    }
+    kept = {axis: size for axis, size in sizes.items() if size > 1 or axis in "YX"}
+    return "".join(kept), tuple(kept.values())
+
+
+def _is_imagej(reader: Reader, placement: Placement) -> bool:
+    """Return whether ImageJ's own form can hold the file: one image, and types that ImageJ has."""
+    kind = reader.dtype.str[1:]
+    return placement.images == 1 and (
+        kind == "u1" if reader.layout.samples > 1 else kind in _IMAGEJ_TYPES
+    )
+
+
+def _resolution(reader: Reader) -> dict[str, Any]:
+    x, y, _ = reader.voxel_size
+    if x <= 0 or y <= 0:
+        return {}
+    return {"resolution": (1 / x, 1 / y), "resolutionunit": "MICROMETER"}
+
+
+def _imagej_metadata(reader: Reader, axes: str) -> dict[str, Any]:
+    """Return unit, distance of planes, interval of frames and look-up tables as ImageJ knows them."""
+    from nd2._export.channels import channels
+
+    found: dict[str, Any] = {"unit": "um", "spacing": float(reader.voxel_size.z) or 1.0}
+    if "T" in axes and reader.frame_times is not None and len(reader.frame_times) > 1:
+        found["finterval"] = float(np.diff(reader.frame_times).mean()) / 1000
+    if reader.layout.samples == 1:
+        found["mode"] = "composite" if "C" in axes else "grayscale"
+        ramp = np.arange(256, dtype=np.uint16)
+        found["LUTs"] = [
+            np.array([ramp * part // 255 for part in channel.rgb], np.uint8)
+            for channel in channels(reader)
+        ]
+    return found
+
+
+def _fill(
+    reader: Reader,
+    placement: Placement,
+    pages: _Pages,
+    target: int,
+    report: Callable[[NDArray[np.intp]], None],
+) -> None:
+    """Put the pixels of every frame in their place."""
+    frames, picks = reader.frames, rgb_picks(reader)
+    offsets, size = pages.offsets(), pages.frame_bytes
+    present = frames.table.present(reader.layout.frame_count)
+    spare: list[NDArray[Any]] = []
+    shape = (
+        reader.layout.channels,
+        reader.layout.height,
+        reader.layout.width,
+        reader.layout.samples,
+    )
+    count = max(_BLOCK // max(size, 1), 1)
+
+    def blocks() -> Iterator[tuple[NDArray[np.intp], NDArray[Any]]]:
+        for places in runs(placement.in_file_order(frames), count):
+            buffer = spare.pop() if spare else np.empty((count, *shape), reader.dtype)
+            index = placement.index[places]
+            if present[index].any():  # pages are zero already, as missing frames are
+                frames.read(index, picks, out=buffer[: len(places)])
+            yield places, buffer
+
+    def write(block: tuple[NDArray[np.intp], NDArray[Any]]) -> None:
+        places, buffer = block
+        if not present[placement.index[places]].any():
+            return
+        data = buffer.reshape(-1).view(np.uint8).data
+        where = offsets[places]
+        cuts = np.flatnonzero(np.diff(where) != size) + 1
+        edges = [0, *cuts.tolist(), len(places)]
+        for first, stop in pairwise(edges):
+            _write_all(target, data[first * size : stop * size], int(where[first]))
+
+    def done(block: tuple[NDArray[np.intp], NDArray[Any]]) -> None:
+        places, buffer = block
+        spare.append(buffer)
+        report(placement.index[places])
+
+    pump(blocks(), write, done, writers=_pool.workers())
+
+
+def _reserve(target: int) -> None:
+    """Have the system set aside all that will be written: a full disk is known at once, and writing is faster."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(target, 0, os.fstat(target).st_size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+
+
+def _write_all(target: int, data: memoryview, offset: int) -> None:
+    while data:
+        written = _pwrite(target, data, offset)
+        data, offset = data[written:], offset + written
+
+
+if hasattr(os, "pwrite"):
+    _pwrite = os.pwrite
+else:  # Windows: seek and write under one lock
+    _lock = threading.Lock()
+
+    def _pwrite(target: int, data: Any, offset: int, /) -> int:
+        with _lock:
+            os.lseek(target, offset, os.SEEK_SET)
+            return os.write(target, data)
