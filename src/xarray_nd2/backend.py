@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import os
+import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import xarray as xr
 from xarray.backends import BackendEntrypoint
-from xarray.core import indexing
 
 from nd2._format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES
 from nd2._io import open_source
 from nd2._io.open import is_url
 from nd2._probe import first_bytes
 from nd2._readers import open_reader
-from xarray_nd2._model import DatasetModel, dataset_model
-from xarray_nd2.array import ND2BackendArray
+from xarray_nd2 import accessor
+from xarray_nd2._datasets import to_dataset
+from xarray_nd2._groups import group_datasets
+from xarray_nd2._model import dataset_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from nd2._array import FrameArray
+    from nd2._io import ByteSource
+    from nd2._readers import Reader
+    from xarray_nd2._clock import TimeMode
 
-_BAND_BYTES = 64 << 20
+_ND2_URL = re.compile(r"\.nd2($|[?#]|::)", re.IGNORECASE)
+
+__all__ = ["ND2BackendEntrypoint", "accessor"]
 
 
 class ND2BackendEntrypoint(BackendEntrypoint):
@@ -35,33 +41,70 @@ class ND2BackendEntrypoint(BackendEntrypoint):
     """
 
     description = "Open Nikon ND2 microscopy files (.nd2)"
+    supports_groups = True
     open_dataset_parameters: ClassVar[tuple[str, ...]] = (
         "filename_or_obj",
+        "mask_and_scale",
+        "decode_times",
+        "concat_characters",
+        "decode_coords",
         "drop_variables",
+        "use_cftime",
+        "decode_timedelta",
         "storage_options",
         "squeeze",
+        "position",
+        "validate_frames",
+        "search_window",
+        "rescue",
+        "time",
     )
 
     def open_dataset(
         self,
         filename_or_obj: Any,
         *,
+        mask_and_scale: Any = True,
+        decode_times: Any = True,
+        concat_characters: Any = True,
+        decode_coords: Any = True,
         drop_variables: str | Iterable[str] | None = None,
+        use_cftime: bool | None = None,
+        decode_timedelta: Any = None,
         storage_options: Mapping[str, Any] | None = None,
         squeeze: bool = True,
+        position: int | str | None = None,
+        validate_frames: bool = False,
+        search_window: int = 100,
+        rescue: bool = False,
+        time: TimeMode = "relative",
     ) -> xr.Dataset:
         """Open a file as a dataset.
 
         Parameters
         ----------
-        filename_or_obj : str, os.PathLike, BinaryIO
+        filename_or_obj : str, os.PathLike, BinaryIO, fsspec.core.OpenFile
             Local path, URL that fsspec knows, or open binary file.
+        mask_and_scale, concat_characters, decode_coords, decode_timedelta
+            Accepted as xarray passes them; nothing in a file is encoded in these ways.
+        decode_times, use_cftime
+            With ``time="absolute"``: whether and how seconds since the first frame become instants, as xarray has it.
         drop_variables : str or iterable of str, optional
-            Variables to leave out.
+            Variables to leave out; what only they need is not read.
         storage_options : Mapping, optional
             Options for the file system of a URL.
         squeeze : bool
-            Whether axes of size 1 other than Y and X are dropped.
+            Whether axes of size 1 other than Y and X are dropped; else all of T, P, Z, C, Y and X are there.
+        position : int or str, optional
+            Index or name of the only position to open.
+        validate_frames : bool
+            Whether each frame's place is checked, and looked for nearby where the file's map is wrong.
+        search_window : int
+            How far frames are looked for then, in kilobytes.
+        rescue : bool
+            Whether a file that was cut short, or whose map is lost, is opened as far as it goes.
+        time : {"relative", "absolute"}
+            Whether times are seconds on the clock of the acquisition, as recorded, or instants (``datetime64``, UTC).
 
         Returns
         -------
@@ -72,63 +115,143 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         OSError
             If the file cannot be opened, or is not ND2.
         ValueError
-            If it is damaged.
+            If it is damaged, has no position of that name, or does not say when it was recorded.
+        IndexError
+            If it has no position of that index.
         """
-        dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
         source = open_source(filename_or_obj, storage_options)
         try:
-            model = dataset_model(open_reader(source), squeeze=squeeze)
-            # The image reads through a source that opens when it is needed: nothing is held between opening and the
+            model = dataset_model(
+                _reader(source, validate_frames, search_window, rescue),
+                squeeze=squeeze,
+                position=position,
+                time=time,
+                dropped=_names(drop_variables),
+            )
+            # Everything reads through a source that opens when it is needed: nothing is held between opening and the
             # first read, and what xarray closes can still be read, as its copies in other processes can.
-            pixels = source.reopened()
+            lasting = source.reopened()
         finally:
             source.close()
-        dataset = _to_dataset(model, model.image.over(pixels), dropped)
-        dataset.set_close(pixels.release)
+        dataset = to_dataset(
+            model.over(lasting),
+            without_image="image" in _names(drop_variables),
+            decode_times=decode_times,
+            use_cftime=use_cftime,
+        )
+        dataset.set_close(lasting.release)
         return dataset
 
-    def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Return whether a file is ND2: by its first bytes, or for a URL by its name."""
-        if is_url(filename_or_obj):
-            return str(filename_or_obj).lower().endswith(".nd2")
+    def open_groups_as_dict(
+        self,
+        filename_or_obj: Any,
+        *,
+        mask_and_scale: Any = True,
+        decode_times: Any = True,
+        concat_characters: Any = True,
+        decode_coords: Any = True,
+        drop_variables: str | Iterable[str] | None = None,
+        use_cftime: bool | None = None,
+        decode_timedelta: Any = None,
+        storage_options: Mapping[str, Any] | None = None,
+        squeeze: bool = True,
+        validate_frames: bool = False,
+        search_window: int = 100,
+        rescue: bool = False,
+        time: TimeMode = "relative",
+    ) -> dict[str, xr.Dataset]:
+        """Open a file as datasets by the path of their group; see `open_datatree`.
+
+        Parameters
+        ----------
+        filename_or_obj, drop_variables, storage_options, squeeze, validate_frames, search_window, rescue, time
+            See `open_dataset`.
+        mask_and_scale, decode_times, concat_characters, decode_coords, use_cftime, decode_timedelta
+            See `open_dataset`.
+
+        Returns
+        -------
+        dict of str to xarray.Dataset
+            ``/`` what all positions share; ``/P0``, ``/P1`` ... each position as ``open_dataset(position=...)`` gives
+            it; ``/labels`` the binary layers; ``/events`` the table of recorded data and the events; ``/tiles`` the
+            fields of a stitched image. The last three are there where the file has them.
+        """
+        source = open_source(filename_or_obj, storage_options)
         try:
-            return first_bytes(filename_or_obj) in (MAGIC_BYTES, LEGACY_MAGIC_BYTES)
+            reader = _reader(source, validate_frames, search_window, rescue)
+            lasting = source.reopened()
+            groups = group_datasets(
+                reader,
+                lasting,
+                squeeze=squeeze,
+                time=time,
+                dropped=_names(drop_variables),
+                decode_times=decode_times,
+                use_cftime=use_cftime,
+            )
+        finally:
+            source.close()
+        for dataset in groups.values():
+            dataset.set_close(lasting.release)
+        return groups
+
+    def open_datatree(self, filename_or_obj: Any, **options: Any) -> xr.DataTree:
+        """Open a file as a tree: the positions, the labels, the events, the tiles.
+
+        Parameters
+        ----------
+        filename_or_obj : str, os.PathLike, BinaryIO, fsspec.core.OpenFile
+            Local path, URL that fsspec knows, or open binary file.
+        **options
+            See `open_groups_as_dict`.
+
+        Returns
+        -------
+        xarray.DataTree
+        """
+        groups = self.open_groups_as_dict(filename_or_obj, **options)
+        tree = xr.DataTree.from_dict(groups)
+        tree.set_close(next(iter(groups.values())).close)
+        return tree
+
+    def guess_can_open(self, filename_or_obj: Any) -> bool:
+        """Return whether a file is ND2: by its first bytes, or by its name where they would have to be fetched."""
+        path = _remote_path(filename_or_obj)
+        if path is not None:
+            return _ND2_URL.search(path) is not None
+        try:
+            with _unmoved(filename_or_obj):
+                return first_bytes(filename_or_obj) in (MAGIC_BYTES, LEGACY_MAGIC_BYTES)
         except (OSError, TypeError, ValueError):
-            return isinstance(filename_or_obj, (str, os.PathLike)) and os.fspath(
-                filename_or_obj
-            ).lower().endswith(".nd2")
+            named = isinstance(filename_or_obj, (str, os.PathLike))
+            return named and os.fspath(filename_or_obj).lower().endswith(".nd2")
 
 
-def _to_dataset(model: DatasetModel, image: FrameArray, dropped: set[str]) -> xr.Dataset:
-    variables: dict[str, xr.Variable] = {}
-    if "image" not in dropped:
-        variables["image"] = xr.Variable(
-            model.image.dims,
-            indexing.LazilyIndexedArray(ND2BackendArray(image)),
-            model.image_attrs,
-            encoding={
-                "preferred_chunks": preferred_chunks(model),
-                "source": model.attrs["source"],
-            },
-        )
-    coords = {
-        name: xr.Variable(
-            variable.dims,
-            variable.values[::-1] if name == "S" and variable.dims else variable.values,
-            dict(variable.attrs),
-        )
-        for name, variable in model.coords.items()
-        if name not in dropped
-    }
-    return xr.Dataset(variables, coords=coords, attrs=model.attrs)
+def _reader(source: ByteSource, validate_frames: bool, search_window: int, rescue: bool) -> Reader:
+    return open_reader(source)
 
 
-def preferred_chunks(model: DatasetModel) -> dict[str, int]:
-    """Return the chunks that suit the file: a frame, or bands of rows where a frame is larger than 64 MiB."""
-    pixels = model.image.frames.pixels
-    rows = max(min(_BAND_BYTES // max(pixels.row_bytes, 1), pixels.height), 1)
-    sizes = dict(zip(model.image.dims, model.image.shape, strict=True))
-    whole = {"C", "X", "S"}
-    chunks = {dim: size if dim in whole else 1 for dim, size in sizes.items()}
-    banded = pixels.codec == "raw" and math.prod(pixels.shape) * pixels.dtype.itemsize > _BAND_BYTES
-    return {**chunks, "Y": rows if banded else pixels.height}
+def _names(drop_variables: str | Iterable[str] | None) -> frozenset[str]:
+    return frozenset({drop_variables} if isinstance(drop_variables, str) else drop_variables or ())
+
+
+def _remote_path(file: Any) -> str | None:
+    """Return the path of a file that only a request could read; None for one at hand."""
+    if is_url(file):
+        return str(file)
+    fs, path = getattr(file, "fs", None), getattr(file, "path", None)
+    if fs is None or not isinstance(path, str):
+        return None
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    return None if protocols & {"file", "memory"} else path
+
+
+@contextmanager
+def _unmoved(file: Any) -> Iterator[None]:
+    """Leave the position of a file object where it is."""
+    place = file.tell() if hasattr(file, "tell") and hasattr(file, "seek") else None
+    try:
+        yield
+    finally:
+        if place is not None:
+            file.seek(place)
