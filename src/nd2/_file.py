@@ -18,7 +18,7 @@ from nd2._readers import open_reader
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import BinaryIO, Self
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nd2._io import ByteSource
     from nd2._readers import Reader
     from nd2._views.binary import BinaryLayers
+    from nd2._write.core import FileWriter
     from nd2.jobs.types import JobsDict
     from nd2.structures import (
         ROI,
@@ -686,6 +687,80 @@ class ND2File:
             overwrite=overwrite,
             storage_options=storage_options,
         )
+
+    # ------------------------------------------------------------------------------------------------------- writing
+
+    def write_nd2(
+        self,
+        dest: str | os.PathLike[str],
+        position: int | str | None = None,
+        **loops: int | slice | Sequence[int] | None,
+    ) -> None:
+        """Write some frames of the file, or all, as a file of their own.
+
+        Frames are copied as the bytes that are stored; metadata are kept, those that speak of frames brought into line.
+
+        Parameters
+        ----------
+        dest : str or os.PathLike
+            The file to write; it takes its name when it is complete, and may be this file itself.
+        position : int or str, optional
+            Index or name of the only position to take.
+        **loops : int, slice, or sequence of int
+            What to take of each loop: ``T=slice(0, 100)``, ``Z=3``, ``P=[0, 2]``.
+
+        Raises
+        ------
+        IndexError
+            If an index is out of range, or there is no such loop.
+        ValueError
+            If nothing is left, no position has that name, or the file is damaged.
+        NotImplementedError
+            If this is a legacy file.
+        OSError
+            If the file cannot be written; nothing is left of it then.
+        """
+        from nd2._write.crop import crop
+
+        self._check_open()
+        if position is not None:
+            loops["P"] = position_index(self._reader, position)
+            if "P" not in dict(self._reader.layout.loops):
+                del loops["P"]
+        crop(self._reader, dest, loops)
+
+    def writer(
+        self,
+        dest: str | os.PathLike[str],
+        *,
+        samples: Literal["BGR", "RGB"] = "BGR",
+        in_place: bool = False,
+    ) -> FileWriter:
+        """Return a writer for a file that says all that this one says; its frames are still to be written.
+
+        Parameters
+        ----------
+        dest : str or os.PathLike
+            The file to write.
+        samples : {"BGR", "RGB"}
+            Order of the samples of colour frames; by default the one in which this file gives them.
+        in_place : bool
+            Write to ``dest`` itself; see `ND2Writer`.
+
+        Returns
+        -------
+        FileWriter
+            As an `ND2Writer`; this file must stay open until it is closed.
+
+        Raises
+        ------
+        NotImplementedError
+            If this is a legacy file.
+        """
+        from nd2._write.like import like
+
+        self._check_open()
+        return like(self._reader, dest, samples=samples, in_place=in_place)
 
     def _independent(self, array: FrameArray) -> FrameArray:
         """Return the same array over a source of its own, which lives when this file is closed."""

@@ -7,6 +7,7 @@ of the loops (``T`` time, ``P`` position, ``Z`` stack, ``U`` custom), then ``C Y
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -125,6 +126,27 @@ class Layout:
         ):
             raise IndexError(f"loop indices {tuple(indices)} are out of range for {self.loops}")
         return int(np.ravel_multi_index(tuple(indices), shape)) if shape else 0
+
+
+def warn_of_frames_beyond(layout: Layout, stored: int, path: str) -> None:
+    """Warn where a file holds frames that its loops do not reach, because no axis of its arrays shows them.
+
+    Parameters
+    ----------
+    layout : Layout
+        Axes of the file.
+    stored : int
+        Number of frames up to the last one that is stored.
+    path : str
+        Name of the file.
+    """
+    if stored > layout.frame_count:
+        warnings.warn(
+            f"file {path!r} holds {stored} frames that are numbered, of which its loops "
+            f"{dict(layout.loops)} reach {layout.frame_count}; read_frame() reads the others, and "
+            "flat_frames=True puts all of them on one axis",
+            stacklevel=3,
+        )
 
 
 def split_components(attributes: Attributes) -> tuple[int, int]:

@@ -123,12 +123,51 @@ def test_a_frame_that_does_not_exist(tmp_path: Path, index: int) -> None:
         file.read_frame(index)
 
 
-def test_frames_beyond_the_loops_are_reachable_by_index(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loops", [[("T", 2)], [], [("P", 1), ("Z", 2)]], ids=str)
+def test_frames_beyond_the_loops_are_reachable_by_index(
+    tmp_path: Path, loops: list[tuple[str, int]]
+) -> None:
     path = tmp_path / "a.nd2"
-    spec = build(path, loops=[("T", 2)], extra=3)
+    spec = build(path, loops=loops, extra=3)
     with nd2.ND2File(path) as file:
-        assert file.sizes["T"] == 2
-        np.testing.assert_array_equal(file.read_frame(4), spec.frames[4].squeeze())
+        reached = spec.frame_count - 3
+        with pytest.warns(UserWarning, match=rf"a\.nd2' holds {reached + 3} .* reach {reached};"):
+            assert len(file.loop_indices) == reached
+        np.testing.assert_array_equal(file.read_frame(reached + 2), spec.frames[-1].squeeze())
+        assert file.frame_metadata(reached + 2).channels[0].time.relativeTimeMs == 100.0 * (
+            reached + 2
+        )
+
+
+def test_all_frames_on_one_axis_when_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    spec = build(path, loops=[("P", 2)], extra=3, channels=2)
+    with nd2.ND2File(path, flat_frames=True) as file:
+        assert file.sizes == {"U": 5, "C": 2, "Y": 6, "X": 8}
+        assert [loop.type for loop in file.experiment] == ["CustomLoop"]
+        np.testing.assert_array_equal(file.asarray(), spec.frames.squeeze())
+        assert file.to_xarray().dims == ("U", "C", "Y", "X")
+        assert len(file.events()) == 5
+        # positions are still those that the stored loops give
+        names = [file.frame_metadata(i).channels[0].position.name for i in range(5)]
+        assert names == ["A1", "A2", None, None, None]
+        copy = pickle.loads(pickle.dumps(file))
+    with copy:
+        assert copy.sizes["U"] == 5
+        copy.close()
+        copy.open()
+        assert copy.sizes["U"] == 5
+
+
+def test_an_acquisition_that_was_cut_short_is_no_surprise(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    spec = build(path, loops=[("T", 4)], missing=frozenset({2, 3}), times=[0.0, 1.0])
+    with nd2.ND2File(path) as file:
+        assert file.sizes["T"] == 4
+        np.testing.assert_array_equal(file.asarray(), spec.array)
+        assert [len(row) for row in file.events()] == [3, 3, 2, 2]
+        times = file.events(orient="list", null_value=None)["Time [s]"]
+        assert times == [0.0, 0.001, None, None]
 
 
 def test_into_an_array_of_the_caller(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from nd2 import _errors
 from nd2._format import jp2, legacy_xml
 from nd2._format.pixels import PixelLayout
 from nd2._frames import Frames, FrameTable
-from nd2._layout import Layout, split_components
+from nd2._layout import Layout, split_components, warn_of_frames_beyond
 from nd2._parse import _tree
 from nd2._parse import legacy as parse
-from nd2.structures import Attributes, StagePosition, VoxelSize
+from nd2.structures import Attributes, CustomLoop, StagePosition, VoxelSize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,11 +49,16 @@ class LegacyReader:
         The file.
     version : tuple of int
         Its format version, ``(1, 0)``.
+    flat_frames : bool
+        Put all frames on one axis, whatever the loops say.
     """
 
-    def __init__(self, source: ByteSource, version: tuple[int, int]) -> None:
+    def __init__(
+        self, source: ByteSource, version: tuple[int, int], *, flat_frames: bool = False
+    ) -> None:
         self.source = source
         self.version = version
+        self.flat_frames = flat_frames
 
     # ------------------------------------------------------------------------------------------------------- boxes
 
@@ -192,7 +197,9 @@ class LegacyReader:
 
     @cached_property
     def experiment(self) -> list[ExpLoop]:
-        """The loops, outermost first."""
+        """The loops, outermost first; or one of all frames."""
+        if self.flat_frames:
+            return [CustomLoop(self._stored_frames)]
         present = [tag for tag in EXPERIMENT if len(self.box_map.of(tag))]
         return parse.experiment(
             self._document(present[0]) if present else {},
@@ -246,7 +253,9 @@ class LegacyReader:
     @cached_property
     def layout(self) -> Layout:
         """Axes and sizes."""
-        return Layout.of(self.experiment, self.attributes)
+        layout = Layout.of(self.experiment, self.attributes)
+        warn_of_frames_beyond(layout, self._stored_frames, self.source.url)
+        return layout
 
     @cached_property
     def frame_times(self) -> NDArray[np.float64] | None:
@@ -285,6 +294,8 @@ class LegacyReader:
         """Julian day number of the first frame; 0 where it is not known."""
         return _tree.real(self._picture, "TimeAbsolute")
 
+    large_image = None
+    """Not known in legacy files."""
     software = ""
     """Not told by legacy files."""
 

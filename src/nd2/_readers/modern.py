@@ -13,21 +13,24 @@ from nd2 import _errors
 from nd2._format import chunks, clx_lite, clx_xml
 from nd2._format.pixels import Codec, PixelLayout, sample_dtype
 from nd2._frames import Frames, FrameTable
-from nd2._layout import Layout, split_components
+from nd2._layout import Layout, split_components, warn_of_frames_beyond
 from nd2._parse import _tree
 from nd2._parse import attributes as parse_attributes
 from nd2._parse import experiment as parse_experiment
 from nd2._parse import frame as parse_frame
+from nd2._parse import large_image as parse_large_image
 from nd2._parse import metadata as parse_metadata
 from nd2._parse import stage as parse_stage
 from nd2._parse import text_info as parse_text_info
 from nd2._readers.custom import CustomChunks
 from nd2._readers.stored import StoredChunk
+from nd2.structures import CustomLoop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._io import ByteSource
+    from nd2._parse.large_image import LargeImage
     from nd2.structures import (
         Attributes,
         ExpLoop,
@@ -59,11 +62,16 @@ class ModernReader(CustomChunks):
         The file.
     version : tuple of int
         Its format version.
+    flat_frames : bool
+        Put all frames on one axis, whatever the loops say.
     """
 
-    def __init__(self, source: ByteSource, version: tuple[int, int]) -> None:
+    def __init__(
+        self, source: ByteSource, version: tuple[int, int], *, flat_frames: bool = False
+    ) -> None:
         self.source = source
         self.version = version
+        self.flat_frames = flat_frames
 
     # ------------------------------------------------------------------------------------------------------ chunks
 
@@ -219,9 +227,21 @@ class ModernReader(CustomChunks):
 
     @cached_property
     def experiment(self) -> list[ExpLoop]:
-        """The loops, outermost first."""
+        """The loops, outermost first; or one of all frames."""
+        if self.flat_frames:
+            return [CustomLoop(max(math.prod(loop.count for loop in self._loops), self._stored))]
+        return self._loops
+
+    @cached_property
+    def _loops(self) -> list[ExpLoop]:
+        """The loops of the experiment as they are stored."""
         raw = self._core_tree(EXPERIMENT)
         return [] if raw is None else parse_experiment.parse(raw)
+
+    @cached_property
+    def large_image(self) -> LargeImage | None:
+        """The grid of fields that the image was stitched from."""
+        return parse_large_image.parse(self._core_tree(EXPERIMENT) or {})
 
     @cached_property
     def text_info(self) -> TextInfo:
@@ -249,7 +269,14 @@ class ModernReader(CustomChunks):
     @cached_property
     def layout(self) -> Layout:
         """Axes and sizes."""
-        return Layout.of(self.experiment, self.attributes)
+        layout = Layout.of(self.experiment, self.attributes)
+        warn_of_frames_beyond(layout, self._stored, self.source.url)
+        return layout
+
+    @cached_property
+    def _stored(self) -> int:
+        """Number of frames up to the last one that is stored."""
+        return int(self.chunk_map.frame_index.max(initial=-1)) + 1
 
     @cached_property
     def frame_times(self) -> NDArray[np.float64] | None:
@@ -260,7 +287,7 @@ class ModernReader(CustomChunks):
     @cached_property
     def stage_positions(self) -> NDArray[np.float64]:
         """Position of the stage at each frame in micrometers."""
-        return parse_stage.stage_positions(self._picture, self.experiment, self.frame_count)
+        return parse_stage.stage_positions(self._picture, self._loops, self.frame_count)
 
     @cached_property
     def pfs_status(self) -> NDArray[np.int32] | None:
@@ -289,8 +316,8 @@ class ModernReader(CustomChunks):
 
     def _position_name(self, frame: int) -> str | None:
         """Return the name of a frame's point; None where no loop reaches the frame."""
-        loops = self.experiment
-        if frame < self.layout.frame_count:
+        loops = self._loops
+        if frame < math.prod(loop.count for loop in loops):
             for axis, loop in enumerate(loops):
                 if loop.type == "XYPosLoop":
                     inner = math.prod(one.count for one in loops[axis + 1 :])
@@ -318,8 +345,7 @@ class ModernReader(CustomChunks):
     @cached_property
     def frame_count(self) -> int:
         """Number of frames that can be addressed: those of the loops, and those that exist beyond them."""
-        last = int(self.chunk_map.frame_index.max(initial=-1)) + 1
-        return max(self.layout.frame_count, last)
+        return max(self.layout.frame_count, self._stored)
 
     @property
     def frame_positions(self) -> NDArray[np.uint64]:

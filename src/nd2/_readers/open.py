@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 HEAD_BYTES = 112
 
 
-def open_reader(source: ByteSource) -> Reader:
+def open_reader(source: ByteSource, *, flat_frames: bool = False) -> Reader:
     """Return the reader for the format of a file.
 
     Parameters
     ----------
     source : ByteSource
         The file.
+    flat_frames : bool
+        Put all frames on one axis, whatever the loops say.
 
     Raises
     ------
@@ -34,5 +36,5 @@ def open_reader(source: ByteSource) -> Reader:
     if version[0] == 1:
         from nd2._readers.legacy import LegacyReader
 
-        return LegacyReader(source, version)
-    return ModernReader(source, version)
+        return LegacyReader(source, version, flat_frames=flat_frames)
+    return ModernReader(source, version, flat_frames=flat_frames)
