@@ -1,32 +1,36 @@
-"""Kerchunk references: the file's own bytes as a Zarr array that any reader opens without this package."""
+"""Kerchunk references: the file's own bytes as a Zarr hierarchy that any reader opens without this package."""
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+import shutil
+import tempfile
+from typing import TYPE_CHECKING, Any, Literal
 
 from nd2._io import open_source
+from nd2._io.open import is_url
 from nd2._readers import open_reader
-from xarray_nd2._model import DatasetModel, dataset_model
-from xarray_nd2._zarr_model import ZarrModel, zarr_model
+from xarray_nd2._hierarchy import hierarchy
+from xarray_nd2._references import References, references
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from xarray_nd2._model import VariableModel
+    from xarray_nd2._hierarchy import Layout
 
 
 def to_kerchunk(
     source: Any,
     *,
     url: str | None = None,
+    zarr_format: Literal[2, 3] = 2,
     storage_options: Mapping[str, Any] | None = None,
+    inline_coords: bool | int = True,
+    layout: Layout = "flat",
+    squeeze: bool = True,
+    check: bool = True,
 ) -> dict[str, Any]:
-    """Describe an ND2 file as kerchunk references (Zarr format 2).
+    """Describe an ND2 file as kerchunk references.
 
     Parameters
     ----------
@@ -34,135 +38,182 @@ def to_kerchunk(
         Local path, URL that fsspec knows, or open binary file.
     url : str, optional
         Where readers of the references find the file; by default where ``source`` is.
+    zarr_format : {2, 3}
+        2 is read by every reader of kerchunk references; the axes of its image are ``(T, P, Z, Y, X, C, S)``, as far
+        as the file has them. 3 is read by zarr-python; its axes are those of the engine, ``(T, P, Z, C, Y, X, S)``.
     storage_options : Mapping, optional
         Options for the file system of a URL. They do not enter the references.
+    inline_coords : bool or int
+        Whether coordinates are written. Of those that vary from frame to frame, only the ones that take at most 8 MiB
+        (or this number of bytes) are; the names of others stand in the attribute ``coordinates_left_out``.
+    layout : {"flat", "positions", "ome-zarr"}
+        One group; a group for each position (``P0``, ``P1``, ...); or OME-Zarr 0.5 (format 3 only), where the image
+        is the array ``0`` with the axes t, c, z, y, x, and several positions are the images ``0``, ``1``, ...
+    squeeze : bool
+        Whether axes of size 1 other than Y and X are dropped.
+    check : bool
+        Whether the head of every frame's chunk is read and compared.
 
     Returns
     -------
     dict
-        Kerchunk references, version 1: a group with the variable ``image``, axes ``(T, P, Z, Y, X, C, S)`` as far as
-        the file has them, and its coordinates. Colour samples are in stored order, labelled ``B``, ``G``, ``R``.
+        Kerchunk references, version 1. The variable ``image`` has the engine's attributes and coordinates; its colour
+        samples are in stored order, labelled ``B``, ``G``, ``R``. Missing frames have no entry. The attributes
+        ``nd2_source_size`` and ``nd2_source_version`` (ETag or mtime) tell later whether the file changed.
 
     Raises
     ------
     OSError
         If the file cannot be opened, or is not ND2.
     ValueError
-        If it is damaged, or if its frames' bytes are not those of any Zarr chunk.
+        If it is damaged, its frames' bytes are not those of any Zarr chunk, or the URL holds a credential.
     """
-    opened = open_source(source, storage_options)
-    try:
-        model = dataset_model(open_reader(opened))
-        zarr = zarr_model(model.image)
-        return references(model, zarr, url if url is not None else opened.url)
-    finally:
-        opened.close()
-
-
-def references(model: DatasetModel, zarr: ZarrModel, url: str) -> dict[str, Any]:
-    """Write a model down as kerchunk references."""
-    metadata: dict[str, Any] = {
-        ".zgroup": {"zarr_format": 2},
-        ".zattrs": _json_safe(model.attrs),
-        "image/.zarray": _array_metadata(
-            zarr.shape,
-            zarr.chunks,
-            zarr.dtype,
-            {"id": "zlib", "level": 1} if zarr.codec == "zlib" else None,
-        ),
-        "image/.zattrs": {
-            **_json_safe(model.image_attrs),
-            "_ARRAY_DIMENSIONS": list(zarr.dims),
-            "coordinates": " ".join(
-                name for name, v in model.coords.items() if name not in zarr.dims
-            ),
-        },
-    }
-    refs: dict[str, Any] = {}
-    for name, variable in model.coords.items():
-        values = np.asarray(variable.values)
-        metadata[f"{name}/.zarray"] = _array_metadata(
-            values.shape, values.shape, values.dtype, None
-        )
-        metadata[f"{name}/.zattrs"] = {
-            **_json_safe(variable.attrs),
-            "_ARRAY_DIMENSIONS": list(variable.dims),
-        }
-        key = ".".join(["0"] * max(values.ndim, 1))
-        refs[f"{name}/{key}"] = _inline(variable)
-    refs.update(_image_references(zarr, url))
-    consolidated = {"metadata": metadata, "zarr_consolidated_format": 1}
-    texts = {
-        key: json.dumps(value) for key, value in {**metadata, ".zmetadata": consolidated}.items()
-    }
-    return {"version": 1, "refs": {**texts, **refs}}
-
-
-def _image_references(zarr: ZarrModel, url: str) -> dict[str, Any]:
-    lengths = zarr.references.lengths
-    where = np.argwhere(lengths > 0)
-    keys = [f"image/{'.'.join(map(str, index))}" for index in where.tolist()]
-    offsets = zarr.references.offsets[lengths > 0].tolist()
-    return {
-        key: [url, offset, length]
-        for key, offset, length in zip(keys, offsets, lengths[lengths > 0].tolist(), strict=True)
-    }
-
-
-def _array_metadata(
-    shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any], compressor: Any
-) -> dict[str, Any]:
-    return {
-        "zarr_format": 2,
-        "shape": list(shape),
-        "chunks": [max(n, 1) for n in chunks],
-        "dtype": dtype.str,
-        "compressor": compressor,
-        # A fill value makes xarray mask: uint16 would read back as float.
-        "fill_value": None,
-        "filters": None,
-        "order": "C",
-        "dimension_separator": ".",
-    }
-
-
-def _inline(variable: VariableModel) -> str:
-    data = np.ascontiguousarray(variable.values).tobytes()
-    return "base64:" + base64.b64encode(data).decode("ascii")
-
-
-def _json_safe(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: value.item() if isinstance(value, np.generic) else value
-        for key, value in attrs.items()
-    }
+    return _describe(
+        source, url, zarr_format, storage_options, inline_coords, layout, squeeze, check
+    ).to_dict()
 
 
 def write_kerchunk(
     source: Any,
     dest: str | os.PathLike[str],
     *,
+    format: Literal["json", "parquet"] = "json",
     url: str | None = None,
+    zarr_format: Literal[2, 3] = 2,
     storage_options: Mapping[str, Any] | None = None,
+    inline_coords: bool | int = True,
+    layout: Layout = "flat",
+    squeeze: bool = True,
+    check: bool = True,
+    template: bool = True,
+    dest_options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the references of an ND2 file to a JSON file.
+    """Write the references of an ND2 file.
 
     Parameters
     ----------
     source : str, os.PathLike, BinaryIO
         Local path, URL that fsspec knows, or open binary file.
     dest : str or os.PathLike
-        The JSON file; it is replaced as a whole, or not at all.
-    url, storage_options
+        The JSON file, or the folder of Parquet tables; path, or URL that fsspec knows. It is replaced as a whole, or
+        not at all.
+    format : {"json", "parquet"}
+        Parquet is for many frames: readers load the parts that they need. It is of format 2, without groups, and
+        needs all frames to be there.
+    url, zarr_format, storage_options, inline_coords, layout, squeeze, check
         See `to_kerchunk`.
+    template : bool
+        Whether the URL stands in a JSON file once, as the template ``u``: readers override it with
+        ``template_overrides={"u": url}`` when the file has moved. VirtualiZarr's JSON parser knows no templates.
+    dest_options : Mapping, optional
+        Options for the file system of ``dest``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened or is not ND2, or the references cannot be written.
+    ValueError
+        If the file is damaged, or this form cannot hold it; the message names the option that helps. Nothing was
+        written then.
     """
-    refs = to_kerchunk(source, url=url, storage_options=storage_options)
+    from xarray_nd2._parquet import check_parquet, write_parquet
+
+    refs = _describe(
+        source, url, zarr_format, storage_options, inline_coords, layout, squeeze, check
+    )
+    if format == "parquet":
+        check_parquet(refs)
+        _replace_folder(dest, lambda folder: write_parquet(refs, folder), dest_options)
+    elif format == "json":
+        _replace_file(dest, refs, template, dest_options)
+    else:
+        raise ValueError(f"format must be 'json' or 'parquet', not {format!r}")
+
+
+def _describe(
+    source: Any,
+    url: str | None,
+    zarr_format: int,
+    storage_options: Mapping[str, Any] | None,
+    inline_coords: bool | int,
+    layout: Layout,
+    squeeze: bool,
+    check: bool,
+) -> References:
+    if zarr_format not in (2, 3):
+        raise ValueError(f"zarr_format must be 2 or 3, not {zarr_format!r}")
+    if layout not in ("flat", "positions", "ome-zarr"):
+        raise ValueError(f"layout must be 'flat', 'positions' or 'ome-zarr', not {layout!r}")
+    if layout == "ome-zarr" and zarr_format != 3:
+        raise ValueError("OME-Zarr 0.5 is of Zarr format 3; pass zarr_format=3")
+    opened = open_source(source, storage_options)
+    try:
+        address, groups = hierarchy(
+            open_reader(opened),
+            layout=layout,
+            stored_order=zarr_format == 2,
+            url=url,
+            inline_coords=inline_coords,
+            squeeze=squeeze,
+            check=check,
+        )
+        return references(groups, address, zarr_format)
+    finally:
+        opened.close()
+
+
+def _replace_file(
+    dest: str | os.PathLike[str],
+    refs: References,
+    template: bool,
+    dest_options: Mapping[str, Any] | None,
+) -> None:
+    """Write JSON aside, then put it in its place."""
+    if is_url(dest):
+        import fsspec
+
+        with fsspec.open(str(dest), "w", encoding="utf-8", **(dest_options or {})) as handle:
+            handle.writelines(refs.to_json(template=template))
+        return
     aside = f"{os.fspath(dest)}.part-{os.getpid()}"
     try:
         with open(aside, "w", encoding="utf-8") as handle:
-            json.dump(refs, handle)
+            handle.writelines(refs.to_json(template=template))
         os.replace(aside, dest)
     except BaseException:
         if os.path.exists(aside):
             os.remove(aside)
+        raise
+
+
+def _replace_folder(
+    dest: str | os.PathLike[str], write: Any, dest_options: Mapping[str, Any] | None
+) -> None:
+    """Let a function fill a new folder, then put it in the place of the old one."""
+    if is_url(dest):
+        from fsspec.core import url_to_fs
+
+        fs, path = url_to_fs(str(dest), **(dest_options or {}))
+        with tempfile.TemporaryDirectory() as folder:
+            write(folder)
+            if fs.exists(path):
+                fs.rm(path, recursive=True)
+            fs.put(folder + os.sep, path.rstrip("/") + "/", recursive=True)
+        return
+    place = os.path.abspath(os.fspath(dest))
+    if (
+        os.path.isdir(place)
+        and os.listdir(place)
+        and not os.path.isfile(os.path.join(place, ".zmetadata"))
+    ):
+        raise FileExistsError(f"the folder {place!r} holds something else than references")
+    aside = f"{place}.part-{os.getpid()}"
+    try:
+        os.makedirs(aside)
+        write(aside)
+        if os.path.isdir(place):
+            shutil.rmtree(place)
+        os.rename(aside, place)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
         raise

@@ -1,0 +1,106 @@
+"""Intake: ND2 files and references to them as entries of a catalog."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from intake.readers.datatypes import BaseData, FileData
+from intake.readers.readers import FileReader
+from intake.source.base import DataSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import xarray as xr
+
+_MAGIC = b"\xda\xce\xbe\x0a"
+
+
+class ND2(FileData):  # type: ignore[misc]
+    """A Nikon ND2 file: path or URL, with the options of its file system."""
+
+    filepattern = r"\.nd2$"
+    mimetypes = "image/x-nd2"
+    structure: ClassVar[set[str]] = {"array", "image"}
+    magic: ClassVar[set[Any]] = {(0, _MAGIC)}
+
+
+class ND2References(FileData):  # type: ignore[misc]
+    """References to an ND2 file: a JSON file or a folder of Parquet tables, with the options of its file system."""
+
+    filepattern = r"\.nd2\.(json|parq|parquet)$"
+    structure: ClassVar[set[str]] = {"array", "image"}
+    magic: ClassVar[set[Any]] = set()
+
+
+class ND2Reader(FileReader):  # type: ignore[misc]
+    """Opens an ND2 file with the engine ``"nd2"``; further arguments are the engine's."""
+
+    implements: ClassVar[set[type[BaseData]]] = {ND2}
+    imports: ClassVar[set[str]] = {"xarray_nd2"}
+    output_instance = "xarray:Dataset"
+    func = "xarray:open_dataset"
+
+    def _read(self, data: Any, **options: Any) -> xr.Dataset:
+        import xarray as xr
+
+        storage_options = options.pop("storage_options", None) or data.storage_options or None
+        return xr.open_dataset(data.url, engine="nd2", storage_options=storage_options, **options)
+
+
+class ND2ReferencesReader(FileReader):  # type: ignore[misc]
+    """Opens references with `xarray_nd2.open_references`; further arguments are those of that function."""
+
+    implements: ClassVar[set[type[BaseData]]] = {ND2References}
+    imports: ClassVar[set[str]] = {"xarray_nd2"}
+    output_instance = "xarray:Dataset"
+    func = "xarray_nd2:open_references"
+
+    def _read(self, data: Any, **options: Any) -> xr.Dataset:
+        from xarray_nd2 import open_references
+
+        return open_references(data.url, storage_options=data.storage_options or None, **options)
+
+
+class ND2Source(DataSource):  # type: ignore[misc]
+    """The driver ``nd2`` of classic catalogs (``sources: ... driver: nd2``).
+
+    Parameters
+    ----------
+    urlpath : str
+        Path or URL of the file.
+    storage_options : Mapping, optional
+        Options for the file system of a URL.
+    metadata : Mapping, optional
+        What the catalog says of the entry.
+    **options
+        Options of the engine.
+    """
+
+    name = "nd2"
+    version = "1"
+    container = "xarray"
+    partition_access = False
+
+    def __init__(
+        self,
+        urlpath: str,
+        storage_options: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(storage_options=dict(storage_options or {}), metadata=metadata)
+        self.urlpath, self.options = urlpath, options
+
+    def read(self) -> xr.Dataset:
+        """Return the dataset of the engine."""
+        return self.to_dask()
+
+    def to_dask(self) -> xr.Dataset:
+        """Return the dataset of the engine; give ``chunks={}`` in the catalog for dask arrays."""
+        return ND2Reader(ND2(self.urlpath, storage_options=self.storage_options)).read(
+            **self.options
+        )
+
+    def _close(self) -> None:
+        """Do nothing: a dataset holds no handle."""
