@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from nd2._layout import AXIS
     from nd2._probe import is_legacy, is_supported_file
     from nd2._views.binary import BinaryLayer, BinaryLayers
+    from nd2._write.arrays import imwrite
+    from nd2._write.writer import ND2Writer
 
 __all__ = [
     "AXIS",
     "BinaryLayer",
     "BinaryLayers",
     "ND2File",
+    "ND2Writer",
     "__version__",
     "imread",
+    "imwrite",
     "is_legacy",
     "is_supported_file",
     "save_index",
@@ -34,7 +38,9 @@ _HOME = {
     "BinaryLayer": "nd2._views.binary",
     "BinaryLayers": "nd2._views.binary",
     "ND2File": "nd2._file",
+    "ND2Writer": "nd2._write.writer",
     "imread": "nd2._file",
+    "imwrite": "nd2._write.arrays",
     "is_legacy": "nd2._probe",
     "is_supported_file": "nd2._probe",
     "save_index": "nd2._index",

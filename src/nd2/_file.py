@@ -7,8 +7,6 @@ import operator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, SupportsInt, cast, overload
 
-import numpy as np
-
 from nd2 import _errors
 from nd2._array import FrameArray
 from nd2._index import beside, load_index
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO, Self
 
     import dask.array
+    import numpy as np
     import xarray as xr
     from numpy.typing import DTypeLike, NDArray
     from ome_types import OME
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from nd2._index import Index
     from nd2._io import ByteSource
     from nd2._readers import Reader
+    from nd2._readers.rescued import RescueReport
     from nd2._views.binary import BinaryLayers
     from nd2._write.core import FileWriter
     from nd2.jobs.types import JobsDict
@@ -66,6 +66,15 @@ class ND2File:
     flat_frames : bool
         Put all frames of the file on one axis ``U``, in their order, whatever its loops say: the way to frames that no
         loop reaches, as after a crash or an edit.
+    validate_frames : bool
+        Check that every frame and every other chunk is where the file's map says, and look for those that are not, as
+        after bytes were lost or inserted. Frames that are not found count as missing, with a warning. Opening reads the
+        head of every frame then; what an index knows of the frames' places is not used.
+    search_window : int
+        How many kilobytes (of 1000 bytes) before and behind its place a chunk is looked for.
+    rescue : bool
+        Open what is left of a file that was cut short, or whose map, head or attributes are lost: the file is scanned for
+        frames and metadata. What is lost is said by a warning and by `rescued`; an index is not used.
 
     Raises
     ------
@@ -86,8 +95,16 @@ class ND2File:
         storage_options: Mapping[str, Any] | None = None,
         index: str | os.PathLike[str] | Literal[True] | None = None,
         flat_frames: bool = False,
+        validate_frames: bool = False,
+        search_window: int = 100,
+        rescue: bool = False,
     ) -> None:
-        self._flat_frames = flat_frames
+        window = search_window if validate_frames else None
+        self._options: dict[str, Any] = {
+            "flat_frames": flat_frames,
+            "search_window": window,
+            "rescue": rescue,
+        }
         source = open_source(path, storage_options)
         try:
             where = beside(path) if index is True else index
@@ -101,8 +118,9 @@ class ND2File:
         self._index = index
         if index is not None:
             index.check(source)
-        self._reader: Reader = open_reader(source, flat_frames=self._flat_frames)
-        if index is not None:
+        self._reader: Reader = open_reader(source, **self._options)
+        trusted = self._options["search_window"] is None and not self._options["rescue"]
+        if index is not None and trusted:
             index.lend(self._reader)
 
     # ---------------------------------------------------------------------------------------------- opening, closing
@@ -129,9 +147,9 @@ class ND2File:
     def open(self) -> None:
         """Open the file again after ``close``; does nothing if it is open."""
         if self.closed:
-            source, index, flat = self._reader.source.reopened(), self._index, self._flat_frames
+            source, index, options = self._reader.source.reopened(), self._index, self._options
             self.__dict__.clear()
-            self._flat_frames = flat
+            self._options = options
             self._begin(source, index)
 
     def close(self) -> None:
@@ -152,11 +170,11 @@ class ND2File:
 
     def __getstate__(self) -> dict[str, Any]:
         source = self._reader.source.reopened()
-        flat = self._flat_frames
-        return {"source": source, "closed": self.closed, "index": self._index, "flat": flat}
+        options = self._options
+        return {"source": source, "closed": self.closed, "index": self._index, "options": options}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._flat_frames = state["flat"]
+        self._options = state["options"]
         self._begin(state["source"], state["index"])
         if state["closed"]:
             self.close()
@@ -202,6 +220,12 @@ class ND2File:
     def text_info(self) -> TextInfo:
         """Free text that the microscope's software wrote; items that are empty are left out."""
         return self._reader.text_info
+
+    @property
+    def rescued(self) -> RescueReport | None:
+        """What was found and what is lost, of a file that was opened with ``rescue=True``; else None."""
+        report: RescueReport | None = getattr(self._reader, "rescued", None)
+        return report
 
     def voxel_size(self, channel: int = 0) -> VoxelSize:
         """Return the size of a voxel.
@@ -797,6 +821,9 @@ def imread(
     dask: Literal[False] = ...,
     xarray: Literal[False] = ...,
     storage_options: Mapping[str, Any] | None = ...,
+    validate_frames: bool = ...,
+    search_window: int = ...,
+    rescue: bool = ...,
 ) -> NDArray[Any]: ...
 
 
@@ -807,6 +834,9 @@ def imread(
     dask: bool = ...,
     xarray: Literal[True],
     storage_options: Mapping[str, Any] | None = ...,
+    validate_frames: bool = ...,
+    search_window: int = ...,
+    rescue: bool = ...,
 ) -> xr.DataArray: ...
 
 
@@ -817,6 +847,9 @@ def imread(
     dask: Literal[True],
     xarray: Literal[False] = ...,
     storage_options: Mapping[str, Any] | None = ...,
+    validate_frames: bool = ...,
+    search_window: int = ...,
+    rescue: bool = ...,
 ) -> dask.array.Array: ...
 
 
@@ -826,6 +859,9 @@ def imread(
     dask: bool = False,
     xarray: bool = False,
     storage_options: Mapping[str, Any] | None = None,
+    validate_frames: bool = False,
+    search_window: int = 100,
+    rescue: bool = False,
 ) -> NDArray[Any] | xr.DataArray | dask.array.Array:
     """Open a file, return its image, and close it.
 
@@ -839,6 +875,8 @@ def imread(
         Whether to return a labelled ``xarray.DataArray``.
     storage_options : Mapping, optional
         Options for the file system of a URL.
+    validate_frames, search_window, rescue
+        As `ND2File` takes them.
 
     Returns
     -------
@@ -851,7 +889,13 @@ def imread(
     ValueError
         If it is damaged.
     """
-    with ND2File(file, storage_options=storage_options) as opened:
+    with ND2File(
+        file,
+        storage_options=storage_options,
+        validate_frames=validate_frames,
+        search_window=search_window,
+        rescue=rescue,
+    ) as opened:
         if xarray:
             return opened.to_xarray(delayed=dask)
         return opened.to_dask() if dask else opened.asarray()

@@ -17,7 +17,7 @@ from nd2._write import extras, labels, picture, trees
 from nd2._write.picture import FirstFrame
 from nd2._write.plan import measured_time_loop
 from nd2._write.stream import ChunkStream
-from nd2.structures import NETimeLoop, TextInfo, TimeLoop
+from nd2.structures import NETimeLoop, TextInfo, TimeLoop, ZStackLoop
 
 if TYPE_CHECKING:
     import os
@@ -334,6 +334,12 @@ class FileWriter:
         stage = [
             self._values[header][0] if header in self._values else None for header in recorded.STAGE
         ]
+        if stage[2] is not None:  # the metadata speak of the home plane
+            stage[2] -= sum(
+                -loop.parameters.homeIndex * loop.parameters.stepUm
+                for loop in self._plan.loops
+                if isinstance(loop, ZStackLoop)
+            )
         x, y, z = (old if new is None else new for old, new in zip(given.stage, stage, strict=True))
         return FirstFrame(given.time_ms if time != time else time, given.julian_day, (x, y, z))
 

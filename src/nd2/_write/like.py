@@ -51,7 +51,7 @@ def like(
     metadata = reader.metadata
     if not isinstance(metadata, Metadata):
         raise _errors.unsupported("writing the metadata of a legacy file", path=reader.source.url)
-    picture = _picture(reader)
+    picture = picture_tree(reader)
     plan = plans.of_structures(
         reader.attributes,
         reader.experiment,
@@ -94,7 +94,7 @@ def _beside(reader: Reader, picture: _tree.Tree) -> Beside:
     )
 
 
-def _picture(reader: Reader) -> _tree.Tree:
+def picture_tree(reader: Reader) -> _tree.Tree:
     """Return the picture metadata; empty if there are none."""
     trees = reader.unstructured_metadata(strip_prefix=False, include=None, exclude=None)
     raw = next((trees[name] for name in _PICTURES if name in trees), None)

@@ -96,7 +96,7 @@ def make(
     dtype: DTypeLike,
     *,
     channels: Sequence[ChannelLike] | None = None,
-    microscope: Microscope | None = None,
+    microscope: Microscope | Sequence[Microscope] | None = None,
     voxel_size: Sequence[float] | None = None,
     positions: Sequence[PositionLike] | None = None,
     times: ArrayLike | None = None,
@@ -277,9 +277,9 @@ def _time_loop(count: int, nesting: int, times: ArrayLike | None, frame_count: i
     if times is None:
         return TimeLoop(count, nesting, TimeLoopParams(0.0, 0.0, 0.0, PeriodDiff()))
     given = np.asarray(times, np.float64)
-    if given.shape == (count,):
+    if given.shape == (count,) and np.isfinite(given).all():
         return measured_time_loop(TimeLoop(count, nesting, _NO_TIMES), given)
-    if given.shape == (frame_count,):
+    if given.shape in ((count,), (frame_count,)):
         return TimeLoop(count, nesting, _NO_TIMES)  # measured when the file is finished
     raise ValueError(
         f"times have shape {given.shape}; expected ({count},), or ({frame_count},) for each frame"
@@ -345,7 +345,7 @@ def _stack(count: int, nesting: int, z: ArrayLike | None, step: float) -> tuple[
 def _channels(
     layout: PixelLayout,
     given: Sequence[ChannelLike] | None,
-    microscope: Microscope | None,
+    microscope: Microscope | Sequence[Microscope] | None,
     voxel_size: Sequence[float] | None,
     attributes: Attributes,
 ) -> list[Channel]:
@@ -362,8 +362,13 @@ def _channels(
         pixel = one_pixel_size(float(voxel_size[0]), float(voxel_size[1]))
         if not (pixel > 0 and math.isfinite(pixel)):
             raise ValueError(f"voxel_size {voxel_size}: expected positive numbers, in micrometers")
+    if microscope is None or isinstance(microscope, Microscope):
+        microscope = [microscope or Microscope()] * count
+    if len(microscope) != count:
+        raise ValueError(f"{len(microscope)} microscopes for an axis C of {count}")
     return [
-        _channel(value, i, layout, microscope, pixel, attributes) for i, value in enumerate(given)
+        _channel(value, i, layout, optics, pixel, attributes)
+        for i, (value, optics) in enumerate(zip(given, microscope, strict=True))
     ]
 
 
@@ -371,7 +376,7 @@ def _channel(
     value: ChannelLike,
     index: int,
     layout: PixelLayout,
-    microscope: Microscope | None,
+    microscope: Microscope,
     pixel: float | None,
     attributes: Attributes,
 ) -> Channel:
@@ -381,7 +386,7 @@ def _channel(
         color = _WHITE if single else _COLORS[index % len(_COLORS)]
         value = ChannelMeta(value, index, color)
     meta = value.channel if isinstance(value, Channel) else value
-    optics = known.microscope if known else microscope or Microscope()
+    optics = known.microscope if known else microscope
     if not optics.modalityFlags:
         optics = replace(
             optics, modalityFlags=["brightfield" if layout.samples == 3 else "fluorescence"]

@@ -32,11 +32,12 @@ class WriterOptions(TypedDict, total=False):
     """Options of `ND2Writer` beside path, axes and type."""
 
     channels: Sequence[ChannelLike] | None
-    microscope: Microscope | None
+    microscope: Microscope | Sequence[Microscope] | None
     voxel_size: Sequence[float] | None
     positions: Sequence[PositionLike] | None
     times: ArrayLike | None
     z: ArrayLike | None
+    stage: Sequence[float] | None
     start: datetime | float | None
     significant_bits: int | None
     compression: Compression
@@ -72,16 +73,18 @@ class ND2Writer(FileWriter):
         The same as ``sizes``, in two parts: ``shape=(10, 512, 512), axes="TYX"``.
     channels : sequence of str, ChannelMeta or Channel, optional
         Name of each channel; or name, colour and wavelengths; or all that ``ND2File.metadata.channels`` says.
-    microscope : Microscope, optional
-        Objective, zoom and modality of the channels that do not say them.
+    microscope : Microscope or sequence of Microscope, optional
+        Objective, zoom and modality: of all channels that do not say them, or of each. Files keep one objective.
     voxel_size : sequence of float, optional
         x, y and maybe z in micrometers. Pixels are square. Without it the file is not calibrated.
     positions : sequence, optional
         Each point of the axis P: its name, or ``(x, y)`` or ``(x, y, z)`` in micrometers, or a `Position`.
     times : array-like, optional
-        In milliseconds, of each step of the axis T, or of each frame.
+        In milliseconds, of each step of the axis T, or of each frame, NaN where it is not known.
     z : array-like, optional
         Of each plane of the axis Z in micrometers: their mean step is the step of the stack, the plane at 0 its home.
+    stage : sequence of float, optional
+        Where the stage stood, as far as no loop says it: x, y and maybe z (of a stack's home plane) in micrometers.
     start : datetime or float, optional
         When the first frame was taken; or its Julian day number, UTC.
     significant_bits : int, optional
@@ -136,11 +139,12 @@ class ND2Writer(FileWriter):
         shape: Sequence[int] | None = None,
         axes: Sequence[str] | None = None,
         channels: Sequence[ChannelLike] | None = None,
-        microscope: Microscope | None = None,
+        microscope: Microscope | Sequence[Microscope] | None = None,
         voxel_size: Sequence[float] | None = None,
         positions: Sequence[PositionLike] | None = None,
         times: ArrayLike | None = None,
         z: ArrayLike | None = None,
+        stage: Sequence[float] | None = None,
         start: datetime | float | None = None,
         significant_bits: int | None = None,
         compression: Compression = None,
@@ -172,7 +176,7 @@ class ND2Writer(FileWriter):
         )
         count = plan.frame_count
         beside = Beside(
-            first=FirstFrame(julian_day=julian_day(start), stage=_first_stage(plan)),
+            first=FirstFrame(julian_day=julian_day(start), stage=_stage(stage, plan)),
             times=None if times is None else _frame_times(np.asarray(times, float), plan),
             text_info=text_info or TextInfo(),
             custom=custom or {},
@@ -213,7 +217,12 @@ def _frame_times(times: NDArray[np.float64], plan: Plan) -> NDArray[np.float64]:
     return np.broadcast_to(steps, shape).reshape(-1)
 
 
-def _first_stage(plan: Plan) -> tuple[float, float, float]:
+def _stage(given: Sequence[float] | None, plan: Plan) -> tuple[float, float, float]:
+    """Return where the stage stood at the first frame: as given, else as the first point and the stack have it."""
+    if given is not None:
+        if len(given) not in (2, 3):
+            raise ValueError(f"stage {given}: expected (x, y) or (x, y, z)")
+        return float(given[0]), float(given[1]), float(given[2]) if len(given) > 2 else plan.z_home
     for loop in plan.loops:
         if loop.type == "XYPosLoop":
             x, y, _ = loop.parameters.points[0].stagePositionUm
