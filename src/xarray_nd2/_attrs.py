@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xarray_nd2._clock import iso, start_instant
+from xarray_nd2._ome_xml import ome_xml
 
 if TYPE_CHECKING:
     from nd2._readers import Reader
@@ -42,6 +43,7 @@ def dataset_attrs(reader: Reader) -> dict[str, Any]:
         "nd2_experiment": to_json(reader.experiment),
         "nd2_metadata": to_json(reader.metadata),
         "nd2_text_info": to_json(reader.text_info),
+        "ome_xml": ome_xml(reader),
     }
 
 

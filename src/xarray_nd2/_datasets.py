@@ -61,7 +61,10 @@ def to_dataset(
 def to_variable(variable: VariableModel) -> xr.Variable:
     """Make a variable of xarray."""
     values: Any = variable.values
-    if not variable.in_memory:
+    if variable.in_memory:
+        # Texts as objects: what netCDF and Zarr hold without a type of fixed width, for which Zarr 3 has no standard.
+        values = values.astype(object) if values.dtype.kind == "U" else values
+    else:
         values = indexing.LazilyIndexedArray(ND2BackendArray(values))
     return xr.Variable(variable.dims, values, dict(variable.attrs))
 
