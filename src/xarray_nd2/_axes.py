@@ -77,7 +77,7 @@ def _times(
     if recorded is not None and len(first) and first[-1] < len(recorded):
         times = recorded[first]
         if np.isfinite(times).all():
-            values = times / 1000 - clock.first
+            values = clock.told(times / 1000)
             return VariableModel((name,), values, {**attrs, "source": "recorded"})
     nominal = np.zeros(len(first)) if loop is None else _nominal_times(loop, len(first))
     return VariableModel((name,), nominal / 1000, {**attrs, "source": "nominal"})

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nd2._readers import Reader
 
 TimeMode = Literal["relative", "absolute"]
@@ -74,6 +76,10 @@ class Clock:
         if times is None or not len(times) or not np.isfinite(times[0]):
             return cls(start)
         return cls(start, float(times[0]) / 1000)
+
+    def told(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return times as this clock tells them; those since an instant to the nanosecond, as recorded otherwise."""
+        return seconds if self.start is None else np.round(seconds - self.first, 9)
 
     @property
     def units(self) -> dict[str, str]:

@@ -59,12 +59,12 @@ def time_coordinate(reader: Reader, image: FrameArray, clock: Clock) -> Variable
 def _times(reader: Reader, image: FrameArray, clock: Clock) -> Column | None:
     stored = reader.stored(_TIMES)
     if stored is not None and stored.size >= 8 and stored.size != stored.position:
-        return StoredColumn(stored, _REAL, stored.size // 8, 1000.0, clock.first)
+        return StoredColumn(stored, _REAL, stored.size // 8, clock)
     times = reader.frame_times
     if times is None or not len(times):
         return None
     whole = np.full(reader.layout.frame_count, np.nan)
-    whole[: len(times)] = times[: len(whole)] / 1000 - clock.first
+    whole[: len(times)] = clock.told(times[: len(whole)] / 1000)
     return loop_table(whole, _whole(reader, image), "TPZU", "time", reader.source)
 
 

@@ -113,7 +113,9 @@ def _events(reader: Reader, source: ByteSource, clock: Clock) -> dict[str, Varia
     names = position_names(reader)
     if names is not None:
         step, size = next((step, size) for name, size, step in whole.loops if (name,) == names.dims)
-        named = TableColumn(np.asarray(names.values, object), ((step, size),), "position_name", source)
+        named = TableColumn(
+            np.asarray(names.values, object), ((step, size),), "position_name", source
+        )
         table["position_name"] = VariableModel(
             ("frame",), FrameValues.of(frames, named), names.attrs
         )
@@ -132,7 +134,7 @@ def _happened(reader: Reader, clock: Clock) -> dict[str, VariableModel]:
     events = reader.experiment_events
     if not events:
         return {}
-    seconds = np.array([event.time for event in events], np.float64) / 1000 - clock.first
+    seconds = clock.told(np.array([event.time for event in events], np.float64) / 1000)
     return {
         "event_time": VariableModel(
             ("event",), seconds, {"long_name": "time of the event", **clock.units}

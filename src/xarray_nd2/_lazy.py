@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nd2._array import FrameArray
     from nd2._io import ByteSource
     from nd2._readers.stored import StoredChunk
+    from xarray_nd2._clock import Clock
 
 
 class Lazy(Protocol):
@@ -76,17 +77,14 @@ class StoredColumn:
         Stored type as the table of recorded data has it: 2 integer, 3 real.
     count : int
         Number of values; frames beyond them have none (NaN).
-    divisor : float, optional
-        What the stored values are divided by.
-    shift : float
-        What is taken from them after that.
+    clock : Clock, optional
+        Tells how the values, times in milliseconds, become what is given.
     """
 
     chunk: StoredChunk
     kind: int
     count: int
-    divisor: float | None = None
-    shift: float = 0.0
+    clock: Clock | None = None
 
     @property
     def item(self) -> int:
@@ -107,8 +105,8 @@ class StoredColumn:
         data = self.chunk.read(first * self.item, stop * self.item)
         stored = decode_values(data, self.kind, len(data) // self.item)
         values = stored[index[known] - first].astype(self.dtype)
-        if self.divisor is not None:
-            values = values / self.divisor - self.shift
+        if self.clock is not None:
+            values = self.clock.told(values / 1000)
         if known.all():
             return values
         result = np.full(len(index), np.nan, self.dtype)
@@ -121,7 +119,7 @@ class StoredColumn:
 
     def token(self) -> tuple[Any, ...]:
         """Return what tells this column from others."""
-        return (*self.chunk.source.identity, self.chunk.name, self.divisor, self.shift)
+        return (*self.chunk.source.identity, self.chunk.name, str(self.clock))
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def _pixels(reader: Reader) -> dict[str, Any]:
     """Return the attributes of the pixels of one position."""
     layout, voxel = reader.layout, reader.voxel_size
     loops = [name[0] for name, _ in layout.loops]
-    nested = {letter: 1 for letter in "ZT"}
+    nested = dict.fromkeys("ZT", 1)
     for name, count in layout.loops:
         if name[0] in nested:
             nested[name[0]] *= count

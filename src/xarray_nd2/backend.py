@@ -57,6 +57,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         "validate_frames",
         "search_window",
         "rescue",
+        "flat_frames",
         "time",
     )
 
@@ -77,6 +78,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         validate_frames: bool = False,
         search_window: int = 100,
         rescue: bool = False,
+        flat_frames: bool = False,
         time: TimeMode = "relative",
     ) -> xr.Dataset:
         """Open a file as a dataset.
@@ -100,9 +102,11 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         validate_frames : bool
             Whether each frame's place is checked, and looked for nearby where the file's map is wrong.
         search_window : int
-            How far frames are looked for then, in kilobytes.
+            How far frames are looked for then, in kilobytes of 1000 bytes.
         rescue : bool
             Whether a file that was cut short, or whose map is lost, is opened as far as it goes.
+        flat_frames : bool
+            Whether all frames are put on one axis ``U``, whatever the loops say.
         time : {"relative", "absolute"}
             Whether times are seconds on the clock of the acquisition, as recorded, or instants (``datetime64``, UTC).
 
@@ -122,7 +126,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         source = open_source(filename_or_obj, storage_options)
         try:
             model = dataset_model(
-                _reader(source, validate_frames, search_window, rescue),
+                _reader(source, validate_frames, search_window, rescue, flat_frames),
                 squeeze=squeeze,
                 position=position,
                 time=time,
@@ -158,13 +162,14 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         validate_frames: bool = False,
         search_window: int = 100,
         rescue: bool = False,
+        flat_frames: bool = False,
         time: TimeMode = "relative",
     ) -> dict[str, xr.Dataset]:
         """Open a file as datasets by the path of their group; see `open_datatree`.
 
         Parameters
         ----------
-        filename_or_obj, drop_variables, storage_options, squeeze, validate_frames, search_window, rescue, time
+        filename_or_obj, drop_variables, storage_options, squeeze, validate_frames, search_window, rescue, flat_frames, time
             See `open_dataset`.
         mask_and_scale, decode_times, concat_characters, decode_coords, use_cftime, decode_timedelta
             See `open_dataset`.
@@ -178,7 +183,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         """
         source = open_source(filename_or_obj, storage_options)
         try:
-            reader = _reader(source, validate_frames, search_window, rescue)
+            reader = _reader(source, validate_frames, search_window, rescue, flat_frames)
             lasting = source.reopened()
             groups = group_datasets(
                 reader,
@@ -227,8 +232,19 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             return named and os.fspath(filename_or_obj).lower().endswith(".nd2")
 
 
-def _reader(source: ByteSource, validate_frames: bool, search_window: int, rescue: bool) -> Reader:
-    return open_reader(source)
+def _reader(
+    source: ByteSource,
+    validate_frames: bool,
+    search_window: int,
+    rescue: bool,
+    flat_frames: bool,
+) -> Reader:
+    return open_reader(
+        source,
+        flat_frames=flat_frames,
+        search_window=search_window if validate_frames else None,
+        rescue=rescue,
+    )
 
 
 def _names(drop_variables: str | Iterable[str] | None) -> frozenset[str]:
