@@ -6,7 +6,8 @@ from bench.files import FILES
 from bench.harness import Case
 
 OPEN = "import nd2; f = nd2.ND2File(FILE); f.sizes"
-DASK = "import nd2, dask.array; f = nd2.ND2File(FILE); f.sizes"
+# The first computation loads parts of dask (all of distributed, where that is installed): before the clock starts.
+DASK = f"{OPEN}; import dask.array; dask.array.zeros(1).compute()"
 PICKS = "import random; random.seed(0); picks = [random.randrange({n}) for _ in range({k})]; f.read_frame(0)"
 # The result is an array of one's own. Ours is one; nd2's is a view of a memory map, read when it is copied.
 READ = "for i in picks: f.read_frame(i)"
@@ -17,7 +18,7 @@ def _numpy(name: str) -> str:
     return f"np.fromfile(FILE, '<u2', count={FILES[name].array_bytes // 2})"
 
 
-def _random(name: str, k: int, goal: float) -> Case:
+def _random(name: str, k: int, goal: float | None = None) -> Case:
     picks = PICKS.format(n=FILES[name].frames, k=k)
     return Case(
         f"random frame, {name}",
@@ -70,7 +71,7 @@ CASES = [
     _asarray("100,000 x 64x64", "small", 0.35, 1.1, None),
     _asarray("300 zlib frames", "zlib", 0.3, 1.15, None),
     _random("raw", 500, 0.8),
-    _random("small", 2000, 0.8),
+    _random("small", 2000),
     _random("zlib", 60, 0.5),
     Case(
         "to_dask().compute(), 2 GB raw",

@@ -81,7 +81,7 @@ class FrameArray:
             else:
                 pick = n - len(loops)
                 places = range(self.frames.pixels.shape[pick])[window[pick]]
-                window[pick] = _as_slice(places[taken.start : taken.stop : taken.step])
+                window[pick] = _as_slice(places[_as_slice(taken)])
         dims = tuple(dim for dim in self.dims if isinstance(keys[dim], slice))
         return replace(self, loops=tuple(loops), first=first, dims=dims, window=tuple(window))
 
@@ -150,6 +150,7 @@ class FrameArray:
             If a frame is damaged, or ``out`` does not fit.
         """
         flat, picks, shape = self._resolve(key)
+        into = out
         if out is not None:
             if out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
                 raise ValueError(
@@ -158,7 +159,7 @@ class FrameArray:
                 )
             out = out.reshape(len(flat), *(len(p) for p in picks))
         result = self._read_flat(flat, tuple(simplify(p) for p in picks), out)
-        return result.reshape(shape)
+        return result.reshape(shape) if into is None else into
 
     async def read_async(self, key: tuple[Any, ...]) -> NDArray[Any]:
         """Read as `read` does; other coroutines run while bytes are on their way."""
