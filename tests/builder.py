@@ -57,6 +57,10 @@ class Nd2Spec:
         0 signed, 1 unsigned, 2 float.
     overrides : mapping
         Attributes to replace (``uiSequenceCount`` ...).
+    chunks : mapping
+        Name (with ``!``) -> payload of further chunks; None leaves out one that is written otherwise.
+    experiment : mapping, optional
+        Tree of the loops, instead of that which `loops` give.
     """
 
     loops: Sequence[tuple[str, int]] = ()
@@ -77,6 +81,8 @@ class Nd2Spec:
     calibration: float = 0.325
     channel_names: Sequence[str] | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    chunks: Mapping[bytes, bytes | None] = field(default_factory=dict)
+    experiment: Mapping[str, Any] | None = None
     seed: int = 0
 
     @property
@@ -134,6 +140,8 @@ def build(path: Path, spec: Nd2Spec | None = None, **options: Any) -> Nd2Spec:
         entries: list[tuple[bytes, int, int]] = []
 
         def write(name: bytes, head: bytes, tail: bytes = b"", *, field_bytes: int = 0) -> None:
+            if name in spec.chunks and spec.chunks[name] != head:
+                return
             position = handle.tell()
             chunk = chunks.encode_chunk(name, head, len(tail))
             if field_bytes:
@@ -174,6 +182,9 @@ def build(path: Path, spec: Nd2Spec | None = None, **options: Any) -> Nd2Spec:
         write(
             *_metadata(spec, b"ImageAttributes", b"", "SLxImageAttributes", attributes_tree(spec))
         )
+        for name, payload in spec.chunks.items():
+            if payload is not None:
+                write(name, payload)
         handle.write(chunks.encode_map(entries, handle.tell()))
     return spec
 
@@ -210,6 +221,8 @@ def attributes_tree(spec: Nd2Spec) -> dict[str, Any]:
 
 
 def experiment_tree(spec: Nd2Spec) -> dict[str, Any] | None:
+    if spec.experiment is not None:
+        return dict(spec.experiment)
     tree: dict[str, Any] | None = None
     for letter, count in reversed(spec.loops):
         node: dict[str, Any] = {

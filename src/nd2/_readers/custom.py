@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nd2 import _errors
 from nd2._format import clx_lite
+from nd2._format.chunks import FILE_SIGNATURE
 from nd2._parse import binary as parse_binary
 from nd2._parse import custom_description
 from nd2._parse import events as parse_events
@@ -164,8 +165,8 @@ class CustomChunks:
 
     @property
     def _chunk_names(self) -> list[bytes]:
-        """Names of all chunks but the frames, sorted."""
-        return sorted(self.chunk_map.others)
+        """Names of all chunks but the frames and the file's signature, sorted."""
+        return sorted(self.chunk_map.others.keys() - {FILE_SIGNATURE})
 
     def _decode_all(self, names: dict[bytes, str], *, strip_prefix: bool = True) -> dict[str, Any]:
         """Decode chunks, and return their content under new names; as bytes what cannot be decoded."""
