@@ -26,7 +26,11 @@ _IDS = {
     "Y Coord": "Y",
     "Z Coord": "Z",
     "Exposure Time": "Camera_ExposureTime1",
+    "Camera 1 Exposure Time": "Camera_ExposureTime1",
+    "Camera 2 Exposure Time": "Camera_ExposureTime2",
     "Camera Temperature": "CameraTemp1",
+    "Camera 1 Temperature": "CameraTemp1",
+    "Camera 2 Temperature": "CameraTemp2",
     "PFS Offset": "PFS_OFFSET",
     "PFS Status": "PFS_STATUS",
 }
