@@ -87,7 +87,9 @@ class RangeServer:
         self.in_flight = self.most_in_flight = 0
         self.lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), type("Bound", (_Handler,), {"owner": self}))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True
+        )
         self._thread.start()
 
     def url(self, name: str) -> str:
@@ -203,9 +205,10 @@ class _Handler(BaseHTTPRequestHandler):
             handle.seek(start)
             while start < stop:
                 part = handle.read(min(1 << 20, stop - start))
+                # counted first: who has read the bytes may ask for the count
+                seen.sent += len(part)
                 self.wfile.write(part)
                 start += len(part)
-                seen.sent += len(part)
 
     def _send_status(self, status: int, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)

@@ -63,7 +63,7 @@ def build_sparse(
     spec = Nd2Spec(loops=[("T", count)], height=height, width=width)
     made = Sparse(count, height, width, marked)
     picture = {**picture_tree(spec), "sFiller": "x" * (picture_bytes // 2)}
-    before = [
+    before: list[tuple[bytes, dict[str, Any]]] = [
         (b"ImageMetadataLV!", {"SLxExperiment": experiment_tree(spec)}),
         (b"ImageMetadataSeqLV|0!", {"SLxPictureMetadata": picture}),
     ]

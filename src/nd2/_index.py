@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import zlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -289,7 +291,7 @@ def decode_index(data: bytes, *, path: str = "") -> Index:
                     path=path,
                 )
             return _decoded(header, arrays)
-    except (ValueError, KeyError, TypeError, EOFError, OSError, IndexError) as error:
+    except (LookupError, ValueError, TypeError, OSError, EOFError, BadZipFile, zlib.error) as error:
         raise _errors.corrupt("not an index of an ND2 file", path=path) from error
 
 

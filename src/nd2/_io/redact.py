@@ -10,6 +10,7 @@ _SECRET = re.compile(
     r"|sig|key|se|sp|sv|st|skoid|sktid|expires|policy|key-pair-id)$",
     re.IGNORECASE,
 )
+_REPOSITORIES = ("github", "gist", "git")
 
 
 def redacted(url: str) -> str:
@@ -25,9 +26,9 @@ def _redacted(url: str) -> str:
         return url
     parts = urlsplit(url)
     http = parts.scheme in ("http", "https")
-    # In other schemes "@" may belong to the path's first part (a GitHub repository's commit, an Azure container).
+    # In other schemes "@" may belong to the path's first part (an Azure container, a repository and its commit).
     host = parts.netloc
-    if "@" in host and (http or ":" in host.rpartition("@")[0]):
+    if http or (parts.scheme not in _REPOSITORIES and ":" in host.rpartition("@")[0]):
         host = host.rpartition("@")[2]
     if not http:
         return urlunsplit(parts._replace(netloc=host))

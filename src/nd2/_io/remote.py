@@ -161,28 +161,33 @@ class FsspecSource:
     def _known(self) -> Stat:
         """Return length and version; the first time, the file's two ends are read with them."""
         if self._stat is None:
-            # Where metadata is known already, one page tells whether the file still ends as it did.
-            self._open(*((0, _PAGE) if self._blocks else (_HEAD, _TAIL)))
-        assert self._stat is not None
+            with self._lock:
+                if self._stat is None:
+                    # Where metadata is known already, one page tells whether the file still ends as it did.
+                    return self._read_ends(*((0, _PAGE) if self._blocks else (_HEAD, _TAIL)))
         return self._stat
 
-    def _open(self, head: int, tail: int) -> None:
-        with self._lock, self._explained():
-            if self._closed:
-                raise _errors.closed(self.url)
+    def _open(self) -> None:
+        """Read the file's two ends, for the metadata in them or because the file comes only as a whole."""
+        with self._lock:
+            if not self._blocks:
+                self._read_ends(_HEAD, _TAIL)
+
+    def _read_ends(self, head: int, tail: int) -> Stat:
+        if self._closed:
+            raise _errors.closed(self.url)
+        with self._explained():
             stat, blocks = self._transport.ends(head, tail)
-            if self._stat is not None:
-                check_same(self._stat, stat, self.url)
-            self._stat, self._verified = stat, True
-            self._blocks = [*self._blocks, *blocks]
+        if self._stat is not None:
+            check_same(self._stat, stat, self.url)
+        self._blocks = [*self._blocks, *blocks]
+        self._stat, self._verified = stat, True
+        return stat
 
     def _fill_ends(self, spans: Sequence[Span]) -> None:
-        """Read the ends again where metadata is asked for after they were given up."""
-        size = self._known().size
-        for first, last in ((0, min(_HEAD, size)), (max(size - _TAIL, 0), size)):
-            inside = any(first <= o and o + n <= last and n for o, n in spans)
-            if inside and self._in_memory(first, 1) is None and not self._blocks:
-                self._open(_HEAD, _TAIL)
+        """Read the ends again where a file is opened anew: where its signature is asked for."""
+        if not self._blocks and any(offset == 0 and nbytes for offset, nbytes in spans):
+            self._open()
 
     def _in_memory(self, offset: int, nbytes: int) -> bytes | None:
         if nbytes == 0:
@@ -197,7 +202,7 @@ class FsspecSource:
         flat = [(offset, view.cast("B")) for offset, view in targets]
         self._check([(offset, len(view)) for offset, view in flat])
         if not self._known().ranges and not self._blocks:
-            self._open(_HEAD, _TAIL)
+            self._open()
         absent = []
         for offset, view in flat:
             data = self._in_memory(offset, len(view)) if self._blocks else None
@@ -260,9 +265,8 @@ class FsspecSource:
     def reopened(self) -> FsspecSource:
         """Return an open source for the same URL; large parts that are in memory stay behind."""
         new = object.__new__(FsspecSource)
-        kept = [
-            block for block in self._blocks if len(block[1]) <= _KEPT or not self._known().ranges
-        ]
+        whole = self._stat is not None and not self._stat.ranges
+        kept = [block for block in self._blocks if whole or len(block[1]) <= _KEPT]
         new.__dict__.update(self.__dict__, _closed=False, _blocks=kept, _lock=threading.Lock())
         return new
 

@@ -23,6 +23,9 @@ WHOLE = 32 << 20
 """Files up to this length are read whole from servers that do not serve byte ranges."""
 
 _IN_FLIGHT = 128
+# More bytes at once do not come faster, but requests that wait for their share of a slow line would time out.
+_BUSY = 64 << 20
+_AT_LEAST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,11 @@ class AsyncTransport(BlockingTransport):
 
     async def _fetch(self, requests: Sequence[Request], expected: Stat) -> None:
         """Make requests, as many at once as fsspec's settings say; after an error none is left running."""
-        limit = self.fs.batch_size or _configured_limit()
+        total = sum(request.stop - request.start for request in requests)
+        limit = min(
+            self.fs.batch_size or _configured_limit(),
+            max(_BUSY * len(requests) // max(total, 1), _AT_LEAST),
+        )
         remaining = iter(requests)
 
         async def work() -> None:

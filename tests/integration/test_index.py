@@ -1,0 +1,180 @@
+"""The index says what the file says, is small, and is refused when it is not the file's."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+import numpy as np
+import pytest
+
+import nd2
+from tests.builder import build
+from tests.integration.test_file import KINDS
+from tests.samples import each_sample, sample_names
+from tests.servers import range_server
+from tests.sparse import build_sparse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def said(file: nd2.ND2File) -> list[Any]:
+    return [
+        file.version,
+        file.sizes,
+        file.attributes,
+        file.experiment,
+        file.metadata,
+        file.text_info,
+        file.dtype,
+        file.loop_indices[-1],
+        file.voxel_size(),
+    ]
+
+
+def memory_copy(path: Path) -> str:
+    fsspec.filesystem("memory").pipe(f"/index/{path.name}", path.read_bytes())
+    return f"memory://index/{path.name}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_an_index_a_file_says_the_same(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.nd2"
+    spec = build(path, **KINDS[kind])
+    assert nd2.save_index(path) == f"{path}.index"
+    for place in (path, memory_copy(path)):
+        with (
+            nd2.ND2File(path) as plain,
+            nd2.ND2File(place, index=f"{path}.index") as indexed,
+        ):
+            assert said(indexed) == said(plain)
+            np.testing.assert_array_equal(indexed.asarray(), spec.array)
+
+
+@each_sample(sample_names("real"))
+def test_with_an_index_a_real_file_says_the_same(sample: Path, tmp_path: Path) -> None:
+    nd2.save_index(sample, tmp_path / "an.index")
+    with (
+        nd2.ND2File(sample) as plain,
+        nd2.ND2File(memory_copy(sample), index=tmp_path / "an.index") as indexed,
+    ):
+        assert said(indexed) == said(plain)
+        assert indexed.events() == plain.events()
+        np.testing.assert_array_equal(indexed.asarray(), plain.asarray())
+
+
+def test_an_index_of_many_frames_is_small_and_needs_one_request(tmp_path: Path) -> None:
+    made = build_sparse(tmp_path / "a.nd2", count=50_000, height=8, width=8, marked=(40_000,))
+    nd2.save_index(tmp_path / "a.nd2")
+    assert (tmp_path / "a.nd2.index").stat().st_size < 64 << 10
+    with range_server(tmp_path) as server:
+        file = nd2.ND2File(server.url("a.nd2"), index=tmp_path / "a.nd2.index")
+        assert file.sizes["T"] == 50_000
+        assert file.metadata is not None
+        assert server.requests == 1
+        np.testing.assert_array_equal(file.read_frame(40_000), made.frame(40_000))
+        assert server.requests == 2
+        assert server.sent == 4096 + made.frame_bytes
+
+
+def test_an_index_beside_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    spec = build(path, loops=[("T", 3)])
+    nd2.save_index(path)
+    with range_server(tmp_path) as server:
+        file = nd2.ND2File(server.url("a.nd2"), index=True)
+        np.testing.assert_array_equal(file.asarray(), spec.array)
+        assert server.seen[0].path == "/a.nd2.index"
+        (tmp_path / "a.nd2.index").unlink()
+        with pytest.raises(FileNotFoundError, match=r"a\.nd2\.index"):
+            nd2.ND2File(server.url("a.nd2"), index=True)
+
+
+def test_upath_finds_the_index_in_its_file_system(tmp_path: Path) -> None:
+    from upath import UPath
+
+    path = tmp_path / "a.nd2"
+    spec = build(path, loops=[("T", 3)])
+    remote: Any = UPath(memory_copy(path))
+    assert nd2.save_index(remote) == "memory:///index/a.nd2.index"
+    np.testing.assert_array_equal(nd2.ND2File(remote, index=True).asarray(), spec.array)
+
+
+def test_reopened_and_unpickled_files_keep_the_index(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    spec = build(path, loops=[("T", 150)], height=32, width=64)
+    nd2.save_index(path)
+    with range_server(tmp_path) as server:
+        file = nd2.ND2File(server.url("a.nd2"), index=f"{path}.index")
+        pickled = pickle.dumps(file)
+        file.close()
+        server.reset()
+        file.open()
+        copy = pickle.loads(pickled)
+        for opened in (file, copy):
+            assert opened.sizes["T"] == 150
+            np.testing.assert_array_equal(opened.read_frame(80), spec.array[80])
+        assert server.sent == 2 * (4096 + 32 * 64 * 2)
+
+
+def changed(path: Path, how: str) -> None:
+    if how == "other length":
+        build(path, loops=[("T", 9)])
+    elif how == "other content, same length":
+        build(path, loops=[("T", 3)], seed=1)
+    stat = path.stat()
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000))
+
+
+@pytest.mark.parametrize("how", ["other length", "other content, same length", "touched"])
+def test_a_stale_index_is_refused(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "a.nd2"
+    build(path, loops=[("T", 3)])
+    nd2.save_index(path, tmp_path / "local.index")
+    with range_server(tmp_path) as server:
+        url = server.url("a.nd2")
+        nd2.save_index(url, tmp_path / "remote.index")
+        changed(path, how)
+        for place, index in ((path, "local.index"), (url, "remote.index")):
+            with pytest.raises(OSError, match=r"the index is stale.*save_index.*a\.nd2"):
+                nd2.ND2File(place, index=tmp_path / index)
+
+
+def test_an_index_of_a_local_file_serves_its_copy_but_no_other_file(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.nd2", tmp_path / "b.nd2"
+    spec = build(path, loops=[("T", 3)])
+    build(other, loops=[("T", 3)], name_field=4096)
+    nd2.save_index(path)
+    with range_server(tmp_path) as server:
+        file = nd2.ND2File(server.url("a.nd2"), index=f"{path}.index")
+        np.testing.assert_array_equal(file.asarray(), spec.array)
+        with pytest.raises(OSError, match="the index is stale"):
+            nd2.ND2File(server.url("b.nd2"), index=f"{path}.index")
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"PK\x03\x04" + bytes(100)])
+def test_what_is_no_index(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.nd2"
+    build(path)
+    (tmp_path / "bad.index").write_bytes(content)
+    with pytest.raises(ValueError, match=r"not an index.*bad\.index"):
+        nd2.ND2File(path, index=tmp_path / "bad.index")
+
+
+def test_an_index_of_another_kind_of_archive(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    build(path)
+    np.savez(tmp_path / "some.npz", header=np.frombuffer(b"{}", np.uint8))
+    with pytest.raises(ValueError, match=r"not an index"):
+        nd2.ND2File(path, index=tmp_path / "some.npz")
+
+
+def test_a_failed_writing_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    build(path)
+    with pytest.raises(OSError, match="missing"):
+        nd2.save_index(path, tmp_path / "missing" / "an.index")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nd2"]

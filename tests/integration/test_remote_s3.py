@@ -1,0 +1,143 @@
+"""A bucket is as good as a folder: threads, processes and a cluster read from S3, bit for bit."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+
+import nd2
+from tests.builder import Nd2Spec, build
+from tests.servers import s3_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+s3fs = pytest.importorskip("s3fs")
+pytest.importorskip("moto")
+
+SPECS = {
+    "raw": Nd2Spec(loops=[("T", 60), ("Z", 3)], channels=2, height=32, width=64),
+    "zlib": Nd2Spec(loops=[("T", 60)], height=64, width=64, zlib=True),
+}
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Storage options for a bucket ``images`` that holds the files."""
+    folder = tmp_path_factory.mktemp("bucket")
+    with s3_server() as options:
+        fs = s3fs.S3FileSystem(**options)
+        fs.call_s3("create_bucket", Bucket="images")
+        for name, spec in SPECS.items():
+            build(folder / f"{name}.nd2", spec)
+            fs.put_file(str(folder / f"{name}.nd2"), f"images/{name}.nd2")
+        yield options
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_s3_gives_what_a_local_file_gives(
+    bucket: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    url, spec = f"s3://images/{name}.nd2", SPECS[name]
+    np.testing.assert_array_equal(nd2.imread(url, storage_options=bucket), spec.array)
+    build(tmp_path / "local.nd2", spec)
+    local = xr.open_dataset(tmp_path / "local.nd2", engine="nd2")
+    remote = xr.open_dataset(url, engine="nd2", storage_options=bucket)
+    xr.testing.assert_equal(remote, local)
+    with nd2.ND2File(url, storage_options=bucket) as file:
+        assert file.path == url
+        assert nd2.is_supported_file(url, storage_options=bucket)
+        assert not nd2.is_legacy(url, storage_options=bucket)
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads", "processes"])
+@pytest.mark.parametrize("name", SPECS)
+def test_dask_reads_from_s3(bucket: dict[str, Any], name: str, scheduler: str) -> None:
+    url, spec = f"s3://images/{name}.nd2", SPECS[name]
+    dataset = xr.open_dataset(url, engine="nd2", storage_options=bucket, chunks={"T": 10})
+    array = nd2.imread(url, dask=True, storage_options=bucket)
+    with dask.config.set(scheduler=scheduler, num_workers=2):
+        np.testing.assert_array_equal(dataset.image.compute().values, spec.array)
+        np.testing.assert_array_equal((array + 0).compute(), spec.array)
+
+
+def test_a_cluster_reads_from_s3(bucket: dict[str, Any]) -> None:
+    import distributed
+
+    make_cluster: Any = distributed.LocalCluster
+    make_client: Any = distributed.Client
+    spec = SPECS["raw"]
+    with (
+        make_cluster(
+            n_workers=2,
+            threads_per_worker=2,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+        ) as cluster,
+        make_client(cluster) as client,
+    ):
+        dataset = xr.open_dataset(
+            "s3://images/raw.nd2", engine="nd2", storage_options=bucket, chunks={"T": 10}
+        )
+        image = dataset.image.data
+        np.testing.assert_array_equal(client.compute(image).result(), spec.array)
+        mean = client.compute(image.mean(axis=0)).result()
+    np.testing.assert_allclose(mean, spec.array.mean(axis=0))
+
+
+def test_what_workers_get_is_small(bucket: dict[str, Any]) -> None:
+    for name, spec in SPECS.items():
+        url = f"s3://images/{name}.nd2"
+        dataset = xr.open_dataset(url, engine="nd2", storage_options=bucket, chunks={})
+        array = nd2.imread(url, dask=True, storage_options=bucket)
+        for pixels in (dataset.image.data, array):
+            for task in dict(pixels.dask).values():
+                assert len(pickle.dumps(task)) < (64 << 10) + 16 * spec.frame_count
+
+
+def test_credentials_that_the_user_did_not_give_are_in_no_pickle(
+    bucket: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDFROMENV")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SECRETFROMENV")
+    options = {"client_kwargs": bucket["client_kwargs"], "skip_instance_cache": True}
+    with nd2.ND2File("s3://images/raw.nd2", storage_options=options) as file:
+        np.testing.assert_array_equal(file.read_frame(50), SPECS["raw"].frames[50].squeeze())
+        pickled = pickle.dumps(file.to_dask())
+    assert b"FROMENV" not in pickled
+    given = pickle.dumps(nd2.imread("s3://images/raw.nd2", dask=True, storage_options=bucket))
+    assert b"test-secret" in given
+
+
+def test_a_private_bucket_without_credentials_says_so(
+    bucket: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    options = {"client_kwargs": bucket["client_kwargs"], "skip_instance_cache": True}
+    with pytest.raises(PermissionError, match=r"s3://images/raw\.nd2.*storage_options"):
+        nd2.ND2File("s3://images/raw.nd2", storage_options=options)
+
+
+def test_a_cached_bucket(bucket: dict[str, Any], tmp_path: Path) -> None:
+    options = {"s3": bucket, "simplecache": {"cache_storage": str(tmp_path)}}
+    array = nd2.imread("simplecache::s3://images/zlib.nd2", storage_options=options)
+    np.testing.assert_array_equal(array, SPECS["zlib"].array)
+    assert [path.stat().st_size for path in tmp_path.iterdir()]
+
+
+def test_an_index_in_the_bucket(bucket: dict[str, Any]) -> None:
+    url = "s3://images/raw.nd2"
+    assert nd2.save_index(url, storage_options=bucket) == "s3://images/raw.nd2.index"
+    with nd2.ND2File(url, storage_options=bucket, index=True) as file:
+        np.testing.assert_array_equal(file.asarray(), SPECS["raw"].array)

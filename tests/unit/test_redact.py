@@ -1,0 +1,30 @@
+"""URLs are shown without what should stay secret, and still name the file."""
+
+from __future__ import annotations
+
+import pytest
+
+from nd2._io.redact import redacted
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("s3://bucket/a b.nd2", "s3://bucket/a b.nd2"),
+        ("https://host/a.nd2", "https://host/a.nd2"),
+        ("https://user:pw@host:81/a.nd2", "https://host:81/a.nd2"),
+        ("https://host/f?id=3&token=SECRET", "https://host/f?id=3"),
+        (
+            "https://b.s3.amazonaws.com/a.nd2?X-Amz-Credential=AK&X-Amz-Signature=s&versionId=7",
+            "https://b.s3.amazonaws.com/a.nd2?versionId=7",
+        ),
+        ("https://acc.blob.core.windows.net/c/a.nd2?sv=2&sp=r&sig=s&se=2030", "https://acc.blob.core.windows.net/c/a.nd2"),
+        ("https://storage.googleapis.com/b/a.nd2?X-Goog-Signature=s", "https://storage.googleapis.com/b/a.nd2"),
+        ("simplecache::https://u:p@host/a.nd2?apikey=1", "simplecache::https://host/a.nd2"),
+        ("sftp://user:pw@host/a.nd2", "sftp://host/a.nd2"),
+        ("abfs://container@account.dfs.core.windows.net/a.nd2", "abfs://container@account.dfs.core.windows.net/a.nd2"),
+        ("github://org:repo@main/a.nd2", "github://org:repo@main/a.nd2"),
+    ],
+)  # fmt: skip
+def test_redacted(url: str, shown: str) -> None:
+    assert redacted(url) == shown
