@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nd2 import _errors
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -146,6 +148,51 @@ def warn_of_frames_beyond(layout: Layout, stored: int, path: str) -> None:
             f"{dict(layout.loops)} reach {layout.frame_count}; read_frame() reads the others, and "
             "flat_frames=True puts all of them on one axis",
             stacklevel=3,
+        )
+
+
+def most_frames(file_size: int) -> int:
+    """Return how many frames the loops of a file may reach: four times as many as fit into it, and some thousands more.
+
+    Acquisitions that end early have longer loops than frames. What claims more is damaged: labels of all its frames
+    would take more memory than the file is worth.
+    """
+    return (1 << 15) + file_size // 1024
+
+
+def check_claims(layout: Layout, file_size: int, path: str) -> None:
+    """Refuse axes that are too long for the file, before anything of their length is allocated.
+
+    Parameters
+    ----------
+    layout : Layout
+        Axes of the file.
+    file_size : int
+        Length of the file in bytes.
+    path : str
+        Name of the file, for the error.
+
+    Raises
+    ------
+    ValueError
+        If the loops reach more frames than `most_frames`, or a frame has more pixels than the file has room for when
+        it is compressed as far as deflate can (and a megapixel more), or an axis has more than half as many as the
+        file has bytes (and a megapixel more).
+    """
+    most = most_frames(file_size)
+    if layout.frame_count > most:
+        raise _errors.corrupt(
+            f"the loops {dict(layout.loops)} reach {layout.frame_count} frames, but at most {most} are plausible in "
+            f"{file_size} bytes; rescue=True opens the file",
+            path=path,
+        )
+    samples = layout.height * layout.width * layout.channels * layout.samples
+    sides = max(layout.height, layout.width)
+    if samples > (1 << 20) + 1032 * file_size or sides > (1 << 20) + file_size // 2:
+        raise _errors.corrupt(
+            f"frames of {layout.channels} channels of {layout.width} x {layout.height} pixels do not fit into a file "
+            f"of {file_size} bytes",
+            path=path,
         )
 
 

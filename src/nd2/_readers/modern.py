@@ -13,7 +13,7 @@ from nd2 import _errors
 from nd2._format import chunks, clx_lite, clx_xml
 from nd2._format.pixels import Codec, PixelLayout, sample_dtype
 from nd2._frames import Frames, FrameTable
-from nd2._layout import Layout, split_components, warn_of_frames_beyond
+from nd2._layout import Layout, check_claims, most_frames, split_components, warn_of_frames_beyond
 from nd2._parse import _tree
 from nd2._parse import attributes as parse_attributes
 from nd2._parse import experiment as parse_experiment
@@ -50,7 +50,6 @@ APP_INFO = b"CustomDataVar|AppInfo_V1_0!"
 # The most that a name field takes: the name, the reserve, and the padding of up to two pages.
 _NAME_FIELD = 3 * chunks.PAGE
 _HEAD_SAMPLE = 64
-_UNKNOWN_INDEX_SLACK = 1 << 20
 
 
 class ModernReader(CustomChunks):
@@ -270,13 +269,21 @@ class ModernReader(CustomChunks):
     def layout(self) -> Layout:
         """Axes and sizes."""
         layout = Layout.of(self.experiment, self.attributes)
+        check_claims(layout, self.source.size, self.source.url)
         warn_of_frames_beyond(layout, self._stored, self.source.url)
         return layout
 
     @cached_property
     def _stored(self) -> int:
         """Number of frames up to the last one that is stored."""
-        return int(self.chunk_map.frame_index.max(initial=-1)) + 1
+        count = int(self.chunk_map.frame_index.max(initial=-1)) + 1
+        if count > most_frames(self.source.size):
+            raise _errors.corrupt(
+                f"a frame {count - 1} cannot be in a file of {self.source.size} bytes",
+                path=self.source.url,
+                frame=count - 1,
+            )
+        return count
 
     @cached_property
     def frame_times(self) -> NDArray[np.float64] | None:
@@ -350,7 +357,7 @@ class ModernReader(CustomChunks):
     @property
     def frame_positions(self) -> NDArray[np.uint64]:
         """Where the chunk of each frame starts; 0 where it is missing."""
-        positions = np.zeros(int(self.chunk_map.frame_index.max(initial=-1)) + 1, np.uint64)
+        positions = np.zeros(self._stored, np.uint64)
         positions[self.chunk_map.frame_index] = self.chunk_map.frame_position
         return positions
 
@@ -382,15 +389,9 @@ class ModernReader(CustomChunks):
         The map gives the chunks' positions; how long a name field is stands in each chunk's head only. NIS-Elements pads
         it so that pixels start 4096 bytes behind the chunk; if the first frame does, all do. Else every head is read.
         """
-        chunk_map, path = self.chunk_map, self.source.url
+        chunk_map = self.chunk_map
         if not len(chunk_map.frame_index):
             return Frames(self.source, FrameTable(*np.zeros((2, 0), np.uint64)), pixels)
-        count = int(chunk_map.frame_index.max()) + 1
-        if count > len(chunk_map.frame_index) * 64 + _UNKNOWN_INDEX_SLACK:
-            raise _errors.corrupt(
-                f"the chunk map lists a frame {count - 1}, among {len(chunk_map.frame_index)} frames",
-                path=path,
-            )
         position, size, index = (
             chunk_map.frame_position,
             chunk_map.frame_size,
@@ -417,7 +418,7 @@ class ModernReader(CustomChunks):
         if pixels.codec == "zlib" and self._stored_raw(head, pixels):
             pixels = replace(pixels, codec="raw")
         stamp = np.uint64(chunks.TIMESTAMP)
-        table = np.zeros((2, count), np.uint64)
+        table = np.zeros((2, self._stored), np.uint64)
         table[0, index] = data_start + stamp
         table[1, index] = np.maximum(data_size, stamp) - stamp
         return Frames(self.source, FrameTable(table[0], table[1]), pixels)

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 HEAD_BYTES = 112
 
 
-def open_reader(source: ByteSource, *, flat_frames: bool = False) -> Reader:
+def open_reader(
+    source: ByteSource,
+    *,
+    flat_frames: bool = False,
+    search_window: int | None = None,
+    rescue: bool = False,
+) -> Reader:
     """Return the reader for the format of a file.
 
     Parameters
@@ -23,6 +29,11 @@ def open_reader(source: ByteSource, *, flat_frames: bool = False) -> Reader:
         The file.
     flat_frames : bool
         Put all frames on one axis, whatever the loops say.
+    search_window : int, optional
+        Check every chunk, and look for it within so many kilobytes (of 1000 bytes) where it is not in its place. By
+        default the chunk map is trusted. Without effect on legacy files.
+    rescue : bool
+        Scan the file for what is left of it, whatever its chunk map says.
 
     Raises
     ------
@@ -31,10 +42,19 @@ def open_reader(source: ByteSource, *, flat_frames: bool = False) -> Reader:
     ValueError
         If its signature is damaged.
     """
+    if rescue:
+        from nd2._readers.rescued import open_rescued
+
+        return open_rescued(source, flat_frames=flat_frames)
     head = source.read(0, min(HEAD_BYTES, source.size))
     version = chunks.parse_version(head, path=source.url)
     if version[0] == 1:
         from nd2._readers.legacy import LegacyReader
 
         return LegacyReader(source, version, flat_frames=flat_frames)
+    if search_window is not None:
+        from nd2._readers.validated import ValidatingReader
+
+        radius = search_window * 1000
+        return ValidatingReader(source, version, radius=radius, flat_frames=flat_frames)
     return ModernReader(source, version, flat_frames=flat_frames)

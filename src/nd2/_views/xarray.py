@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from nd2._readers import Reader
     from nd2.structures import ExpLoop
 
-SAMPLE_NAMES = ("Blue", "Green", "Red")
-"""Colour samples in the order in which files store them."""
+SAMPLE_NAMES = {"B": "Blue", "G": "Green", "R": "Red"}
+"""Names of the samples of colour."""
 
 
 def coordinates(reader: Reader) -> dict[str, Any]:
@@ -33,7 +33,8 @@ def coordinates(reader: Reader) -> dict[str, Any]:
     coords["Y"] = np.arange(layout.height) * voxel[1]
     coords["X"] = np.arange(layout.width) * voxel[0]
     if layout.samples > 1:
-        coords["S"] = list(SAMPLE_NAMES[: layout.samples])
+        order = reader.frames.pixels.sample_order
+        coords["S"] = [SAMPLE_NAMES[sample] for sample in order]
     return coords
 
 
