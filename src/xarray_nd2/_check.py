@@ -50,7 +50,7 @@ def check_frames(reader: Reader, index: NDArray[np.intp]) -> None:
             int(offsets[first]),
         )
     digits = np.searchsorted(10 ** np.arange(1, 19), index, side="right") + 1
-    for count in np.unique(digits[present]).tolist():
+    for count in np.flatnonzero(np.bincount(digits[present])).tolist():
         alike = present[digits[present] == count]
         for start in range(0, len(alike), _BATCH):
             part = alike[start : start + _BATCH]

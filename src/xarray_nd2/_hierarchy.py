@@ -15,7 +15,7 @@ from xarray_nd2._model import DatasetModel, VariableModel, dataset_model
 from xarray_nd2._zarr_model import ZarrModel, frame_index, zarr_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from nd2._array import FrameArray
     from nd2._readers import Reader
@@ -113,11 +113,12 @@ def hierarchy(
         attrs["coordinates_left_out"] = left_out
     model = replace(model, coords=coords, attrs=attrs)
     if layout == "ome-zarr":
-        groups = _ome_groups(model)
+        groups = ome_groups(model, zarr_model)
     elif layout == "positions" and "P" in model.image.dims:
-        parts = [_at_position(model, i) for i in range(_sizes(model.image)["P"])]
         groups = [GroupModel("", model.attrs)]
-        groups += [_group(f"P{i}", part, stored_order) for i, part in enumerate(parts)]
+        groups += [
+            _group(f"P{i}", part, stored_order) for i, part in enumerate(position_models(model))
+        ]
     else:
         groups = [_group("", model, stored_order)]
     if check:
@@ -176,6 +177,13 @@ def _written_coords(
     return kept, left_out
 
 
+def position_models(model: DatasetModel) -> list[DatasetModel]:
+    """Return the parts of a dataset at each position, without the axis P; the dataset itself where it has none."""
+    if "P" not in model.image.dims:
+        return [model]
+    return [_at_position(model, i) for i in range(_sizes(model.image)["P"])]
+
+
 def _at_position(model: DatasetModel, index: int) -> DatasetModel:
     """Return the part of a dataset at one position, without the axis P."""
     image = model.image.at("P", index)
@@ -193,24 +201,39 @@ def _at_position(model: DatasetModel, index: int) -> DatasetModel:
     return replace(model, image=image, coords=coords)
 
 
-def _ome_groups(model: DatasetModel) -> list[GroupModel]:
-    """Describe a dataset as OME-Zarr: the image in the root, or one image group for each position."""
+def ome_groups(
+    model: DatasetModel, describe: Callable[[FrameArray], ZarrModel]
+) -> list[GroupModel]:
+    """Describe a dataset as OME-Zarr: the image in the root, or one image group for each position.
+
+    Parameters
+    ----------
+    model : DatasetModel
+        The file.
+    describe : callable
+        What describes an image as a Zarr array.
+
+    Raises
+    ------
+    ValueError
+        If there is an axis that OME-Zarr does not have.
+    """
+    parts = position_models(model)
     if "P" not in model.image.dims:
-        return [_ome_group("", model)]
-    parts = [_at_position(model, i) for i in range(_sizes(model.image)["P"])]
-    root = GroupModel("", {**_ome.collection_attrs(), **model.attrs})
+        return [_ome_group("", parts[0], describe)]
     names = [str(i) for i in range(len(parts))]
-    series = GroupModel("OME", _ome.series_attrs(names))
     return [
-        root,
-        series,
-        *(_ome_group(name, part) for name, part in zip(names, parts, strict=True)),
+        GroupModel("", {**_ome.collection_attrs(), **model.attrs}),
+        GroupModel("OME", _ome.series_attrs(names)),
+        *(_ome_group(name, part, describe) for name, part in zip(names, parts, strict=True)),
     ]
 
 
-def _ome_group(path: str, model: DatasetModel) -> GroupModel:
+def _ome_group(
+    path: str, model: DatasetModel, describe: Callable[[FrameArray], ZarrModel]
+) -> GroupModel:
     axes = _ome.axes(model.image.dims)
-    image = zarr_model(model.image).with_dims(tuple(axes))
     names = tuple(axes.values())
     attrs = {**_ome.image_attrs(model, names), **model.attrs}
+    image = describe(model.image).with_dims(tuple(axes))
     return GroupModel(path, attrs, image, "0", names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,11 +47,13 @@ class ChunkTable:
         offsets = self.references.offsets.reshape(-1)
         literal = f'"{self.prefix}'.replace("%", "%%")
         place = f'":[{json.dumps(url)},'.replace("%", "%%")
-        form = f"{literal}{'.'.join(['%d'] * len(grid))}{place}%d,%d]"
+        longer = [size > 1 for size in grid]
+        form = f"{literal}{'.'.join('%d' if many else '0' for many in longer)}{place}%d,%d]"
         for start in range(0, len(lengths), _BLOCK):
             where = np.flatnonzero(lengths[start : start + _BLOCK]) + start
             if len(where):
-                columns = (*np.unravel_index(where, grid), offsets[where], lengths[where])
+                indices = compress(np.unravel_index(where, grid), longer)
+                columns = (*indices, offsets[where], lengths[where])
                 rows = zip(*(column.tolist() for column in columns), strict=True)
                 yield ",\n".join(map(form.__mod__, rows))
 

@@ -98,9 +98,9 @@ class ND2Source(DataSource):  # type: ignore[misc]
 
     def to_dask(self) -> xr.Dataset:
         """Return the dataset of the engine; give ``chunks={}`` in the catalog for dask arrays."""
-        return ND2Reader(ND2(self.urlpath, storage_options=self.storage_options)).read(
-            **self.options
-        )
+        data = ND2(self.urlpath, storage_options=self.storage_options)
+        dataset: xr.Dataset = ND2Reader(data).read(**self.options)
+        return dataset
 
     def _close(self) -> None:
         """Do nothing: a dataset holds no handle."""

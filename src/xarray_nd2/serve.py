@@ -1,0 +1,327 @@
+"""A small, read-only HTTP endpoint: one ND2 file as OME-Zarr 0.5, whose chunks are decoded when they are asked for.
+
+Chunks are planes of one channel, not compressed, so that any Zarr reader takes them, a viewer in a browser among them;
+files that no reference can describe are served, too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from functools import cached_property
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from nd2._io import open_source
+from nd2._readers import open_reader
+from xarray_nd2 import _zarr_metadata as documents
+from xarray_nd2._hierarchy import ome_groups, position_models
+from xarray_nd2._model import dataset_model
+from xarray_nd2._zarr_model import ChunkReferences, ZarrModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from nd2._array import FrameArray
+
+_CHUNK_BYTES = 16 << 20
+"""Planes that are larger than this are served in bands of rows."""
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Endpoint:
+    """A file that is being served; ends with `close`, or with the ``with`` block.
+
+    Attributes
+    ----------
+    url : str
+        Where the OME-Zarr is: give it to a viewer.
+    """
+
+    def __init__(self, server: ThreadingHTTPServer, host: str) -> None:
+        self._server = server
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{server.server_address[1]}"
+        self._thread = threading.Thread(target=server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Serve until the endpoint is closed, or the user interrupts."""
+        self._thread.join()
+
+    def close(self) -> None:
+        """Stop serving; may be called twice."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def serve(
+    path: Any,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    allow_origin: str | None = None,
+) -> Endpoint:
+    """Serve a file as OME-Zarr 0.5 over HTTP, from a thread of its own.
+
+    Parameters
+    ----------
+    path : str, os.PathLike, BinaryIO
+        Local path, URL that fsspec knows, or open binary file.
+    host : str
+        Address to listen at. By default only programs on this machine can connect. There is no password: whoever
+        reaches another address reads the file.
+    port : int
+        Port to listen at; 0 for any that is free.
+    storage_options : Mapping, optional
+        Options for the file system of a URL.
+    allow_origin : str, optional
+        Web site whose scripts may read the file in the user's browser (``https://viewer.example``), or ``*`` for all.
+        Pages from this machine always may.
+
+    Returns
+    -------
+    Endpoint
+        With the attribute ``url``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened or is not ND2, or the port is taken.
+    ValueError
+        If the file is damaged, or has an axis that OME-Zarr does not have.
+
+    Examples
+    --------
+    >>> with serve("a.nd2") as endpoint:  # doctest: +SKIP
+    ...     print(endpoint.url)
+    ...     endpoint.wait()
+    """
+    store = _Store(path, storage_options)
+    guarded = host in _LOOPBACK
+
+    class Handler(_Handler):
+        served = store
+        origin = allow_origin
+        only_loopback = guarded
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def server_close(self) -> None:
+            super().server_close()
+            store.close()
+
+    if ":" in host:
+        import socket
+
+        Server.address_family = socket.AF_INET6
+    try:
+        return Endpoint(Server((host, port), Handler), host)
+    except BaseException:
+        store.close()
+        raise
+
+
+class _Store:
+    """Keys of a Zarr hierarchy, and their bytes."""
+
+    def __init__(self, path: Any, storage_options: Mapping[str, Any] | None) -> None:
+        self.source = open_source(path, storage_options)
+        try:
+            model = dataset_model(open_reader(self.source))
+            groups = ome_groups(model, _planes)
+            parts = iter(position_models(model))
+            self.images = {
+                f"{group.prefix}0": (group.image, next(parts).image)
+                for group in groups
+                if group.image is not None
+            }
+            nodes: dict[str, dict[str, Any]] = {}
+            for group in groups:
+                if group.path:
+                    nodes[group.path] = documents.group_v3(group.attrs)
+                if group.image is not None:
+                    nodes[f"{group.prefix}0"] = documents.image_v3(
+                        group.image, group.array_attrs, group.image_dims
+                    )
+            self.documents = {
+                "zarr.json": documents.group_v3(groups[0].attrs, nodes),
+                **{f"{name}/zarr.json": node for name, node in nodes.items()},
+            }
+        except BaseException:
+            self.source.close()
+            raise
+
+    def close(self) -> None:
+        self.source.close()
+
+    @cached_property
+    def texts(self) -> dict[str, bytes]:
+        return {key: json.dumps(document).encode() for key, document in self.documents.items()}
+
+    def get(self, key: str) -> tuple[str, bytes] | None:
+        """Return media type and bytes of a key; None if there is none."""
+        if key in self.texts:
+            return "application/json", self.texts[key]
+        name, _, chunk = key.rpartition("/")
+        if name not in self.images or not re.fullmatch(r"c(\.\d{1,12})+", chunk):
+            return None
+        zarr, image = self.images[name]
+        index = tuple(map(int, chunk.split(".")[1:]))
+        grid = zarr.references.lengths.shape
+        if len(index) != len(grid) or any(i >= n for i, n in zip(index, grid, strict=True)):
+            return None
+        return "application/octet-stream", _chunk(zarr, image, index).tobytes()
+
+
+def _planes(image: FrameArray) -> ZarrModel:
+    """Describe an image in chunks of one plane, or bands of its rows."""
+    pixels = image.frames.pixels
+    row = max(pixels.width * pixels.dtype.itemsize, 1)
+    chunk = {"Y": max(min(pixels.height, _CHUNK_BYTES // row), 1), "X": pixels.width}
+    chunks = tuple(chunk.get(dim, 1) for dim in image.dims)
+    grid = tuple(-(-n // max(m, 1)) for n, m in zip(image.shape, chunks, strict=True))
+    nothing = np.zeros(grid, np.uint64)
+    return ZarrModel(
+        image.dims, image.shape, chunks, pixels.dtype, "raw", ChunkReferences(nothing, nothing)
+    )
+
+
+def _chunk(zarr: ZarrModel, image: FrameArray, index: tuple[int, ...]) -> NDArray[Any]:
+    """Read one chunk; behind the last row of the image it is zero."""
+    starts = {dim: i * n for dim, i, n in zip(zarr.dims, index, zarr.chunks, strict=True)}
+    sizes = dict(zip(zarr.dims, zarr.chunks, strict=True))
+    key = tuple(
+        slice(starts[dim], min(starts[dim] + sizes[dim], size))
+        for dim, size in zip(image.dims, image.shape, strict=True)
+    )
+    # Of a chunk's axes only Y and X are longer than one item, and they keep their order.
+    part = image.read(key).reshape(-1, sizes["X"])
+    if len(part) == sizes["Y"]:
+        return part
+    whole = np.zeros((sizes["Y"], sizes["X"]), part.dtype)
+    whole[: len(part)] = part
+    return whole
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers GET and HEAD, of parts too."""
+
+    served: _Store
+    origin: str | None
+    only_loopback: bool
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+    server_version = "nd2"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Send what stands under a key."""
+        self._answer(body=True)
+
+    def do_HEAD(self) -> None:
+        """Send the length of what stands under a key."""
+        self._answer(body=False)
+
+    def do_OPTIONS(self) -> None:
+        """Say to a browser what is allowed."""
+        self._send(HTTPStatus.NO_CONTENT, "", b"", body=False)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Print nothing for each request."""
+
+    def _answer(self, *, body: bool) -> None:
+        if self.only_loopback and self._host() not in _LOOPBACK:
+            # A name that somebody else resolves to this machine is not ours: its pages are strangers.
+            self._send(HTTPStatus.MISDIRECTED_REQUEST, "text/plain", b"unknown host\n", body=body)
+            return
+        try:
+            found = self.served.get(unquote(urlsplit(self.path).path).strip("/"))
+        except (OSError, ValueError) as error:
+            message = f"{error}\n".encode()
+            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", message, body=body)
+            return
+        if found is None:
+            self._send(HTTPStatus.NOT_FOUND, "text/plain", b"there is no such key\n", body=body)
+            return
+        kind, data = found
+        span = _asked_range(self.headers.get("Range"), len(data))
+        if span is None:
+            self._send(HTTPStatus.OK, kind, data, body=body)
+        elif span[0] >= span[1]:
+            size = {"Content-Range": f"bytes */{len(data)}"}
+            self._send(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, kind, b"", size, body=body)
+        else:
+            size = {"Content-Range": f"bytes {span[0]}-{span[1] - 1}/{len(data)}"}
+            part = data[slice(*span)]
+            self._send(HTTPStatus.PARTIAL_CONTENT, kind, part, size, body=body)
+
+    def _host(self) -> str:
+        return urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
+
+    def _allowed_origin(self) -> str | None:
+        """Return the origin of the request if its pages may read."""
+        origin = self.headers.get("Origin")
+        if origin is None:
+            return None
+        if self.origin in ("*", origin) or urlsplit(origin).hostname in _LOOPBACK:
+            return str(origin)
+        return None
+
+    def _send(
+        self,
+        status: HTTPStatus,
+        kind: str,
+        data: bytes,
+        more: Mapping[str, str] | None = None,
+        *,
+        body: bool,
+    ) -> None:
+        self.send_response(status)
+        headers = {"Content-Length": str(len(data)), "Accept-Ranges": "bytes", "Vary": "Origin"}
+        if kind:
+            headers["Content-Type"] = kind
+        origin = self._allowed_origin()
+        if origin is not None:
+            headers["Access-Control-Allow-Origin"] = origin
+            headers["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS"
+            headers["Access-Control-Allow-Headers"] = "Range"
+            headers["Access-Control-Expose-Headers"] = "Content-Range, Content-Length"
+        for name, value in {**headers, **(more or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+
+def _asked_range(text: str | None, size: int) -> tuple[int, int] | None:
+    """Return start and stop of the part that a ``Range`` header asks for; None for the whole."""
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", text or "")
+    if match is None or not (match[1] or match[2]):
+        return None
+    if not match[1]:
+        return max(size - int(match[2]), 0), size
+    return int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
