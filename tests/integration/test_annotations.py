@@ -19,7 +19,9 @@ from nd2._format.clx_lite import I32, U32, Items
 from nd2.structures import (
     AnimParam,
     BoxShape,
+    FrameMetadata,
     InterpType,
+    Metadata,
     PFSStatus,
     RoiShapeType,
     ScopeType,
@@ -65,13 +67,19 @@ def events_chunk(*events: dict[str, Any]) -> dict[bytes, bytes]:
 # ---------------------------------------------------------------------------------------------------- frame metadata
 
 
+def frame_of(file: nd2.ND2File, index: int) -> FrameMetadata:
+    found = file.frame_metadata(index)
+    assert isinstance(found, FrameMetadata)
+    return found
+
+
 def test_each_frame_has_its_own_time_place_and_focus(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
     chunks = recorded({"PFS_OFFSET": ("PFS Offset", "", [7000 + i for i in range(12)])})
     chunks[b"CustomData|PFS_STATUS!"] = np.array([1, 0, 8] * 4, "<i4").tobytes()
     build(path, loops=[("T", 2), ("P", 2), ("Z", 3)], channels=2, chunks=chunks)
     with nd2.ND2File(path) as file:
-        frames = [file.frame_metadata(i) for i in range(12)]
+        frames = [frame_of(file, i) for i in range(12)]
         assert file.frame_metadata((1, 0, 2)) == frames[8]
         for i in (-1, 12):
             with pytest.raises(IndexError, match=r"12 frames.*a\.nd2"):
@@ -545,8 +553,9 @@ def test_optional_chunks_may_be_missing(tmp_path: Path, missing: bytes) -> None:
     spec = build(path, loops=[("T", 1), ("Z", 1)], channels=2, chunks={missing: None})
     with nd2.ND2File(path) as file:
         np.testing.assert_array_equal(file.asarray(), spec.array)
-        assert len(file.metadata.channels or []) == 2  # type: ignore[union-attr]
-        assert len(file.frame_metadata(0).channels) == 2  # type: ignore[union-attr]
+        assert isinstance(file.metadata, Metadata)
+        assert len(file.metadata.channels or []) == 2
+        assert len(frame_of(file, 0).channels) == 2
         assert len(file.events()) == 1
         assert file.text_info is not None
         assert file.to_xarray().shape == spec.array.shape
