@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from nd2._index import save_index
     from nd2._layout import AXIS
     from nd2._probe import is_legacy, is_supported_file
+    from nd2._rescue import rescue_file, rescue_nd2
     from nd2._views.binary import BinaryLayer, BinaryLayers
     from nd2._write.arrays import imwrite
     from nd2._write.writer import ND2Writer
+    from nd2.tiff import nd2_to_tiff
 
 __all__ = [
     "AXIS",
@@ -29,6 +31,9 @@ __all__ = [
     "imwrite",
     "is_legacy",
     "is_supported_file",
+    "nd2_to_tiff",
+    "rescue_file",
+    "rescue_nd2",
     "save_index",
     "structures",
 ]
@@ -43,9 +48,12 @@ _HOME = {
     "imwrite": "nd2._write.arrays",
     "is_legacy": "nd2._probe",
     "is_supported_file": "nd2._probe",
+    "nd2_to_tiff": "nd2.tiff",
+    "rescue_file": "nd2._rescue",
+    "rescue_nd2": "nd2._rescue",
     "save_index": "nd2._index",
 }
-_MODULES = {"structures"}
+_MODULES = {"index", "structures", "tiff"}
 
 
 def __getattr__(name: str) -> Any:

@@ -127,10 +127,15 @@ def missing_package(package: str, extra: str, purpose: str) -> ImportError:
 
 def exists(path: str) -> FileExistsError:
     """Build the error for a destination that is there already, where nothing may be overwritten."""
-    return FileExistsError(errno.EEXIST, "exists already; overwrite=True replaces it", path)
+    return FileExistsError(errno.EEXIST, "exists already; overwrite=True (--overwrite) replaces it", path)
 
 
 def unwritten(error: OSError, what: str, *, path: str) -> OSError:
     """Build the error for bytes that could not be written, with the number of the system's own."""
     reason = error.strerror or str(error)
     return OSError(error.errno, f"{reason}: {what} could not be written", path)
+
+
+def no_column(name: str, columns: list[str]) -> ValueError:
+    """Build the error for a column that a table does not have."""
+    return ValueError(f"there is no column {name!r}; there are {', '.join(columns)}")

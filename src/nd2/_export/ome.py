@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -13,6 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from nd2._export.channels import channels
+from nd2._export.clock import start_date
 from nd2._export.jsonable import jsonable
 from nd2._export.ome_rois import ome_roi
 from nd2._export.optics import captures
@@ -59,7 +59,6 @@ _ILLUMINATION = {
 }
 # What XML 1.0 cannot hold.
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_EPOCH_JULIAN_DAY = 2440587.5
 
 
 def ome_metadata(
@@ -147,7 +146,7 @@ def _image(
     found = model.Image(
         id=f"Image:{image}", name=_image_name(reader, placement, image), pixels=pixels
     )
-    date = _acquisition_date(reader)
+    date = start_date(reader)
     if date is not None:
         found.acquisition_date = date
     description = _text(reader.text_info.get("description", ""))
@@ -174,17 +173,6 @@ def _image_name(reader: Reader, placement: Placement, image: int) -> str:
         return _text(names[image] or "")
     stem = _text(PurePath(reader.source.url).stem)
     return stem if placement.images == 1 else f"{stem} (Series {image})"
-
-
-def _acquisition_date(reader: Reader) -> datetime | None:
-    day = reader.start_julian_day
-    if day < 1:
-        return None
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    try:
-        return epoch + timedelta(days=day - _EPOCH_JULIAN_DAY)
-    except OverflowError:
-        return None
 
 
 def dimension_order(reader: Reader, placement: Placement) -> str:

@@ -1,0 +1,7 @@
+"""``python -m nd2``: the command ``nd2``."""
+
+import sys
+
+from nd2.cli import main
+
+sys.exit(main())

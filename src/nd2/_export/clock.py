@@ -1,0 +1,22 @@
+"""When the first frame of a file was acquired."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nd2._readers import Reader
+
+_EPOCH_JULIAN_DAY = 2440587.5
+
+
+def start_date(reader: Reader) -> datetime | None:
+    """Return date and time (UTC) of the first frame; None where the file does not say, or says what cannot be."""
+    day = reader.start_julian_day
+    if day < 1:
+        return None
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day - _EPOCH_JULIAN_DAY)
+    except OverflowError:
+        return None

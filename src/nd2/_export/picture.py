@@ -1,0 +1,164 @@
+"""A picture of a file: a montage of some of its frames in the colours of the channels, as PNG."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nd2._export.channels import channels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from nd2._readers import Reader
+
+_LOW, _HIGH = 0.1, 99.9
+"""Percentiles of the values that become black and full colour."""
+_LEGIBLE = 512
+"""Pixels of the longer side up to which a small picture is enlarged."""
+_GAP = 2
+"""Pixels between the tiles of a montage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What to show.
+
+    Attributes
+    ----------
+    frames : sequence of int, optional
+        Sequence indices of the frames; by default some that are spread evenly.
+    tiles : int
+        How many frames are shown at most, where none are given.
+    split : bool
+        Whether each channel has a tile of its own.
+    size : int
+        Longer side of the picture in pixels, at most.
+    """
+
+    frames: Sequence[int] | None = None
+    tiles: int = 16
+    split: bool = False
+    size: int = 1024
+
+
+def picture(reader: Reader, look: Look) -> NDArray[np.uint8]:
+    """Return a picture, shape (height, width, 3), red, green, blue.
+
+    The range of each channel is that of the frames shown, so that they can be compared.
+
+    Raises
+    ------
+    IndexError
+        If the file has no such frame.
+    ValueError
+        If a frame is damaged.
+    """
+    frames = _frames(reader, look)
+    tiles = len(frames) * (reader.layout.channels if look.split else 1)
+    columns = _columns(tiles, reader)
+    rows = -(-tiles // columns)
+    height, width = reader.layout.height, reader.layout.width
+    step = max(math.ceil(max(height * rows, width * columns) / max(look.size, 1)), 1)
+    # Every step-th row and column: of files that are not compressed, only these rows are read.
+    thinned = slice(None, None, step)
+    picks = (slice(None), thinned, thinned, slice(None))
+    unique = np.unique(np.array(frames, np.intp))
+    pixels = reader.frames.read(unique, picks)[np.searchsorted(unique, frames)]
+    small = _grid(_painted(reader, pixels, split=look.split), columns)
+    zoom = max(min(_LEGIBLE, look.size) // max(small.shape), 1)
+    return small.repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def _frames(reader: Reader, look: Look) -> list[int]:
+    count = reader.frame_count
+    if look.frames is not None:
+        from nd2 import _errors
+
+        for frame in look.frames:
+            if not 0 <= frame < count:
+                raise _errors.frame_range(frame, count, path=reader.source.url)
+        return list(look.frames)
+    present = np.flatnonzero(reader.frames.table.present(count))
+    if not len(present):
+        present = np.arange(min(count, 1))
+    places = np.linspace(0, len(present) - 1, min(look.tiles, len(present))).round().astype(int)
+    return [int(present[place]) for place in np.unique(places)]
+
+
+def _columns(tiles: int, reader: Reader) -> int:
+    """Return how many tiles stand side by side, so that the picture is about as high as it is wide."""
+    height, width = max(reader.layout.height, 1), max(reader.layout.width, 1)
+    return min(max(round(math.sqrt(tiles * height / width)), 1), tiles)
+
+
+def _painted(reader: Reader, pixels: NDArray[Any], *, split: bool) -> list[NDArray[np.float32]]:
+    """Paint frames, shape (n, C, Y, X, S); return the tiles, shape (Y, X, 3) from 0 to 1."""
+    scaled = np.stack([_scaled(pixels[:, c]) for c in range(pixels.shape[1])], axis=1)
+    if reader.layout.samples > 1:
+        # Several channels in colour have nothing that could mix them: one tile for each.
+        rgb = scaled[..., ::-1] if reader.frames.pixels.sample_order == "BGR" else scaled
+        return list(rgb.reshape(-1, *rgb.shape[2:]) if split else _mean(rgb))
+    colours = np.array([channel.rgb for channel in channels(reader)], np.float32) / 255
+    if len(colours) == 1:
+        colours = np.ones((1, 3), np.float32)
+    layers = scaled * colours[:, None, None, :]
+    if split:
+        return list(layers.reshape(-1, *layers.shape[2:]))
+    return list(np.minimum(layers.sum(axis=1), 1))
+
+
+def _mean(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    mean: NDArray[np.float32] = pixels.mean(axis=1, dtype=np.float32)
+    return mean
+
+
+def _scaled(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Bring values to 0 to 1, but for the extremes."""
+    data: NDArray[np.float32] = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
+    if values.dtype == np.uint8 and values.shape[-1] > 1:
+        return data / np.float32(255)  # photographs are as bright as they are
+    low, high = np.percentile(data, [_LOW, _HIGH]) if data.size else (0.0, 1.0)
+    if high <= low:
+        high = max(float(data.max(initial=0)), low + 1)
+    scaled: NDArray[np.float32] = (data - np.float32(low)) / np.float32(high - low)
+    return scaled.clip(0, 1)
+
+
+def _grid(tiles: Sequence[NDArray[np.float32]], columns: int) -> NDArray[np.uint8]:
+    height, width, _ = tiles[0].shape
+    rows = -(-len(tiles) // columns)
+    shape = (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3)
+    out = np.full(shape, 48, np.uint8)
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, columns)
+        y, x = row * (height + _GAP), column * (width + _GAP)
+        out[y : y + height, x : x + width] = (tile * 255 + 0.5).astype(np.uint8)
+    return out
+
+
+def encode_png(image: NDArray[np.uint8]) -> bytes:
+    """Encode a picture, shape (height, width, 3), as PNG."""
+    height, width, _ = image.shape
+    rows = np.zeros((height, 1 + width * 3), np.uint8)  # each row begins with its filter: none
+    rows[:, 1:] = image.reshape(height, -1)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows.tobytes(), 6))
+        + chunk(b"IEND", b"")
+    )

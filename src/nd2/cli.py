@@ -1,0 +1,413 @@
+"""The command ``nd2``: what is in a file, and what can be made of it.
+
+Exit status: 0, 1 where a file could not be read or written, 2 for wrong options, 130 when it is interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nd2 import _errors
+from nd2._command import GROUP, Command, parse_storage_options
+from nd2._file import ND2File
+from nd2._io import open_source
+from nd2._io.open import is_url
+from nd2._readers import open_reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nd2._readers import Reader
+
+
+def _file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="path or URL of an ND2 file")
+
+
+def _opened(options: argparse.Namespace) -> ND2File:
+    return ND2File(options.file, storage_options=options.storage_options or None)
+
+
+def _reader(options: argparse.Namespace) -> tuple[Any, Reader]:
+    source = open_source(options.file, options.storage_options or None)
+    try:
+        return source, open_reader(source)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _stem(options: argparse.Namespace) -> str:
+    return Path(options.file.rstrip("/").rpartition("::")[0] or options.file).stem
+
+
+def _progress(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quiet", "-q", action="store_true", help="show no progress bar")
+
+
+def _shows_progress(options: argparse.Namespace) -> bool:
+    return not options.quiet and sys.stderr.isatty()
+
+
+def _overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+
+def _refuse_existing(dest: str, overwrite: bool) -> None:
+    if not overwrite and not is_url(dest) and os.path.lexists(dest):
+        raise _errors.exists(dest)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of numbers with commas between"
+        ) from None
+
+
+# ------------------------------------------------------------------------------------------------------------- info
+
+
+def _configure_info(parser: argparse.ArgumentParser) -> None:
+    _file(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _info(options: argparse.Namespace) -> int:
+    from nd2._export.summary import as_text, summary
+
+    source, reader = _reader(options)
+    with closing(source):
+        found = summary(reader)
+    print(json.dumps(found, indent=2) if options.json else "\n".join(as_text(found)))
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------------------ index
+
+
+def _configure_index(parser: argparse.ArgumentParser) -> None:
+    from nd2.index import add_arguments
+
+    add_arguments(parser)
+
+
+def _index(options: argparse.Namespace) -> int:
+    from nd2.index import run
+
+    return run(options, options.storage_options or None)
+
+
+# ----------------------------------------------------------------------------------------------------------- events
+
+
+def _configure_events(parser: argparse.ArgumentParser) -> None:
+    _file(parser)
+    parser.add_argument("--output", "-o", metavar="PATH", help="file to write (standard output)")
+    parser.add_argument(
+        "--format",
+        "-f",
+        choices=["csv", "json", "parquet"],
+        help="by default what the name of the output says, else csv",
+    )
+    _overwrite(parser)
+
+
+def _events(options: argparse.Namespace) -> int:
+    suffix = Path(options.output or "").suffix[1:]
+    form = options.format or (suffix if suffix in ("json", "parquet") else "csv")
+    if form == "parquet" and not options.output:
+        raise ValueError("Parquet is no text: say where to write it with --output")
+    with _opened(options) as file:
+        if form == "json":
+            from nd2._export.jsonable import jsonable
+
+            data = json.dumps(jsonable(file.events(orient="records")), indent=1).encode() + b"\n"
+        else:
+            import pandas as pd
+
+            table = pd.DataFrame(file.events(orient="list"))
+            if form == "csv":
+                data = table.to_csv(index=False).encode()
+            else:
+                data = table.to_parquet(index=False)
+    if not options.output:
+        sys.stdout.write(data.decode())
+        return 0
+    _write(options.output, data, options.overwrite)
+    return 0
+
+
+def _write(dest: str, data: bytes, overwrite: bool) -> None:
+    from nd2._export.aside import aside
+
+    _refuse_existing(dest, overwrite)
+    with aside(Path(dest)) as partial:
+        partial.write_bytes(data)
+
+
+# ------------------------------------------------------------------------------------------------------------- tiff
+
+
+def _configure_tiff(parser: argparse.ArgumentParser) -> None:
+    _file(parser)
+    parser.add_argument(
+        "dest", nargs="?", metavar="DEST", help="TIFF file (FILE.ome.tif in this folder)"
+    )
+    parser.add_argument(
+        "--no-metadata",
+        action="store_true",
+        help="leave the chunks of metadata out of the OME-XML",
+    )
+    _overwrite(parser)
+    _progress(parser)
+
+
+def _tiff(options: argparse.Namespace) -> int:
+    dest = options.dest or f"{_stem(options)}.ome.tif"
+    _refuse_existing(dest, options.overwrite)
+    with _opened(options) as file:
+        file.write_tiff(
+            dest,
+            include_unstructured_metadata=not options.no_metadata,
+            progress=_shows_progress(options),
+        )
+    print(dest)
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------------------- zarr
+
+
+def _levels(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+def _position(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+def _configure_zarr(parser: argparse.ArgumentParser) -> None:
+    _file(parser)
+    parser.add_argument(
+        "dest", nargs="?", metavar="DEST", help="folder or URL (FILE.ome.zarr in this folder)"
+    )
+    parser.add_argument("--chunks", type=_numbers, metavar="N,N,...", help="shape of a chunk")
+    parser.add_argument("--shards", type=_numbers, metavar="N,N,...", help="shape of a shard")
+    parser.add_argument(
+        "--levels", type=_levels, default=1, metavar="N", help="levels of the pyramid, or auto"
+    )
+    parser.add_argument(
+        "--position", "-p", type=_position, metavar="P", help="the only position: index or name"
+    )
+    parser.add_argument(
+        "--backend", choices=["auto", "zarr", "tensorstore"], default="auto", help="(%(default)s)"
+    )
+    parser.add_argument("--series", action="store_true", help="a series, also for one position")
+    parser.add_argument("--no-labels", action="store_true", help="leave binary layers out")
+    parser.add_argument("--no-metadata", action="store_true", help="leave chunks of metadata out")
+    parser.add_argument(
+        "--dest-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="option for the file system of DEST",
+    )
+    _overwrite(parser)
+    _progress(parser)
+
+
+def _zarr(options: argparse.Namespace) -> int:
+    with _opened(options) as file:
+        dest = file.write_ome_zarr(
+            options.dest or f"{_stem(options)}.ome.zarr",
+            chunk_shape=options.chunks or "auto",
+            shard_shape=options.shards,
+            backend=options.backend,
+            progress=_shows_progress(options),
+            position=options.position,
+            force_series=options.series,
+            include_all_metadata=not options.no_metadata,
+            include_labels=not options.no_labels,
+            overwrite=options.overwrite,
+            levels=options.levels,
+            storage_options=parse_storage_options(options.dest_option),
+        )
+    print(dest)
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------------------- show
+
+
+def _configure_show(parser: argparse.ArgumentParser) -> None:
+    _file(parser)
+    parser.add_argument("--output", "-o", metavar="PATH", help="PNG file (FILE.png in this folder)")
+    parser.add_argument(
+        "--frame",
+        "-n",
+        type=int,
+        action="append",
+        metavar="N",
+        help="sequence index of a frame to show; may be given several times",
+    )
+    parser.add_argument(
+        "--tiles", "-t", type=int, default=16, metavar="N", help="frames at most (%(default)s)"
+    )
+    parser.add_argument(
+        "--split", action="store_true", help="each channel beside the others, not over them"
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=1024,
+        metavar="N",
+        help="pixels of the longer side (%(default)s)",
+    )
+    _overwrite(parser)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from nd2._export.picture import Look, encode_png, picture
+
+    if options.tiles < 1 or options.size < 1:
+        raise ValueError("--tiles and --size must be at least 1")
+    dest = options.output or f"{_stem(options)}.png"
+    _refuse_existing(dest, options.overwrite)
+    source, reader = _reader(options)
+    with closing(source):
+        look = Look(options.frame, options.tiles, options.split, options.size)
+        image = picture(reader, look)
+    _write(dest, encode_png(image), options.overwrite)
+    print(dest)
+    return 0
+
+
+COMMANDS = {
+    "info": Command(
+        "say what is in a file",
+        "nd2 info cells.nd2\n"
+        "nd2 info --json cells.nd2\n"
+        "nd2 info s3://bucket/cells.nd2 --storage-option anon=true",
+        _configure_info,
+        _info,
+    ),
+    "index": Command(
+        "list files in a table, CSV or JSON",
+        "nd2 index data --recurse --sort-by kb-\n"
+        "nd2 index data -F \"acquired > '2020' and kb < 500\" -i name,axes,shape\n"
+        "nd2 index data --format csv > index.csv",
+        _configure_index,
+        _index,
+    ),
+    "events": Command(
+        "print what was recorded with each frame",
+        "nd2 events cells.nd2\nnd2 events cells.nd2 -o events.parquet",
+        _configure_events,
+        _events,
+    ),
+    "tiff": Command(
+        "write TIFF, or OME-TIFF",
+        "nd2 tiff cells.nd2 cells.ome.tif\nnd2 tiff cells.nd2 imagej.tif",
+        _configure_tiff,
+        _tiff,
+    ),
+    "zarr": Command(
+        "write OME-Zarr",
+        "nd2 zarr cells.nd2 cells.ome.zarr --levels auto\n"
+        "nd2 zarr cells.nd2 s3://bucket/cells.zarr --dest-option key=... --dest-option secret=...",
+        _configure_zarr,
+        _zarr,
+    ),
+    "show": Command(
+        "make a picture (PNG) of some frames",
+        "nd2 show cells.nd2\nnd2 show cells.nd2 --frame 0 --split -o first.png",
+        _configure_show,
+        _show,
+    ),
+}
+
+
+# ---------------------------------------------------------------------------------------------------------- running
+
+
+def _all_commands() -> Iterator[tuple[str, Command]]:
+    """Return the commands of this package, then those that other packages add."""
+    from importlib.metadata import entry_points
+
+    yield from COMMANDS.items()
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        yield point.name, point.load()
+
+
+def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
+    from nd2 import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="nd2", description="Look at Nikon ND2 files, and make other files of them."
+    )
+    parser.add_argument("--version", action="version", version=f"nd2 {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in commands.items():
+        examples = "\n".join(f"  {line}" for line in command.examples.splitlines())
+        sub = subparsers.add_parser(
+            name,
+            help=command.help,
+            description=f"{command.help[0].upper()}{command.help[1:]}.",
+            epilog=f"examples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.configure(sub)
+        sub.add_argument(
+            "--storage-option",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="option for the file system of a URL; may be given several times",
+        )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        What stands behind ``nd2``; by default that of this process.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    # What other packages add is looked up only where it is needed.
+    own = bool(given) and given[0] in COMMANDS
+    commands = {given[0]: COMMANDS[given[0]]} if own else dict(_all_commands())
+    parser = _parser(commands)
+    options = parser.parse_args(given)
+    try:
+        options.storage_options = parse_storage_options(options.storage_option)
+        return commands[options.command].run(options)
+    except BrokenPipeError:
+        # Whoever read the output has enough (``nd2 events FILE | head``); nothing is left to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, ValueError, NotImplementedError, IndexError, ImportError) as error:
+        print(f"nd2 {options.command}: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Subcommands that this package adds to ``nd2``, through the entry point group ``nd2.commands``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal
+
+from nd2._command import Command
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def _configure_refs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="path or URL of an ND2 file")
+    parser.add_argument("dest", metavar="DEST", help="JSON file, or folder for Parquet")
+    parser.add_argument(
+        "--format",
+        "-f",
+        choices=["json", "parquet"],
+        help="by default what the name of DEST says, else json",
+    )
+    parser.add_argument("--zarr-format", type=int, choices=[2, 3], default=2, help="(%(default)s)")
+    parser.add_argument("--url", help="address of FILE as readers know it")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+
+def _refs(options: argparse.Namespace) -> int:
+    from xarray_nd2.kerchunk import write_kerchunk
+
+    tables = options.dest.endswith((".parq", ".parquet"))
+    form: Literal["json", "parquet"] = options.format or ("parquet" if tables else "json")
+    if not options.overwrite and os.path.lexists(options.dest):
+        raise FileExistsError(f"{options.dest!r} exists already; --overwrite replaces it")
+    write_kerchunk(
+        options.file,
+        options.dest,
+        format=form,
+        url=options.url,
+        zarr_format=options.zarr_format,
+        storage_options=options.storage_options or None,
+    )
+    print(options.dest)  # noqa: T201  # the output of a command
+    return 0
+
+
+REFS = Command(
+    "write references, by which Zarr readers open a file as it is",
+    "nd2 refs cells.nd2 cells.json\nnd2 refs s3://bucket/cells.nd2 cells.parq",
+    _configure_refs,
+    _refs,
+)
