@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Parts = Sequence[bytes | memoryview]
+
 _ZEROS = memoryview(bytes(chunks.PAGE))
 
 
@@ -161,7 +163,7 @@ class ChunkStream:
         padding = -(len(start) + nbytes) % chunks.PAGE
         self._write([start, tail, _ZEROS[:padding]], position, name.decode("ascii", "replace"))
 
-    def _write(self, parts: Sequence[bytes | memoryview], position: int, what: str) -> None:
+    def _write(self, parts: Parts, position: int, what: str) -> None:
         if self.closed:
             raise _errors.closed(str(self.path))
         try:
@@ -187,27 +189,32 @@ def _create(path: Path, in_place: bool) -> tuple[Path, FileIO]:
 
 if hasattr(os, "pwritev"):
 
-    def _write_some(fd: int, parts: Sequence[memoryview], position: int) -> int:
+    def _write_some(fd: int, parts: Parts, position: int) -> int:
         return os.pwritev(fd, parts, position)
 
 else:  # Windows: the file has one position, and one thread at a time
     _position_lock = threading.Lock()
 
-    def _write_some(fd: int, parts: Sequence[memoryview], position: int) -> int:
+    def _write_some(fd: int, parts: Parts, position: int) -> int:
         with _position_lock:
             os.lseek(fd, position, os.SEEK_SET)
             return os.write(fd, parts[0])
 
 
-def _write_at(fd: int, parts: Sequence[bytes | memoryview], position: int) -> None:
+def _write_at(fd: int, parts: Parts, position: int) -> None:
     """Write all parts, with one system call as a rule."""
-    left = [memoryview(part) for part in parts if len(part)]
-    while left:
-        written = _write_some(fd, left, position)
+    while (written := _write_some(fd, parts, position)) < sum(map(len, parts)):
         if not written:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         position += written
-        while left and written >= len(left[0]):
-            written -= len(left.pop(0))
-        if left:
-            left[0] = left[0][written:]
+        parts = _behind(parts, written)
+
+
+def _behind(parts: Parts, count: int) -> Parts:
+    """Return what is left of the parts behind their first bytes."""
+    left = []
+    for part in parts:
+        if count < len(part):
+            left.append(memoryview(part)[count:])
+        count = max(count - len(part), 0)
+    return left
