@@ -10,6 +10,8 @@ import numpy as np
 from xarray_nd2._variables import VariableModel
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from nd2._array import FrameArray
@@ -26,7 +28,9 @@ LONG_NAMES = {
 }
 
 
-def axis_coordinates(reader: Reader, image: FrameArray, clock: Clock) -> dict[str, VariableModel]:
+def axis_coordinates(
+    reader: Reader, image: FrameArray, clock: Clock, dropped: Collection[str] = ()
+) -> dict[str, VariableModel]:
     """Return the coordinate of every axis that the file has; each is one-dimensional.
 
     Parameters
@@ -37,6 +41,8 @@ def axis_coordinates(reader: Reader, image: FrameArray, clock: Clock) -> dict[st
         Its image, or that of one position.
     clock : Clock
         How times are told.
+    dropped : collection of str
+        Axes whose coordinate is not wanted: times are not read for them.
     """
     loops = {
         name: loop for (name, _), loop in zip(reader.layout.loops, reader.experiment, strict=True)
@@ -44,6 +50,8 @@ def axis_coordinates(reader: Reader, image: FrameArray, clock: Clock) -> dict[st
     values: dict[str, VariableModel] = {}
     for name, count, step in image.loops:
         loop = loops.get(name)
+        if name in dropped:
+            continue
         if name[0] == "T":
             frames = image.first + np.arange(count) * step
             values[name] = _times(reader, name, loop, frames, clock)

@@ -16,19 +16,21 @@ TimeMode = Literal["relative", "absolute"]
 
 _UNIX_EPOCH = 2440587.5
 """Julian day number of 1970-01-01."""
-_DAY_NS = 86_400_000_000_000
+_DAY_MS = 86_400_000
 _PLAUSIBLE = range(1990, 2100)
 
 
 def start_instant(reader: Reader) -> np.datetime64 | None:
-    """Return the instant of the first frame in UTC, to the microsecond; None where the file does not say it.
+    """Return the instant of the first frame in UTC, to the millisecond; None where the file does not say it.
+
+    As a double, a Julian day number tells 0.04 ms apart.
 
     Files hold a Julian day number; implausible ones (before 1990, or after 2099) occur and count as unknown.
     """
     days = reader.start_julian_day - _UNIX_EPOCH
     if not 0 < days < 60_000:
         return None
-    instant = np.datetime64(round(days * _DAY_NS / 1000), "us")
+    instant = np.datetime64(round(days * _DAY_MS), "ms")
     year = instant.astype("datetime64[Y]").astype(int) + 1970
     return instant if year in _PLAUSIBLE else None
 
@@ -86,5 +88,5 @@ class Clock:
         """Attributes that tell the unit, as CF has them."""
         if self.start is None:
             return {"units": "s"}
-        since = np.datetime_as_string(self.start, unit="us").replace("T", " ")
+        since = np.datetime_as_string(self.start, unit="ms").replace("T", " ")
         return {"units": f"seconds since {since}", "calendar": "proleptic_gregorian"}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 from xarray.core import indexing
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from xarray_nd2._model import DatasetModel, VariableModel
 
 _BAND_BYTES = 64 << 20
+
+# Written as texts of any length: of those of fixed width zarr warns that Zarr 3 has no standard for them. Writers of
+# netCDF take that since xarray 2026.9.
+_RECENT = tuple(int(part) for part in xr.__version__.split(".")[:2]) >= (2026, 9)
+_TEXT: dict[str, Any] = {"dtype": np.dtypes.StringDType()} if _RECENT else {}
 
 
 def to_dataset(
@@ -61,12 +67,10 @@ def to_dataset(
 def to_variable(variable: VariableModel) -> xr.Variable:
     """Make a variable of xarray."""
     values: Any = variable.values
-    if variable.in_memory:
-        # Texts as objects: what netCDF and Zarr hold without a type of fixed width, for which Zarr 3 has no standard.
-        values = values.astype(object) if values.dtype.kind == "U" else values
-    else:
+    encoding = _TEXT if values.dtype.kind == "U" else {}
+    if not variable.in_memory:
         values = indexing.LazilyIndexedArray(ND2BackendArray(values))
-    return xr.Variable(variable.dims, values, dict(variable.attrs))
+    return xr.Variable(variable.dims, values, dict(variable.attrs), encoding)
 
 
 def decoded(

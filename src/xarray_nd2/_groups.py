@@ -113,9 +113,7 @@ def _events(reader: Reader, source: ByteSource, clock: Clock) -> dict[str, Varia
     names = position_names(reader)
     if names is not None:
         step, size = next((step, size) for name, size, step in whole.loops if (name,) == names.dims)
-        named = TableColumn(
-            np.asarray(names.values, object), ((step, size),), "position_name", source
-        )
+        named = TableColumn(np.asarray(names.values), ((step, size),), "position_name", source)
         table["position_name"] = VariableModel(
             ("frame",), FrameValues.of(frames, named), names.attrs
         )

@@ -259,6 +259,4 @@ def loop_table(
     kept = [(loop, count, step) for loop, count, step in image.loops if loop[0] in letters]
     index = frame_numbers(tuple(kept), 0, {loop: slice(None) for loop, _, _ in kept})
     grid = values[index.reshape(-1)].reshape(index.shape)
-    if grid.dtype.kind == "U":
-        grid = grid.astype(object)
     return TableColumn(grid, tuple((step, count) for _, count, step in kept), name, source)

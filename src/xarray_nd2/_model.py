@@ -103,7 +103,7 @@ def dataset_model(
     """
     image = _image(reader, squeeze, position)
     clock = Clock.of(reader, time)
-    axes = axis_coordinates(reader, image, clock)
+    axes = axis_coordinates(reader, image, clock, {*dropped} - {"P"})
     known = {*dict(reader.layout.loops), *image.dims, "C"}
     coords = {name: axes[name].on(image.dims) for name in axes if name in known}
     coords |= {name: v.on(image.dims) for name, v in channel_coordinates(reader).items()}
