@@ -1,4 +1,4 @@
-"""Tiny ND2 files of every kind, written by hand from the package's own encoders.
+"""Tiny ND2 files of every kind, written by hand around the metadata trees of the package's own writer.
 
 By hand, because tests also need files that a well-behaved writer refuses to write: rows with odd padding, missing
 frames, frames out of order, name fields of odd length, a map that lies.
@@ -13,9 +13,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._format import chunks, clx_lite, clx_xml
-from nd2._format.clx_lite import I32, U32, U64
+from nd2._format.clx_lite import I32
 from nd2._format.inflate import deflate_zlib
 from nd2._format.pixels import PixelLayout, padded_row_bytes
+from nd2._write import picture, trees
+from nd2.structures import (
+    Attributes,
+    Channel,
+    ChannelMeta,
+    Color,
+    CustomLoop,
+    ExpLoop,
+    Microscope,
+    NETimeLoop,
+    NETimeLoopParams,
+    Period,
+    PeriodDiff,
+    Position,
+    StagePosition,
+    TimeLoop,
+    TimeLoopParams,
+    Volume,
+    XYPosLoop,
+    XYPosLoopParams,
+    ZStackLoop,
+    ZStackLoopParams,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +46,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-_LOOP_TYPE = {"T": 1, "P": 2, "Z": 4, "U": 7, "N": 8}
-_COLORS = (0x00FF00, 0x0000FF, 0xFF0000, 0xFFFF00)
+_COLORS = (Color(0, 255, 0), Color(255, 0, 0), Color(0, 0, 255), Color(0, 255, 255))
 
 
 @dataclass(frozen=True)
@@ -201,124 +223,77 @@ def _metadata(
 def attributes_tree(spec: Nd2Spec) -> dict[str, Any]:
     layout = spec.layout
     bits = layout.dtype.itemsize * 8
-    components = spec.channels * spec.samples
-    return {
-        "uiWidth": U32(spec.width),
-        "uiWidthBytes": U32(layout.row_bytes),
-        "uiHeight": U32(spec.height),
-        "uiComp": U32(components),
-        "uiBpcInMemory": I32(bits),
-        "uiBpcSignificant": I32(bits),
-        "uiSequenceCount": U32(spec.frame_count),
-        "uiTileWidth": U32(spec.width),
-        "uiTileHeight": U32(spec.height),
-        "eCompression": I32(0 if spec.zlib else 2),
-        "dCompressionParam": 0.0,
-        "ePixelType": I32(spec.pixel_type),
-        "uiVirtualComponents": U32(components),
-        **spec.overrides,
-    }
+    attributes = Attributes(
+        bitsPerComponentInMemory=bits,
+        bitsPerComponentSignificant=bits,
+        componentCount=spec.channels * spec.samples,
+        heightPx=spec.height,
+        pixelDataType="unsigned",
+        sequenceCount=spec.frame_count,
+        widthBytes=layout.row_bytes,
+        widthPx=spec.width,
+        compressionType="lossless" if spec.zlib else None,
+    )
+    tree: dict[str, Any] = trees.attributes(attributes)["SLxImageAttributes"]
+    return {**tree, "ePixelType": I32(spec.pixel_type), **spec.overrides}
 
 
 def experiment_tree(spec: Nd2Spec) -> dict[str, Any] | None:
     if spec.experiment is not None:
         return dict(spec.experiment)
-    tree: dict[str, Any] | None = None
-    for letter, count in reversed(spec.loops):
-        node: dict[str, Any] = {
-            "eType": U32(_LOOP_TYPE[letter]),
-            "wsApplicationDesc": "",
-            "wsUserDesc": "",
-            "uLoopPars": _loop_parameters(letter, count),
-            "uiRepeatCount": U32(1),
-            "uiNextLevelCount": U32(0 if tree is None else 1),
-        }
-        if tree is not None:
-            node["ppNextLevelEx"] = [tree]
-        tree = node
-    return tree
+    loops = [_loop(letter, count, i) for i, (letter, count) in enumerate(spec.loops)]
+    tree = trees.experiment(loops)
+    return None if tree is None else dict(tree["SLxExperiment"])
 
 
-def _loop_parameters(letter: str, count: int) -> dict[str, Any]:
-    time = {
-        "uiCount": U32(count),
-        "dStart": 0.0,
-        "dPeriod": 500.0,
-        "dDuration": 500.0 * count,
-        "dMinPeriodDiff": 490.0,
-        "dMaxPeriodDiff": 510.0,
-        "dAvgPeriodDiff": 500.0,
-    }
+def _loop(letter: str, count: int, nesting: int) -> ExpLoop:
+    measured = PeriodDiff(avg=500.0, max=510.0, min=490.0)
     if letter == "T":
-        return time
+        return TimeLoop(count, nesting, TimeLoopParams(0.0, 500.0, 500.0 * count, measured))
     if letter == "N":
         first = max(count // 2, 1)
-        phases = [n for n in (first, count - first) if n]
-        return {
-            "uiCount": U32(count),
-            "uiPeriodCount": U32(len(phases)),
-            "pPeriod": [{**time, "uiCount": U32(n)} for n in phases],
-            "pPeriodValid": bytes([1] * len(phases)),
-        }
+        phases = [
+            Period(0.0, 500.0, 500.0 * count, measured, count=n)
+            for n in (first, count - first)
+            if n
+        ]
+        return NETimeLoop(count, nesting, NETimeLoopParams(phases))
     if letter == "P":
         points = [
-            {
-                "dPosX": 10.0 * i,
-                "dPosY": -5.0 * i,
-                "dPosZ": 0.5 * i,
-                "dPFSOffset": 0.0,
-                "dPosName": f"A{i + 1}",
-            }
+            Position(StagePosition(10.0 * i, -5.0 * i, 0.5 * i), pfsOffset=0.0, name=f"A{i + 1}")
             for i in range(count)
         ]
-        return {"uiCount": U32(count), "bUseZ": False, "bRelativeXY": False, "Points": points}
+        return XYPosLoop(count, nesting, XYPosLoopParams(False, points))
     if letter == "Z":
-        return {
-            "uiCount": U32(count),
-            "dZLow": 0.0,
-            "dZHigh": 2.0 * (count - 1),
-            "dZHome": float(count - 1),
-            "dZStep": 2.0,
-            "bAbsolute": False,
-            "bZInverted": False,
-            "iType": I32(2),
-            "wsZDevice": "Ti2 ZDrive",
-        }
-    return {"uiCount": U32(count)}
+        home = count // 2 if count > 1 else 0
+        return ZStackLoop(count, nesting, ZStackLoopParams(home, 2.0, True, "Ti2 ZDrive"))
+    return CustomLoop(count, nesting)
 
 
 def picture_tree(spec: Nd2Spec) -> dict[str, Any]:
-    planes = {
-        f"a{c}": {
-            "uiCompCount": U32(spec.samples),
-            "uiSampleIndex": U32(0),
-            "uiModalityMask": U64(1 if spec.samples == 1 else 2),
-            "pFluorescentProbe": {"m_sName": name, "m_uiColor": U32(0xFFFFFF)},
-            "uiColor": U32(_COLORS[c % len(_COLORS)]),
-            "sDescription": name,
-            "dPinholeDiameter": -1.0,
-        }
+    calibrated = spec.calibration > 0
+    bits = spec.layout.dtype.itemsize * 8
+    microscope = Microscope(
+        objectiveName="Plan Apo 20x",
+        objectiveNumericalAperture=0.75,
+        zoomMagnification=1.0,
+        modalityFlags=["fluorescence" if spec.samples == 1 else "brightfield"],
+    )
+    volume = Volume(
+        axesCalibrated=(calibrated, calibrated, False),
+        axesCalibration=(spec.calibration, spec.calibration, 1.0),
+        axesInterpretation=("distance", "distance", "distance"),
+        bitsPerComponentInMemory=bits,
+        bitsPerComponentSignificant=bits,
+        cameraTransformationMatrix=(1.0, 0.0, 0.0, 1.0),
+        componentCount=spec.samples,
+        componentDataType="unsigned",
+        voxelCount=(spec.width, spec.height, 1),
+    )
+    channels = [
+        Channel(ChannelMeta(name, c, _COLORS[c % len(_COLORS)]), None, microscope, volume)
         for c, name in enumerate(spec.names)
-    }
-    return {
-        "dTimeMSec": 0.0,
-        "dTimeAbsolute": 2459486.0,
-        "dXPos": 100.0,
-        "dYPos": 200.0,
-        "dZPos": 300.0,
-        "sPicturePlanes": {
-            "uiCount": U32(spec.channels),
-            "uiCompCount": U32(spec.channels * spec.samples),
-            "sPlaneNew": planes,
-            "uiSampleCount": U32(1),
-            "sSampleSetting": {"a0": {"dExposureTime": 50.0}},
-            "sDescription": "",
-            "eRepresentation": U32(0),
-        },
-        "dCalibration": spec.calibration,
-        "bCalibrated": spec.calibration > 0,
-        "wsObjectiveName": "Plan Apo 20x",
-        "dObjectiveMag": -1.0,
-        "dObjectiveNA": 0.75,
-        "dZoom": 1.0,
-    }
+    ]
+    first = picture.FirstFrame(0.0, 2459486.0, (100.0, 200.0, 300.0))
+    tree: dict[str, Any] = picture.tree(channels, first)["SLxPictureMetadata"]
+    return tree
