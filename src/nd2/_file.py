@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsInt, cast, overload
 
 from nd2 import _errors
 from nd2._array import FrameArray
-from nd2._index import beside, load_index
 from nd2._io import open_source
 from nd2._probe import is_supported_file
 from nd2._readers import open_reader
@@ -107,8 +106,11 @@ class ND2File:
         }
         source = open_source(path, storage_options)
         try:
-            where = beside(path) if index is True else index
-            found = None if where is None else load_index(where, storage_options)
+            found = None
+            if index is not None:
+                from nd2._index import beside, load_index
+
+                found = load_index(beside(path) if index is True else index, storage_options)
             self._begin(source, found)
         except BaseException:
             source.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ import numpy as np
 
 from nd2 import _errors, _pool
 from nd2._cache import FrameCache
-from nd2._format import jpeg2k
 from nd2._format.inflate import inflate
 
 if TYPE_CHECKING:
@@ -248,6 +248,8 @@ class Frames:
         """Decode the bytes of one compressed frame (or piece), shape (C, Y, X, S); an error names it."""
         try:
             if self.pixels.codec == "jpeg2k":
+                from nd2._format import jpeg2k
+
                 return jpeg2k.decode(data, self.pixels)
             return self.pixels.rows(inflate(data, self.pixels.frame_bytes), self.pixels.height)
         except ValueError as error:
@@ -363,7 +365,7 @@ class _Job:
                     continue
                 for a, b in _merge(starts, nbytes, self.frames.source.max_gap):
                     spans.append((int(starts[a]), int(starts[b - 1] - starts[a]) + nbytes))
-                    decoders.append(_RawBlock(self, a, b, starts, rows))
+                    decoders.append(partial(self.put_rows, a, b, starts, rows))
         return spans, decoders
 
     def _whole_rows(self) -> bool:
@@ -393,6 +395,19 @@ class _Job:
         return [
             range(int(part[0]), int(part[-1]) + 1) for part in np.split(rows, cuts) if len(part)
         ]
+
+    def put_rows(
+        self, first: int, stop: int, starts: NDArray[np.int64], rows: range, data: Any
+    ) -> None:
+        """Copy the picked part of rows of neighbouring frames, out of one byte range, into the output."""
+        raw, pixels = np.frombuffer(data, np.uint8), self.frames.pixels
+        places = starts[first:stop] - starts[first]
+        steps = np.diff(places)
+        # Frames at equal distances, the usual case, are copied in one go.
+        for a, b in _pairs(np.flatnonzero(np.diff(steps)) + 2, len(places)):
+            stride = int(steps[a]) if b - a > 1 else 0
+            view = pixels.stacked_rows(raw[places[a] :], b - a, stride, len(rows))
+            self.put(first + a, first + b, view, rows)
 
     def put(self, first: int, stop: int, view: NDArray[Any], rows: range) -> None:
         """Copy the picked part of some frames' rows into the output.
@@ -425,53 +440,26 @@ class _Job:
     def compressed_blocks(self) -> tuple[list[tuple[int, int]], list[Callable[[Any], None]]]:
         """One range for each frame (or piece)."""
         if self.frames.pixels.codec == "jpeg2k":
+            from nd2._format import jpeg2k
+
             jpeg2k.decoder()  # without the package that decodes, nothing is read
         spans = list(zip(self.offsets.tolist(), self.lengths.tolist(), strict=True))
-        return spans, [_CompressedFrame(self, k) for k in range(len(spans))]
+        return spans, [partial(self.put_frame, k) for k in range(len(spans))]
+
+    def put_frame(self, place: int, data: Any) -> None:
+        """Decode a frame (or piece) that is compressed as a whole, and copy its picked part into the output."""
+        rows = self.decode(place, data)
+        self.put(place, place + 1, rows[None], range(self.frames.pixels.height))
 
 
-@dataclass(frozen=True, slots=True)
 class _Direct:
     """Bytes that are read straight into the output."""
 
-    target: memoryview
+    def __init__(self, target: memoryview) -> None:
+        self.target = target
 
     def __call__(self, data: Any) -> None:
         self.target[:] = data
-
-
-@dataclass(frozen=True, slots=True)
-class _RawBlock:
-    """Rows of neighbouring frames in one byte range."""
-
-    job: _Job
-    first: int
-    stop: int
-    starts: NDArray[np.int64]
-    rows: range
-
-    def __call__(self, data: Any) -> None:
-        raw = np.frombuffer(data, np.uint8)
-        pixels = self.job.frames.pixels
-        places = self.starts[self.first : self.stop] - self.starts[self.first]
-        steps = np.diff(places)
-        # Frames at equal distances, the usual case, are copied in one go.
-        for a, b in _pairs(np.flatnonzero(np.diff(steps)) + 2, len(places)):
-            stride = int(steps[a]) if b - a > 1 else 0
-            view = pixels.stacked_rows(raw[places[a] :], b - a, stride, len(self.rows))
-            self.job.put(self.first + a, self.first + b, view, self.rows)
-
-
-@dataclass(frozen=True, slots=True)
-class _CompressedFrame:
-    """One frame (or piece) that is compressed as a whole."""
-
-    job: _Job
-    place: int
-
-    def __call__(self, data: Any) -> None:
-        rows = self.job.decode(self.place, data)
-        self.job.put(self.place, self.place + 1, rows[None], range(self.job.frames.pixels.height))
 
 
 def simplify(indices: NDArray[np.intp]) -> slice | NDArray[np.intp]:

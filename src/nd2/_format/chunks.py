@@ -226,7 +226,7 @@ class ChunkMap:
     def starts(self) -> NDArray[np.uint64]:
         """Sorted positions of all chunks, the map's own included."""
         rest = [position for position, _ in self.others.values()]
-        return np.unique(
+        return np.sort(
             np.concatenate([self.frame_position, np.array([*rest, self.position], np.uint64)])
         )
 

@@ -11,7 +11,6 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
-from xml.sax.saxutils import quoteattr
 
 from nd2 import _errors
 from nd2._format.clx_lite import I32, I64, MAX_DEPTH, U32, U64, Items, integer_type
@@ -282,6 +281,9 @@ def _scalar(value: Any) -> tuple[str, str]:
         case str():
             if _ILLEGAL.search(value):
                 raise ValueError("metadata text holds a character that XML does not allow")
+            # loads a fifth of the standard library, which readers need not have
+            from xml.sax.saxutils import quoteattr
+
             return "CLxStringW", quoteattr(value)
         case bytes() | bytearray() | memoryview():
             return "CLxByteArray", f'"{b64encode(value).decode()}"'
