@@ -69,7 +69,8 @@ class ValidatingReader(ModernReader):
         position = frames[kept].astype(np.uint64)
         # A length that equals the position means "unknown": it stays so.
         unknown = found.frame_size[kept] == found.frame_position[kept]
-        places = np.array([where for where, _ in found.others.values()], np.int64)
+        # A position that no file reaches becomes negative.
+        places = np.array([at for at, _ in found.others.values()], np.uint64).astype(np.int64)
         moved = self._relocate(list(found.others), places).tolist()
         others = {
             name: (where, size)
