@@ -299,3 +299,10 @@ def test_the_offset_table_is_sorted_by_name() -> None:
     (first, second) = struct.unpack("<2Q", data[-16:])
     assert data[first:][:3] == b"\x02\x02a"
     assert data[second:][:3] == b"\x02\x02b"
+
+
+def test_levels_are_left_out_by_name() -> None:
+    tree = {"a": {"skip": {"x": 1.0}, "y": 2.0}, "skip": {"a": {"z": 1.0}}, "end": "text"}
+    data = encode(tree)
+    assert decode(data, without={"skip"}) == {"a": {"y": 2.0}, "end": "text"}
+    assert decode(data, without={"y", "end"}) == tree  # they are no levels

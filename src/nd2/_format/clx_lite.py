@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nd2 import _errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 _BOOL, _I32, _U32, _I64, _U64, _F64, _POINTER, _STRING, _BYTES, _LEVEL = (
     1,
@@ -113,7 +113,9 @@ def integer_type(value: int) -> type[int]:
 # --- decoding ------------------------------------------------------------------------------------------------------
 
 
-def decode(data: bytes | memoryview, *, strip_prefix: bool = False) -> dict[str, Any]:
+def decode(
+    data: bytes | memoryview, *, strip_prefix: bool = False, without: Collection[str] = ()
+) -> dict[str, Any]:
     """Decode a payload to nested dictionaries.
 
     Unnamed children become the keys ``i0000000000``, ``i0000000001``, ...; where named and unnamed children are mixed,
@@ -126,6 +128,9 @@ def decode(data: bytes | memoryview, *, strip_prefix: bool = False) -> dict[str,
         The payload of a chunk, compressed (``LV0Z``) or not.
     strip_prefix : bool
         Remove the type prefix of each name: the leading run of lower-case letters and underscores.
+    without : collection of str
+        Names of levels to leave out with all that they hold, for callers who know what they need: most of the metadata
+        of a real file describe devices that nobody asks for.
 
     Returns
     -------
@@ -138,7 +143,7 @@ def decode(data: bytes | memoryview, *, strip_prefix: bool = False) -> dict[str,
         If the payload is damaged.
     """
     tree: dict[str, Any] = _decode(
-        data, _STRIPPED_NAMES if strip_prefix else _NAMES, lossless=False
+        data, _STRIPPED_NAMES if strip_prefix else _NAMES, lossless=False, without=without
     )
     return tree
 
@@ -191,14 +196,24 @@ _NAMES: Final = _Names("")
 _STRIPPED_NAMES: Final = _Names("_abcdefghijklmnopqrstuvwxyz")
 
 
-def _decode(data: bytes | memoryview, names: _Names, *, lossless: bool) -> Any:
+def _decode(
+    data: bytes | memoryview, names: _Names, *, lossless: bool, without: Collection[str] = ()
+) -> Any:
     try:
-        return _payload(bytes(data), names, lossless, 0, compressible=True)
+        return _payload(bytes(data), names, lossless, 0, compressible=True, without=without)
     except (IndexError, struct_error):
         raise _errors.corrupt("a metadata record ends too early", offset=len(data)) from None
 
 
-def _payload(data: bytes, known: _Names, lossless: bool, depth: int, *, compressible: bool) -> Any:
+def _payload(
+    data: bytes,
+    known: _Names,
+    lossless: bool,
+    depth: int,
+    *,
+    compressible: bool,
+    without: Collection[str] = (),
+) -> Any:
     """Decode all records of a payload; zero bytes may follow them."""
     if data.startswith(_COMPRESSED):
         if not compressible:  # no real file does that; a chain of bombs would
@@ -244,6 +259,9 @@ def _payload(data: bytes, known: _Names, lossless: bool, depth: int, *, compress
                     raise _errors.corrupt(
                         f"metadata levels nest deeper than {MAX_DEPTH}", offset=pos
                     )
+                if name in without:
+                    pos = stop + 8 * n
+                    continue
                 below: tuple[list[str], list[Any]] = [], []
                 records(at + 12, pos, stop, n, depth + 1, *below)
                 value = finish(*below)

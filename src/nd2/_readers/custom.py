@@ -61,6 +61,8 @@ class CustomChunks:
 
         def stored(self, name: str) -> StoredChunk | None: ...
 
+        def _extent(self, name: bytes, position: int, size: int) -> int: ...
+
         def decode(
             self, name: bytes, data: bytes, *, strip_prefix: bool = ...
         ) -> dict[str, Any]: ...
@@ -72,7 +74,15 @@ class CustomChunks:
         """Columns of the recorded-data table."""
         data = self.chunk(RECORDED)
         raw = None if data is None else self.decode(RECORDED, data)
-        return parse_recorded.parse(raw, lambda name: self.chunk(b"CustomData|%s!" % name.encode()))
+        return parse_recorded.parse(raw, lambda name: self.chunk(_column(name)))
+
+    def prefetch_recorded(self) -> None:
+        """Take note that all columns are going to be read: a remote file gives them together."""
+        others = self.chunk_map.others
+        names = [name for name in map(_column, self.recorded) if name in others]
+        self.source.prefetch(
+            [(others[name][0], self._extent(name, *others[name])) for name in names]
+        )
 
     @cached_property
     def experiment_events(self) -> list[ExperimentEvent]:
@@ -178,6 +188,10 @@ class CustomChunks:
                 except ValueError:
                     trees[key] = _json(data)
         return trees
+
+
+def _column(identifier: str) -> bytes:
+    return b"CustomData|%s!" % identifier.encode()
 
 
 def _text(name: bytes) -> str:

@@ -307,6 +307,9 @@ class LegacyReader:
         """Empty: legacy files have no table of recorded data."""
         return {}
 
+    def prefetch_recorded(self) -> None:
+        """Do nothing: there are no columns."""
+
     @property
     def experiment_events(self) -> list[ExperimentEvent]:
         """Empty: the events of legacy files are not read."""

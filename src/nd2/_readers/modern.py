@@ -27,6 +27,8 @@ from nd2._readers.stored import StoredChunk
 from nd2.structures import CustomLoop
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from nd2._io import ByteSource
@@ -46,6 +48,29 @@ EXPERIMENT = (b"ImageMetadataLV!", b"ImageMetadata!")
 PICTURE = (b"ImageMetadataSeqLV|0!", b"ImageMetadataSeq|0!")
 TEXT_INFO = (b"ImageTextInfoLV!", b"ImageTextInfo!")
 APP_INFO = b"CustomDataVar|AppInfo_V1_0!"
+# Levels that make up most of these chunks in real files, and of which nothing is used.
+_UNUSED: dict[tuple[bytes, ...], frozenset[str]] = {
+    PICTURE: frozenset(
+        (
+            "pCameraSetting",
+            "sCameraSetting",
+            "sOpticalConfigFull",
+            "MultiViewChannelDesc",
+            "m_MirrorSpectrum",
+        )
+    ),
+    EXPERIMENT: frozenset(
+        (
+            "pRecordedData",
+            "sAutoFocusBeforeLoop",
+            "sAutoFocusBeforeCapture",
+            "sAutoFocusBeforePeriod",
+            "sPlane",
+            "sPlaneNew",
+            "sSampleSetting",
+        )
+    ),
+}
 
 # The most that a name field takes: the name, the reserve, and the padding of up to two pages.
 _NAME_FIELD = 3 * chunks.PAGE
@@ -186,27 +211,33 @@ class ModernReader(CustomChunks):
     def _core_tree(self, names: tuple[bytes, ...]) -> dict[str, Any] | None:
         for name in names:
             if name in self._core:
-                return self.decode(name, self._core[name])
+                return self.decode(name, self._core[name], without=_UNUSED.get(names, ()))
         return None
 
-    def decode(self, name: bytes, data: bytes, *, strip_prefix: bool = False) -> dict[str, Any]:
-        """Decode a metadata chunk, binary or XML.
+    def decode(
+        self,
+        name: bytes,
+        data: bytes,
+        *,
+        strip_prefix: bool = False,
+        without: Collection[str] = (),
+    ) -> dict[str, Any]:
+        """Decode a metadata chunk, binary or XML; the binary form without the levels of some names.
 
         Raises
         ------
         ValueError
             If it is neither, or damaged; the message names file and chunk.
         """
-        form = (
-            clx_xml if data[:64].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0")[:1] == b"<" else clx_lite
-        )
+        is_xml = data[:64].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0")[:1] == b"<"
         try:
-            tree: dict[str, Any] = form.decode(data, strip_prefix=strip_prefix)
+            if is_xml:
+                return clx_xml.decode(data, strip_prefix=strip_prefix)
+            return clx_lite.decode(data, strip_prefix=strip_prefix, without=without)
         except ValueError as error:
             raise _errors.corrupt_in(
                 error, path=self.source.url, chunk=name.decode("ascii", "replace")
             ) from error
-        return tree
 
     # -------------------------------------------------------------------------------------------------- structures
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nd2._frames import Frames
     from nd2._io import ByteSource
     from nd2._layout import Layout
+    from nd2._parse.large_image import LargeImage
     from nd2._parse.recorded import RecordedColumn
     from nd2._readers.masks import MaskLayer
     from nd2._readers.stored import StoredChunk
@@ -93,6 +94,10 @@ class Reader(Protocol):
         """Recorded state of the focus system at each frame, shape (n,); None where nothing was recorded."""
 
     @property
+    def large_image(self) -> LargeImage | None:
+        """The grid of fields that the image was stitched from; None where it was not."""
+
+    @property
     def start_julian_day(self) -> float:
         """Julian day number (UTC) of the first frame; 0 where it is not known."""
 
@@ -109,6 +114,9 @@ class Reader(Protocol):
     @property
     def recorded(self) -> Mapping[str, RecordedColumn]:
         """Columns of the recorded-data table by identifier, in its order; each is read when its values are asked for."""
+
+    def prefetch_recorded(self) -> None:
+        """Take note that all of these columns are going to be read: a remote file gives them together."""
 
     @property
     def experiment_events(self) -> list[ExperimentEvent]:

@@ -24,7 +24,7 @@ from nd2._readers.modern import ATTRIBUTES, EXPERIMENT, PICTURE, TEXT_INFO, Mode
 from nd2.structures import CustomLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from numpy.typing import NDArray
 
@@ -148,10 +148,17 @@ class RescuedReader(ModernReader):
         """Where every chunk was found."""
         return self._found.chunk_map
 
-    def decode(self, name: bytes, data: bytes, *, strip_prefix: bool = False) -> dict[str, Any]:
+    def decode(
+        self,
+        name: bytes,
+        data: bytes,
+        *,
+        strip_prefix: bool = False,
+        without: Collection[str] = (),
+    ) -> dict[str, Any]:
         """Decode a metadata chunk; one that is damaged is empty."""
         try:
-            return super().decode(name, data, strip_prefix=strip_prefix)
+            return super().decode(name, data, strip_prefix=strip_prefix, without=without)
         except ValueError:
             self._lose(f"the chunk {name.decode('ascii', 'replace')!r} is damaged")
             return {}
