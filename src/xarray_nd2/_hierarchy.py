@@ -105,7 +105,7 @@ def hierarchy(
     ValueError
         If the file is damaged, its frames are no Zarr chunks, or the URL holds a credential.
     """
-    model = dataset_model(reader, squeeze=squeeze)
+    model = dataset_model(reader, squeeze=squeeze, labels=False)
     address = _public_url(url if url is not None else reader.source.url)
     coords, left_out = _written_coords(model, inline_coords)
     attrs = {**model.attrs, "source": address, **source_attrs(reader)}

@@ -151,7 +151,7 @@ class _Store:
     def __init__(self, path: Any, storage_options: Mapping[str, Any] | None) -> None:
         self.source = open_source(path, storage_options)
         try:
-            model = dataset_model(open_reader(self.source))
+            model = dataset_model(open_reader(self.source), labels=False)
             groups = ome_groups(model, _planes)
             parts = iter(position_models(model))
             self.images = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import numpy as np
 from virtualizarr.manifests import ChunkManifest, ManifestArray, ManifestGroup, ManifestStore
@@ -96,7 +97,8 @@ class ND2Parser:
                 open_reader(source),
                 layout=self.layout,
                 stored_order=self.stored_order,
-                url=url,
+                # Stores take paths as they are: one with %20 would be another file.
+                url=unquote(url) if url.startswith("file:") else url,
                 # Manifests hold arrays: a coordinate may be as large as it is.
                 inline_coords=1 << 62 if self.inline_coords else False,
                 squeeze=self.squeeze,
