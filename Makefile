@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet
 
-.PHONY: help demo test lint types layers check oracle clean
+.PHONY: help demo docs test lint types layers check bench-remote oracle clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -36,6 +36,10 @@ $(VENV)/.lint: $(VENV)/.test
 	$(INSTALL) --group lint
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.test
+	$(INSTALL) --group docs
+	@touch $@
+
 # --- what to run ---------------------------------------------------------------------------------
 
 demo: $(VENV)/.demo ## write a small ND2 file, open it in every way, save a picture
@@ -43,6 +47,9 @@ demo: $(VENV)/.demo ## write a small ND2 file, open it in every way, save a pict
 
 test: $(VENV)/.test ## run the tests
 	$(BIN)/python -m pytest
+
+docs: $(VENV)/.docs ## build the documentation, figures included, into docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 
 lint: $(VENV)/.lint ## style of the code (ruff)
 	$(BIN)/ruff check .
@@ -55,6 +62,9 @@ layers: $(VENV)/.lint ## imports go down only (import-linter)
 	$(BIN)/lint-imports
 
 check: lint types layers test ## everything that the gate runs
+
+bench-remote: $(VENV)/.test ## requests, bytes and seconds of remote reads, into docs/cloud.md (needs `make oracle`)
+	$(BIN)/python -m bench.remote
 
 oracle: ## environment of the independent readers that parity work compares with
 	bench/oracle_venv.sh

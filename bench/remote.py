@@ -1,0 +1,185 @@
+"""``make bench-remote``: requests, bytes and seconds of remote reads, beside nd2 0.12.0, counted by the server.
+
+A file of 1000 frames of 2 MB is served over HTTP on the loopback device, without latency and with 50 ms before each
+answer. Each piece of work runs in a process of its own; the table in ``docs/cloud.md`` is replaced by what was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from tests.servers import RangeServer, range_server
+from tests.sparse import build_sparse
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON = {"ours": sys.executable, "nd2": str(ROOT / ".venv-oracle" / "bin" / "python")}
+LATENCIES = (0.0, 0.05)
+PAGE = ROOT / "docs" / "cloud.md"
+_MARKED = re.compile(r"(<!-- bench-remote -->\n).*?(<!-- /bench-remote -->)", re.DOTALL)
+
+# Another file is opened first, so that imports and the session are not counted; then the setup; then the parent counts.
+_CHILD = """
+import sys, time
+setup, run, WARM, URL, INDEX = sys.argv[1:6]
+import nd2, xarray
+nd2.imread(WARM, xarray=True, dask=True)[1].values
+space = {"URL": URL, "INDEX": INDEX, "nd2": nd2, "xr": xarray}
+exec(setup, space)
+print("ready", flush=True)
+sys.stdin.readline()
+start = time.perf_counter()
+exec(run, space)
+print(time.perf_counter() - start, flush=True)
+"""
+
+_OPEN = "file = nd2.ND2File(URL{}); file.sizes; file.metadata; file.experiment"
+_DATASET = 'image = xr.open_dataset(URL, engine="nd2").image'
+_DASK = "image = nd2.imread(URL, dask=True)"
+
+
+@dataclass(frozen=True)
+class Work:
+    """One line of the table; code of ours and of nd2 0.12.0 (empty where it has no such thing)."""
+
+    name: str
+    setup: str
+    run: str
+    theirs_setup: str
+    theirs: str
+
+
+WORK = [
+    Work("open, sizes, metadata, experiment", "", _OPEN.format(""), "", _OPEN.format("")),
+    Work("the same with an index", "", _OPEN.format(", index=INDEX"), "", ""),
+    Work(
+        "one frame",
+        _OPEN.format(""),
+        "file.read_frame(500)",
+        _OPEN.format(""),
+        "file.read_frame(500)",
+    ),
+    Work(
+        "a crop of 16 x 16",
+        _DATASET,
+        "image[500, 500:516, 500:516].values",
+        _DASK,
+        "image[500, 500:516, 500:516].compute()",
+    ),
+    Work(
+        "100 neighbouring frames",
+        _DATASET,
+        "image[300:400].values",
+        _DASK,
+        "image[300:400].compute()",
+    ),
+    Work("100 scattered frames", _DATASET, "image[5::10].values", _DASK, "image[5::10].compute()"),
+    Work(
+        "`imread(url, xarray=True, dask=True)`, one frame",
+        "",
+        "nd2.imread(URL, xarray=True, dask=True)[500].values",
+        "",
+        "nd2.imread(URL, xarray=True, dask=True)[500].values",
+    ),
+    Work("`is_supported_file`", "", "nd2.is_supported_file(URL)", "", "nd2.is_supported_file(URL)"),
+]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one run took."""
+
+    requests: int
+    sent: int
+    seconds: float
+
+
+def run(
+    server: RangeServer, side: str, setup: str, code: str, latency: float, index: Path
+) -> Found:
+    """Run one piece of work in a process of its own."""
+    urls = server.url("small.nd2"), server.url("big.nd2")
+    command = [PYTHON[side], "-c", _CHILD, setup, code, *urls, str(index)]
+    server.latency = 0.0
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT / "bench",
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        if child.stdout.readline().strip() != "ready":
+            raise RuntimeError(f"{side}: {setup}")
+        server.reset()
+        server.latency = latency
+        child.stdin.write("\n")
+        child.stdin.flush()
+        line = child.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{side}: {code}")
+        return Found(server.requests, server.sent, float(line))
+
+
+def table(server: RangeServer, index: Path, rounds: int) -> str:
+    """Run everything on both sides, in turn, and return the table."""
+    lines = [
+        "| work | requests | nd2 0.12.0 | bytes | nd2 0.12.0 | seconds | nd2 0.12.0 | seconds at 50 ms | nd2 0.12.0 |",
+        "| --- | --: | --: | --: | --: | --: | --: | --: | --: |",
+    ]
+    for work in WORK:
+        sides = {"ours": (work.setup, work.run), "nd2": (work.theirs_setup, work.theirs)}
+        runs: dict[tuple[str, float], list[Found]] = {}
+        for latency in LATENCIES:
+            for _ in range(rounds):
+                for side, (setup, code) in sides.items():
+                    if code:
+                        found = run(server, side, setup, code, latency, index)
+                        runs.setdefault((side, latency), []).append(found)
+        lines.append(f"| {work.name} | {' | '.join(cells(runs))} |")
+        print(lines[-1], flush=True)
+    return "\n".join(lines) + "\n"
+
+
+def cells(runs: dict[tuple[str, float], list[Found]]) -> list[str]:
+    """Return the cells of one line: medians of both sides."""
+    row = []
+    for name, form in (("requests", "{:.0f}"), ("sent", "{:,.0f}")):
+        for side in PYTHON:
+            found = runs.get((side, 0.0))
+            row.append(form.format(median(getattr(r, name) for r in found)) if found else "-")
+    for latency in LATENCIES:
+        for side in PYTHON:
+            found = runs.get((side, latency))
+            row.append(f"{median(r.seconds for r in found):.3f}" if found else "-")
+    return row
+
+
+def main() -> None:
+    """Measure, print, and replace the table in the documentation."""
+    parser = argparse.ArgumentParser(prog="bench.remote", description=__doc__)
+    parser.add_argument("-n", "--rounds", type=int, default=3, help="runs of each side")
+    options = parser.parse_args()
+    import nd2
+
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        build_sparse(folder / "small.nd2", count=2, height=8, width=8)
+        build_sparse(folder / "big.nd2", picture_bytes=100_000)
+        nd2.save_index(folder / "big.nd2", folder / "big.index")
+        with range_server(folder) as server:
+            text = table(server, folder / "big.index", options.rounds)
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(_MARKED.sub(lambda m: m[1] + text + m[2], page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
