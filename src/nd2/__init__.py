@@ -53,7 +53,7 @@ _HOME = {
     "rescue_nd2": "nd2._rescue",
     "save_index": "nd2._index",
 }
-_MODULES = {"index", "structures", "tiff"}
+_MODULES = {"index", "jobs", "structures", "tiff"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,77 @@
+"""The files on which the documentation's examples run: small, made of light, written by the package itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import nd2
+from nd2.structures import Position, StagePosition
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def cells(height: int, width: int, size: float, seed: int, drift: float = 0.0) -> NDArray[Any]:
+    """Blobs on a dark ground, shape (height, width), uint16."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    centres = rng.uniform(0.1, 0.9, (14, 2)) * (height, width) + drift
+    distance = (y[..., None] - centres[:, 0]) ** 2 + (x[..., None] - centres[:, 1]) ** 2
+    light = np.exp(-distance / (2 * size**2)).sum(-1) * 9 / size
+    return rng.poisson(100 + 1500 * light).astype(np.uint16)
+
+
+def write_example_files(folder: Path) -> None:
+    """Write ``experiment.nd2`` (time, stack, two channels), ``plate.nd2`` (wells) and ``colour.nd2``."""
+    experiment(folder / "experiment.nd2")
+    plate(folder / "plate.nd2")
+    colour(folder / "colour.nd2")
+
+
+def experiment(path: Path) -> None:
+    """Four time points of a stack of five planes, in two channels."""
+    with nd2.ND2Writer(
+        path,
+        {"T": 4, "Z": 5, "C": 2, "Y": 160, "X": 200},
+        np.uint16,
+        channels=["DAPI", "GFP"],
+        voxel_size=(0.325, 0.325, 2.0),
+    ) as writer:
+        for t in range(4):
+            for z in range(5):
+                blur = 1 + abs(z - 2) / 2
+                frame = [cells(160, 200, size * blur, 7, 3.0 * t) for size in (9.0, 4.0)]
+                writer.write_frame({"T": t, "Z": z}, np.stack(frame), time=1000.0 * t + 120.0 * z)
+
+
+def plate(path: Path) -> None:
+    """One frame in each of six wells."""
+    names = [f"{row}{column}" for row in "AB" for column in (1, 2, 3)]
+    positions = [
+        Position(StagePosition(9000.0 * (i % 3), 9000.0 * (i // 3), 0.0), name=name)
+        for i, name in enumerate(names)
+    ]
+    with nd2.ND2Writer(
+        path,
+        {"P": 6, "Y": 120, "X": 120},
+        np.uint16,
+        channels=["GFP"],
+        voxel_size=(0.65, 0.65, 1.0),
+        positions=positions,
+    ) as writer:
+        for i in range(6):
+            writer.write_frame({"P": i}, cells(120, 120, 5.0, i))
+
+
+def colour(path: Path) -> None:
+    """One colour image: a red, a green and a blue disc."""
+    y, x = np.mgrid[:96, :128]
+    image = np.full((96, 128, 3), 235, np.uint8)
+    for k, centre in enumerate(((40, 40), (40, 88), (62, 64))):
+        inside = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < 26**2
+        image[inside] = np.eye(3, dtype=np.uint8)[k] * 200
+    nd2.imwrite(path, image, axes="YXS")
