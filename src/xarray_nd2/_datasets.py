@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from xarray.core import indexing
 
-from xarray_nd2.array import ND2BackendArray, samples_are_reversed
+from xarray_nd2.array import lazy, samples_are_reversed
 
 if TYPE_CHECKING:
     from xarray_nd2._model import DatasetModel, VariableModel
@@ -45,7 +44,7 @@ def to_dataset(
     if not without_image:
         variables["image"] = xr.Variable(
             model.image.dims,
-            indexing.LazilyIndexedArray(ND2BackendArray(model.image)),
+            lazy(model.image),
             model.image_attrs,
             encoding={
                 "preferred_chunks": preferred_chunks(model),
@@ -69,7 +68,7 @@ def to_variable(variable: VariableModel) -> xr.Variable:
     values: Any = variable.values
     encoding = _TEXT if values.dtype.kind == "U" else {}
     if not variable.in_memory:
-        values = indexing.LazilyIndexedArray(ND2BackendArray(values))
+        values = lazy(values)
     return xr.Variable(variable.dims, values, dict(variable.attrs), encoding)
 
 

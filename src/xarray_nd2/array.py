@@ -31,6 +31,10 @@ class ND2BackendArray(BackendArray):
         self.dtype = values.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
+        # Outer keys are read as they are; xarray would first make positive steps of negative ones, and fails where
+        # such a slice is empty.
+        if not isinstance(key, indexing.VectorizedIndexer):
+            return self._read(key.tuple)
         part: NDArray[Any] = indexing.explicit_indexing_adapter(
             key, self.shape, indexing.IndexingSupport.OUTER, self._read
         )
@@ -38,6 +42,8 @@ class ND2BackendArray(BackendArray):
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
         """Read while other variables are read, too: what ``Dataset.load_async`` calls."""
+        if not isinstance(key, indexing.VectorizedIndexer):
+            return await self._read_async(key.tuple)
         part: NDArray[Any] = await indexing.async_explicit_indexing_adapter(
             key, self.shape, indexing.IndexingSupport.OUTER, self._read_async
         )
@@ -59,6 +65,27 @@ class ND2BackendArray(BackendArray):
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("xarray_nd2", *self.values.__dask_tokenize__())
+
+
+class LazyIndex(indexing.LazilyIndexedArray):
+    """Indices that are kept until values are asked for; slices that take nothing take nothing.
+
+    xarray's own turns an empty slice of negative step that starts before the array (``[-9::-1]``) into the whole axis.
+    """
+
+    __slots__ = ()
+
+    def _updated_key(self, new_key: indexing.ExplicitIndexer) -> Any:
+        key = tuple(
+            slice(0, 0) if isinstance(item, slice) and not range(size)[item] else item
+            for item, size in zip(new_key.tuple, self.shape, strict=True)
+        )
+        return super()._updated_key(type(new_key)(key))
+
+
+def lazy(values: Lazy | FrameArray) -> LazyIndex:
+    """Return an array for a variable of xarray that reads when its values are asked for."""
+    return LazyIndex(ND2BackendArray(values))
 
 
 def samples_are_reversed(image: FrameArray) -> bool:
