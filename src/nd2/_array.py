@@ -149,6 +149,10 @@ class FrameArray:
         ValueError
             If a frame is damaged, or ``out`` does not fit.
         """
+        whole = None if out is not None else self._whole_frame(key)
+        if whole is not None:
+            kept = (size for item, size in zip(key, whole[1], strict=True) if type(item) is slice)
+            return self.frames.frame(whole[0]).reshape(tuple(kept))
         flat, picks, shape = self._resolve(key)
         into = out
         if out is not None:
@@ -168,6 +172,34 @@ class FrameArray:
         frames = await self.frames.read_async(unique, tuple(simplify(p) for p in picks))
         in_order = len(unique) == len(flat) and (inverse == np.arange(len(flat))).all()
         return (frames if in_order else frames[inverse]).reshape(shape)
+
+    def _whole_frame(self, key: tuple[Any, ...]) -> tuple[int, list[int]] | None:
+        """Return the one frame that a key takes wholly, and how much it takes of each axis; None if it takes others.
+
+        The case of a dask array with a block for each frame, where what many frames need would cost more than the read.
+        """
+        keys, index = dict(zip(self.dims, key, strict=True)), self.first
+        for name, count, step in self.loops:
+            item = keys.get(name, 0)
+            if type(item) is slice:
+                taken = range(count)[item]
+                if len(taken) != 1:
+                    return None
+                index += taken[0] * step
+            elif type(item) is int and 0 <= item < count:
+                index += item * step
+            else:
+                return None
+        sizes = dict(zip(PIXEL_DIMS, self.frames.pixels.shape, strict=True))
+        for window, (dim, size) in zip(self.window, sizes.items(), strict=True):
+            item = keys.get(dim, slice(None) if size == 1 else None)
+            if (
+                type(item) is not slice
+                or window != slice(None)
+                or item.indices(size) != (0, size, 1)
+            ):
+                return None
+        return index, [sizes.get(dim, 1) for dim in self.dims]
 
     def _resolve(
         self, key: tuple[Any, ...]

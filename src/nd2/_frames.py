@@ -123,7 +123,7 @@ class Frames:
         buffer = _scratch(stored)
         self.source.read_into([(offset, buffer)])
         if raw:
-            return np.ascontiguousarray(pixels.rows(buffer, pixels.height))
+            return pixels.rows(buffer, pixels.height).copy()  # the buffer is used again
         rows = self.decode(buffer, index, offset)
         owned = rows.flags.c_contiguous and rows.flags.writeable
         return rows if owned else rows.copy()

@@ -71,8 +71,9 @@ def test_every_way_of_reading_every_layout(spec: Nd2Spec) -> None:
         with warnings.catch_warnings(), nd2.ND2File(path) as file:
             warnings.filterwarnings("ignore", ".* frames that are numbered, of which its loops")
             stored = len(file._reader.frames.table)
-            for index in range(max(stored, len(frames) - spec.extra)):
-                same(file.read_frame(index), frames[index].squeeze())
+            count = max(stored, len(frames) - spec.extra)
+            for index, frame in enumerate([file.read_frame(index) for index in range(count)]):
+                same(frame, frames[index].squeeze())
             whole = file.asarray()
             same(whole, array)
             assert whole.flags.c_contiguous
