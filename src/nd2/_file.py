@@ -108,9 +108,9 @@ class ND2File:
         try:
             found = None
             if index is not None:
-                from nd2._index import beside, load_index
+                from nd2._index import load_index
 
-                found = load_index(beside(path) if index is True else index, storage_options)
+                found = load_index(index, path, storage_options)
             self._begin(source, found)
         except BaseException:
             source.close()
@@ -118,12 +118,8 @@ class ND2File:
 
     def _begin(self, source: ByteSource, index: Index | None) -> None:
         self._index = index
-        if index is not None:
-            index.check(source)
-        self._reader: Reader = open_reader(source, **self._options)
-        trusted = self._options["search_window"] is None and not self._options["rescue"]
-        if index is not None and trusted:
-            index.lend(self._reader)
+        start = open_reader if index is None else index.open
+        self._reader: Reader = start(source, **self._options)
 
     # ---------------------------------------------------------------------------------------------- opening, closing
 

@@ -68,14 +68,31 @@ class Index:
     def __reduce__(self) -> tuple[Any, ...]:
         return decode_index, (encode_index(self),)
 
-    def check(self, source: ByteSource) -> None:
-        """Refuse a file that is not the one that the index was made of; from now on, its metadata needs no request.
+    def open(self, source: ByteSource, **options: Any) -> Reader:
+        """Return the reader of a file, which has to read nothing of what the index holds.
+
+        Parameters
+        ----------
+        source : ByteSource
+            The file.
+        **options
+            Those of `open_reader`. Where the file's own map is not to be trusted, neither is the index's.
 
         Raises
         ------
         OSError
             If the file changed since the index was made, or is another one.
         """
+        self._check(source)
+        reader = open_reader(source, **options)
+        if options.get("search_window") is None and not options.get("rescue"):
+            known: dict[str, Any] = {"frames": Frames(source, self.table, self.pixels)}
+            if self.chunk_map is not None:
+                known["chunk_map"] = self.chunk_map
+            vars(reader).update(known)
+        return reader
+
+    def _check(self, source: ByteSource) -> None:
         source.keep(self.blocks)
         _, size, version = source.identity
         told = f"the index was made of {self.size} bytes, version {self.version!r}"
@@ -90,13 +107,6 @@ class Index:
             f"the index is stale: {told}; {found}; make it anew with nd2.save_index",
             path=source.url,
         )
-
-    def lend(self, reader: Reader) -> None:
-        """Give a reader what it would compute from the file."""
-        known: dict[str, Any] = {"frames": Frames(reader.source, self.table, self.pixels)}
-        if self.chunk_map is not None:
-            known["chunk_map"] = self.chunk_map
-        vars(reader).update(known)
 
 
 def save_index(
@@ -166,13 +176,15 @@ def beside(path: Any) -> Any:
     return os.fsdecode(os.fspath(path)) + INDEX_SUFFIX
 
 
-def load_index(index: Any, storage_options: Mapping[str, Any] | None = None) -> Index:
+def load_index(index: Any, path: Any, storage_options: Mapping[str, Any] | None = None) -> Index:
     """Read an index.
 
     Parameters
     ----------
-    index : str, os.PathLike, OpenFile, UPath
-        Where the index is.
+    index : str, os.PathLike, OpenFile, UPath or True
+        Where the index is; True for the one beside the file.
+    path : str, os.PathLike, OpenFile, UPath
+        Where the file is.
     storage_options : Mapping, optional
         Options for the file system of the index's URL.
 
@@ -183,7 +195,7 @@ def load_index(index: Any, storage_options: Mapping[str, Any] | None = None) -> 
     ValueError
         If it is none.
     """
-    opened = open_source(index, storage_options)
+    opened = open_source(beside(path) if index is True else index, storage_options)
     try:
         return decode_index(opened.start(_LARGEST_INDEX), path=opened.url)
     finally:

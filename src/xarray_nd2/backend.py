@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
 from nd2._format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES
+from nd2._index import load_index
 from nd2._io import open_source
 from nd2._io.open import is_url
 from nd2._probe import first_bytes
@@ -23,6 +24,7 @@ from xarray_nd2._model import dataset_model
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from nd2._index import Index
     from nd2._io import ByteSource
     from nd2._readers import Reader
     from xarray_nd2._clock import TimeMode
@@ -52,6 +54,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         "use_cftime",
         "decode_timedelta",
         "storage_options",
+        "index",
         "squeeze",
         "position",
         "validate_frames",
@@ -73,6 +76,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         use_cftime: bool | None = None,
         decode_timedelta: Any = None,
         storage_options: Mapping[str, Any] | None = None,
+        index: str | os.PathLike[str] | Literal[True] | None = None,
         squeeze: bool = True,
         position: int | str | None = None,
         validate_frames: bool = False,
@@ -95,6 +99,8 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             Variables to leave out; what only they need is not read.
         storage_options : Mapping, optional
             Options for the file system of a URL.
+        index : str, os.PathLike or True, optional
+            Path or URL of the file's index (see ``nd2.save_index``); True for the one beside the file.
         squeeze : bool
             Whether axes of size 1 other than Y and X are dropped; else all of T, P, Z, C, Y and X are there.
         position : int or str, optional
@@ -123,10 +129,11 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         IndexError
             If it has no position of that index.
         """
+        known = None if index is None else load_index(index, filename_or_obj, storage_options)
         source = open_source(filename_or_obj, storage_options)
         try:
             model = dataset_model(
-                _reader(source, validate_frames, search_window, rescue, flat_frames),
+                _reader(source, known, validate_frames, search_window, rescue, flat_frames),
                 squeeze=squeeze,
                 position=position,
                 time=time,
@@ -158,6 +165,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         use_cftime: bool | None = None,
         decode_timedelta: Any = None,
         storage_options: Mapping[str, Any] | None = None,
+        index: str | os.PathLike[str] | Literal[True] | None = None,
         squeeze: bool = True,
         validate_frames: bool = False,
         search_window: int = 100,
@@ -169,7 +177,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
 
         Parameters
         ----------
-        filename_or_obj, drop_variables, storage_options, squeeze, validate_frames, search_window, rescue, flat_frames, time
+        filename_or_obj, drop_variables, storage_options, index, squeeze, validate_frames, search_window, rescue, flat_frames, time
             See `open_dataset`.
         mask_and_scale, decode_times, concat_characters, decode_coords, use_cftime, decode_timedelta
             See `open_dataset`.
@@ -181,9 +189,10 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             it; ``/labels`` the binary layers; ``/events`` the table of recorded data and the events; ``/tiles`` the
             fields of a stitched image. The last three are there where the file has them.
         """
+        known = None if index is None else load_index(index, filename_or_obj, storage_options)
         source = open_source(filename_or_obj, storage_options)
         try:
-            reader = _reader(source, validate_frames, search_window, rescue, flat_frames)
+            reader = _reader(source, known, validate_frames, search_window, rescue, flat_frames)
             lasting = source.reopened()
             groups = group_datasets(
                 reader,
@@ -234,12 +243,14 @@ class ND2BackendEntrypoint(BackendEntrypoint):
 
 def _reader(
     source: ByteSource,
+    index: Index | None,
     validate_frames: bool,
     search_window: int,
     rescue: bool,
     flat_frames: bool,
 ) -> Reader:
-    return open_reader(
+    start = open_reader if index is None else index.open
+    return start(
         source,
         flat_frames=flat_frames,
         search_window=search_window if validate_frames else None,

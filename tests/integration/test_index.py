@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 import numpy as np
 import pytest
+import xarray as xr
 
 import nd2
 from tests.builder import build
@@ -78,6 +79,19 @@ def test_an_index_of_many_frames_is_small_and_needs_one_request(tmp_path: Path) 
         np.testing.assert_array_equal(file.read_frame(40_000), made.frame(40_000))
         assert server.requests == 2
         assert server.sent == 4096 + made.frame_bytes
+
+
+def test_the_engine_takes_an_index(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    spec = build(path, loops=[("P", 2), ("T", 60)], height=32, width=64)
+    nd2.save_index(path)
+    with range_server(tmp_path) as server:
+        url = server.url("a.nd2")
+        dataset = xr.open_dataset(url, engine="nd2", index=path.with_suffix(".nd2.index"))
+        assert server.requests == 1
+        xr.testing.assert_equal(dataset, xr.open_dataset(path, engine="nd2"))
+        tree = xr.open_datatree(url, engine="nd2", index=True)
+        np.testing.assert_array_equal(tree["P1"]["image"].values, spec.array[1])
 
 
 def test_an_index_beside_the_file(tmp_path: Path) -> None:
