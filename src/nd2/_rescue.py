@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2 import _errors
-from nd2._format import chunks, clx_lite, clx_xml
+from nd2._format import chunks
 from nd2._format.scan import scan_chunks
 from nd2._io import open_source
 from nd2._readers import open_reader
@@ -118,8 +118,8 @@ def _frame(
         return np.frombuffer(data, dtype, nbytes // dtype.itemsize)
     row = math.prod(shape[1:]) * dtype.itemsize
     padded = -(-row // 4) * 4
-    if nbytes < shape[0] * row:
-        data = _inflated(data, shape[0] * padded)
+    if nbytes not in (shape[0] * padded, shape[0] * row):
+        data = _inflated(data, shape[0] * padded) or data
     for stride in (padded, row):
         if len(data) >= shape[0] * stride:
             rows = np.frombuffer(data, np.uint8, shape[0] * stride).reshape(shape[0], stride)
@@ -196,14 +196,10 @@ def _copy(reader: RescuedReader, dst: str | os.PathLike[str]) -> None:
                 stream.append(name, data)
         if not reader.attributes_are_stored:
             tree = trees.attributes(attributes)
-            binary = reader.version >= (3, 0)
-            encoded = clx_lite.encode({"SLxImageAttributes": tree}) if binary else clx_xml.encode(tree)
-            stream.append(ATTRIBUTES[0] if binary else ATTRIBUTES[1], encoded)
+            stream.append(*trees.chunk(b"ImageAttributes", b"", tree, reader.version))
         for index in present.tolist():
             offset, length = table.at(index)
-            data = reader.source.read(
-                offset - chunks.TIMESTAMP, length + chunks.TIMESTAMP
-            )
+            data = reader.source.read(offset - chunks.TIMESTAMP, length + chunks.TIMESTAMP)
             stamp, pixels = data[: chunks.TIMESTAMP], memoryview(data)[chunks.TIMESTAMP :]
             stream.append_frame(index, stamp, pixels)
         stream.finish()

@@ -141,7 +141,7 @@ def scan_chunks(source: ByteSource, magic: bytes = MAGIC_BYTES) -> Iterator[Foun
         inside = window.find(position + HEADER.size)
         while inside < min(head.end, size) and not _sound(window, inside, residues):
             inside = window.find(inside + 1)
-        yield FoundChunk(head, head.end <= min(inside, size))
+        yield FoundChunk(head, _is_whole(head, inside, size))
         position, landed = inside, False
 
 
@@ -152,6 +152,16 @@ def _behind(window: _Window, head: ChunkHeader) -> int | None:
         if head.end <= window.size <= position or window.head(position, aside=True):
             return position
     return None
+
+
+def _is_whole(head: ChunkHeader, following: int, size: int) -> bool:
+    """Return whether a chunk is whole behind which the next head, or the file's end, is not where it should be.
+
+    Where the next head is too near, by less than whole pages, bytes were lost in between: in the chunk or behind it.
+    """
+    padded = head.position + page_up(head.end - head.position)
+    lost = following < min(padded, size) and (padded - following) % PAGE != 0
+    return head.end <= min(following, size) and not lost
 
 
 def _sound(window: _Window, position: int, residues: set[int]) -> bool:

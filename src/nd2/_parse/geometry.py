@@ -34,11 +34,9 @@ def guess(
 
     Returns
     -------
-    Attributes
-        Those of an image as the camera took it, if its bytes are as many; else of a square one, else of one that has a
-        single row.
-    bool
-        Whether the camera said the size.
+    tuple of Attributes and bool
+        The attributes of an image as the camera took it, if its bytes are as many; else of a square one, else of one that has a
+        single row; and whether the camera said the size.
     """
     tree = _tree.root(picture or {}, "SLxPictureMetadata")
     planes = _tree.level(tree, "sPicturePlanes")
@@ -67,9 +65,7 @@ def _camera_sizes(planes: _tree.Tree) -> Iterator[tuple[int, int]]:
     for name in ("sPlaneNew", "sPlane"):
         for plane in _tree.levels(_tree.level(planes, name)):
             setting = _tree.level(plane, "sCameraSetting")
-            width, height = (
-                _tree.integer(setting, f"uiCamPxlCount{axis}") for axis in ("X", "Y")
-            )
+            width, height = (_tree.integer(setting, f"uiCamPxlCount{axis}") for axis in ("X", "Y"))
             if width > 0 and height > 0:
                 yield width, height
 
@@ -95,7 +91,9 @@ def _attributes(
         heightPx=height,
         pixelDataType="float" if item == 4 else "unsigned",
         sequenceCount=0,
-        widthBytes=padded_row_bytes(width, components, item) if height > 1 else width * components * item,
+        widthBytes=padded_row_bytes(width, components, item)
+        if height > 1
+        else width * components * item,
         widthPx=width,
         compressionType="lossless" if compressed else None,
         channelCount=plane_count,
