@@ -245,6 +245,64 @@ def _zarr(options: argparse.Namespace) -> int:
     return 0
 
 
+# ------------------------------------------------------------------------------------------------- other ND2 files
+
+
+def _configure_rescue(parser: argparse.ArgumentParser) -> None:
+    _file(parser)
+    parser.add_argument("dest", metavar="DEST", help="ND2 file to write")
+    _overwrite(parser)
+
+
+def _rescue(options: argparse.Namespace) -> int:
+    from nd2._rescue import rescue_file
+
+    _refuse_existing(options.dest, options.overwrite)
+    report = rescue_file(
+        options.file, options.dest, storage_options=options.storage_options or None
+    )
+    print(report)
+    return 0
+
+
+def _pick(text: str) -> int | slice | list[int]:
+    """Return what to take of a loop: ``3``, ``0:100``, ``::2`` or ``0,2,5``."""
+    try:
+        if ":" in text:
+            return slice(*(int(part) if part else None for part in text.split(":")))
+        if "," in text:
+            return list(_numbers(text))
+        return int(text)
+    except (ValueError, TypeError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither an index, nor first:stop:step, nor a list of indices"
+        ) from None
+
+
+def _configure_crop(parser: argparse.ArgumentParser) -> None:
+    _file(parser)
+    parser.add_argument("dest", metavar="DEST", help="ND2 file to write")
+    for name, what in (("T", "time points"), ("Z", "planes"), ("P", "positions")):
+        parser.add_argument(
+            f"-{name}", type=_pick, metavar="PICK", help=f"{what}: 3, 0:100, ::2 or 0,2,5"
+        )
+    parser.add_argument("--position", metavar="NAME", help="name of the only position")
+    _overwrite(parser)
+
+
+def _crop(options: argparse.Namespace) -> int:
+    _refuse_existing(options.dest, options.overwrite)
+    picks = {name: getattr(options, name) for name in "TZP"}
+    with _opened(options) as file:
+        file.write_nd2(
+            options.dest,
+            options.position,
+            **{name: pick for name, pick in picks.items() if pick is not None},
+        )
+    print(options.dest)
+    return 0
+
+
 # ------------------------------------------------------------------------------------------------------------- show
 
 
@@ -326,6 +384,18 @@ COMMANDS = {
         "nd2 zarr cells.nd2 s3://bucket/cells.zarr --dest-option key=... --dest-option secret=...",
         _configure_zarr,
         _zarr,
+    ),
+    "rescue": Command(
+        "write what is left of a damaged file as a sound one",
+        "nd2 rescue broken.nd2 whole.nd2",
+        _configure_rescue,
+        _rescue,
+    ),
+    "crop": Command(
+        "write some frames as an ND2 file of their own",
+        "nd2 crop cells.nd2 start.nd2 -T 0:100 -Z 3\nnd2 crop plate.nd2 well.nd2 --position B02",
+        _configure_crop,
+        _crop,
     ),
     "show": Command(
         "make a picture (PNG) of some frames",

@@ -50,3 +50,37 @@ REFS = Command(
     _configure_refs,
     _refs,
 )
+
+
+def _configure_serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="path or URL of an ND2 file")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=0, help="port to listen at; 0 for any that is free"
+    )
+    parser.add_argument(
+        "--allow-origin", metavar="SITE", help="web site whose scripts may read it; * for all"
+    )
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from xarray_nd2.serve import serve
+
+    with serve(
+        options.file,
+        options.host,
+        options.port,
+        storage_options=options.storage_options or None,
+        allow_origin=options.allow_origin,
+    ) as endpoint:
+        print(endpoint.url, flush=True)  # noqa: T201
+        endpoint.wait()
+    return 0
+
+
+SERVE = Command(
+    "serve a file as OME-Zarr over HTTP, until it is interrupted",
+    "nd2 serve cells.nd2\nnd2 serve cells.nd2 --port 8000 --allow-origin https://viewer.example",
+    _configure_serve,
+    _serve,
+)

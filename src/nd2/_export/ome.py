@@ -292,7 +292,6 @@ def _planes(reader: Reader, placement: Placement, captured: Sequence[Capture]) -
     stage = reader.stage_positions[placement.index]
     x, y, z = (_rounded(stage[:, axis]) for axis in range(3))
     time, plane = placement.time.tolist(), placement.plane.tolist()
-    samples = reader.layout.samples
     planes = []
     for k in range(len(placement.index)):
         common: dict[str, Any] = {"the_t": time[k], "the_z": plane[k]}
@@ -310,7 +309,7 @@ def _planes(reader: Reader, placement: Placement, captured: Sequence[Capture]) -
                     "exposure_time_unit": model.UnitsTime.MILLISECOND,
                 }
             # The values are ours and of the right types: checking each of a million would take minutes.
-            planes.append(model.Plane.model_construct(the_c=number * samples, **common, **exposure))
+            planes.append(model.Plane.model_construct(the_c=number, **common, **exposure))
     return planes
 
 
@@ -321,13 +320,13 @@ def _tiff_data(
     from ome_types import model
 
     mine = placement.of_image(image)
-    count, samples = reader.layout.channels, reader.layout.samples
+    count = reader.layout.channels
     first = int((placement.image < image).sum()) * count
     slots = mine.slots(placement.nesting).tolist()
     where = model.TiffData.UUID(value=uuid, file_name=file_name)
     return [
         model.TiffData.model_construct(
-            first_c=number * samples,
+            first_c=number,
             first_t=time,
             first_z=plane,
             ifd=first + slot * count + number,
