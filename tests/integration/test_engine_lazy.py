@@ -153,7 +153,7 @@ def test_only_the_rows_that_are_needed_are_read_each_once_in_the_order_of_the_fi
     spec = build(path, loops=[("T", 12)], height=300, width=100)
     dataset = xr.open_dataset(path, engine="nd2")
     row = 200
-    offsets = dataset.image.variable._data.array.array.array.values.frames.table.offsets  # type: ignore[attr-defined]
+    offsets = dataset.image.variable._data.array.array.array.values.frames.table.offsets
     reads.clear()
     part = dataset.image.isel(T=[9, 2, 2, 5], Y=slice(40, 60)).values
     np.testing.assert_array_equal(part, spec.array[[9, 2, 2, 5], 40:60])
@@ -165,7 +165,7 @@ def test_opening_reads_no_pixel(tmp_path: Path, reads: list[tuple[int, int]]) ->
     path = tmp_path / "a.nd2"
     build(path, loops=[("T", 4)], height=100, width=100)
     dataset = xr.open_dataset(path, engine="nd2")
-    offsets = dataset.image.variable._data.array.array.array.values.frames.table.offsets  # type: ignore[attr-defined]
+    offsets = dataset.image.variable._data.array.array.array.values.frames.table.offsets
     for start in offsets.tolist():
         assert all(stop <= start or begin >= start + 20_000 for begin, stop in reads)
 
