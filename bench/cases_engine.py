@@ -1,0 +1,57 @@
+"""Benchmarks of the engine: opening, one plane, everything; against nd2 0.12.0's labelled dask array."""
+
+from __future__ import annotations
+
+from bench.files import FILES
+from bench.harness import Case
+
+# xarray looks for engines once a process; what it imports for that is not counted.
+OURS = "import xarray, nd2; xarray.backends.list_engines(); xarray.open_dataset"
+THEIRS = "import nd2, xarray, dask.array"
+
+
+def _open(title: str, name: str) -> Case:
+    return Case(
+        f"engine: open, {title}",
+        "d = xarray.open_dataset(FILE, engine='nd2')",
+        name,
+        OURS,
+        theirs="d = nd2.imread(FILE, xarray=True, dask=True)",
+        theirs_setup=THEIRS,
+        time_goal=0.5,
+        rounds=9,
+    )
+
+
+def _plane(title: str, name: str) -> Case:
+    frame = FILES[name].frames // 2
+    return Case(
+        f"engine: open, one plane, {title}",
+        f"a = xarray.open_dataset(FILE, engine='nd2').image.isel(T={frame}).values",
+        name,
+        OURS,
+        theirs=f"a = nd2.imread(FILE, xarray=True, dask=True).isel(T={frame}).values",
+        theirs_setup=THEIRS,
+        time_goal=0.5,
+        rounds=9,
+    )
+
+
+def _load(title: str, name: str) -> Case:
+    return Case(
+        f"engine: open, load everything, {title}",
+        "a = xarray.open_dataset(FILE, engine='nd2').image.load()",
+        name,
+        OURS,
+        theirs="a = nd2.imread(FILE, xarray=True, dask=True).load()",
+        theirs_setup=THEIRS,
+        array_bytes=FILES[name].array_bytes,
+        time_goal=0.5,
+        memory_goal=1.15,
+        rounds=3,
+    )
+
+
+_FILES = {"raw": "2 GB raw", "small": "100,000 x 64x64", "zlib": "300 zlib frames"}
+
+CASES = [make(title, name) for make in (_open, _plane, _load) for name, title in _FILES.items()]
