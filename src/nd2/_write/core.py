@@ -313,34 +313,23 @@ class FileWriter:
 
     # ----------------------------------------------------------------------------------------------------- metadata
 
-    def _encode(self, stem: bytes, suffix: bytes, tree: Mapping[str, Any]) -> tuple[bytes, bytes]:
-        """Return name and data of a metadata chunk, in the form of the file's version."""
-        if self._version >= (3, 0):
-            return stem + b"LV" + suffix + b"!", clx_lite.encode(tree)
-        (content,) = tree.values()  # version 2 has no root level
-        return stem + suffix + b"!", clx_xml.encode({"no_name": content})
-
     def _metadata(self) -> dict[bytes, bytes]:
         """Return the metadata chunks as they are by what is known now."""
-        plan, first = self._plan, self._first()
-        channels = plan.channels
-        out = []
+        plan, version = self._plan, self._version
+        found: list[tuple[bytes, bytes, trees.Tree]] = []
         experiment = trees.experiment(self._loops())
         if experiment is not None:
-            out.append(self._encode(b"ImageMetadata", b"", experiment))
-        if channels:
-            volume, optics = channels[0].volume, channels[0].microscope
+            found.append((b"ImageMetadata", b"", experiment))
+        if plan.channels:
+            volume, optics = plan.channels[0].volume, plan.channels[0].microscope
             pixel = float(volume.axesCalibration[0]) if volume.axesCalibrated[0] else 0.0
-            out.append(
-                self._encode(
-                    b"ImageCalibration", b"|0", trees.calibration(pixel, optics.objectiveName)
-                )
-            )
-            out.append(self._encode(b"ImageMetadataSeq", b"|0", picture.tree(channels, first)))
-        out.append(self._encode(b"ImageAttributes", b"", trees.attributes(plan.attributes)))
+            calibration = trees.calibration(pixel, optics.objectiveName)
+            found.append((b"ImageCalibration", b"|0", calibration))
+            found.append((b"ImageMetadataSeq", b"|0", picture.tree(plan.channels, self._first())))
+        found.append((b"ImageAttributes", b"", trees.attributes(plan.attributes)))
         if self._beside.text_info:
-            out.append(self._encode(b"ImageTextInfo", b"", trees.text_info(self._beside.text_info)))
-        return dict(out)
+            found.append((b"ImageTextInfo", b"", trees.text_info(self._beside.text_info)))
+        return dict(trees.chunk(stem, suffix, tree, version) for stem, suffix, tree in found)
 
     def _first(self) -> FirstFrame:
         """Return time and place of the first frame, as they were recorded, else as they were given."""
@@ -368,9 +357,10 @@ class FileWriter:
             return loops
         ((axis, loop),) = found
         stride = int(np.prod(self._plan.layout.loop_shape[axis + 1 :], dtype=np.int64))
-        times = self._times[: loop.count * stride : stride]
+        steps = slice(None, loop.count * stride, stride)
+        known, times = self._times[steps], self._frame_times()[steps]
         unknown = not (loop.parameters.periodMs or loop.parameters.periodDiff.avg)
-        if unknown and len(times) == loop.count and np.isfinite(times).all():
+        if unknown and len(times) == loop.count and np.isfinite(known[[0, -1]]).all():
             loops[axis] = measured_time_loop(loop, times)
         return loops
 

@@ -163,9 +163,8 @@ def _copy_metadata(
         elif name in ATTRIBUTES:
             data = _edited(data, {"uiSequenceCount": U32(len(frames))})
         elif name in EXPERIMENT:
-            loops = _loops(reader, taken)
-            tree = trees.experiment(loops) or {}
-            data = clx_lite.encode(tree) if _is_binary(data) else _xml(tree)
+            tree = trees.experiment(_loops(reader, taken)) or {}
+            _, data = trees.chunk(b"", b"", tree, (3, 0) if _is_binary(data) else (2, 0))
         elif name in PICTURE:
             data = _edited(data, _first_frame(reader, taken, frames))
         elif name in _CACHES:
@@ -201,11 +200,6 @@ def _cells(data: bytes, frames: NDArray[np.intp], count: int, item: int) -> byte
 
 def _is_binary(data: bytes) -> bool:
     return data[:64].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0")[:1] != b"<"
-
-
-def _xml(tree: dict[str, Any]) -> bytes:
-    (content,) = tree.values()
-    return clx_xml.encode({"no_name": content})
 
 
 def _edited(data: bytes, values: Mapping[str, Any]) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nd2._format import clx_lite, clx_xml
 from nd2._format.clx_lite import I32, U32
 from nd2.structures import (
     CustomLoop,
@@ -31,6 +32,24 @@ _UNCOMPRESSED = 2
 _UNSIGNED, _REAL = 1, 2
 _TEXT_ITEMS = tuple(TextInfo.__annotations__)
 _REQUIRED_TEXT_ITEMS = 14
+
+
+def chunk(stem: bytes, suffix: bytes, tree: Tree, version: tuple[int, int]) -> tuple[bytes, bytes]:
+    """Return name and data of a metadata chunk, in the form of a file's version.
+
+    Parameters
+    ----------
+    stem, suffix : bytes
+        Parts of the name: ``b"ImageMetadataSeq"``, ``b"|0"``.
+    tree : dict
+        One of the trees of this package, with its root level; version 2 has none.
+    version : tuple of int
+        Format version.
+    """
+    if version >= (3, 0):
+        return stem + b"LV" + suffix + b"!", clx_lite.encode(tree)
+    (content,) = tree.values()
+    return stem + suffix + b"!", clx_xml.encode({"no_name": content})
 
 
 def attributes(value: Attributes) -> Tree:
