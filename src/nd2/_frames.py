@@ -195,6 +195,13 @@ class Frames:
             np.count_nonzero(lengths == 0) :
         ]  # missing frames have offset 0, so they sort first
         self._check(index, offsets, lengths, order)
+        missing = math.prod(shape) // max(len(index), 1) * (len(index) - len(order))
+        if out is None and missing * self.pixels.dtype.itemsize > _missing_limit(self.source.size):
+            raise _errors.corrupt(
+                f"{len(index) - len(order)} of the {len(index)} frames asked for are missing from the file: as zeros they "
+                f"take {missing * self.pixels.dtype.itemsize} bytes; read fewer at once, or into an array of your own",
+                path=self.source.url,
+            )
         if out is None:
             out = np.empty(shape, self.pixels.dtype)
         target = out if self.table.pieces == 1 else out.reshape(len(index), 1, *shape[2:])
@@ -460,6 +467,11 @@ class _Direct:
 
     def __call__(self, data: Any) -> None:
         self.target[:] = data
+
+
+def _missing_limit(file_size: int) -> int:
+    """Return how many bytes of zeros a read may make for frames that a file does not have: some of its own size."""
+    return (32 << 20) + 16 * file_size
 
 
 def simplify(indices: NDArray[np.intp]) -> slice | NDArray[np.intp]:

@@ -160,7 +160,7 @@ def most_frames(file_size: int) -> int:
     return (1 << 15) + file_size // 1024
 
 
-def check_claims(layout: Layout, file_size: int, path: str) -> None:
+def check_claims(layout: Layout, file_size: int, path: str, *, compressed: bool) -> None:
     """Refuse axes that are too long for the file, before anything of their length is allocated.
 
     Parameters
@@ -171,6 +171,8 @@ def check_claims(layout: Layout, file_size: int, path: str) -> None:
         Length of the file in bytes.
     path : str
         Name of the file, for the error.
+    compressed : bool
+        Whether frames are compressed.
 
     Raises
     ------
@@ -188,7 +190,8 @@ def check_claims(layout: Layout, file_size: int, path: str) -> None:
         )
     samples = layout.height * layout.width * layout.channels * layout.samples
     sides = max(layout.height, layout.width)
-    if samples > (1 << 20) + 1032 * file_size or sides > (1 << 20) + file_size // 2:
+    ratio = 1032 if compressed else 1
+    if samples > (1 << 20) + ratio * file_size or sides > (1 << 20) + file_size // 2:
         raise _errors.corrupt(
             f"frames of {layout.channels} channels of {layout.width} x {layout.height} pixels do not fit into a file "
             f"of {file_size} bytes",

@@ -40,10 +40,11 @@ MAX_DEPTH: Final = 100
 """Deepest nesting of levels that is read or written; files by NIS-Elements stay below twenty."""
 
 _COMPRESSED: Final = b"LV0Z"
-_MAX_INFLATION: Final = 1032
-"""Highest ratio that deflate reaches: a larger declared size is a lie."""
 _MAX_INFLATED: Final = 1 << 28
 """Bytes that a compressed payload may inflate to; real ones stay below a few MB."""
+_MAX_INFLATION: Final = 32
+_SMALL_INFLATED: Final = 1 << 20
+"""What inflates to more than this, and by a higher ratio, is made to fill the memory: a tree takes many times its bytes."""
 _NESTING_COST: Final = MAX_DEPTH // 8
 """Levels that a tree within a byte array counts for: each is a copy of what it holds."""
 
@@ -364,7 +365,7 @@ def _starts(data: bytes, pos: int, start: int, end: int) -> list[int]:
 
 def _inflate(data: bytes) -> bytes:
     size = _u64(data, 4)[0]
-    if size > min(_MAX_INFLATED, _MAX_INFLATION * len(data)):
+    if size > min(_MAX_INFLATED, _SMALL_INFLATED + _MAX_INFLATION * len(data)):
         raise _errors.corrupt(f"compressed metadata claims {size} bytes, more than it can hold")
     inflater = zlib.decompressobj()
     try:

@@ -21,8 +21,11 @@ _SIZE: Final = Struct("<I")
 _NO_MASK: Final = 5
 """Fewer bytes than this stand for a frame without a mask."""
 _MOST_BYTES: Final = 1 << 30
-_MAX_INFLATION: Final = 1032
-"""Highest ratio that deflate reaches: a larger declared size is a lie."""
+_MAX_INFLATION: Final = 64
+_SMALL_BLOCK: Final = 1 << 20
+"""A block that inflates to more than this, and by a higher ratio, is made to fill the memory."""
+_MAX_OVERLAP: Final = 16
+"""How often objects may cover the pixels of a mask, on average."""
 _HEADER, _OBJECT = 7, {2: 11, 3: 9}
 """Numbers in the head of a mask, and in that of an object by the version of the mask."""
 
@@ -51,7 +54,7 @@ def decode_runs(data: bytes, shape: tuple[int, int]) -> NDArray[Any] | None:
     if len(data) < _NO_MASK:
         return None
     (size,) = _SIZE.unpack_from(data)
-    if size > min(_MOST_BYTES, _MAX_INFLATION * len(data)):
+    if size > min(_MOST_BYTES, _SMALL_BLOCK + _MAX_INFLATION * len(data)):
         raise _errors.corrupt(f"a mask claims {size} bytes, more than it can hold")
     block = inflate(memoryview(data)[_SIZE.size :], size)
     numbers = np.frombuffer(block, "<u4", len(block) // 4).tolist()
@@ -72,8 +75,9 @@ def decode_runs(data: bytes, shape: tuple[int, int]) -> NDArray[Any] | None:
 
 def _paint(mask: NDArray[np.uint32], numbers: list[int], object_head: int, count: int) -> None:
     """Write the number of each object into its runs; later objects cover earlier ones."""
-    height = len(mask)
+    height, width = mask.shape
     at = _HEADER
+    left = _MAX_OVERLAP * mask.size
     for _ in range(count):
         label, rows = numbers[at], numbers[at + 6]
         at += object_head
@@ -85,6 +89,9 @@ def _paint(mask: NDArray[np.uint32], numbers: list[int], object_head: int, count
             row = mask[y]
             for k in range(at, at + 2 * segments, 2):
                 row[numbers[k] : numbers[k] + numbers[k + 1]] = label
+                left -= min(numbers[k + 1], width)
+            if left < 0:
+                raise _errors.corrupt(f"objects of a mask cover it {_MAX_OVERLAP} times")
             at += 2 * segments
 
 

@@ -40,12 +40,13 @@ def parse(raw: _tree.Tree, *, plane_count: int | None) -> Attributes:
         _tree.integer(tree, "uiTileHeight"),
     )
     tiled = (tile_width > 0 and tile_width != width) or (tile_height > 0 and tile_height != height)
+    significant = _tree.integer(tree, "uiBpcSignificant", bits)
     compression = _COMPRESSION.get(_tree.integer(tree, "eCompression", _UNCOMPRESSED))
     if plane_count is None or not 1 <= plane_count <= components:
         plane_count = 1 if components in (1, 3) else components
     return Attributes(
         bitsPerComponentInMemory=bits,
-        bitsPerComponentSignificant=_tree.integer(tree, "uiBpcSignificant", bits),
+        bitsPerComponentSignificant=significant if 0 < significant <= bits else bits,
         componentCount=components,
         heightPx=height,
         # As Nikon's own reader has it: 32 bits are floating point, whatever the stored pixel type says.

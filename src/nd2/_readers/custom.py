@@ -38,7 +38,7 @@ JOB = [
     b"CustomData|JobDefinitionDescV1_0!",
     b"CustomData|JobRunGUIDV1_0!",
 ]
-_MOST_JSON = 1 << 28
+_MOST_JSON, _SMALL_JSON = 1 << 28, 1 << 20
 
 
 class CustomChunks:
@@ -203,7 +203,8 @@ def _json(data: bytes) -> Any:
     if data[:1] not in (b"[", b"{", b"\x78"):
         return data
     try:
-        plain = zlib.decompressobj().decompress(data, _MOST_JSON) if data[:1] == b"\x78" else data
+        most = min(_MOST_JSON, _SMALL_JSON + 32 * len(data))
+        plain = zlib.decompressobj().decompress(data, most) if data[:1] == b"\x78" else data
         return json.loads(plain.rstrip(b"\0"))
     except (zlib.error, ValueError):
         return data

@@ -12,7 +12,7 @@ from nd2 import _errors
 from nd2._format import jp2, legacy_xml
 from nd2._format.pixels import PixelLayout
 from nd2._frames import Frames, FrameTable
-from nd2._layout import Layout, split_components, warn_of_frames_beyond
+from nd2._layout import Layout, check_claims, split_components, warn_of_frames_beyond
 from nd2._parse import _tree
 from nd2._parse import legacy as parse
 from nd2.structures import Attributes, CustomLoop, StagePosition, VoxelSize
@@ -254,6 +254,7 @@ class LegacyReader:
     def layout(self) -> Layout:
         """Axes and sizes."""
         layout = Layout.of(self.experiment, self.attributes)
+        check_claims(layout, self.source.size, self.source.url, compressed=True)
         warn_of_frames_beyond(layout, self._stored_frames, self.source.url)
         return layout
 

@@ -300,7 +300,8 @@ class ModernReader(CustomChunks):
     def layout(self) -> Layout:
         """Axes and sizes."""
         layout = Layout.of(self.experiment, self.attributes)
-        check_claims(layout, self.source.size, self.source.url)
+        compressed = self.attributes.compressionType is not None
+        check_claims(layout, self.source.size, self.source.url, compressed=compressed)
         warn_of_frames_beyond(layout, self._stored, self.source.url)
         return layout
 
