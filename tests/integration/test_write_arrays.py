@@ -1,0 +1,350 @@
+"""Arrays with labels as files, parts of files as files, files that say what others say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import nd2
+from nd2.structures import Metadata, NETimeLoop, TimeLoop, XYPosLoop, ZStackLoop
+from tests.builder import build
+from tests.samples import each_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def pixels(*shape: int, dtype: str = "u2") -> np.ndarray[Any, Any]:
+    return np.random.default_rng(1).integers(0, 250, shape).astype(dtype)
+
+
+# ------------------------------------------------------------------------------------------------------------ imwrite
+
+
+def test_plain_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    array = pixels(3, 2, 6, 9)
+    nd2.imwrite(path, array, axes="TCYX")
+    np.testing.assert_array_equal(nd2.imread(path), array)
+    nd2.imwrite(path, array[0, 0])
+    np.testing.assert_array_equal(nd2.imread(path), array[0, 0])
+    # the axes of a frame may stand anywhere
+    nd2.imwrite(path, array, axes=["C", "T", "Y", "X"], compression="zlib")
+    with nd2.ND2File(path) as file:
+        assert dict(file.sizes) == {"T": 2, "C": 3, "Y": 6, "X": 9}
+        np.testing.assert_array_equal(file.asarray(), array.swapaxes(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "message"),
+    [
+        ((3, 4, 5), None, "needs axes"),
+        ((3, 4, 5), "YX", "do not name"),
+        ((3, 4, 5), "QYX", "'Q' is not one of"),
+        ((3, 4, 4), "YXS", "4 samples"),
+    ],
+)
+def test_axes_that_are_wrong(
+    tmp_path: Path, shape: tuple[int, ...], axes: str | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        nd2.imwrite(tmp_path / "a.nd2", np.zeros(shape, "u2"), axes=axes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_integers_that_readers_would_take_for_others(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="not int16: convert with"):
+        nd2.imwrite(tmp_path / "a.nd2", np.zeros((4, 4), "i2"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_labelled_arrays(tmp_path: Path) -> None:
+    array = xr.DataArray(
+        pixels(2, 3, 2, 6, 9),
+        dims=("t", "z", "c", "y", "x"),
+        coords={
+            "t": ("t", [0.0, 2.5], {"units": "s"}),
+            "z": ("z", [-1000.0, 0.0, 1000.0], {"units": "nm"}),
+            "c": ["DAPI", "GFP"],
+            "y": ("y", 0.2 * np.arange(6), {"units": "micrometer"}),
+            "x": ("x", 0.2 * np.arange(9), {"units": "µm"}),
+            "temperature": ("t", [36.5, 37.0], {"units": "degree_Celsius", "long_name": "Temp"}),
+        },
+    )
+    nd2.imwrite(tmp_path / "a.nd2", array)
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        assert dict(file.sizes) == {"T": 2, "Z": 3, "C": 2, "Y": 6, "X": 9}
+        np.testing.assert_array_equal(file.asarray(), array.values)
+        assert file.voxel_size() == (0.2, 0.2, 1.0)
+        times, stack = file.experiment
+        assert isinstance(times, TimeLoop)
+        assert times.parameters.periodMs == 2500.0
+        assert isinstance(stack, ZStackLoop)
+        assert stack.parameters.homeIndex == 1
+        assert [row["Temp [°C]"] for row in file.events()] == [36.5] * 3 + [37.0] * 3
+        assert list(file.to_xarray().C.values) == ["DAPI", "GFP"]
+
+
+def test_moments_on_the_time_axis(tmp_path: Path) -> None:
+    moments = np.array(["2024-02-29T12:00", "2024-02-29T12:01"], "M8[ns]")
+    array = xr.DataArray(pixels(2, 6, 9), dims=tuple("TYX"), coords={"T": moments})
+    nd2.imwrite(tmp_path / "a.nd2", array)
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        first: Any = file.frame_metadata(0)
+        assert first.channels[0].time.absoluteJulianDayNumber == 2460370.0
+        assert file.events()[1]["Time [s]"] == 60.0
+
+
+@pytest.mark.parametrize(
+    ("coords", "message"),
+    [
+        ({"X": ("X", [0.0, 1.0, 2.0], {"units": "furlong"})}, "'furlong'"),
+        ({"X": ("X", [0.0, 0.5, 1.0]), "Y": ("Y", [0.0, 0.7, 1.4])}, "square pixels"),
+        ({"S": ["cyan", "magenta", "yellow"]}, "expected R, G and B"),
+    ],
+)
+def test_labels_that_no_file_can_say(tmp_path: Path, coords: dict[str, Any], message: str) -> None:
+    array = xr.DataArray(np.zeros((3, 3, 3), "u1"), dims=tuple("YXS"), coords=coords)
+    with pytest.raises(ValueError, match=message):
+        nd2.imwrite(tmp_path / "a.nd2", array)
+    assert not list(tmp_path.iterdir())
+
+
+def test_colour(tmp_path: Path) -> None:
+    path, rgb = tmp_path / "a.nd2", pixels(6, 9, 3, dtype="u1")
+    for array in (
+        rgb,
+        xr.DataArray(rgb, dims=tuple("YXS")),
+        xr.DataArray(rgb, dims=tuple("YXS"), coords={"S": list("RGB")}),
+        xr.DataArray(rgb[..., ::-1], dims=tuple("YXS"), coords={"S": ["Blue", "Green", "Red"]}),
+        xr.DataArray(rgb[..., [1, 0, 2]], dims=tuple("YXS"), coords={"S": list("GRB")}),
+    ):
+        nd2.imwrite(path, array, axes="YXS")
+        np.testing.assert_array_equal(nd2.imread(path)[..., ::-1], rgb)
+    nd2.imwrite(path, nd2.imread(path), axes="YXS", samples="BGR")
+    np.testing.assert_array_equal(nd2.imread(path)[..., ::-1], rgb)
+
+
+@pytest.mark.parametrize("chunks", [(1, 1, 2, 6, 9), (2, 3, 1, 4, 5), (3, 4, 2, 6, 9)])
+def test_dask_arrays(tmp_path: Path, chunks: tuple[int, ...]) -> None:
+    import dask.array as da
+
+    array = pixels(3, 4, 2, 6, 9)
+    nd2.imwrite(tmp_path / "a.nd2", da.from_array(array, chunks=chunks), axes="TZCYX")  # type: ignore[no-untyped-call]
+    np.testing.assert_array_equal(nd2.imread(tmp_path / "a.nd2"), array)
+
+
+@pytest.mark.parametrize("chunks", [None, {}, "auto"])
+def test_datasets_of_the_engine(tmp_path: Path, chunks: Any) -> None:
+    build(
+        tmp_path / "a.nd2",
+        loops=[("T", 3), ("P", 2), ("Z", 4)],
+        channels=2,
+        channel_names=["DAPI", "GFP"],
+        missing=frozenset({5}),
+    )
+    with xr.open_dataset(tmp_path / "a.nd2", engine="nd2", chunks=chunks) as dataset:
+        nd2.imwrite(tmp_path / "b.nd2", dataset)
+        with xr.open_dataset(tmp_path / "b.nd2", engine="nd2") as again:
+            xr.testing.assert_allclose(
+                again.drop_vars(["channel_color"]), dataset.drop_vars(["channel_color"])
+            )
+            assert again.channel_color.values.tolist() == dataset.channel_color.values.tolist()
+            assert not again.frame_present[0, 1, 1]
+
+
+def test_arrays_of_to_xarray(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 3), ("Z", 4)], channels=2)
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        array = file.to_xarray()
+        nd2.imwrite(tmp_path / "b.nd2", array)
+        with nd2.ND2File(tmp_path / "b.nd2") as again:
+            assert again.to_xarray().equals(array)
+            assert again.metadata == file.metadata
+            assert again.text_info == file.text_info
+        nd2.imwrite(tmp_path / "c.nd2", array.isel(C=[1], T=0))
+    with nd2.ND2File(tmp_path / "c.nd2") as part:
+        metadata: Any = part.metadata
+        assert [channel.channel.name for channel in metadata.channels] == ["Channel 1"]
+        np.testing.assert_array_equal(part.asarray(), array.values[0, :, 1])
+
+
+def test_a_dataset_of_several_images(tmp_path: Path) -> None:
+    array = xr.DataArray(pixels(6, 9), dims=tuple("YX"))
+    with pytest.raises(ValueError, match="choose one"):
+        nd2.imwrite(tmp_path / "a.nd2", xr.Dataset({"a": array, "b": array}))
+    nd2.imwrite(tmp_path / "a.nd2", xr.Dataset({"a": array}))
+    np.testing.assert_array_equal(nd2.imread(tmp_path / "a.nd2"), array)
+
+
+# --------------------------------------------------------------------------------------------------------------- crops
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    path = tmp_path / "whole.nd2"
+    array = pixels(6, 3, 5, 2, 7, 9)
+    with nd2.ND2Writer(
+        path,
+        dict(zip("TPZCYX", array.shape, strict=True)),
+        "u2",
+        compression="zlib",
+        positions=[(0.0, 1.0), (2.0, 3.0), (4.0, 5.0)],
+        voxel_size=(0.3, 0.3, 0.5),
+        stage=(7.0, 8.0, 100.0),
+        labels={"cells": array[:, :, :, 0] % 3},
+        custom={"Mine": {"Value": 1}},
+    ) as writer:
+        for number, place in enumerate(np.ndindex(6, 3, 5)):
+            if number != 19:
+                writer.write_frame(place, array[place], time=100.0 * number, columns={"N": number})
+    return path
+
+
+PICKS: list[tuple[dict[str, Any], tuple[Any, Any, Any]]] = [
+    ({}, (slice(None), slice(None), slice(None))),
+    ({"T": slice(1, 5)}, (slice(1, 5), slice(None), slice(None))),
+    ({"T": slice(None, None, 2)}, (slice(None, None, 2), slice(None), slice(None))),
+    ({"position": 1}, (slice(None), [1], slice(None))),
+    ({"P": [0, 2], "Z": 3}, (slice(None), [0, 2], [3])),
+    ({"T": -1, "Z": slice(1, 4)}, ([5], slice(None), slice(1, 4))),
+    ({"Z": [0, 2, 4]}, (slice(None), slice(None), slice(None, None, 2))),
+    ({"Z": slice(0, 2)}, (slice(None), slice(None), slice(0, 2))),
+]
+
+
+@pytest.mark.parametrize(("picks", "key"), PICKS)
+def test_a_part_says_of_its_frames_what_the_whole_says(
+    whole: Path, tmp_path: Path, picks: dict[str, Any], key: tuple[Any, ...]
+) -> None:
+    with nd2.ND2File(whole) as file:
+        file.write_nd2(tmp_path / "part.nd2", **picks)
+        expected = file.asarray()
+        for axis, pick in enumerate(key):
+            expected = expected[(slice(None),) * axis + (pick,)]
+        numbers = np.arange(6 * 3 * 5).reshape(6, 3, 5)
+        for axis, pick in enumerate(key):
+            numbers = numbers[(slice(None),) * axis + (pick,)]
+        with nd2.ND2File(tmp_path / "part.nd2") as part:
+            np.testing.assert_array_equal(part.asarray(), expected.squeeze())
+            assert [loop.count for loop in part.experiment] == list(numbers.shape)
+            assert part.attributes == file.attributes._replace(sequenceCount=numbers.size)
+            before, after = file.events(), part.events()
+            for new, old in enumerate(numbers.reshape(-1).tolist()):
+                a: Any = file.frame_metadata(old)
+                b: Any = part.frame_metadata(new)
+                assert b.channels[0].position == a.channels[0].position
+                assert b.channels[0].time.relativeTimeMs == a.channels[0].time.relativeTimeMs
+                assert after[new]["N"] == pytest.approx(before[old]["N"], nan_ok=True)
+            assert part.custom_data["Mine"] == {"Value": 1}
+            layers, of_all = part.binary_data, file.binary_data
+            assert layers is not None
+            assert of_all is not None
+            for new, old in enumerate(numbers.reshape(-1).tolist()):
+                np.testing.assert_array_equal(layers[0][new], of_all[0][old])
+
+
+def test_frames_of_a_part_are_the_stored_bytes(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nd2._frames
+
+    def decoding(*_: object) -> bytes:
+        raise AssertionError("a frame was decoded")
+
+    with monkeypatch.context() as patch, nd2.ND2File(whole) as file:
+        patch.setattr(nd2._frames, "inflate", decoding)
+        file.write_nd2(tmp_path / "part.nd2", T=slice(2, 4))
+    assert nd2.imread(tmp_path / "part.nd2").shape[0] == 2
+
+
+def test_a_file_onto_itself(whole: Path) -> None:
+    expected = nd2.imread(whole)[2:4]
+    with nd2.ND2File(whole) as file:
+        file.write_nd2(whole, T=slice(2, 4))
+    np.testing.assert_array_equal(nd2.imread(whole), expected)
+
+
+@pytest.mark.parametrize(
+    ("picks", "error"),
+    [
+        ({"T": 6}, IndexError),
+        ({"T": [0, -7]}, IndexError),
+        ({"U": 0}, IndexError),
+        ({"position": 3}, IndexError),
+        ({"position": "B7"}, ValueError),
+        ({"T": slice(4, 4)}, ValueError),
+        ({"T": [2, 1]}, ValueError),
+        ({"Z": [0, 1, 4]}, ValueError),
+    ],
+)
+def test_parts_that_are_not_there(
+    whole: Path, tmp_path: Path, picks: dict[str, Any], error: type[Exception]
+) -> None:
+    with nd2.ND2File(whole) as file, pytest.raises(error):
+        file.write_nd2(tmp_path / "part.nd2", **picks)
+    assert [p.name for p in tmp_path.iterdir()] == ["whole.nd2"]
+
+
+def test_phases_and_xml(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", loops=[("N", 6), ("P", 2)], version=(2, 1), channels=2)
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        file.write_nd2(tmp_path / "b.nd2", T=slice(2, 5), P=1)
+        expected = file.asarray()[2:5, 1]
+    with nd2.ND2File(tmp_path / "b.nd2") as part:
+        assert part.version == (2, 1)
+        np.testing.assert_array_equal(part.asarray(), expected)
+        phases, points = part.experiment
+        assert isinstance(phases, NETimeLoop)
+        assert [period.count for period in phases.parameters.periods] == [1, 2]
+        assert isinstance(points, XYPosLoop)
+        assert points.parameters.points[0].name == "A2"
+
+
+# ------------------------------------------------------------------------------------- reading, writing, reading again
+
+
+def same(reads: Callable[[nd2.ND2File], object], one: nd2.ND2File, other: nd2.ND2File) -> None:
+    assert repr(reads(other)) == repr(reads(one))
+
+
+@each_sample()
+def test_everything_that_is_read_is_written_back(sample: Path, tmp_path: Path) -> None:
+    """The identity, for all that the API carries; docs/writing.md lists what it does not."""
+    with nd2.ND2File(sample) as file:
+        with file.writer(tmp_path / "again.nd2") as writer:
+            frames = np.arange(writer.frame_count)
+            present = file._reader.frames.table.present(len(frames))
+            for index in frames[present].tolist():
+                writer.write_frame(index, file.read_frame(index))
+        with nd2.ND2File(tmp_path / "again.nd2") as again:
+            assert again.asarray().tobytes() == file.asarray().tobytes()
+            for name in ("attributes", "experiment", "metadata", "text_info", "rois", "version"):
+                assert getattr(again, name) == getattr(file, name)
+            same(lambda f: f.sizes, file, again)
+            same(lambda f: f.events(), file, again)
+            same(lambda f: [f.frame_metadata(int(i)) for i in frames[:50]], file, again)
+            tiled = sample.stem == "binary_T3"  # becomes run-length encoded
+            custom = {k: v for k, v in again.custom_data.items() if not (tiled and "Binary" in k)}
+            assert custom == file.custom_data
+            masks, more = file.binary_data, again.binary_data
+            assert (masks is None) == (more is None)
+            if masks is not None and more is not None:
+                np.testing.assert_array_equal(more.asarray(), masks.asarray())
+
+
+@each_sample()
+def test_a_whole_file_as_a_part_of_itself(sample: Path, tmp_path: Path) -> None:
+    with nd2.ND2File(sample) as file:
+        file.write_nd2(tmp_path / "again.nd2")
+        with nd2.ND2File(tmp_path / "again.nd2") as again:
+            assert again.asarray().tobytes() == file.asarray().tobytes()
+            for name in ("attributes", "experiment", "metadata", "custom_data", "rois"):
+                assert getattr(again, name) == getattr(file, name)
+            same(lambda f: f.unstructured_metadata(), file, again)
+            same(lambda f: f.events(), file, again)
+            assert isinstance(again.metadata, Metadata)
