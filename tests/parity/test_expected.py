@@ -10,7 +10,7 @@ import re
 import runpy
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,9 +19,6 @@ import xarray as xr
 import nd2
 from tests.samples import BEYOND_THE_LOOPS, each_sample, sample_names
 from xarray_nd2 import to_kerchunk
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -136,6 +133,14 @@ def run(monkeypatch: pytest.MonkeyPatch, tool: Path, *arguments: object) -> int:
     except SystemExit as done:
         return int(done.code or 0)
     return 0
+
+
+def test_the_documentation_lists_the_files() -> None:
+    page = Path(__file__).parents[2] / "docs" / "migrating.md"
+    listed = set(re.findall(r"`(\w+)`", page.read_text(encoding="utf-8")))
+    assert listed >= frozenset[str]().union(
+        *(known.samples for known in KNOWN if len(known.samples) < 20)
+    )
 
 
 def places(printed: str) -> list[str]:
