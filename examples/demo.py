@@ -1,62 +1,58 @@
-"""The main job on a file that the demo writes itself: open with the engine, refer to the bytes, look at the picture."""
+"""The main job on a file that the demo writes itself: write, open with the engine, refer to the bytes, cut, look."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 mpl.use("agg")
 
 from matplotlib import pyplot as plt
 
 import nd2
-from tests.builder import Nd2Spec, build
 from xarray_nd2 import write_kerchunk
 
 OUT = Path("demo-output")
 
 
-class Cells(Nd2Spec):
-    """Blobs that move in time and go in and out of focus, in two channels."""
-
-    @property
-    def frames(self) -> np.ndarray:
-        """Pixels of all frames, shape (n, C, Y, X, S)."""
-        _times, heights = (count for _, count in self.loops)
-        rng = np.random.default_rng(7)
-        y, x = np.mgrid[: self.height, : self.width]
-        out = np.empty((self.frame_count, *self.layout.shape), self.dtype)
-        centres = rng.uniform(0.1, 0.9, (14, 2)) * (self.height, self.width)
-        drift = rng.normal(0, 6, (14, 2))
-        for index in range(self.frame_count):
-            t, z = divmod(index, heights)
-            blur = 1 + abs(z - (heights - 1) / 2)
-            for channel, size in enumerate((9.0, 4.0)):
-                where = centres + drift * t
-                distance = (y[..., None] - where[:, 0]) ** 2 + (x[..., None] - where[:, 1]) ** 2
-                light = np.exp(-distance / (2 * (size * blur) ** 2)).sum(-1) / blur
-                out[index, channel, :, :, 0] = rng.poisson(100 + 3000 * light)
-        return out
+def cells() -> xr.DataArray:
+    """Blobs that move in time and go in and out of focus, in two channels, with their coordinates."""
+    times, heights, height, width, pixel = 4, 5, 160, 200, 0.325
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[:height, :width]
+    image = np.empty((times, heights, 2, height, width), np.uint16)
+    centres = rng.uniform(0.1, 0.9, (14, 2)) * (height, width)
+    drift = rng.normal(0, 6, (14, 2))
+    for t, z in np.ndindex(times, heights):
+        blur = 1 + abs(z - (heights - 1) / 2)
+        where = centres + drift * t
+        distance = (y[..., None] - where[:, 0]) ** 2 + (x[..., None] - where[:, 1]) ** 2
+        for channel, size in enumerate((9.0, 4.0)):
+            light = np.exp(-distance / (2 * (size * blur) ** 2)).sum(-1) / blur
+            image[t, z, channel] = rng.poisson(100 + 3000 * light)
+    return xr.DataArray(
+        image,
+        dims=("T", "Z", "C", "Y", "X"),
+        coords={
+            "T": ("T", np.arange(4.0), {"units": "s"}),
+            "Z": ("Z", 2.0 * np.arange(-2, 3), {"units": "micrometer"}),
+            "C": ["DAPI", "GFP"],
+            "Y": ("Y", pixel * np.arange(height), {"units": "micrometer"}),
+            "X": ("X", pixel * np.arange(width), {"units": "micrometer"}),
+            "temperature": ("T", [36.9, 37.0, 37.1, 37.0], {"units": "degree_Celsius"}),
+        },
+    )
 
 
 def main() -> None:
     """Write a file, open it in every way, compare, and save a picture."""
     OUT.mkdir(exist_ok=True)
     path = OUT / "cells.nd2"
-    spec = Cells(
-        loops=(("T", 4), ("Z", 5)),
-        channels=2,
-        height=160,
-        width=200,
-        channel_names=("DAPI", "GFP"),
-        times=[1000.0 * t + 120.0 * z for t in range(4) for z in range(5)],
-    )
-    build(path, spec)
+    image = cells()
+    nd2.imwrite(path, image, compression="zlib", text_info={"description": "made by the demo"})
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)\n")
 
     dataset = xr.open_dataset(path, engine="nd2")
@@ -69,7 +65,13 @@ def main() -> None:
         f"wrote {references} ({references.stat().st_size / 1e3:.0f} kB), opened with zarr: {dict(virtual.sizes)}"
     )
 
+    part = OUT / "cells-focus.nd2"
+    with nd2.ND2File(path) as file:
+        file.write_nd2(part, T=slice(1, 3), Z=2)
+    print(f"wrote {part}, the focus of two time points: {nd2.imread(part).shape}\n")
+
     pixels = nd2.imread(path)
+    assert np.array_equal(pixels, image)
     assert np.array_equal(dataset.image.values, pixels)
     assert np.array_equal(virtual.image.transpose(*dataset.image.dims).values, pixels)
     print("pixels: nd2.imread == engine == references\n")
