@@ -204,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         with path.open("rb") as handle:
             handle.seek(start)
             while start < stop:
-                part = handle.read(min(1 << 20, stop - start))
+                part = handle.read(min(256 << 10, stop - start))
                 # counted first: who has read the bytes may ask for the count
                 seen.sent += len(part)
                 self.wfile.write(part)

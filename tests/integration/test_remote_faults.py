@@ -233,6 +233,19 @@ def test_s3_takes_two_requests_to_open_and_one_for_a_frame(
     assert (server.requests, server.sent) == (1, 32 * 64 * 2)
 
 
+def test_scattered_frames_are_read_from_s3_many_at_once(
+    server: RangeServer, s3: dict[str, Any], s3_url: str
+) -> None:
+    image = xr.open_dataset(s3_url, engine="nd2", storage_options={**s3}).image[60:120]
+    server.reset()
+    server.latency = 0.02
+    picks = list(range(0, 60, 17))
+    server.latency = 0.05
+    np.testing.assert_array_equal(image[picks].values, SPEC.array[60:120][picks])
+    assert (server.requests, server.sent) == (4, 4 * 32 * 64 * 2)
+    assert server.most_in_flight == 4
+
+
 @pytest.mark.parametrize("fault", [Fault(frames_only, keep=0.5), Fault(frames_only, stall=1.0)])
 def test_what_breaks_off_once_is_read_again(
     server: RangeServer, s3: dict[str, Any], s3_url: str, fault: Fault
