@@ -559,3 +559,20 @@ def test_optional_chunks_may_be_missing(tmp_path: Path, missing: bytes) -> None:
         assert len(file.events()) == 1
         assert file.text_info is not None
         assert file.to_xarray().shape == spec.array.shape
+
+
+@pytest.mark.parametrize("version", [(2, 0), (2, 1)])
+def test_xml_metadata_give_the_same_objects(tmp_path: Path, version: tuple[int, int]) -> None:
+    chunks = recorded({"X": ("X Coord", "µm", [float(i) for i in range(20)])})
+    options: dict[str, Any] = {"loops": [("N", 5), ("P", 2), ("Z", 2)], "channels": 2}
+    build(tmp_path / "3.nd2", **options, chunks=chunks)
+    build(tmp_path / "2.nd2", **options, chunks=chunks, version=version)
+    with nd2.ND2File(tmp_path / "3.nd2") as three, nd2.ND2File(tmp_path / "2.nd2") as two:
+        assert two.version == version
+        for name in ("attributes", "metadata", "experiment", "text_info", "sizes", "loop_indices"):
+            assert getattr(two, name) == getattr(three, name), name
+        assert two.voxel_size() == three.voxel_size()
+        assert two.events() == three.events()
+        assert [two.frame_metadata(i) for i in range(20)] == [
+            three.frame_metadata(i) for i in range(20)
+        ]
