@@ -144,7 +144,7 @@ def _checked(
 def _auto_chunks(axes: ImageAxes, itemsize: int, inner: str) -> tuple[int, ...]:
     """Return chunks of about four megabytes: parts of a large plane, or several neighbouring small ones."""
     chunks = dict.fromkeys(axes.names, 1) | dict(zip("yx", axes.shape[-2:], strict=True))
-    while chunks["y"] * chunks["x"] * itemsize > _CHUNK:
+    while chunks["y"] * chunks["x"] * itemsize > _CHUNK and max(chunks["y"], chunks["x"]) > 1:
         longer = "y" if chunks["y"] >= chunks["x"] else "x"
         chunks[longer] = -(-chunks[longer] // 2)
     planes = max(_CHUNK // max(chunks["y"] * chunks["x"] * itemsize, 1), 1)

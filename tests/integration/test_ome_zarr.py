@@ -1,0 +1,411 @@
+"""``ND2File.write_ome_zarr``: valid OME-NGFF 0.5, read back pixel for pixel by zarr-python and tensorstore."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+import numpy as np
+import pytest
+import zarr
+
+import nd2
+from nd2._export import blocks as blocks_module
+from nd2._export import ngff
+from nd2._frames import Frames
+from tests.builder import build
+from tests.exports import images, killed
+from tests.samples import SAMPLES, each_sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+yaozarrs = pytest.importorskip("yaozarrs")
+pytestmark = pytest.mark.filterwarnings("ignore:.*of which its loops:UserWarning")
+
+
+def attributes(path: Path, group: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((path / group / "zarr.json").read_text())["attributes"]
+    return found
+
+
+def image_paths(path: Path) -> list[str]:
+    """Return the groups of the images of a store, by its own metadata."""
+    ome = attributes(path)["ome"]
+    if "multiscales" in ome:
+        return [""]
+    if "plate" in ome:
+        return [
+            f"{well['path']}/{image['path']}"
+            for well in ome["plate"]["wells"]
+            for image in attributes(path, well["path"])["ome"]["well"]["images"]
+        ]
+    series: list[str] = attributes(path, "OME")["ome"]["series"]
+    return series
+
+
+def expected(image: NDArray[Any]) -> NDArray[Any]:
+    """Bring T, Z, C, Y, X, S to t, c, z, y, x without the axes of size 1, but for y and x."""
+    t, z, c, y, x, s = image.shape
+    moved = image.transpose(0, 2, 5, 1, 3, 4).reshape(t, c * s, z, y, x)
+    return moved.reshape([n for n in moved.shape[:3] if n > 1] + [y, x])
+
+
+def read_with_tensorstore(path: Path) -> NDArray[Any]:
+    tensorstore = pytest.importorskip("tensorstore")
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
+    array: NDArray[Any] = tensorstore.open(spec, open=True).result().read().result()
+    return array
+
+
+def check_store(path: Path, source: Path) -> None:
+    yaozarrs.validate_zarr_store(str(path))
+    pixels = images(source)
+    paths = image_paths(path)
+    assert len(paths) == len(pixels)
+    for group, image in zip(paths, pixels, strict=True):
+        read = zarr.open_array(path / group / "0", mode="r")[...]
+        np.testing.assert_array_equal(read, expected(image))
+        np.testing.assert_array_equal(read_with_tensorstore(path / group / "0"), expected(image))
+
+
+@each_sample()
+@pytest.mark.parametrize("backend", ["zarr", "tensorstore"])
+def test_reads_back(sample: Path, backend: Any, tmp_path: Path) -> None:
+    dest = tmp_path / "a.zarr"
+    with nd2.ND2File(sample) as file:
+        assert file.write_ome_zarr(dest, backend=backend) == dest
+    check_store(dest, sample)
+    assert list(tmp_path.iterdir()) == [dest]
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "one frame": {},
+    "T P Z": {"loops": [("T", 2), ("P", 3), ("Z", 4)], "channels": 3},
+    "Z T": {"loops": [("Z", 3), ("T", 2)], "channels": 2},
+    "custom": {"loops": [("U", 3), ("Z", 2)]},
+    "nested T": {"loops": [("T", 2), ("P", 2), ("T", 3)]},
+    "colour": {"samples": 3, "dtype": "u1", "loops": [("Z", 2)]},
+    "two colour channels": {"samples": 3, "channels": 2, "dtype": "u1", "loops": [("T", 2)]},
+    "float": {"dtype": "<f4", "pixel_type": 2, "loops": [("T", 2)]},
+    "zlib, missing": {"zlib": True, "loops": [("T", 5)], "missing": frozenset({2, 4})},
+    "any order": {"loops": [("T", 4)], "order": [3, 1, 0, 2]},
+}
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "zarr": {"backend": "zarr"},
+    "one chunk": {"chunk_shape": None},
+    "levels": {"levels": 2},
+    "series": {"force_series": True},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_made_files_read_back(kind: str, way: str, tmp_path: Path) -> None:
+    source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
+    build(source, **KINDS[kind])
+    with nd2.ND2File(source) as file:
+        file.write_ome_zarr(dest, **WAYS[way])
+    check_store(dest, source)
+
+
+@pytest.mark.parametrize("backend", ["zarr", "tensorstore"])
+def test_chunks_and_shards(backend: Any, tmp_path: Path) -> None:
+    source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
+    build(source, loops=[("T", 5), ("Z", 3)], channels=2, height=13, width=18)
+    with nd2.ND2File(source) as file:
+        file.write_ome_zarr(
+            dest,
+            chunk_shape=(2, 1, 1, 5, 6),
+            shard_shape=(4, 2, 3, 10, 12),
+            levels=3,
+            backend=backend,
+        )
+    check_store(dest, source)
+    array = zarr.open_array(dest / "0", mode="r")
+    assert array.chunks == (2, 1, 1, 5, 6)
+    assert array.shards == (4, 2, 3, 10, 12)
+    assert zarr.open_array(dest / "2", mode="r").shape == (5, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"chunk_shape": (1, 1)}, "each of the axes 'tyx'"),
+        ({"chunk_shape": (0, 2, 2)}, "positive"),
+        ({"chunk_shape": "big"}, "'auto' or None"),
+        ({"chunk_shape": (1, 2, 2), "shard_shape": (1, 3, 2)}, "multiple of the chunks"),
+        ({"levels": 0}, "levels"),
+        ({"levels": "all"}, "levels"),
+        ({"backend": "other"}, "backend"),
+        ({"version": "0.4"}, "0.4"),
+        ({"position": "B7"}, "no position"),
+        ({"backend": "tensorstore", "dest": "memory://a.zarr"}, "local folders"),
+    ],
+)
+def test_what_cannot_be(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    source = tmp_path / "a.nd2"
+    build(source, loops=[("T", 2)])
+    with nd2.ND2File(source) as file, pytest.raises(ValueError, match=message):
+        file.write_ome_zarr(**{"dest": tmp_path / "a.zarr", **options})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nd2"]
+
+
+def test_pyramid_is_the_mean(tmp_path: Path) -> None:
+    source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
+    spec = build(source, height=5, width=8)
+    with nd2.ND2File(source) as file:
+        file.write_ome_zarr(dest, levels=2)
+    level = zarr.open_array(dest / "1", mode="r")[...]
+    padded = np.pad(spec.array.astype(float), [(0, 1), (0, 0)], mode="edge")
+    mean = padded.reshape(3, 2, 4, 2).mean(axis=(1, 3))
+    np.testing.assert_array_equal(level, np.floor(mean + 0.5))
+    scale, shift = attributes(dest)["ome"]["multiscales"][0]["datasets"][1][
+        "coordinateTransformations"
+    ]
+    assert scale["scale"] == pytest.approx([0.65, 0.65])
+    assert shift["translation"] == pytest.approx([0.1625, 0.1625])
+
+
+def test_levels_until_small(tmp_path: Path) -> None:
+    source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
+    build(source, height=300, width=1030)
+    with nd2.ND2File(source) as file:
+        file.write_ome_zarr(dest, levels="auto")
+    datasets = attributes(dest)["ome"]["multiscales"][0]["datasets"]
+    shapes = [zarr.open_array(dest / item["path"], mode="r").shape for item in datasets]
+    assert shapes == [(300, 1030), (150, 515), (75, 258), (38, 129)]
+
+
+def test_channels_as_viewers_show_them(tmp_path: Path) -> None:
+    source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
+    build(source, channels=2, channel_names=["DAPI", "GFP"], overrides={"uiBpcSignificant": 12})
+    with nd2.ND2File(source) as file:
+        file.write_ome_zarr(dest)
+    shown = attributes(dest)["ome"]["omero"]["channels"]
+    assert [channel["label"] for channel in shown] == ["DAPI", "GFP"]
+    assert [channel["color"] for channel in shown] == ["00FF00", "FF0000"]
+    assert shown[0]["window"] == {"start": 0.0, "min": 0.0, "end": 4095.0, "max": 65535.0}
+
+
+def test_colour_is_red_green_blue(tmp_path: Path) -> None:
+    source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
+    spec = build(source, samples=3, channels=2, dtype="u1", channel_names=["A", "B"])
+    with nd2.ND2File(source) as file:
+        file.write_ome_zarr(dest)
+    labels = [channel["label"] for channel in attributes(dest)["ome"]["omero"]["channels"]]
+    assert labels == ["A Red", "A Green", "A Blue", "B Red", "B Green", "B Blue"]
+    pixels = zarr.open_array(dest / "0", mode="r")[...]
+    np.testing.assert_array_equal(pixels[3], spec.array[1, ..., 2])
+    np.testing.assert_array_equal(pixels[2], spec.array[0, ..., 0])
+
+
+def test_recorded_times_and_z_are_kept(tmp_path: Path) -> None:
+    source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
+    times = [7.0, 19.5, 31.0, 100.0, 111.0, 250.0]
+    build(source, loops=[("T", 2), ("Z", 3)], times=times)
+    with nd2.ND2File(source) as file:
+        stage = file._reader.stage_positions
+        file.write_ome_zarr(dest)
+    kept = attributes(dest)["nd2"]["recorded"]
+    assert kept["axes"] == ["t", "z"]
+    assert kept["time_ms"] == [times[:3], times[3:]]
+    np.testing.assert_allclose(kept["stage_z_um"], stage[:, 2].reshape(2, 3))
+
+
+def test_metadata_chunks_are_kept_where_asked(tmp_path: Path) -> None:
+    source = tmp_path / "a.nd2"
+    build(source)
+    with nd2.ND2File(source) as file:
+        file.write_ome_zarr(tmp_path / "all.zarr")
+        file.write_ome_zarr(tmp_path / "few.zarr", include_all_metadata=False)
+    kept = attributes(tmp_path / "all.zarr")["nd2"]
+    chunk = kept["unstructured_metadata"]["ImageAttributesLV"]
+    assert chunk["SLxImageAttributes"]["Width"] == 8
+    assert "unstructured_metadata" not in attributes(tmp_path / "few.zarr")["nd2"]
+
+
+def test_one_position(tmp_path: Path) -> None:
+    source = tmp_path / "a.nd2"
+    build(source, loops=[("T", 2), ("P", 3)])
+    with nd2.ND2File(source) as file:
+        file.write_ome_zarr(tmp_path / "a.zarr", position=1)
+        file.write_ome_zarr(tmp_path / "b.zarr", position="A2", force_series=True)
+    one = expected(images(source)[1])
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a.zarr" / "0", mode="r")[...], one)
+    np.testing.assert_array_equal(
+        zarr.open_array(tmp_path / "b.zarr" / "0" / "0", mode="r")[...], one
+    )
+    document = (tmp_path / "b.zarr" / "OME" / "METADATA.ome.xml").read_text()
+    assert document.startswith("<OME")
+
+
+def test_plate_from_the_names_of_positions(tmp_path: Path) -> None:
+    source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
+    build(source, loops=[("P", 3), ("T", 2)])
+    with nd2.ND2File(source) as file:
+        file.write_ome_zarr(dest)
+        file.write_ome_zarr(tmp_path / "b.zarr", force_series=True)
+    check_store(dest, source)
+    assert image_paths(dest) == ["A/1/0", "A/2/0", "A/3/0"]
+    assert image_paths(tmp_path / "b.zarr") == ["0", "1", "2"]
+
+
+def test_wells_of_several_fields() -> None:
+    fields = ngff.plate_fields(["B02_0001", "B02_0002", "C11", "AA3"])
+    assert fields is not None
+    assert [field.path for field in fields] == ["B/2/0", "B/2/1", "C/11/0", "AA/3/0"]
+    plate = ngff.plate("plate", fields)
+    assert [row["name"] for row in plate["rows"]] == ["B", "C", "AA"]
+    assert [column["name"] for column in plate["columns"]] == ["2", "3", "11"]
+    assert plate["field_count"] == 2
+    assert ngff.plate_fields(["B02", "centre"]) is None
+    assert ngff.plate_fields([None]) is None
+
+
+def test_labels(tmp_path: Path) -> None:
+    source = SAMPLES / "made" / "binary_T3.nd2"
+    if not source.exists():
+        pytest.skip("the sample files do not lie beside the repository")
+    dest = tmp_path / "a.zarr"
+    with nd2.ND2File(source) as file:
+        file.write_ome_zarr(dest, levels=2)
+        file.write_ome_zarr(tmp_path / "b.zarr", include_labels=False)
+        layers = file.binary_data
+        assert layers is not None
+        names = attributes(dest, "labels")["ome"]["labels"]
+        assert len(names) == len(layers) > 0
+        for name, layer in zip(names, layers, strict=True):
+            mask = zarr.open_array(dest / "labels" / name / "0", mode="r")[...]
+            np.testing.assert_array_equal(mask, layer.asarray())
+            assert mask.any()
+            half = zarr.open_array(dest / "labels" / name / "1", mode="r")[...]
+            np.testing.assert_array_equal(half, mask[:, ::2, ::2])
+    yaozarrs.validate_zarr_store(str(dest))
+    assert not (tmp_path / "b.zarr" / "labels").exists()
+
+
+# ----------------------------------------------------------------------------------------------- how it is written
+
+
+def test_frames_are_read_once_in_the_order_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "a.nd2"
+    order = [5, 0, 3, 1, 4, 2]
+    build(source, loops=[("T", 2), ("P", 3)], order=order)
+    monkeypatch.setattr(blocks_module, "_CHUNK", 96)
+    seen: list[int] = []
+    read = Frames.read
+
+    def spy(self: Frames, index: NDArray[np.intp], *rest: Any, **options: Any) -> NDArray[Any]:
+        seen.extend(index.tolist())
+        return read(self, index, *rest, **options)
+
+    monkeypatch.setattr(Frames, "read", spy)
+    with nd2.ND2File(source) as file:
+        file.write_ome_zarr(tmp_path / "a.zarr")
+    assert seen == order
+
+
+def test_memory_does_not_grow_with_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "a.nd2"
+    build(source, loops=[("T", 600)], height=128, width=128)  # 20 MB of pixels
+    monkeypatch.setattr(blocks_module, "_CHUNK", 128 << 10)
+    with nd2.ND2File(source) as file:
+        file.write_ome_zarr(tmp_path / "warm.zarr")
+        tracemalloc.start()
+        file.write_ome_zarr(tmp_path / "a.zarr")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 5e6
+
+
+def test_to_a_url(tmp_path: Path) -> None:
+    source = tmp_path / "a.nd2"
+    build(source, loops=[("T", 2), ("P", 2)], channels=2)
+    with nd2.ND2File(source) as file:
+        where = file.write_ome_zarr("memory://export/a.zarr", force_series=True)
+        assert where == "memory://export/a.zarr"
+        with pytest.raises(FileExistsError, match="overwrite"):
+            file.write_ome_zarr("memory://export/a.zarr")
+        file.write_ome_zarr("memory://export/a.zarr", overwrite=True, force_series=True)
+    fs = fsspec.filesystem("memory")
+    fs.get("/export/a.zarr", str(tmp_path / "a.zarr"), recursive=True)
+    check_store(tmp_path / "a.zarr", source)
+
+
+def test_what_exists_is_not_touched(tmp_path: Path) -> None:
+    source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
+    build(source)
+    dest.mkdir()
+    (dest / "mine.txt").write_text("mine")
+    with nd2.ND2File(source) as file:
+        with pytest.raises(FileExistsError, match="overwrite"):
+            file.write_ome_zarr(dest)
+        assert [path.name for path in dest.iterdir()] == ["mine.txt"]
+        file.write_ome_zarr(dest, overwrite=True)
+    check_store(dest, source)
+    assert not (dest / "mine.txt").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nd2", "a.zarr"]
+
+
+def test_a_damaged_frame_leaves_what_was_there(tmp_path: Path) -> None:
+    source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
+    build(source, loops=[("T", 3)], zlib=True, height=40, width=40)
+    with nd2.ND2File(source) as file:
+        offset = int(file._reader.frames.table.offsets[1])
+    with source.open("r+b") as handle:
+        handle.seek(offset)
+        handle.write(b"\xff" * 64)
+    dest.mkdir()
+    (dest / "mine.txt").write_text("mine")
+    with nd2.ND2File(source) as file, pytest.raises(ValueError, match="frame 1"):
+        file.write_ome_zarr(dest, overwrite=True)
+    assert [path.name for path in dest.iterdir()] == ["mine.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nd2", "a.zarr"]
+
+
+KILL = """
+import os, sys, nd2
+from nd2._export import blocks, ome_zarr
+blocks._CHUNK = 96
+real, count = ome_zarr.pyramid, 0
+def dying(*arguments, **options):
+    global count
+    count += 1
+    if count >= 4:
+        os.kill(os.getpid(), 9)
+    return real(*arguments, **options)
+ome_zarr.pyramid = dying
+with nd2.ND2File(sys.argv[1]) as file:
+    file.write_ome_zarr(sys.argv[2], overwrite=True, backend=sys.argv[3])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
+@pytest.mark.parametrize("backend", ["zarr", "tensorstore"])
+def test_killed_midway(backend: Any, tmp_path: Path) -> None:
+    source, dest = tmp_path / "a.nd2", tmp_path / "out" / "a.zarr"
+    dest.parent.mkdir()
+    build(source, loops=[("T", 8)])
+    killed(KILL, source, dest, backend)
+    left = list(dest.parent.iterdir())
+    assert dest not in left
+    assert left, "the process was killed before it wrote anything"
+    for path in left:
+        with pytest.raises(FileNotFoundError):
+            zarr.open_group(path, mode="r")
+    with nd2.ND2File(source) as file:
+        file.write_ome_zarr(dest, backend=backend)
+    check_store(dest, source)
+    killed(KILL, source, dest, backend)
+    check_store(dest, source)
