@@ -179,7 +179,7 @@ def check_claims(layout: Layout, file_size: int, path: str, *, compressed: bool)
     ValueError
         If the loops reach more frames than `most_frames`, or a frame has more pixels than the file has room for when
         it is compressed as far as deflate can (and a megapixel more), or an axis has more than half as many as the
-        file has bytes (and a megapixel more).
+        file has bytes (and a megapixel more); or if there are more than 256 channels, and more than the file has pages.
     """
     most = most_frames(file_size)
     if layout.frame_count > most:
@@ -189,9 +189,10 @@ def check_claims(layout: Layout, file_size: int, path: str, *, compressed: bool)
             path=path,
         )
     samples = layout.height * layout.width * layout.channels * layout.samples
-    sides = max(layout.height, layout.width)
     ratio = 1032 if compressed else 1
-    if samples > (1 << 20) + ratio * file_size or sides > (1 << 20) + file_size // 2:
+    channels = layout.channels > 256 + file_size // 4096
+    sides = max(layout.height, layout.width) > (1 << 20) + file_size // 2
+    if samples > (1 << 20) + ratio * file_size or sides or channels:
         raise _errors.corrupt(
             f"frames of {layout.channels} channels of {layout.width} x {layout.height} pixels do not fit into a file "
             f"of {file_size} bytes",

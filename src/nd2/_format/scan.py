@@ -149,9 +149,9 @@ def _behind(window: _Window, head: ChunkHeader) -> int | None:
     """Return where the chunk behind another one starts (or the file ends); None if none is there."""
     padded = head.position + page_up(head.end - head.position)
     for position in (padded, head.end) if padded != head.end else (padded,):
-        if head.end <= window.size <= position or window.head(position, aside=True):
+        if window.head(position, aside=True):
             return position
-    return None
+    return padded if head.end <= window.size <= padded else None
 
 
 def _is_whole(head: ChunkHeader, following: int, size: int) -> bool:

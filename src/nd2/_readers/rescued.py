@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from nd2.structures import Attributes, ExpLoop
 
 _MOST_RATIO = 1032
-_SAMPLE_BYTES = 64 << 20
+_SAMPLE_BYTES = 8 << 20
+_SMALL_FRAME = 32 << 20
+"""A frame that inflates to more than this, and by a high ratio, is not taken for the pattern of all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,8 @@ class RescuedReader(ModernReader):
         whole = len(self._found.chunk_map.frame_index)
         missing = 0
         try:
-            present = self.frames.table.present(self.frame_count)
+            count = self.frame_count
+            present = self.frames.table.present(count)
             stored = np.zeros(len(present), bool)
             stored[self._found.chunk_map.frame_index] = True
             damaged = np.union1d(damaged, np.flatnonzero(stored & ~present))
@@ -214,7 +217,7 @@ class RescuedReader(ModernReader):
         stream, total = zlib.decompressobj(), 0
         try:
             data = stream.decompress(self.source.read(start, length), _SAMPLE_BYTES)
-            while data:
+            while data and total <= _SMALL_FRAME + 64 * length:
                 total += len(data)
                 data = stream.decompress(stream.unconsumed_tail, _SAMPLE_BYTES)
         except zlib.error:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _BATCH = 8192
 """Heads that are read at once."""
+_MOST_MISSES = 200
+"""Chunks in a row that are looked for in vain, before those behind them count as missing, too."""
 
 
 class ValidatingReader(ModernReader):
@@ -108,9 +110,11 @@ class ValidatingReader(ModernReader):
         here = self._starts(names, stated)
         found = np.where(here, stated, -1)
         lost = np.flatnonzero(~here)
-        while len(lost):
+        misses = 0
+        while len(lost) and misses < _MOST_MISSES:
             first, rest = int(lost[0]), lost[1:]
             place = self._search(names[first], int(stated[first]))
+            misses = misses + 1 if place is None else 0
             if place is not None:
                 found[first] = place
                 # What follows is shifted by as much, up to the next place where bytes are missing or too many.
