@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet
 
-.PHONY: help demo docs test lint types layers check bench-remote oracle clean
+.PHONY: help demo docs test fuzz lint types layers check bench-remote bench oracle clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -40,6 +40,10 @@ $(VENV)/.docs: $(VENV)/.test
 	$(INSTALL) --group docs
 	@touch $@
 
+$(VENV)/.fuzz: $(VENV)/.test
+	$(INSTALL) --group fuzz
+	@touch $@
+
 # --- what to run ---------------------------------------------------------------------------------
 
 demo: $(VENV)/.demo ## write a small ND2 file, open it in every way, save a picture
@@ -50,6 +54,10 @@ test: $(VENV)/.test ## run the tests
 
 docs: $(VENV)/.docs ## build the documentation, figures included, into docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+
+FUZZ_SECONDS ?= 600
+fuzz: $(VENV)/.fuzz ## mutate files and look for errors that no reader may raise, for FUZZ_SECONDS
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 lint: $(VENV)/.lint ## style of the code (ruff)
 	$(BIN)/ruff check .
@@ -65,6 +73,11 @@ check: lint types layers test ## everything that the gate runs
 
 bench-remote: $(VENV)/.test ## requests, bytes and seconds of remote reads, into docs/cloud.md (needs `make oracle`)
 	$(BIN)/python -m bench.remote
+
+# for example: make bench BENCH="local -n 3 -k asarray"
+bench: $(VENV)/.test ## measure time and memory beside nd2 0.12.0 and NumPy; writes 6 GB of files once (BENCH: options)
+	@test -x .venv-oracle/bin/python || bench/oracle_venv.sh
+	$(BIN)/python -m bench $(BENCH)
 
 oracle: ## environment of the independent readers that parity work compares with
 	bench/oracle_venv.sh
