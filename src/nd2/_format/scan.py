@@ -222,9 +222,9 @@ def collect(found: Iterable[FoundChunk], end: int) -> Found:
             lost.add(head.name)
     table = np.array(frames, np.uint64).reshape(-1, 4)
     # Of equal indices the last one counts: the first when read backwards.
-    index, place = np.unique(table[::-1, 0], return_index=True)
+    numbers, place = np.unique(table[::-1, 0], return_index=True)
     table = table[::-1][place]
-    chunk_map = ChunkMap(index.astype(np.int64), table[:, 1], table[:, 2], others, end)
+    chunk_map = ChunkMap(numbers.astype(np.int64), table[:, 1], table[:, 2], others, end)
     return Found(
         chunk_map,
         table[:, 3],
