@@ -40,7 +40,8 @@ def v2_kerchunk(path: Path, folder: Path) -> xr.Dataset:
 def v2_reference(path: Path, folder: Path) -> xr.Dataset:
     write_kerchunk(path, folder / "v2.json")
     options = {"fo": str(folder / "v2.json")}
-    return xr.open_zarr("reference://", storage_options=options, consolidated=False)
+    dataset: xr.Dataset = xr.open_zarr("reference://", storage_options=options, consolidated=False)
+    return dataset
 
 
 def v2_parquet(path: Path, folder: Path) -> xr.Dataset:
@@ -54,7 +55,8 @@ def v2_parquet(path: Path, folder: Path) -> xr.Dataset:
 def v3_reference(path: Path, folder: Path) -> xr.Dataset:
     write_kerchunk(path, folder / "v3.json", zarr_format=3)
     options = {"fo": str(folder / "v3.json")}
-    return xr.open_zarr("reference://", storage_options=options, consolidated=False)
+    dataset: xr.Dataset = xr.open_zarr("reference://", storage_options=options, consolidated=False)
+    return dataset
 
 
 def v3_consolidated(path: Path, folder: Path) -> xr.Dataset:
@@ -74,7 +76,8 @@ def manifests(path: Path, folder: Path) -> xr.Dataset:
     registry = pytest.importorskip("obspec_utils.registry").ObjectStoreRegistry
     store = pytest.importorskip("obstore.store").LocalStore()
     parsed: Any = ND2Parser()(path.as_uri(), registry({"file://": store}))
-    return xr.open_zarr(parsed, consolidated=False, zarr_format=3)
+    dataset: xr.Dataset = xr.open_zarr(parsed, consolidated=False, zarr_format=3)
+    return dataset
 
 
 FORMS: dict[str, Callable[[Path, Path], xr.Dataset]] = {
@@ -169,7 +172,7 @@ def test_huge_frames_are_cut_into_bands_that_divide_them(
     monkeypatch.setattr(_zarr_model, "BAND_BYTES", 20 * 256)
     monkeypatch.setattr(_zarr_model, "_LEAST_BAND", 2 * 256)
     for zarr_format in (2, 3):
-        refs = to_kerchunk(path, zarr_format=zarr_format)  # type: ignore[arg-type]
+        refs = to_kerchunk(path, zarr_format=zarr_format)
         dataset = open_references(refs)
         assert dataset.image.variable.chunksizes["Y"][0] == rows
         pixels = dataset.image.transpose("T", "C", "Y", "X")
@@ -230,7 +233,7 @@ def test_what_cannot_be_written_leaves_what_is_there(tmp_path: Path) -> None:
         ({"url": "https://host/a.nd2?X-Amz-Signature=abc"}, "credential"),
     ):
         with pytest.raises(ValueError, match=message):
-            write_kerchunk(path, dest, **options)  # type: ignore[arg-type]
+            write_kerchunk(path, dest, **options)
     assert dest.read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["a.nd2", "refs"]
 
@@ -309,7 +312,7 @@ def test_a_group_for_each_position(tmp_path: Path, zarr_format: Any) -> None:
     dataset = xr.open_dataset(path, engine="nd2")
     options = {"fo": dest}
     tree = xr.open_datatree(
-        "reference://",  # type: ignore[arg-type]
+        "reference://",
         engine="zarr",
         storage_options=options,
         zarr_format=zarr_format,
@@ -335,10 +338,10 @@ def test_ome_zarr(tmp_path: Path) -> None:
     assert isinstance(array, zarr.Array)
     assert array.metadata.dimension_names == ("t", "c", "z", "y", "x")  # type: ignore[union-attr]
     np.testing.assert_array_equal(array[:], spec.array.transpose(1, 2, 0, 3, 4))
-    ome = dict(group.attrs)["ome"]
-    assert isinstance(yaozarrs.validate_ome_object({"ome": ome} | {}), object)
-    scale = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]  # type: ignore[index, call-overload]
-    np.testing.assert_allclose(scale, [0.1, 1, 2, 0.325, 0.325])
+    ome: Any = dict(group.attrs)["ome"]
+    yaozarrs.validate_ome_object({"ome": ome})
+    scale: Any = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+    np.testing.assert_allclose(scale, [0.1, 1.0, 2.0, 0.325, 0.325])
 
 
 def test_what_ome_zarr_has_no_axis_for(tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ def test_parquet_in_the_bucket(bucket: dict[str, Any]) -> None:
 
 def test_a_file_that_was_replaced_is_warned_of(bucket: dict[str, Any], tmp_path: Path) -> None:
     fs, url = s3fs.S3FileSystem(**bucket), "s3://images/replaced.nd2"
+    refs: dict[str, Any] = {}
     for seed in (1, 2):  # as long as before, with other pixels: only the ETag tells
         build(tmp_path / "a.nd2", loops=[("T", 3)], seed=seed)
         fs.put_file(str(tmp_path / "a.nd2"), url)

@@ -1,0 +1,122 @@
+"""The endpoint behind ``nd2 serve``: OME-Zarr over HTTP, of every kind of file, for this machine only."""
+
+from __future__ import annotations
+
+import http.client
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+from nd2._array import PIXEL_DIMS
+from tests.builder import build
+from tests.integration.test_file import KINDS
+from xarray_nd2.serve import Endpoint, serve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NO_AXIS = {"custom", "nested T", "two colour channels, padded"}
+"""Files with an axis that OME-Zarr does not have."""
+
+
+def ask(endpoint: Endpoint, key: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
+    connection = http.client.HTTPConnection(urlsplit(endpoint.url).netloc, timeout=30)
+    method = headers.pop("method", "GET")
+    try:
+        connection.request(
+            method, key, headers={k.replace("_", "-"): v for k, v in headers.items()}
+        )
+        answer = connection.getresponse()
+        return answer.status, answer.read(), dict(answer.headers)
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_file_is_served(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    build(path, **KINDS[kind])
+    if kind in NO_AXIS:
+        with pytest.raises(ValueError, match="OME-Zarr"):
+            serve(path)
+        return
+    image = xr.open_dataset(path, engine="nd2").image
+    if "S" in image.dims:
+        image = image.sel(S=["B", "G", "R"])
+    parts = [image.isel(P=i) for i in range(image.sizes["P"])] if "P" in image.dims else [image]
+    names = [f"{i}/0" for i in range(len(parts))] if "P" in image.dims else ["0"]
+    with serve(path) as endpoint:
+        assert endpoint.url.startswith("http://127.0.0.1:")
+        group = zarr.open_group(endpoint.url, mode="r")
+        for name, part in zip(names, parts, strict=True):
+            array: Any = group[name]
+            ordered = part.transpose(*sorted(part.dims, key="TCSZYX".index))  # type: ignore[arg-type]
+            np.testing.assert_array_equal(array[...], ordered.values)
+            assert array.dtype == part.dtype
+            longer = [n for n, m in zip(array.chunks, array.shape, strict=True) if n > 1]
+            assert len(longer) <= len(PIXEL_DIMS) - 2  # a plane
+
+
+def test_large_planes_come_in_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xarray_nd2.serve._CHUNK_BYTES", 4 * 64 * 2)
+    path = tmp_path / "a.nd2"
+    spec = build(path, height=10, width=64, channels=2)
+    with serve(path) as endpoint:
+        array: Any = zarr.open_group(endpoint.url, mode="r")["0"]
+        assert array.chunks == (1, 4, 64)
+        np.testing.assert_array_equal(array[...], spec.array)
+
+
+def test_keys_and_parts_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    spec = build(path, loops=[("T", 2)])
+    plane = spec.array[1].tobytes()
+    with serve(path) as endpoint:
+        assert ask(endpoint, "/0/c.1.0.0")[:2] == (200, plane)
+        status, body, headers = ask(endpoint, "/0/c.1.0.0", Range="bytes=4-7")
+        assert (status, body) == (206, plane[4:8])
+        assert headers["Content-Range"] == f"bytes 4-7/{len(plane)}"
+        assert ask(endpoint, "/0/c.1.0.0", Range="bytes=-6")[1] == plane[-6:]
+        assert ask(endpoint, "/0/c.1.0.0", Range="bytes=90-")[1] == plane[90:]
+        assert ask(endpoint, "/0/c.1.0.0", Range="bytes=999-")[0] == 416
+        status, body, headers = ask(endpoint, "/zarr.json", method="HEAD")
+        assert (status, body, headers["Content-Type"]) == (200, b"", "application/json")
+        for absent in ("/", "/0/c.2.0.0", "/0/c.1.0", "/0/c.x.0.0", "/1/c.0.0.0", "/../a.nd2"):
+            assert ask(endpoint, absent)[0] == 404
+        assert ask(endpoint, "/zarr.json", method="PUT")[0] == 501
+
+
+def test_who_may_read(tmp_path: Path) -> None:
+    path, allow = tmp_path / "a.nd2", "Access-Control-Allow-Origin"
+    build(path)
+    mine, other = "http://localhost:8080", "https://viewer.example"
+    with serve(path) as endpoint:
+        assert ask(endpoint, "/zarr.json", Origin=mine)[2][allow] == mine
+        assert allow not in ask(endpoint, "/zarr.json", Origin=other)[2]
+        assert ask(endpoint, "/zarr.json", Host="rebound.example")[0] == 421
+    with serve(path, allow_origin=other) as endpoint:
+        assert ask(endpoint, "/zarr.json", Origin=other)[2][allow] == other
+        assert allow not in ask(endpoint, "/zarr.json", Origin="https://x.example")[2]
+        assert ask(endpoint, "/zarr.json", Origin=other, method="OPTIONS")[2][allow] == other
+
+
+def test_damage_and_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    build(path, loops=[("T", 2)], zlib=True)
+    raw = path.read_bytes()
+    position = raw.index(b"ImageDataSeq|1!") - 16 + 4096
+    path.write_bytes(raw[:position] + b"\0\0\0\0" + raw[position + 4 :])
+    endpoint = serve(path)
+    status, body, _ = ask(endpoint, "/0/c.1.0.0")
+    assert status == 500
+    assert b"frame 1" in body
+    assert ask(endpoint, "/0/c.0.0.0")[0] == 200
+    endpoint.close()
+    with pytest.raises(OSError, match=r"refused|reset"):
+        ask(endpoint, "/zarr.json")
+    with pytest.raises(FileNotFoundError):
+        serve(tmp_path / "b.nd2")
