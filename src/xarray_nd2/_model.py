@@ -35,6 +35,16 @@ __all__ = ["DatasetModel", "VariableModel", "dataset_model"]
 
 STAGE = ("stage_x", "stage_y", "stage_z")
 
+_OPENING = (
+    "CustomData|AcqTimesCache",
+    "CustomDataVar|CustomDataV2_0",
+    "CustomDataVar|AppInfo_V1_0",
+    "CustomDataVar|BinaryMetadata_v1",
+    "CustomData|BinaryMetadata_v2",
+)
+"""Chunks that opening reads beside those that every reader needs: asked for together, they cost one request."""
+_LONG = 1 << 20
+
 
 @dataclass(frozen=True)
 class DatasetModel:
@@ -102,6 +112,8 @@ def dataset_model(
         If there is no such position; if instants are asked for, and the file does not say them.
     """
     image = _image(reader, squeeze, position)
+    stored = [chunk for name in _OPENING if (chunk := reader.stored(name)) is not None]
+    reader.source.prefetch([(c.position, c.extent) for c in stored if c.extent < _LONG])
     clock = Clock.of(reader, time)
     axes = axis_coordinates(reader, image, clock, {*dropped} - {"P"})
     known = {*dict(reader.layout.loops), *image.dims, "C"}
