@@ -103,7 +103,11 @@ def _configure_index(parser: argparse.ArgumentParser) -> None:
 def _index(options: argparse.Namespace) -> int:
     from nd2.index import run
 
-    return run(options, options.storage_options or None)
+    try:
+        return run(options, options.storage_options or None)
+    except ValueError as error:  # bad files are rows: only an option can be wrong
+        print(f"nd2 index: {error}", file=sys.stderr)
+        return 2
 
 
 # ----------------------------------------------------------------------------------------------------------- events

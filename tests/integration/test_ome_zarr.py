@@ -56,6 +56,11 @@ def expected(image: NDArray[Any]) -> NDArray[Any]:
     return moved.reshape([n for n in moved.shape[:3] if n > 1] + [y, x])
 
 
+def stored(path: Path) -> NDArray[Any]:
+    """Read an array by zarr-python."""
+    return np.asarray(zarr.open_array(path, mode="r")[...])
+
+
 def read_with_tensorstore(path: Path) -> NDArray[Any]:
     tensorstore = pytest.importorskip("tensorstore")
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
@@ -69,7 +74,7 @@ def check_store(path: Path, source: Path) -> None:
     paths = image_paths(path)
     assert len(paths) == len(pixels)
     for group, image in zip(paths, pixels, strict=True):
-        read = zarr.open_array(path / group / "0", mode="r")[...]
+        read = stored(path / group / "0")
         np.testing.assert_array_equal(read, expected(image))
         np.testing.assert_array_equal(read_with_tensorstore(path / group / "0"), expected(image))
 
@@ -162,7 +167,7 @@ def test_pyramid_is_the_mean(tmp_path: Path) -> None:
     spec = build(source, height=5, width=8)
     with nd2.ND2File(source) as file:
         file.write_ome_zarr(dest, levels=2)
-    level = zarr.open_array(dest / "1", mode="r")[...]
+    level = stored(dest / "1")
     padded = np.pad(spec.array.astype(float), [(0, 1), (0, 0)], mode="edge")
     mean = padded.reshape(3, 2, 4, 2).mean(axis=(1, 3))
     np.testing.assert_array_equal(level, np.floor(mean + 0.5))
@@ -201,7 +206,7 @@ def test_colour_is_red_green_blue(tmp_path: Path) -> None:
         file.write_ome_zarr(dest)
     labels = [channel["label"] for channel in attributes(dest)["ome"]["omero"]["channels"]]
     assert labels == ["A Red", "A Green", "A Blue", "B Red", "B Green", "B Blue"]
-    pixels = zarr.open_array(dest / "0", mode="r")[...]
+    pixels = stored(dest / "0")
     np.testing.assert_array_equal(pixels[3], spec.array[1, ..., 2])
     np.testing.assert_array_equal(pixels[2], spec.array[0, ..., 0])
 
@@ -238,10 +243,8 @@ def test_one_position(tmp_path: Path) -> None:
         file.write_ome_zarr(tmp_path / "a.zarr", position=1)
         file.write_ome_zarr(tmp_path / "b.zarr", position="A2", force_series=True)
     one = expected(images(source)[1])
-    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a.zarr" / "0", mode="r")[...], one)
-    np.testing.assert_array_equal(
-        zarr.open_array(tmp_path / "b.zarr" / "0" / "0", mode="r")[...], one
-    )
+    np.testing.assert_array_equal(stored(tmp_path / "a.zarr" / "0"), one)
+    np.testing.assert_array_equal(stored(tmp_path / "b.zarr" / "0" / "0"), one)
     document = (tmp_path / "b.zarr" / "OME" / "METADATA.ome.xml").read_text()
     assert document.startswith("<OME")
 
@@ -282,10 +285,10 @@ def test_labels(tmp_path: Path) -> None:
         names = attributes(dest, "labels")["ome"]["labels"]
         assert len(names) == len(layers) > 0
         for name, layer in zip(names, layers, strict=True):
-            mask = zarr.open_array(dest / "labels" / name / "0", mode="r")[...]
+            mask = stored(dest / "labels" / name / "0")
             np.testing.assert_array_equal(mask, layer.asarray())
             assert mask.any()
-            half = zarr.open_array(dest / "labels" / name / "1", mode="r")[...]
+            half = stored(dest / "labels" / name / "1")
             np.testing.assert_array_equal(half, mask[:, ::2, ::2])
     yaozarrs.validate_zarr_store(str(dest))
     assert not (tmp_path / "b.zarr" / "labels").exists()

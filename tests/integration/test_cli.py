@@ -1,0 +1,224 @@
+"""The command ``nd2``, run as a process of its own, on good files and on bad ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import zarr
+
+import nd2
+from nd2._command import parse_storage_options
+from nd2.cli import COMMANDS
+from tests.builder import Nd2Spec, build
+
+PROGRAM = str(Path(sys.executable).with_name("nd2"))
+
+
+def run(*arguments: object, cwd: Path | None = None, status: int = 0) -> str:
+    """Run the command, see its exit status and that it never shows a traceback; return what it prints."""
+    done = subprocess.run(
+        [PROGRAM, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=120
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    if status == 1:
+        assert done.stderr.startswith(f"nd2 {arguments[0]}: ") or arguments[0] == "index"
+    return done.stdout if status != 1 else done.stdout + done.stderr
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> tuple[Path, Nd2Spec]:
+    path = tmp_path / "good.nd2"
+    return path, build(path, loops=[("T", 3), ("Z", 2)], channels=2, channel_names=["DAPI", "GFP"])
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    path = tmp_path / "bad.nd2"
+    path.write_bytes(b"no ND2 file at all")
+    return path
+
+
+def test_info(good: tuple[Path, Nd2Spec], bad: Path) -> None:
+    text = run("info", good[0])
+    assert "T 3 x Z 2 x C 2 x Y 6 x X 8 (uint16" in text
+    assert "DAPI (#00FF00)" in text
+    found = json.loads(run("info", "--json", good[0]))
+    assert found["sizes"] == {"T": 3, "Z": 2, "C": 2, "Y": 6, "X": 8}
+    assert found["duration_s"] == 0.5
+    assert "bad.nd2" in run("info", bad, status=1)
+    assert "none.nd2" in run("info", "none.nd2", status=1)
+
+
+def test_index(good: tuple[Path, Nd2Spec], bad: Path) -> None:
+    assert "TZCYX" in run("index", good[0])
+    text = run("index", good[0].parent, "-f", "csv", "-i", "name,error", status=1)
+    assert text.splitlines()[0] == "name,error"
+    assert 'bad.nd2,"NotND2Error' in text
+    run("index", bad, "-s", "nothing", status=2)
+
+
+def test_events(good: tuple[Path, Nd2Spec], bad: Path, tmp_path: Path) -> None:
+    lines = run("events", good[0]).splitlines()
+    assert lines[0].startswith("Time [s],Index,T Index,Z Index")
+    assert len(lines) == 7
+    rows = json.loads(run("events", good[0], "-f", "json"))
+    assert [row["Index"] for row in rows] == list(range(6))
+    table = tmp_path / "events.parquet"
+    run("events", good[0], "-o", table)
+    assert list(pd.read_parquet(table)["Index"]) == list(range(6))
+    assert "exists" in run("events", good[0], "-o", table, status=1)
+    assert "--output" in run("events", good[0], "-f", "parquet", status=1)
+    run("events", bad, status=1)
+
+
+def test_tiff(good: tuple[Path, Nd2Spec], bad: Path, tmp_path: Path) -> None:
+    path, spec = good
+    assert run("tiff", path, cwd=tmp_path) == "good.ome.tif\n"
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "good.ome.tif"), spec.array)
+    before = (tmp_path / "good.ome.tif").read_bytes()
+    assert "--overwrite" in run("tiff", path, cwd=tmp_path, status=1)
+    assert (tmp_path / "good.ome.tif").read_bytes() == before
+    run("tiff", path, "good.ome.tif", "--overwrite", cwd=tmp_path)
+    run("tiff", bad, "bad.tif", cwd=tmp_path, status=1)
+    assert not (tmp_path / "bad.tif").exists()
+
+
+def test_zarr(good: tuple[Path, Nd2Spec], bad: Path, tmp_path: Path) -> None:
+    path, spec = good
+    options = ["--levels", "2", "--chunks", "1,1,1,6,8", "--shards", "1,2,2,6,8"]
+    assert run("zarr", path, *options, cwd=tmp_path) == "good.ome.zarr\n"
+    array = zarr.open_array(tmp_path / "good.ome.zarr" / "0", mode="r")
+    assert array.shards == (1, 2, 2, 6, 8)
+    np.testing.assert_array_equal(np.asarray(array[...]), spec.array.transpose(0, 2, 1, 3, 4))
+    assert "--overwrite" in run("zarr", path, cwd=tmp_path, status=1)
+    run("zarr", path, "--overwrite", "--backend", "zarr", cwd=tmp_path)
+    run("zarr", path, "out.zarr", "--chunks", "1,1", cwd=tmp_path, status=1)
+    run("zarr", path, "out.zarr", "--chunks", "a", cwd=tmp_path, status=2)
+    run("zarr", bad, "out.zarr", cwd=tmp_path, status=1)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_show(good: tuple[Path, Nd2Spec], bad: Path, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    path = good[0]
+    assert run("show", path, cwd=tmp_path) == "good.png\n"
+    with image.open(tmp_path / "good.png") as picture:
+        assert picture.mode == "RGB"
+        assert max(picture.size) <= 1024
+    assert "exists" in run("show", path, cwd=tmp_path, status=1)
+    run("show", path, "-n", "0", "--split", "-o", "one.png", "--size", "17", cwd=tmp_path)
+    with image.open(tmp_path / "one.png") as picture:
+        assert max(picture.size) <= 18
+    run("show", path, "-n", "99", "-o", "none.png", cwd=tmp_path, status=1)
+    run("show", bad, "-o", "none.png", cwd=tmp_path, status=1)
+    assert not (tmp_path / "none.png").exists()
+
+
+def test_the_picture_has_the_colours_of_the_file(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    path = tmp_path / "a.nd2"
+    spec = build(path, samples=3, dtype="u1", height=30, width=40)
+    run("show", path, "-o", tmp_path / "a.png")
+    with image.open(tmp_path / "a.png") as picture:
+        shown = np.asarray(picture)
+    zoom = shown.shape[0] // 30
+    np.testing.assert_array_equal(shown[::zoom, ::zoom], spec.array[..., ::-1])
+
+
+def test_refs(good: tuple[Path, Nd2Spec], bad: Path, tmp_path: Path) -> None:
+    run("refs", good[0], "good.json", cwd=tmp_path)
+    assert json.loads((tmp_path / "good.json").read_text())["refs"]
+    assert "--overwrite" in run("refs", good[0], "good.json", cwd=tmp_path, status=1)
+    run("refs", bad, "bad.json", cwd=tmp_path, status=1)
+    assert not (tmp_path / "bad.json").exists()
+
+
+def test_rescue(good: tuple[Path, Nd2Spec], bad: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.nd2"
+    cut.write_bytes(good[0].read_bytes()[:-40])  # without the place of the chunk map
+    run("info", cut, status=1)
+    assert "6 frames are whole" in run("rescue", cut, "whole.nd2", cwd=tmp_path)
+    np.testing.assert_array_equal(nd2.imread(tmp_path / "whole.nd2"), good[1].array)
+    run("rescue", bad, "none.nd2", cwd=tmp_path, status=1)
+    assert not (tmp_path / "none.nd2").exists()
+
+
+def test_crop(good: tuple[Path, Nd2Spec], bad: Path, tmp_path: Path) -> None:
+    run("crop", good[0], "part.nd2", "-T", "1:", "-Z", "0", cwd=tmp_path)
+    np.testing.assert_array_equal(nd2.imread(tmp_path / "part.nd2"), good[1].array[1:, 0])
+    assert "--overwrite" in run("crop", good[0], "part.nd2", "-T", "0", cwd=tmp_path, status=1)
+    run("crop", good[0], "none.nd2", "-T", "x", cwd=tmp_path, status=2)
+    run("crop", good[0], "none.nd2", "-T", "9", cwd=tmp_path, status=1)
+    run("crop", bad, "none.nd2", cwd=tmp_path, status=1)
+    assert not (tmp_path / "none.nd2").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for another process")
+def test_serve(good: tuple[Path, Nd2Spec], bad: Path) -> None:
+    run("serve", bad, status=1)
+    command = [PROGRAM, "serve", str(good[0])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().decode().strip()
+        with urllib.request.urlopen(f"{url}/zarr.json", timeout=30) as answer:
+            assert json.load(answer)["zarr_format"] == 3
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"Traceback" not in errors
+
+
+def test_urls_with_options(good: tuple[Path, Nd2Spec]) -> None:
+    url = f"file://{good[0]}"
+    assert "uint16" in run("info", url, "--storage-option", "auto_mkdir=false")
+    assert "key=value" in run("info", url, "--storage-option", "nothing", status=1)
+
+
+def test_options_of_file_systems() -> None:
+    assert parse_storage_options(
+        ["anon=true", "key=a=b", "client_kwargs.endpoint_url=http://localhost:9000"]
+    ) == {
+        "anon": True,
+        "key": "a=b",
+        "client_kwargs": {"endpoint_url": "http://localhost:9000"},
+    }
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "refs", "serve"])
+def test_help_has_examples(name: str) -> None:
+    text = run(name, "--help")
+    assert "examples:" in text
+    assert f"  nd2 {name} " in text
+    run(name, status=2)
+
+
+def test_the_command_itself() -> None:
+    text = run("--help")
+    assert all(name in text for name in (*COMMANDS, "refs", "serve"))
+    assert run("--version").startswith("nd2 ")
+    run(status=2)
+    run("nothing", status=2)
+    done = subprocess.run([sys.executable, "-m", "nd2", "--version"], capture_output=True)
+    assert done.returncode == 0
+
+
+def test_a_reader_that_has_enough(good: tuple[Path, Nd2Spec]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [PROGRAM, "events", str(good[0])], stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
