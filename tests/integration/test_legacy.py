@@ -389,3 +389,28 @@ def test_file_without_any_box(tmp_path: Path) -> None:
         pytest.raises(ValueError, match=r"no codestream.*a\.nd2"),
     ):
         file.sizes  # noqa: B018
+
+
+def test_colour_is_red_green_blue_in_engine_and_xarray(tmp_path: Path) -> None:
+    spec = build(tmp_path / "a.nd2", samples=3, bits=8, loops=[("T", 2)])
+    with xr.open_dataset(tmp_path / "a.nd2", engine="nd2") as dataset:
+        assert dataset["S"].values.tolist() == ["R", "G", "B"]
+        assert np.array_equal(dataset["image"].values, spec.array)
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        labelled = file.to_xarray(delayed=False)
+    assert labelled["S"].values.tolist() == ["Red", "Green", "Blue"]
+    assert np.array_equal(labelled.sel(S="Red"), spec.array[..., 0])
+
+
+def test_rescue_without_a_box_map_of_use(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    spec = build(path, loops=[("T", 3)], channels=2)
+    data = bytearray(path.read_bytes())
+    data[-8:] = (1 << 40).to_bytes(8, "little")
+    path.write_bytes(data)
+    with nd2.ND2File(path) as file, pytest.raises(ValueError, match="box map"):
+        _ = file.sizes
+    with nd2.ND2File(path, rescue=True) as file:
+        assert np.array_equal(file.asarray(), spec.array)
+    with pytest.raises(NotImplementedError, match="copy of a legacy file"):
+        nd2.rescue_file(path, tmp_path / "b.nd2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from nd2._readers.modern import ModernReader
 from tests.samples import each_sample, sample_names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -144,3 +145,61 @@ def test_bytes_inserted_and_lost(sample: Path) -> None:
     lost = next(i for i, (start, _) in said["where"].items() if start == middle)
     shorter = data[: middle + 2048] + data[middle + 2048 + 1000 :]
     assert_frames(shorter, said, sorted(i for i in said["frames"] if i != lost))
+
+
+DAMAGED: dict[str, tuple[type[Exception], str, dict[str, int] | None, int]] = {
+    # error without rescue; sizes and number of whole frames with it
+    "damaged_empty": (OSError, "first bytes are b''", None, 0),
+    "damaged_head": (ValueError, "does not end with a chunk map signature", None, 0),
+    "damaged_text": (OSError, "first bytes are", None, 0),
+    "damaged_nomap_T5": (
+        ValueError,
+        "does not end with a chunk map signature",
+        {"T": 5, "Y": 24, "X": 32},
+        5,
+    ),
+    "damaged_trunc_T5": (
+        ValueError,
+        "does not end with a chunk map signature",
+        {"T": 5, "Y": 24, "X": 32},
+        5,
+    ),
+    "damaged_half_T5": (
+        ValueError,
+        "does not end with a chunk map signature",
+        {"U": 4, "Y": 24, "X": 32},
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_samples(name: str, shared_samples: Path) -> None:
+    """As docs/damaged.md says."""
+    path = shared_samples / "made" / f"{name}.nd2"
+    kind, message, sizes, whole = DAMAGED[name]
+    with pytest.raises(kind, match=message), nd2.ND2File(path) as file:
+        _ = file.sizes
+    if sizes is None:
+        with (
+            pytest.raises((OSError, ValueError)),
+            suppress_warnings(),
+            nd2.ND2File(path, rescue=True) as file,
+        ):
+            _ = file.sizes
+        return
+    with rescued(path.read_bytes()) as file:
+        assert file.sizes == sizes
+        assert file.rescued is not None
+        assert file.rescued.frame_count == whole
+        with nd2.ND2File(path.with_name("T5.nd2")) as sound_file:
+            frames = sound_file.asarray()
+        for index in np.flatnonzero(file._reader.frames.table.lengths).tolist():
+            assert np.array_equal(file.read_frame(index), frames[index])
+
+
+@contextmanager
+def suppress_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
