@@ -83,6 +83,20 @@ CASES = [
         memory_goal=1.3,
     ),
     Case(
+        "dask.compute(f.to_dask()), 2 GB raw: block by block, then joined",
+        "a = dask.compute(f.to_dask(), scheduler='threads')",
+        "raw",
+        DASK,
+        array_bytes=FILES["raw"].array_bytes,
+    ),
+    Case(
+        "to_dask().max(axis=0).compute(), 2 GB raw",
+        "a = f.to_dask().max(axis=0).compute(scheduler='threads')",
+        "raw",
+        DASK,
+        array_bytes=FILES["raw"].array_bytes,
+    ),
+    Case(
         "to_dask(chunks='auto').compute(), 100,000 small frames",
         "a = f.to_dask(chunks='auto').compute()",
         "small",
