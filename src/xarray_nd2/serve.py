@@ -51,7 +51,7 @@ class Endpoint:
         self._server = server
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{server.server_address[1]}"
-        self._thread = threading.Thread(target=server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
     def wait(self) -> None:

@@ -54,7 +54,7 @@ def test_every_kind_of_file_is_served(kind: str, tmp_path: Path) -> None:
         group = zarr.open_group(endpoint.url, mode="r")
         for name, part in zip(names, parts, strict=True):
             array: Any = group[name]
-            ordered = part.transpose(*sorted(part.dims, key="TCSZYX".index))  # type: ignore[arg-type]
+            ordered = part.transpose(*sorted(part.dims, key="TCSZYX".index))
             np.testing.assert_array_equal(array[...], ordered.values)
             assert array.dtype == part.dtype
             longer = [n for n, m in zip(array.chunks, array.shape, strict=True) if n > 1]
