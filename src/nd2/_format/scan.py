@@ -62,6 +62,8 @@ class _Window:
         # Where a request costs much, each fetches more.
         self._least = min(max(_LEAST_READ, source.max_gap), _MOST_READ)
         self._start, self._data = 0, b""
+        # A head is looked at from the chunk before, and once more when the scan comes to it.
+        self._last: ChunkHeader | None = None
 
     def _load(self, position: int) -> None:
         follows = self._start <= position <= self._start + len(self._data)
@@ -72,6 +74,8 @@ class _Window:
 
     def head(self, position: int, *, aside: bool = False) -> ChunkHeader | None:
         """Return the head that starts at a position, None if none does; `aside` leaves the window where it is."""
+        if self._last is not None and self._last.position == position:
+            return self._last
         if position + HEADER.size > self.size:
             return None
         nbytes = min(_HEAD, self.size - position)
@@ -81,7 +85,8 @@ class _Window:
                 return self._parse(self.source.read(position, nbytes), 0, position)
             self._load(position)
             at = 0
-        return self._parse(self._data, at, position)
+        self._last = self._parse(self._data, at, position)
+        return self._last
 
     def _parse(self, data: bytes, at: int, position: int) -> ChunkHeader | None:
         if not data.startswith(self.magic, at):
