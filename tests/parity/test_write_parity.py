@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import nd2
-from tests.samples import SAMPLES
+from tests.samples import SAMPLES, each_sample, sample_names
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["DAPI", "GFP", "mCherry µ", "Cy5", "漢"]
@@ -260,6 +260,26 @@ def test_nd2(name: str, tmp_path: Path) -> None:
 def test_sdk(name: str, tmp_path: Path) -> None:
     KINDS[name].write(tmp_path / "a.nd2")
     assert differences(KINDS[name], read_with_sdk(tmp_path / "a.nd2")) == []
+
+
+@pytest.mark.skipif(not has_sdk(), reason="Nikon's SDK is not in .oracle-sdk")
+@pytest.mark.parametrize("part", [False, True], ids=["frame by frame", "as bytes"])
+@each_sample(sample_names("real"))
+def test_sdk_says_of_a_copy_what_it_says_of_the_sample(
+    sample: Path, part: bool, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.nd2"
+    with nd2.ND2File(sample) as file:
+        if part:
+            file.write_nd2(copy)
+        else:
+            with file.writer(copy) as writer:
+                for index in range(writer.frame_count):
+                    writer.write_frame(index, file.read_frame(index))
+    expected = json.loads((SAMPLES / "expected_sdk" / f"{sample.stem}.json").read_text())
+    said = read_with_sdk(copy)
+    for key in expected.keys() - {"file"}:
+        assert said[key] == expected[key], key
 
 
 def main() -> None:
