@@ -308,8 +308,7 @@ def _planes(reader: Reader, placement: Placement, captured: Sequence[Capture]) -
                     "exposure_time": capture.exposure_ms,
                     "exposure_time_unit": model.UnitsTime.MILLISECOND,
                 }
-            # The values are ours and of the right types: checking each of a million would take minutes.
-            planes.append(model.Plane.model_construct(the_c=number, **common, **exposure))
+            planes.append(model.Plane(the_c=number, **common, **exposure))
     return planes
 
 
@@ -325,7 +324,7 @@ def _tiff_data(
     slots = mine.slots(placement.nesting).tolist()
     where = model.TiffData.UUID(value=uuid, file_name=file_name)
     return [
-        model.TiffData.model_construct(
+        model.TiffData(
             first_c=number,
             first_t=time,
             first_z=plane,
