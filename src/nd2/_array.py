@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nd2._frames import simplify
+from nd2._plan import simplify
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

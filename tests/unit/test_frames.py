@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._format.pixels import Codec
-    from nd2._frames import Picks
+    from nd2._plan import Picks
 
 
 def make(

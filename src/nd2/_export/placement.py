@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nd2._frames import Frames, Picks
+    from nd2._frames import Frames
     from nd2._layout import Layout
+    from nd2._plan import Picks
     from nd2._readers import Reader
 
 _AXIS = {"T": "T", "U": "T", "P": "P", "Z": "Z"}
