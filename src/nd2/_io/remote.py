@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nd2 import _errors
 from nd2._io.redact import redacted
 from nd2._io.requests import Tuning, plan
-from nd2._io.transport import AsyncTransport, BlockingTransport, check_same
+from nd2._io.transport import AsyncTransport, BlockingTransport, check_same, is_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -295,7 +295,8 @@ def _transport(fs: AbstractFileSystem, path: str) -> BlockingTransport:
         from nd2._io.s3 import S3Transport
 
         return S3Transport(fs, path)
-    return AsyncTransport(fs, path) if fs.async_impl else BlockingTransport(fs, path)
+    concurrent = fs.async_impl and not is_cache(fs)
+    return AsyncTransport(fs, path) if concurrent else BlockingTransport(fs, path)
 
 
 def explained(error: Exception, url: str) -> OSError:

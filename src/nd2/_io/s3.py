@@ -26,7 +26,7 @@ class S3Transport(RangeTransport):
         bucket, key, version_id = self.fs.split_path(self.path)
         pinned = {"VersionId": version_id} if version_id else {}
         response = await self.fs._call_s3(  # noqa: SLF001 - fsspec's way to name coroutines
-            "get_object", Bucket=bucket, Key=key, Range=wanted, **pinned
+            "get_object", Bucket=bucket, Key=key, Range=wanted, **pinned, **self.fs.req_kw
         )
         body = response["Body"]
         try:

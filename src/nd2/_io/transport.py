@@ -59,8 +59,8 @@ class BlockingTransport:
         self.fs, self.path = fs, path
         self.raw_url = str(fs.unstrip_protocol(path))
         self.url = redacted(self.raw_url)
-        protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
-        self.stat_is_free = protocol in ("memory", "file", "local")
+        self.stat_is_free = _kind(fs) in ("memory", "file", "local")
+        self.through_handle = is_cache(fs)
 
     def stat(self) -> Stat:
         """Ask for length and version."""
@@ -73,9 +73,7 @@ class BlockingTransport:
 
     def start(self, nbytes: int) -> bytes:
         """Read the first bytes of the file, fewer if it is shorter."""
-        data: bytes = self.fs.cat_file(self.path, start=0, end=nbytes)
-        self.log(0, nbytes, len(data))
-        return data
+        return self._cat(0, nbytes)
 
     def fetch(self, requests: Sequence[Request], expected: Stat) -> None:
         """Make requests, one after the other."""
@@ -91,7 +89,13 @@ class BlockingTransport:
         await asyncio.to_thread(self.fetch, requests, expected)
 
     def _cat(self, start: int, stop: int) -> bytes:
-        data: bytes = self.fs.cat_file(self.path, start=start, end=stop)
+        data: bytes
+        if self.through_handle:
+            with self.fs.open(self.path, "rb") as handle:
+                handle.seek(start)
+                data = handle.read(stop - start)
+        else:
+            data = self.fs.cat_file(self.path, start=start, end=stop)
         self.log(start, stop, len(data))
         return data
 
@@ -297,6 +301,17 @@ class RangeTransport(AsyncTransport):
                 scatter.feed(chunk)
         scatter.finish()
         self.log(request.start, request.stop, request.stop - request.start)
+
+
+def _kind(fs: AbstractFileSystem) -> str:
+    """Return the first protocol of a file system; asked of its class, because caches pass on what is inside them."""
+    protocol = type(fs).protocol
+    return protocol if isinstance(protocol, str) else str(protocol[0])
+
+
+def is_cache(fs: AbstractFileSystem) -> bool:
+    """Return whether a file system downloads whole files; some versions do so for open files only, not for ranges."""
+    return _kind(fs) == "simplecache"
 
 
 def _configured_limit() -> int:
