@@ -255,4 +255,4 @@ class Frames:
 
 def _missing_limit(file_size: int) -> int:
     """Return how many bytes of zeros a read may make for frames that a file does not have: some of its own size."""
-    return (32 << 20) + 16 * file_size
+    return (32 << 20) + 256 * file_size

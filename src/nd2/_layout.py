@@ -152,12 +152,12 @@ def warn_of_frames_beyond(layout: Layout, stored: int, path: str) -> None:
 
 
 def most_frames(file_size: int) -> int:
-    """Return how many frames the loops of a file may reach: four times as many as fit into it, and some thousands more.
+    """Return how many frames the loops of a file may reach: many times as many as fit into it, and some thousands more.
 
     Acquisitions that end early have longer loops than frames. What claims more is damaged: labels of all its frames
     would take more memory than the file is worth.
     """
-    return (1 << 15) + file_size // 1024
+    return (1 << 15) + file_size // 16
 
 
 def check_claims(layout: Layout, file_size: int, path: str, *, compressed: bool) -> None:
