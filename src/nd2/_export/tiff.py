@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
     OnFrame = Callable[[int, int, dict[str, int]], None]
 
-_BLOCK = 8 << 20
-"""Bytes of pixels that are read at once; a frame at least."""
+_BLOCK = 2 << 20
+"""Bytes of pixels that are read at once; a frame at least. No more than stays in the processor's cache until written."""
+_PACKED = 4
+"""How many times as much is read at once of compressed frames, so that several are inflated at a time."""
 _CLASSIC = (1 << 32) - (1 << 26)
 """The most pixels that fit into a file with offsets of 32 bits, with room for the directories."""
 _IMAGEJ_TYPES = ("u1", "u2", "f4")
@@ -224,7 +226,8 @@ def _fill(
         reader.layout.width,
         reader.layout.samples,
     )
-    count = max(_BLOCK // max(size, 1), 1)
+    block = _BLOCK if frames.pixels.codec == "raw" else _BLOCK * _PACKED
+    count = max(block // max(size, 1), 1)
 
     def blocks() -> Iterator[tuple[NDArray[np.intp], NDArray[Any]]]:
         for places in runs(placement.in_file_order(frames), count):
