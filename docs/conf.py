@@ -17,7 +17,6 @@ extensions = [
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
 ]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "README.md"]
@@ -30,7 +29,6 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_typehints = "none"  # the NumPy docstrings say the types
-autosummary_generate = True
 numpydoc_show_class_members = False
 
 

@@ -127,7 +127,9 @@ def missing_package(package: str, extra: str, purpose: str) -> ImportError:
 
 def exists(path: str) -> FileExistsError:
     """Build the error for a destination that is there already, where nothing may be overwritten."""
-    return FileExistsError(errno.EEXIST, "exists already; overwrite=True (--overwrite) replaces it", path)
+    return FileExistsError(
+        errno.EEXIST, "exists already; overwrite=True (--overwrite) replaces it", path
+    )
 
 
 def unwritten(error: OSError, what: str, *, path: str) -> OSError:

@@ -1,12 +1,15 @@
-"""Nikon ND2 files in the xarray and Zarr ecosystem: the engine ``"nd2"``, and references to the file's own bytes."""
+"""Nikon ND2 files in the xarray and Zarr ecosystem: the engine ``"nd2"``, and references to the file's own bytes.
 
+xarray imports this package whenever it looks for engines, so every name below is loaded when it is first used.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from xarray_nd2.combine import combine_references
-from xarray_nd2.kerchunk import to_kerchunk, write_kerchunk
-from xarray_nd2.opening import StaleReferencesWarning, open_references
-
 if TYPE_CHECKING:
+    from xarray_nd2.combine import combine_references
+    from xarray_nd2.kerchunk import to_kerchunk, write_kerchunk
+    from xarray_nd2.opening import StaleReferencesWarning, open_references
     from xarray_nd2.virtualizarr import ND2Parser
 
 __all__ = [
@@ -18,10 +21,23 @@ __all__ = [
     "write_kerchunk",
 ]
 
+_HOME = {
+    "ND2Parser": "xarray_nd2.virtualizarr",
+    "StaleReferencesWarning": "xarray_nd2.opening",
+    "combine_references": "xarray_nd2.combine",
+    "open_references": "xarray_nd2.opening",
+    "to_kerchunk": "xarray_nd2.kerchunk",
+    "write_kerchunk": "xarray_nd2.kerchunk",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name == "ND2Parser":  # VirtualiZarr is an extra
-        from xarray_nd2.virtualizarr import ND2Parser
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
 
-        return ND2Parser
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

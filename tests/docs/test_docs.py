@@ -80,7 +80,7 @@ def test_examples_run(
     if any("s3://" in block for block in code):
         for name, value in request.getfixturevalue("bucket").items():
             monkeypatch.setenv(name, value)
-    namespace = {"__name__": "__docs__"}
+    namespace: dict[str, object] = {"__name__": "__docs__"}
     with range_server(tmp_path) as server:
         for block in code:
             run(block.replace("https://host/", server.url("")), page, namespace)

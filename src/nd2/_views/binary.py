@@ -120,7 +120,7 @@ class BinaryLayer(Sequence["NDArray[Any] | None"]):
 
         Returns
         -------
-        ndarray, shape (*coordinate_shape, Y, X), or None
+        ndarray, shape ``(*coordinate_shape, Y, X)``, or None
             Zeros for frames without a mask; None if no frame has one.
         """
         out: NDArray[Any] | None = None
@@ -168,7 +168,7 @@ class BinaryLayers(Sequence[BinaryLayer]):
 
         Returns
         -------
-        ndarray, shape (layers, *coordinate_shape, Y, X), or None
+        ndarray, shape ``(layers, *coordinate_shape, Y, X)``, or None
             Zeros for frames and layers without a mask; None if there is no mask at all.
         """
         stacks = [layer.asarray() for layer in self.data]
