@@ -29,6 +29,7 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_typehints = "none"  # the NumPy docstrings say the types
+autosummary_generate = False  # numpydoc brings it; the pages list their objects themselves
 numpydoc_show_class_members = False
 
 
