@@ -11,6 +11,7 @@ sys.path.insert(0, str(HERE))
 
 project = "xarray-nd2"
 author = "xarray-nd2 developers"
+copyright = "2026, xarray-nd2 developers"
 release = version = installed_version("xarray-nd2")
 
 extensions = [

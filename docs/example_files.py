@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +27,12 @@ def cells(height: int, width: int, size: float, seed: int, drift: float = 0.0) -
 
 
 def write_example_files(folder: Path) -> None:
-    """Write ``experiment.nd2`` (time, stack, two channels), ``plate.nd2`` (wells) and ``colour.nd2``."""
+    """Write ``experiment.nd2`` (time, stack, two channels), ``broken.nd2``, ``plate.nd2`` (wells), ``colour.nd2``."""
     experiment(folder / "experiment.nd2")
+    whole = (folder / "experiment.nd2").read_bytes()
+    (folder / "broken.nd2").write_bytes(whole[: len(whole) * 3 // 4])
+    for day in ("monday", "tuesday"):
+        shutil.copy(folder / "experiment.nd2", folder / f"{day}.nd2")
     plate(folder / "plate.nd2")
     colour(folder / "colour.nd2")
 

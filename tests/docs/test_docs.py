@@ -63,6 +63,8 @@ def bucket(example_files: Path) -> Iterator[dict[str, str]]:
         }
 
 
+# What a damaged file has lost is warned of, as its page says.
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_run(
     page: Path,
