@@ -65,6 +65,8 @@ def bucket(example_files: Path) -> Iterator[dict[str, str]]:
 
 # What a damaged file has lost is warned of, as its page says.
 @pytest.mark.filterwarnings("ignore::UserWarning")
+# fsspec reads references in Parquet through an engine that pandas 4 drops.
+@pytest.mark.filterwarnings("ignore:The .fastparquet. engine")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_run(
     page: Path,
