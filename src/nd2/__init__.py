@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nd2 import structures
-    from nd2._file import ND2File, imread
+    from nd2._file import ND2File
+    from nd2._imread import imread
     from nd2._index import save_index
     from nd2._layout import AXIS
     from nd2._probe import is_legacy, is_supported_file
@@ -44,7 +45,7 @@ _HOME = {
     "BinaryLayers": "nd2._views.binary",
     "ND2File": "nd2._file",
     "ND2Writer": "nd2._write.writer",
-    "imread": "nd2._file",
+    "imread": "nd2._imread",
     "imwrite": "nd2._write.arrays",
     "is_legacy": "nd2._probe",
     "is_supported_file": "nd2._probe",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._array import FrameArray
-from nd2._file import position_index
+from nd2._readers.positions import position_index
 from xarray_nd2._attrs import dataset_attrs, image_attrs
 from xarray_nd2._axes import axis_coordinates, channel_coordinates, position_names
 from xarray_nd2._clock import Clock, TimeMode

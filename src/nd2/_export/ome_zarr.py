@@ -27,6 +27,7 @@ from nd2._export.zarr_store import (
     put_group,
 )
 from nd2._io.open import is_url
+from nd2._readers.positions import position_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,7 +75,9 @@ def write_ome_zarr(
     if options.version != ngff.VERSION:
         raise ValueError(f"OME-NGFF {options.version!r} is not written; {ngff.VERSION!r} is")
     placement = Placement.of(reader.layout)
-    names = position_names(reader, placement.images)
+    names = position_names(reader)
+    if len(names) != placement.images:
+        names = [None] * placement.images
     if position is not None:
         placement = placement.of_image(position)
         names = [names[position]]
@@ -115,17 +118,6 @@ def _destination(
         fs.rm(root, recursive=True)
     # There is no renaming on an object store: the document that makes it a Zarr group is written last.
     yield remote
-
-
-def position_names(reader: Reader, count: int) -> list[str | None]:
-    """Return the name of each position, None where it has none."""
-    names = [
-        point.name
-        for loop in reader.experiment
-        if loop.type == "XYPosLoop"
-        for point in loop.parameters.points
-    ]
-    return names if len(names) == count else [None] * count
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,60 @@
+"""``ND2File``: one object for all that an ND2 file holds. It delegates: nothing is parsed or computed here."""
+
+from __future__ import annotations
+
+from nd2._file.exports import FileExports
+from nd2._file.metadata import FileMetadata
+from nd2._file.pixels import FilePixels
+
+
+class ND2File(FileMetadata, FilePixels, FileExports):
+    """An open ND2 file.
+
+    Opening reads the file's signature; everything else is read when it is asked for, and kept. Pixels are read by
+    positional reads, so that one object serves any number of threads. Arrays made from it (dask, xarray) do not need
+    it any more: it may be closed.
+
+    Parameters
+    ----------
+    path : str, os.PathLike, BinaryIO
+        A local path, a URL that fsspec knows (``s3://``, ``https://``, ``memory://``, chained ones too), or an open
+        binary file.
+    storage_options : Mapping, optional
+        Options for the file system of a URL.
+    index : str, os.PathLike or True, optional
+        Path or URL of the file's index (see `save_index`), with which a remote file opens by one small read; True for
+        the one beside the file.
+    flat_frames : bool
+        Put all frames of the file on one axis ``U``, in their order, whatever its loops say: the way to frames that no
+        loop reaches, as after a crash or an edit.
+    validate_frames : bool
+        Check that every frame and every other chunk is where the file's map says, and look for those that are not, as
+        after bytes were lost or inserted. Frames that are not found count as missing, with a warning. Opening reads the
+        head of every frame then; what an index knows of the frames' places is not used.
+    search_window : int
+        How many kilobytes (of 1000 bytes) before and behind its place a chunk is looked for.
+    rescue : bool
+        Open what is left of a file that was cut short, or whose map, head or attributes are lost: the file is scanned for
+        frames and metadata. What is lost is said by a warning and by `rescued`; an index is not used.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened, or is not ND2; if the index is missing or stale.
+
+    Examples
+    --------
+    >>> with ND2File("experiment.nd2") as file:  # doctest: +SKIP
+    ...     print(file.sizes)
+    ...     frame = file.read_frame(0)
+    """
+
+    def __repr__(self) -> str:
+        name = f"{type(self).__name__} {self.path!r}"
+        if self.closed:
+            return f"<{name} (closed)>"
+        try:
+            sizes = ", ".join(f"{axis}: {size}" for axis, size in self.sizes.items())
+            return f"<{name} {self.dtype} {{{sizes}}}>"
+        except Exception as error:
+            return f"<{name} ({type(error).__name__})>"
