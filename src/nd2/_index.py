@@ -14,12 +14,13 @@ import numpy as np
 
 from nd2 import _errors
 from nd2._format.chunks import PAGE, ChunkMap
+from nd2._format.names import OPENING
 from nd2._format.pixels import PixelLayout
 from nd2._frames import Frames, FrameTable
 from nd2._io import open_source
-from nd2._io.open import is_url
+from nd2._io.open import file_system, is_url
 from nd2._readers import open_reader
-from nd2._readers.modern import ATTRIBUTES, EXPERIMENT, PICTURE, TEXT_INFO, ModernReader
+from nd2._readers.modern import ModernReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -156,9 +157,7 @@ def save_index(
     target = beside(path) if dest is None else dest
     fs, inner = getattr(target, "fs", None), getattr(target, "path", None)
     if is_url(target):
-        from fsspec.core import url_to_fs
-
-        fs, inner = url_to_fs(target, **(storage_options or {}))
+        fs, inner = file_system(target, storage_options)
     if fs is None:
         _write_whole(os.fspath(target), data)
         return str(os.fspath(target))
@@ -238,9 +237,8 @@ def make_index(source: ByteSource) -> Index:
         first = reader.chunk_map.frame_position.min(initial=size)
         recorder.blocks |= {span: data for span, data in recorded.items() if span[0] == first}
         others = reader.chunk_map.others
-        needed = {name for names in (ATTRIBUTES, EXPERIMENT, PICTURE, TEXT_INFO) for name in names}
         reader.chunk_many(
-            [name for name in others if name in needed or others[name][1] <= _LARGEST_CHUNK]
+            [name for name in others if name in OPENING or others[name][1] <= _LARGEST_CHUNK]
         )
     else:
         _ = reader.attributes, reader.experiment, reader.text_info, reader.metadata

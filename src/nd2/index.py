@@ -21,7 +21,7 @@ from nd2 import _errors
 from nd2._export.clock import start_date
 from nd2._filter import Filter
 from nd2._io import open_source
-from nd2._io.open import is_url
+from nd2._io.open import file_system, is_url
 from nd2._readers import open_reader
 
 if TYPE_CHECKING:
@@ -172,9 +172,7 @@ def _gathered(
         found = folder.rglob(glob) if recurse else folder.glob(glob)
         yield from sorted(str(file) for file in found if file.is_file())
         return
-    import fsspec
-
-    fs, root = fsspec.core.url_to_fs(str(path), **storage_options)
+    fs, root = file_system(str(path), storage_options)
     if not fs.isdir(root):
         yield str(path)
         return

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nd2 import _errors
+
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
@@ -23,9 +25,17 @@ def check_parquet(references: References) -> None:
 
     Raises
     ------
+    ImportError
+        If fastparquet is not installed.
     ValueError
         For format 3, groups, and missing frames.
     """
+    try:
+        import fastparquet  # noqa: F401  # only whether it is there
+    except ImportError as error:
+        raise _errors.missing_package(
+            "fastparquet", "virtual", "for references in Parquet"
+        ) from error
     if references.zarr_format != 2:
         raise ValueError("references in Parquet are of Zarr format 2 only; use format='json'")
     if any(key.count("/") > 1 for key in references.metadata):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from nd2 import _errors
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -99,8 +101,7 @@ def _colors(picture: xr.DataArray) -> list[NDArray[np.float64]]:
 
 def figure(picture: xr.DataArray) -> Figure:
     """Draw each channel in grey beside the composite."""
-    from matplotlib.figure import Figure
-
+    figure_class = _figure_class()
     channels = _channels(picture)
     titles = (
         [str(name) for name in np.atleast_1d(picture["C"].values)] if "C" in picture.coords else []
@@ -114,7 +115,7 @@ def figure(picture: xr.DataArray) -> Figure:
     height, width = picture.sizes["Y"], picture.sizes["X"]
     panel_width = 3.2
     panel_height = min(max(panel_width * height / max(width, 1), 0.6), 9.6)
-    fig = Figure(
+    fig = figure_class(
         figsize=(panel_width * columns, (panel_height + 0.35) * rows), layout="constrained"
     )
     for i, (title, values) in enumerate(panels):
@@ -126,15 +127,22 @@ def figure(picture: xr.DataArray) -> Figure:
 
 def thumbnail(picture: xr.DataArray, size: int) -> Figure:
     """Draw the composite alone, ``size`` pixels on its longer side."""
-    from matplotlib.figure import Figure
-
+    figure_class = _figure_class()
     values = composite(picture).values
     scale = size / max(values.shape[:2])
     shape = [max(side * scale, 1.0) for side in values.shape[:2]]
-    fig = Figure(figsize=(shape[1] / 100, shape[0] / 100), dpi=100)
+    fig = figure_class(figsize=(shape[1] / 100, shape[0] / 100), dpi=100)
     axes = fig.add_axes((0, 0, 1, 1))
     _show(axes, values, picture)
     return fig
+
+
+def _figure_class() -> type[Figure]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise _errors.missing_package("matplotlib", "plot", "to draw") from error
+    return Figure
 
 
 def _show(axes: Axes, values: NDArray[Any], picture: xr.DataArray) -> None:

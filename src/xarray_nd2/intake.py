@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from intake.readers.datatypes import BaseData, FileData
-from intake.readers.readers import FileReader
-from intake.source.base import DataSource
+from nd2 import _errors
+
+try:
+    from intake.readers.datatypes import BaseData, FileData
+    from intake.readers.readers import FileReader
+    from intake.source.base import DataSource
+except ImportError as error:
+    raise _errors.missing_package("intake", "intake", "for catalogs") from error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any, Literal
 
 from nd2._io import open_source
-from nd2._io.open import is_url
+from nd2._io.open import file_system, is_url
 from nd2._readers import open_reader
 from xarray_nd2._hierarchy import hierarchy
 from xarray_nd2._references import References, references
@@ -112,6 +112,8 @@ def write_kerchunk(
     ------
     OSError
         If the file cannot be opened or is not ND2, or the references cannot be written.
+    ImportError
+        If fastparquet is not installed, which Parquet needs.
     ValueError
         If the file is damaged, or this form cannot hold it; the message names the option that helps. Nothing was
         written then.
@@ -191,9 +193,7 @@ def _replace_folder(
 ) -> None:
     """Let a function fill a new folder, then put it in the place of the old one."""
     if is_url(dest):
-        from fsspec.core import url_to_fs
-
-        fs, path = url_to_fs(str(dest), **(dest_options or {}))
+        fs, path = file_system(str(dest), dest_options)
         with tempfile.TemporaryDirectory() as folder:
             write(folder)
             if fs.exists(path):

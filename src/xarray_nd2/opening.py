@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from nd2._io import open_source
-from nd2._io.open import is_url
+from nd2._io.open import file_system, is_url
 from xarray_nd2._hierarchy import SOURCE_SIZE, SOURCE_VERSION
 from xarray_nd2._references import TEMPLATE
 
@@ -121,13 +121,11 @@ def load(
     ValueError
         If they are no references.
     """
-    from fsspec.core import url_to_fs
-
     if not isinstance(refs, (str, os.PathLike)):
         content = dict(refs)
     else:
         place = os.fspath(refs) if not is_url(refs) else str(refs)
-        fs, path = url_to_fs(place, **(storage_options or {}))
+        fs, path = file_system(place, storage_options)
         if fs.isdir(path):
             head = json.loads(fs.cat_file(f"{path.rstrip('/')}/.zmetadata"))
             return place, dict(head["metadata"].get(".zattrs", {})), 2

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import numpy as np
-from virtualizarr.manifests import ChunkManifest, ManifestArray, ManifestGroup, ManifestStore
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
+from nd2 import _errors
 from nd2._readers import open_reader
 from xarray_nd2 import _zarr_metadata as documents
 from xarray_nd2._hierarchy import hierarchy
 from xarray_nd2._obstore import open_from_registry
+
+try:
+    from virtualizarr.manifests import ChunkManifest, ManifestArray, ManifestGroup, ManifestStore
+except ImportError as error:
+    raise _errors.missing_package("virtualizarr", "virtual", "for ND2Parser") from error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import defaultdict
+from importlib import import_module
 from importlib.metadata import entry_points, requires
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import pytest
+import xarray as xr
+from fsspec.registry import _registry as file_systems
 from packaging.requirements import Requirement
+
+import nd2
+import xarray_nd2
+from tests.builder import build
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("package", ["nd2", "xarray_nd2"])
@@ -35,3 +47,64 @@ def test_all_is_the_union_of_the_other_extras() -> None:
             by_extra[extra].add(f"{requirement.name}{requirement.specifier}")
     everything = by_extra.pop("all")
     assert set().union(*by_extra.values()) == everything
+
+
+# ------------------------------------------------------------------------------------ what lacks its extra names it
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "module"),
+    [
+        ("https://host/a.nd2", "aiohttp", "fsspec.implementations.http"),
+        ("s3://bucket/a.nd2", "s3fs", "s3fs"),
+    ],
+)
+def test_urls_without_their_package(
+    url: str, package: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for protocol in ("http", "https", "s3", "s3a"):
+        monkeypatch.delitem(file_systems, protocol, raising=False)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf"{package} is needed .*xarray-nd2\[remote\]"):
+        nd2.ND2File(url)
+    with pytest.raises(ImportError, match=rf"{package} is needed .*xarray-nd2\[remote\]"):
+        xr.open_dataset(url, engine="nd2")
+
+
+def test_urls_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(ImportError, match="gcsfs"):
+        nd2.ND2File("gs://bucket/a.nd2")
+
+
+def test_the_parser_without_virtualizarr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(xarray_nd2, "ND2Parser", raising=False)
+    monkeypatch.delitem(sys.modules, "xarray_nd2.virtualizarr", raising=False)
+    monkeypatch.setitem(sys.modules, "virtualizarr.manifests", None)
+    with pytest.raises(ImportError, match=r"xarray-nd2\[virtual\]"):
+        _ = xarray_nd2.ND2Parser
+
+
+def test_catalogs_without_intake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "xarray_nd2.intake", raising=False)
+    monkeypatch.setitem(sys.modules, "intake.readers.datatypes", None)
+    with pytest.raises(ImportError, match=r"xarray-nd2\[intake\]"):
+        import_module("xarray_nd2.intake")
+
+
+def test_parquet_without_fastparquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 2)])
+    monkeypatch.setitem(sys.modules, "fastparquet", None)
+    with pytest.raises(ImportError, match=r"xarray-nd2\[virtual\]"):
+        xarray_nd2.write_kerchunk(tmp_path / "a.nd2", tmp_path / "a.parq", format="parquet")
+    assert [item.name for item in tmp_path.iterdir()] == ["a.nd2"]
+
+
+def test_pictures_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 2)])
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    dataset = xr.open_dataset(tmp_path / "a.nd2", engine="nd2")
+    for draw in (dataset.nd2.plot, dataset.nd2.thumbnail):
+        with pytest.raises(ImportError, match=r"xarray-nd2\[plot\]"):
+            draw()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from nd2 import _errors
+from nd2._io.open import file_system
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,9 +72,7 @@ class Remote:
 
     def filesystem(self) -> tuple[Any, str]:
         """Return the file system, and the path in it."""
-        import fsspec
-
-        fs, root = fsspec.core.url_to_fs(self.url, **self.storage_options)
+        fs, root = file_system(self.url, self.storage_options)
         return fs, root.rstrip("/")
 
     def zarr_store(self) -> Any:

@@ -28,9 +28,8 @@ def decoder() -> Callable[..., NDArray[Any]]:
     try:
         from imagecodecs import jpeg2k_decode
     except ImportError as error:
-        raise ImportError(
-            "the pixels of legacy (JPEG 2000) files need the package imagecodecs: "
-            'pip install "xarray-nd2[legacy]"'
+        raise _errors.missing_package(
+            "imagecodecs", "legacy", "for the pixels of legacy (JPEG 2000) files"
         ) from error
     decode: Callable[..., NDArray[Any]] = jpeg2k_decode
     return decode

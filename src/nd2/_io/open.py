@@ -5,21 +5,27 @@ from __future__ import annotations
 import io
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
+from nd2 import _errors
 from nd2._io.fileobj import FileObjectSource
 from nd2._io.local import LocalSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fsspec.spec import AbstractFileSystem
+
     from nd2._io.source import ByteSource
 
 # A drive letter is not a protocol; "::" chains protocols.
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+(://|::)")
 
+# What fsspec needs for the protocols of the extra "remote".
+_PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "s3a": "s3fs"}
 
-def is_url(path: object) -> bool:
+
+def is_url(path: object) -> TypeGuard[str]:
     """Return whether ``path`` is a string that fsspec has to open, not a local path."""
     return isinstance(path, str) and _URL.match(path) is not None
 
@@ -48,13 +54,13 @@ def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> 
         If ``file`` is none of the above, or was opened in text mode.
     ValueError
         If it is to be read through a compression.
+    ImportError
+        If the package that reads such URLs is not installed.
     """
     if isinstance(file, bytes):
         file = os.fsdecode(file)
     if is_url(file):
-        from fsspec.core import url_to_fs
-
-        return _through(*url_to_fs(file, **(storage_options or {})))
+        return _through(*file_system(file, storage_options))
     fs, path = getattr(file, "fs", None), getattr(file, "path", None)
     if fs is not None and isinstance(path, str):
         # fsspec's open files, OpenFile and UPath: read through their file system, not through one shared handle.
@@ -71,6 +77,27 @@ def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> 
     if isinstance(file, (io.BufferedReader, io.FileIO)) and _is_whole_local_file(file):
         return LocalSource(os.fsdecode(file.name))
     return FileObjectSource(file)
+
+
+def file_system(
+    url: str, storage_options: Mapping[str, Any] | None = None
+) -> tuple[AbstractFileSystem, str]:
+    """Return the file system of a URL or a path, and the path in it.
+
+    Raises
+    ------
+    ImportError
+        If the package that knows such URLs is not installed.
+    """
+    from fsspec.core import split_protocol, url_to_fs
+
+    try:
+        return url_to_fs(url, **(storage_options or {}))  # type: ignore[no-any-return]
+    except ImportError as error:
+        package = _PACKAGES.get(split_protocol(url)[0])
+        if package is None:  # fsspec's own message names the package
+            raise
+        raise _errors.missing_package(package, "remote", f"to open {url}") from error
 
 
 def _through(fs: Any, path: str) -> ByteSource:
