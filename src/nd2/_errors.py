@@ -33,7 +33,11 @@ class SourceError(ND2Error, OSError):
     """The bytes could not be had: a short read, a file that changed, a server that does not serve ranges."""
 
 
-def _place(message: str, path: str, chunk: str, frame: int | None, offset: int | None) -> str:
+def _place(
+    message: str, path: str, chunk: str | bytes, frame: int | None, offset: int | None
+) -> str:
+    if isinstance(chunk, bytes):
+        chunk = chunk.decode("ascii", "replace")
     where = [
         f"file {path!r}" if path else "",
         f"chunk {chunk!r}" if chunk else "",
@@ -53,7 +57,7 @@ def corrupt(
     message: str,
     *,
     path: str = "",
-    chunk: str = "",
+    chunk: str | bytes = "",
     frame: int | None = None,
     offset: int | None = None,
 ) -> CorruptFileError:
@@ -64,7 +68,12 @@ def corrupt(
 
 
 def corrupt_in(
-    error: ValueError, *, path: str, chunk: str, frame: int | None = None, offset: int | None = None
+    error: ValueError,
+    *,
+    path: str,
+    chunk: str | bytes,
+    frame: int | None = None,
+    offset: int | None = None,
 ) -> CorruptFileError:
     """Build the error anew where file and chunk are known, from that of a decoder which knew neither."""
     if isinstance(error, CorruptFileError):

@@ -15,7 +15,7 @@ import numpy as np
 
 from nd2 import _errors
 from nd2._cache import FrameCache
-from nd2._format.inflate import inflate
+from nd2._format.inflate import MOST_RATIO, inflate
 from nd2._plan import DIRECT, Job, Picks, length, scratch, simplify
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from nd2._io import ByteSource
 
 WHOLE_FRAME: Picks = (slice(None),) * 4
-
-_DEFLATE_RATIO = 1032
-"""The most that deflate can compress: what claims more is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +224,7 @@ class Frames:
         """The fewest bytes in which a frame (or piece) can be stored."""
         if self.pixels.codec == "jpeg2k":
             return 1
-        ratio = 1 if self.pixels.codec == "raw" else _DEFLATE_RATIO
+        ratio = 1 if self.pixels.codec == "raw" else MOST_RATIO
         return -(-self.pixels.frame_bytes // ratio)
 
     def error(self, message: str, index: int, offset: int) -> Exception:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nd2 import _errors
+from nd2._format.inflate import MOST_RATIO
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,7 +190,7 @@ def check_claims(layout: Layout, file_size: int, path: str, *, compressed: bool)
             path=path,
         )
     samples = layout.height * layout.width * layout.channels * layout.samples
-    ratio = 1032 if compressed else 1
+    ratio = MOST_RATIO if compressed else 1
     channels = layout.channels > 256 + file_size // 4096
     sides = max(layout.height, layout.width) > (1 << 20) + file_size // 2
     if samples > (1 << 20) + ratio * file_size or sides or channels:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2 import _errors
-from nd2._format import chunks
+from nd2._format import chunks, names
+from nd2._format.inflate import MOST_RATIO
+from nd2._format.pixels import padded_row_bytes
 from nd2._format.scan import scan_chunks
 from nd2._io import open_source
 from nd2._readers import open_reader
-from nd2._readers.modern import ATTRIBUTES
 from nd2._readers.rescued import RescuedReader
 from nd2._write import trees
 from nd2._write.stream import ChunkStream
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from nd2._readers.rescued import RescueReport
 
 _log = logging.getLogger("nd2.rescue")
-_MOST_RATIO = 1032
 
 
 def rescue_nd2(
@@ -117,7 +117,7 @@ def _frame(
     if not shape:
         return np.frombuffer(data, dtype, nbytes // dtype.itemsize)
     row = math.prod(shape[1:]) * dtype.itemsize
-    padded = -(-row // 4) * 4
+    padded = padded_row_bytes(math.prod(shape[1:]), 1, dtype.itemsize)
     if nbytes not in (shape[0] * padded, shape[0] * row):
         data = _inflated(data, shape[0] * padded) or data
     for stride in (padded, row):
@@ -130,7 +130,7 @@ def _frame(
 def _inflated(data: bytes, most: int) -> bytes:
     """Return what a zlib stream holds; nothing if it is none, or holds more."""
     stream = zlib.decompressobj()
-    if most > _MOST_RATIO * len(data):
+    if most > MOST_RATIO * len(data):
         return b""
     try:
         inflated = stream.decompress(data, most + 1)
@@ -189,10 +189,10 @@ def _copy(reader: RescuedReader, dst: str | os.PathLike[str]) -> None:
     present = np.flatnonzero(table.present(len(table)))
     stream = ChunkStream(dst, int(present.max(initial=-1)) + 1, version=reader.version)
     try:
-        names = [name for name in reader.chunk_map.others if name != chunks.FILE_SIGNATURE]
-        for name in names:
+        others = [name for name in reader.chunk_map.others if name != chunks.FILE_SIGNATURE]
+        for name in others:
             data = reader.chunk(name)
-            if data is not None and (name not in ATTRIBUTES or reader.attributes_are_stored):
+            if data is not None and (name not in names.ATTRIBUTES or reader.attributes_are_stored):
                 stream.append(name, data)
         if not reader.attributes_are_stored:
             tree = trees.attributes(attributes)

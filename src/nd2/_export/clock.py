@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from nd2._parse._julian import UNIX_EPOCH
+
 if TYPE_CHECKING:
     from nd2._readers import Reader
-
-_EPOCH_JULIAN_DAY = 2440587.5
 
 
 def start_date(reader: Reader) -> datetime | None:
@@ -17,6 +17,6 @@ def start_date(reader: Reader) -> datetime | None:
     if day < 1:
         return None
     try:
-        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day - _EPOCH_JULIAN_DAY)
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day - UNIX_EPOCH)
     except OverflowError:
         return None

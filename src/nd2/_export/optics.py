@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nd2._format import names
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_PICTURE = ("ImageMetadataSeqLV|0", "ImageMetadataSeq|0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ def captures(unstructured: Mapping[str, Any], channels: int) -> list[Capture]:
     channels : int
         Number of channels.
     """
-    tree = next((unstructured[name] for name in _PICTURE if name in unstructured), None)
+    known = (unstructured.get(names.text(name)) for name in names.PICTURE)
+    tree = next((tree for tree in known if tree is not None), None)
     picture = _level(_level({"": tree}, ""), "SLxPictureMetadata") or _level({"": tree}, "")
     planes = _level(picture, "PicturePlanes")
     samples = list(_level(planes, "SampleSetting").values())

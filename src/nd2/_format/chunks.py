@@ -35,6 +35,9 @@ FRAME_PREFIX = b"ImageDataSeq|"
 TIMESTAMP = 8
 """Bytes before the pixels in a frame's data: the frame's time in milliseconds, a double."""
 
+VERSION_BYTES = 112
+"""Bytes at the start of a file that hold its format version."""
+
 _NAME_RESERVE = 20
 _VERSION = re.compile(rb"Ver(\d)\.(\d)")
 
@@ -138,7 +141,7 @@ def parse_version(head: bytes, *, path: str = "") -> tuple[int, int]:
     Parameters
     ----------
     head : bytes
-        At least the first 112 bytes of the file.
+        The first `VERSION_BYTES` bytes of the file, or more.
     path : str
         Name of the file, for errors.
 
@@ -261,7 +264,7 @@ def parse_map(data: bytes, position: int, *, path: str = "") -> ChunkMap:
     end = _terminator(data, starts, bangs)
     if end is None:
         raise _errors.corrupt(
-            "the chunk map has no end", path=path, chunk=MAP_NAME.decode(), offset=position
+            "the chunk map has no end", path=path, chunk=MAP_NAME, offset=position
         )
     starts, bangs = starts[:end], bangs[:end]
     fields = np.lib.stride_tricks.sliding_window_view(raw, 16)[bangs + 1].copy().view("<u8")

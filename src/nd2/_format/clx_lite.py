@@ -23,21 +23,13 @@ from nd2 import _errors
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-_BOOL, _I32, _U32, _I64, _U64, _F64, _POINTER, _STRING, _BYTES, _LEVEL = (
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    8,
-    9,
-    11,
-)
+_BOOL, _I32, _U32, _I64, _U64, _F64, _POINTER, _STRING, _BYTES = range(1, 10)
+_LEVEL = 11
 
 MAX_DEPTH: Final = 100
 """Deepest nesting of levels that is read or written; files by NIS-Elements stay below twenty."""
+TYPE_PREFIX: Final = "_abcdefghijklmnopqrstuvwxyz"
+"""Letters of the prefix of a name that tells its type: ``uiCount`` is ``Count``."""
 
 _COMPRESSED: Final = b"LV0Z"
 _MAX_INFLATED: Final = 1 << 28
@@ -54,9 +46,8 @@ _i64 = Struct("<q").unpack_from
 _u64 = Struct("<Q").unpack_from
 _f64 = Struct("<d").unpack_from
 _level = Struct("<IQ").unpack_from
-_text = (
-    codecs.utf_16_le_decode
-)  # four times as fast as bytes.decode, which looks the codec up each time
+# four times as fast as bytes.decode, which looks the codec up each time
+_text = codecs.utf_16_le_decode
 
 
 class I32(int):
@@ -194,7 +185,7 @@ class _Names(dict[bytes, str]):
 
 
 _NAMES: Final = _Names("")
-_STRIPPED_NAMES: Final = _Names("_abcdefghijklmnopqrstuvwxyz")
+_STRIPPED_NAMES: Final = _Names(TYPE_PREFIX)
 
 
 def _decode(
@@ -288,9 +279,8 @@ def _payload(
             elif kind == _U64:
                 value = _u64(data, at)[0]
                 pos = at + 8
-            elif (
-                kind == _POINTER
-            ):  # never seen in a real file: a length with its bytes, or else a number
+            elif kind == _POINTER:
+                # never seen in a real file: a length with its bytes, or else a number
                 value = _u64(data, at)[0]
                 pos = at + 8
                 if value <= end - pos:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
 
 from nd2 import _errors
-from nd2._format.clx_lite import I32, I64, MAX_DEPTH, U32, U64, Items, integer_type
+from nd2._format.clx_lite import I32, I64, MAX_DEPTH, TYPE_PREFIX, U32, U64, Items, integer_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,10 +35,15 @@ _ILLEGAL: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 _BAD_REFERENCE: Final = re.compile(
     r"&(?!(?:amp|lt|gt|quot|apos);)(?!#(?:9|10|13|3[2-9]|[4-9]\d|\d{3,7}|x[0-9A-Fa-f]{2,6});)"
 )
-_NAME: Final = re.compile(r"[^\W\d][\w.-]*")
+NAME: Final = re.compile(r"[^\W\d][\w.-]*")
 
 
 # --- decoding ------------------------------------------------------------------------------------------------------
+
+
+def is_xml(data: bytes) -> bool:
+    """Return whether a payload is a document, and not a tree of the binary form."""
+    return data[:64].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0")[:1] == b"<"
 
 
 def decode(data: bytes | memoryview, *, strip_prefix: bool = False) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def decode(data: bytes | memoryview, *, strip_prefix: bool = False) -> dict[str,
     """
     root = _parse(bytes(data))
     keep_attributes = root.get("_VERSION") == "1.000000"
-    tree = _as_dict(root, _strip if strip_prefix else str, keep_attributes, 0)
+    tree = _as_dict(root, without_prefix if strip_prefix else str, keep_attributes, 0)
     if root.tag != "variant":
         return {root.tag: tree}
     if len(tree) == 1 and isinstance(only := tree.get("i0000000000"), dict):
@@ -91,8 +96,9 @@ def decode_items(data: bytes | memoryview) -> Items:
     return items if root.tag == "variant" else Items([(root.tag, items)])
 
 
-def _strip(name: str) -> str:
-    return name.lstrip("_abcdefghijklmnopqrstuvwxyz") or name
+def without_prefix(name: str) -> str:
+    """Return a name without its type prefix; one that consists of nothing else stays."""
+    return name.lstrip(TYPE_PREFIX) or name
 
 
 def _as_dict(
@@ -258,7 +264,7 @@ def _write(tree: Any, parts: list[str], depth: int) -> None:
         pairs = tree if isinstance(tree, Items) else [("", item) for item in tree]
     for name, value in pairs:
         tag = name or "no_name"
-        if not _NAME.fullmatch(tag):
+        if not NAME.fullmatch(tag):
             raise ValueError(f"{name!r} is no XML name")
         if isinstance(value, (Mapping, list, tuple)):
             parts.append(f'<{tag} runtype="CLxListVariant">')

@@ -13,6 +13,9 @@ except (
 ):  # no wheel for this platform: the standard library does the same, two to five times slower
     deflate = None  # type: ignore[assignment]
 
+MOST_RATIO = 1032
+"""The most that deflate can compress: what claims more is damaged."""
+
 
 def inflate(data: bytes | memoryview, nbytes: int) -> bytes | bytearray:
     """Inflate one zlib stream whose inflated size is known.

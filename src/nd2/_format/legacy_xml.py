@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from nd2 import _errors
+from nd2._format.clx_lite import MAX_DEPTH
+from nd2._format.clx_xml import without_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-MAX_DEPTH = 100
-"""Levels of elements that a document may nest: real documents need about ten."""
 
 _PROLOG = re.compile(r"^\s*<\?xml[^>]*\?>")
 _SCALARS: dict[str, Callable[[str], Any]] = {
@@ -68,7 +67,7 @@ def _name(tag: str) -> str:
     tag = tag.rpartition("}")[2]
     if tag in _WRAPPERS:
         return tag
-    return tag.lstrip("abcdefghijklmnopqrstuvwxyz_") or tag
+    return without_prefix(tag)
 
 
 def _value(element: ElementTree.Element, depth: int) -> Any:

@@ -19,8 +19,7 @@ def parse(raw: _tree.Tree, *, plane_count: int | None) -> Attributes:
     raw : mapping
         The decoded tree, with or without its root level.
     plane_count : int or None
-        Number of channels by the picture metadata; None if the file has none. Then, and if there are more of them than
-        components, one channel is assumed for one or three components, else as many as there are components.
+        Number of channels by the picture metadata; None if the file has none. See `channel_count`.
 
     Raises
     ------
@@ -42,8 +41,6 @@ def parse(raw: _tree.Tree, *, plane_count: int | None) -> Attributes:
     tiled = (tile_width > 0 and tile_width != width) or (tile_height > 0 and tile_height != height)
     significant = _tree.integer(tree, "uiBpcSignificant", bits)
     compression = _COMPRESSION.get(_tree.integer(tree, "eCompression", _UNCOMPRESSED))
-    if plane_count is None or not 1 <= plane_count <= components:
-        plane_count = 1 if components in (1, 3) else components
     return Attributes(
         bitsPerComponentInMemory=bits,
         bitsPerComponentSignificant=significant if 0 < significant <= bits else bits,
@@ -58,5 +55,15 @@ def parse(raw: _tree.Tree, *, plane_count: int | None) -> Attributes:
         compressionType=compression,
         tileHeightPx=tile_height if tiled else None,
         tileWidthPx=tile_width if tiled else None,
-        channelCount=plane_count,
+        channelCount=channel_count(plane_count, components),
     )
+
+
+def channel_count(plane_count: int | None, components: int) -> int:
+    """Return the number of channels: that of the planes of the picture metadata, where it is known and possible.
+
+    Else one channel is assumed for one or three components, and for others as many as there are components.
+    """
+    if plane_count is not None and 1 <= plane_count <= components:
+        return plane_count
+    return 1 if components in (1, 3) else components

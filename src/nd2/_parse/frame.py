@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from nd2._parse._julian import DAY_MS
 from nd2.structures import (
     Contents,
     FrameChannel,
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nd2.structures import Metadata
-
-_DAY_MS = 86_400_000.0
 
 
 def time_stamp(recorded_ms: float | None, start_ms: float, absolute: float) -> TimeStamp:
@@ -40,7 +39,7 @@ def time_stamp(recorded_ms: float | None, start_ms: float, absolute: float) -> T
     """
     if recorded_ms is None or not math.isfinite(recorded_ms):
         recorded_ms = start_ms
-    return TimeStamp(absolute + recorded_ms / _DAY_MS, recorded_ms)
+    return TimeStamp(absolute + recorded_ms / DAY_MS, recorded_ms)
 
 
 def frame_metadata(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nd2._format.pixels import padded_row_bytes
 from nd2._parse import _tree
+from nd2._parse.attributes import channel_count
 from nd2.structures import Attributes
 
 if TYPE_CHECKING:
@@ -82,8 +83,6 @@ def _size(level: _tree.Tree) -> Iterator[tuple[int, int]]:
 def _attributes(
     width: int, height: int, components: int, item: int, plane_count: int | None, compressed: bool
 ) -> Attributes:
-    if plane_count is None or not 1 <= plane_count <= components:
-        plane_count = 1 if components in (1, 3) else components
     return Attributes(
         bitsPerComponentInMemory=8 * item,
         bitsPerComponentSignificant=8 * item,
@@ -96,5 +95,5 @@ def _attributes(
         else width * components * item,
         widthPx=width,
         compressionType="lossless" if compressed else None,
-        channelCount=plane_count,
+        channelCount=channel_count(plane_count, components),
     )

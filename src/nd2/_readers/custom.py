@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nd2 import _errors
-from nd2._format import clx_lite
+from nd2._format import clx_lite, names
 from nd2._format.chunks import FILE_SIGNATURE
 from nd2._parse import binary as parse_binary
 from nd2._parse import custom_description
@@ -17,71 +17,40 @@ from nd2._parse import events as parse_events
 from nd2._parse import jobs as parse_jobs
 from nd2._parse import recorded as parse_recorded
 from nd2._parse import rois as parse_rois
+from nd2._readers.chunked import ChunkedReader
 from nd2._readers.masks import MaskLayer, mask_layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nd2._format.chunks import ChunkMap
-    from nd2._io import ByteSource
-    from nd2._readers.stored import StoredChunk
     from nd2.structures import ROI, Attributes, CustomField, ExperimentEvent
 
-EVENTS = [b"ImageEventsLV!", b"ImageEvents!", b"CustomData|ExperimentEventsV1_0!"]
-RECORDED = b"CustomDataVar|CustomDataV2_0!"
-ROIS = b"CustomData|RoiMetadata_v1!"
-RUNS = b"CustomDataVar|BinaryMetadata_v1!"
-RASTERS = b"CustomData|BinaryMetadata_v2!"
-USER_FORM = b"CustomData|CustomDescriptionV1_0!"
-JOB = [
-    b"CustomData|JobDefinitionV1_0!",
-    b"CustomData|JobDefinitionDescV1_0!",
-    b"CustomData|JobRunGUIDV1_0!",
-]
 _MOST_JSON, _SMALL_JSON = 1 << 28, 1 << 20
 
 
-class CustomChunks:
+class CustomChunks(ChunkedReader):
     """What a chunked file may hold beside image, loops and channels; each part is empty where the file lacks it."""
-
-    source: ByteSource
 
     if TYPE_CHECKING:
         # what the reader that this is part of gives it
 
         @cached_property
-        def chunk_map(self) -> ChunkMap: ...
-
-        @cached_property
         def attributes(self) -> Attributes: ...
-
-        def chunk(self, name: bytes) -> bytes | None: ...
-
-        def chunk_many(self, names: list[bytes]) -> list[bytes | None]: ...
-
-        def stored(self, name: str) -> StoredChunk | None: ...
-
-        def _extent(self, name: bytes, position: int, size: int) -> int: ...
-
-        def decode(
-            self, name: bytes, data: bytes, *, strip_prefix: bool = ...
-        ) -> dict[str, Any]: ...
 
     # ------------------------------------------------------------------------------------- recorded data and events
 
     @cached_property
     def recorded(self) -> Mapping[str, parse_recorded.RecordedColumn]:
         """Columns of the recorded-data table."""
-        data = self.chunk(RECORDED)
-        raw = None if data is None else self.decode(RECORDED, data)
-        return parse_recorded.parse(raw, lambda name: self.chunk(_column(name)))
+        data = self.chunk(names.RECORDED)
+        raw = None if data is None else self.decode(names.RECORDED, data)
+        return parse_recorded.parse(raw, lambda name: self.chunk(names.column(name)))
 
     def prefetch_recorded(self) -> None:
         """Take note that all columns are going to be read: a remote file gives them together."""
-        others = self.chunk_map.others
-        names = [name for name in map(_column, self.recorded) if name in others]
+        columns = map(names.column, self.recorded)
         self.source.prefetch(
-            [(others[name][0], self._extent(name, *others[name])) for name in names]
+            self._spans([name for name in columns if name in self.chunk_map.others])
         )
 
     @cached_property
@@ -89,7 +58,7 @@ class CustomChunks:
         """What happened during the experiment, in stored order."""
         return [
             event
-            for name, data in zip(EVENTS, self.chunk_many(EVENTS), strict=True)
+            for name, data in zip(names.EVENTS, self.chunk_many(names.EVENTS), strict=True)
             if data
             for event in parse_events.parse(self.decode(name, data))
         ]
@@ -99,72 +68,72 @@ class CustomChunks:
     @cached_property
     def rois(self) -> dict[int, ROI]:
         """Regions of interest by their identifier."""
-        data = self.chunk(ROIS)
-        return parse_rois.parse(self.decode(ROIS, data, strip_prefix=True)) if data else {}
+        data = self.chunk(names.ROIS)
+        return parse_rois.parse(self.decode(names.ROIS, data, strip_prefix=True)) if data else {}
 
     @cached_property
     def mask_layers(self) -> list[MaskLayer]:
         """Binary layers; their masks are read when they are asked for."""
-        runs, rasters = self.chunk_many([RUNS, RASTERS])
+        runs, rasters = self.chunk_many([names.RUN_LAYERS, names.RASTER_LAYERS])
         infos: list[parse_binary.LayerInfo] = []
         if runs:
-            infos += parse_binary.parse_runs(self.decode(RUNS, runs, strip_prefix=True))
+            infos += parse_binary.parse_runs(self.decode(names.RUN_LAYERS, runs, strip_prefix=True))
         if rasters:
             try:
                 infos += parse_binary.parse_rasters(rasters)
             except ValueError as error:
-                name = RASTERS.decode()
-                raise _errors.corrupt_in(error, path=self.source.url, chunk=name) from error
+                raise _errors.corrupt_in(
+                    error, path=self.source.url, chunk=names.RASTER_LAYERS
+                ) from error
         if not infos:
             return []
-        names = [name for name in self._chunk_names if name.startswith(b"CustomDataSeq|")]
+        of_frames = [name for name in self._chunk_names if name.startswith(names.SEQUENCE_PREFIX)]
         shape = self.attributes.heightPx, self.attributes.widthPx or 0
-        return mask_layers(infos, map(_text, names), shape, self.stored)
+        return mask_layers(infos, map(names.text, of_frames), shape, self.stored)
 
     # --------------------------------------------------------------------------------------------- jobs, user's form
 
     @cached_property
     def jobs(self) -> dict[str, Any] | None:
         """What the file says of the job that acquired it."""
-        definition, description, run = self.chunk_many(JOB)
+        definition, description, run = self.chunk_many(names.JOB)
         if definition is None:
             return None
         return parse_jobs.parse(
-            self.decode(JOB[0], definition, strip_prefix=True),
-            self.decode(JOB[1], description, strip_prefix=True) if description else None,
+            self.decode(names.JOB[0], definition, strip_prefix=True),
+            self.decode(names.JOB[1], description, strip_prefix=True) if description else None,
             run or b"",
         )
 
     @cached_property
     def custom_metadata(self) -> list[CustomField]:
         """Fields of the form that the user filled in."""
-        data = self.chunk(USER_FORM)
+        data = self.chunk(names.USER_FORM)
         if not data:
             return []
         try:
             return custom_description.parse(clx_lite.decode_items(data))
         except ValueError as error:
-            name = USER_FORM.decode()
-            raise _errors.corrupt_in(error, path=self.source.url, chunk=name) from error
+            raise _errors.corrupt_in(error, path=self.source.url, chunk=names.USER_FORM) from error
 
     # -------------------------------------------------------------------------------------------------- all of them
 
     @cached_property
     def custom_data(self) -> dict[str, Any]:
         """Settings that the software keeps in XML, by the tag of their chunk."""
-        prefix = b"CustomDataVar|"
-        names = [name for name in self._chunk_names if name.startswith(prefix)]
-        return self._decode_all({name: _text(name.removeprefix(prefix)) for name in names})
+        prefix = names.SETTINGS_PREFIX
+        settings = [name for name in self._chunk_names if name.startswith(prefix)]
+        return self._decode_all({name: names.text(name.removeprefix(prefix)) for name in settings})
 
     def unstructured_metadata(
         self, *, strip_prefix: bool, include: set[str] | None, exclude: set[str] | None
     ) -> dict[str, Any]:
         """Return the decoded content of metadata chunks, by their name."""
-        names = {name: _text(name) for name in self._chunk_names}
+        known = {name: names.text(name) for name in self._chunk_names}
         if include is None:
-            wanted = {n: key for n, key in names.items() if not n.startswith(b"CustomData")}
+            wanted = {n: key for n, key in known.items() if not n.startswith(b"CustomData")}
         else:
-            wanted = {n: key for n, key in names.items() if key in include}
+            wanted = {n: key for n, key in known.items() if key in include}
             if missing := sorted(include - set(wanted.values())):
                 warnings.warn(
                     f"the file {self.source.url!r} has no metadata called {', '.join(missing)}",
@@ -178,24 +147,16 @@ class CustomChunks:
         """Names of all chunks but the frames and the file's signature, sorted."""
         return sorted(self.chunk_map.others.keys() - {FILE_SIGNATURE})
 
-    def _decode_all(self, names: dict[bytes, str], *, strip_prefix: bool = True) -> dict[str, Any]:
+    def _decode_all(self, wanted: dict[bytes, str], *, strip_prefix: bool = True) -> dict[str, Any]:
         """Decode chunks, and return their content under new names; as bytes what cannot be decoded."""
         trees: dict[str, Any] = {}
-        for (name, key), data in zip(names.items(), self.chunk_many(list(names)), strict=True):
+        for (name, key), data in zip(wanted.items(), self.chunk_many(list(wanted)), strict=True):
             if data is not None:
                 try:
                     trees[key] = self.decode(name, data, strip_prefix=strip_prefix)
                 except ValueError:
                     trees[key] = _json(data)
         return trees
-
-
-def _column(identifier: str) -> bytes:
-    return b"CustomData|%s!" % identifier.encode()
-
-
-def _text(name: bytes) -> str:
-    return name.removesuffix(b"!").decode("utf-8", "replace")
 
 
 def _json(data: bytes) -> Any:

@@ -15,6 +15,7 @@ from nd2._frames import Frames, FrameTable
 from nd2._layout import Layout, check_claims, split_components, warn_of_frames_beyond
 from nd2._parse import _tree
 from nd2._parse import legacy as parse
+from nd2._readers.base import BaseReader
 from nd2.structures import Attributes, CustomLoop, StagePosition, VoxelSize
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nd2._io import ByteSource
     from nd2._parse.recorded import RecordedColumn
     from nd2._readers.masks import MaskLayer
     from nd2.structures import ROI, CustomField, ExperimentEvent, ExpLoop, Metadata, TextInfo
@@ -40,25 +40,8 @@ _NUMBER = re.compile(
 )
 
 
-class LegacyReader:
-    """Decodes the boxes of one file when they are asked for, each once.
-
-    Parameters
-    ----------
-    source : ByteSource
-        The file.
-    version : tuple of int
-        Its format version, ``(1, 0)``.
-    flat_frames : bool
-        Put all frames on one axis, whatever the loops say.
-    """
-
-    def __init__(
-        self, source: ByteSource, version: tuple[int, int], *, flat_frames: bool = False
-    ) -> None:
-        self.source = source
-        self.version = version
-        self.flat_frames = flat_frames
+class LegacyReader(BaseReader):
+    """Decodes the boxes of one file when they are asked for, each once."""
 
     # ------------------------------------------------------------------------------------------------------- boxes
 
@@ -107,8 +90,8 @@ class LegacyReader:
         except ValueError as error:
             raise self._corrupt(error, tag) from error
 
-    def _corrupt(self, error: Exception, tag: bytes) -> Exception:
-        return _errors.corrupt(str(error), path=self.source.url, chunk=tag.decode("latin-1"))
+    def _corrupt(self, error: ValueError, tag: bytes) -> _errors.CorruptFileError:
+        return _errors.corrupt_in(error, path=self.source.url, chunk=tag)
 
     def _decode(self, tag: bytes, data: bytes) -> dict[str, Any]:
         try:

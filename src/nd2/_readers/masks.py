@@ -101,8 +101,9 @@ def _decoded(chunk: StoredChunk, frame: int, decode: Callable[[bytes], _Mask]) -
     try:
         return decode(data)
     except ValueError as error:
-        name = chunk.name.decode("ascii", "replace")
-        raise _errors.corrupt_in(error, path=chunk.source.url, chunk=name, frame=frame) from error
+        raise _errors.corrupt_in(
+            error, path=chunk.source.url, chunk=chunk.name, frame=frame
+        ) from error
 
 
 def mask_layers(

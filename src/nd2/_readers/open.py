@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from nd2._io import ByteSource
     from nd2._readers.protocol import Reader
 
-HEAD_BYTES = 112
-
 
 def open_reader(
     source: ByteSource,
@@ -46,7 +44,7 @@ def open_reader(
         from nd2._readers.rescued import open_rescued
 
         return open_rescued(source, flat_frames=flat_frames)
-    head = source.read(0, min(HEAD_BYTES, source.size))
+    head = source.read(0, min(chunks.VERSION_BYTES, source.size))
     version = chunks.parse_version(head, path=source.url)
     if version[0] == 1:
         from nd2._readers.legacy import LegacyReader

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2 import _errors, _pool
-from nd2._format import chunks, jp2
-from nd2._format.inflate import inflate
+from nd2._format import chunks, jp2, names
+from nd2._format.inflate import MOST_RATIO, inflate
 from nd2._format.scan import collect, scan_chunks
 from nd2._frames import Frames, FrameTable
 from nd2._layout import most_frames
 from nd2._parse import geometry
 from nd2._parse import metadata as parse_metadata
 from nd2._readers.legacy import LegacyReader
-from nd2._readers.modern import ATTRIBUTES, EXPERIMENT, PICTURE, TEXT_INFO, ModernReader
+from nd2._readers.located import is_stored_raw
+from nd2._readers.modern import ModernReader
 from nd2.structures import CustomLoop
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from nd2._io import ByteSource
     from nd2.structures import Attributes, ExpLoop
 
-_MOST_RATIO = 1032
 _SAMPLE_BYTES = 8 << 20
 _SMALL_FRAME = 32 << 20
 """A frame that inflates to more than this, and by a high ratio, is not taken for the pattern of all others."""
@@ -94,10 +94,9 @@ def open_rescued(source: ByteSource, *, flat_frames: bool = False) -> RescuedRea
 def _version(source: ByteSource, found: Found) -> tuple[int, int]:
     """Return the format version by the signature, or else by the names of the chunks."""
     try:
-        return chunks.parse_version(source.start(112))
+        return chunks.parse_version(source.start(chunks.VERSION_BYTES))
     except (OSError, ValueError):
-        names = found.chunk_map.others
-        xml = any(pair[1] in names for pair in (ATTRIBUTES, EXPERIMENT, PICTURE, TEXT_INFO))
+        xml = any(name in found.chunk_map.others for name in names.OPENING[1::2])
         return (2, 1) if xml else (3, 0)
 
 
@@ -166,24 +165,29 @@ class RescuedReader(ModernReader):
             self._lose(f"the chunk {name.decode('ascii', 'replace')!r} is damaged")
             return {}
 
-    def _core_tree(self, names: tuple[bytes, ...]) -> dict[str, Any] | None:
-        return super()._core_tree(names) or None
+    def _opening_tree(self, forms: tuple[bytes, ...]) -> dict[str, Any] | None:
+        return super()._opening_tree(forms) or None
 
     # -------------------------------------------------------------------------------------------- what may be lost
 
     @cached_property
-    def attributes(self) -> Attributes:
-        """Pixel geometry, guessed where it is lost."""
+    def _stored_attributes(self) -> Attributes | None:
+        """Pixel geometry as the file has it; None where that is lost."""
         try:
             found: Attributes = ModernReader.attributes.func(self)  # type: ignore[attr-defined]
         except ValueError:
-            return self._guessed()
+            return None
         return found
 
     @cached_property
+    def attributes(self) -> Attributes:
+        """Pixel geometry, guessed where it is lost."""
+        return self._stored_attributes or self._guessed()
+
+    @property
     def attributes_are_stored(self) -> bool:
         """Whether the attributes are those that the file holds, not guessed."""
-        return not any("image attributes are lost" in sentence for sentence in self._lost)
+        return self._stored_attributes is not None
 
     def _guessed(self) -> Attributes:
         """Guess the pixel geometry from the picture metadata and the length of the frames."""
@@ -206,7 +210,7 @@ class RescuedReader(ModernReader):
         size = f"{attributes.widthPx} x {attributes.heightPx} pixels"
         source = "by the camera's format" if known else "a guess by their length"
         self._lose(f"the image attributes are lost: frames are {size}, {source}")
-        return attributes._replace(sequenceCount=self._stored)
+        return attributes._replace(sequenceCount=self._stored_frames)
 
     def _inflated_size(self, place: int) -> int | None:
         """Return the size of a frame (by its place in the map) when inflated; None if it is not compressed."""
@@ -228,7 +232,7 @@ class RescuedReader(ModernReader):
     def experiment(self) -> list[ExpLoop]:
         """The loops; one of all frames where they are lost or claim far too many."""
         loops: list[ExpLoop] = ModernReader.experiment.func(self)  # type: ignore[attr-defined]
-        count = max(self._stored, int(self._found.cut.max(initial=-1)) + 1, 1)
+        count = max(self._stored_frames, int(self._found.cut.max(initial=-1)) + 1, 1)
         if not loops and count > 1:
             self._lose("the loops are lost: all frames are on one axis U")
         elif math.prod(loop.count for loop in loops) > most_frames(self.source.size):
@@ -251,7 +255,7 @@ class RescuedReader(ModernReader):
                 int(found.data_offset[place] - known.frame_position[place]) - chunks.HEADER.size,
                 int(known.frame_size[place]),
             )
-            if self._stored_raw(head, pixels):
+            if is_stored_raw(self.source, head, pixels):
                 pixels = replace(pixels, codec="raw")
         if pixels.codec == "raw":
             sound = lengths >= pixels.frame_bytes
@@ -266,7 +270,7 @@ class RescuedReader(ModernReader):
         self, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], nbytes: int
     ) -> NDArray[np.bool_]:
         """Return which compressed frames can be inflated: their checksum tells."""
-        sound = lengths * np.uint64(_MOST_RATIO) >= nbytes
+        sound = lengths * np.uint64(MOST_RATIO) >= nbytes
 
         def check(place: int) -> None:
             data = self.source.read(int(offsets[place]), int(lengths[place]))

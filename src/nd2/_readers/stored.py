@@ -1,4 +1,4 @@
-"""Chunks that are read later: by what was made from a reader, when the reader is gone, in another process too."""
+"""Chunks where they are stored: their heads, checked; and those that are read later, when the reader is gone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,60 @@ _AT_ONCE = 1 << 16
 """Up to this many bytes a chunk is read in one go: its head, its padded name field, and all of its data."""
 
 
+def named_head(
+    data: bytes, position: int, name: bytes, source: ByteSource, *, frame: int | None = None
+) -> chunks.ChunkHeader:
+    """Decode the head of a chunk whose name is known.
+
+    Parameters
+    ----------
+    data : bytes
+        The first bytes of the chunk, its name included.
+    position : int
+        Where they stand in the file.
+    name : bytes
+        Name that the chunk must have, with its ``!``.
+    source : ByteSource
+        The file, for errors.
+    frame : int, optional
+        Sequence index, if it is a frame, for errors.
+
+    Raises
+    ------
+    ValueError
+        If no chunk starts here, or another one; the message names file, chunk, frame and offset.
+    """
+    try:
+        head = chunks.parse_header(data, position)
+    except ValueError as error:
+        raise _errors.corrupt_in(error, path=source.url, chunk=name, frame=frame) from error
+    if head.name != name:
+        raise _errors.corrupt(
+            f"another chunk stands here: {head.name!r}",
+            path=source.url,
+            chunk=name,
+            frame=frame,
+            offset=position,
+        )
+    return head
+
+
+def whole_head(data: bytes, position: int, name: bytes, source: ByteSource) -> chunks.ChunkHeader:
+    """Decode a head as `named_head` does, of a chunk that must end within the file."""
+    head = named_head(data, position, name, source)
+    if head.end > source.size:
+        raise _errors.corrupt(
+            f"the chunk's {head.data_length} bytes end beyond the file's end at {source.size}",
+            path=source.url,
+            chunk=name,
+            offset=position,
+        )
+    return head
+
+
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """Address of one chunk; it pickles small and reads when it is asked to.
+    """Address of one chunk; it pickles small and reads when it is asked to, in another process too.
 
     Attributes
     ----------
@@ -53,29 +104,11 @@ class StoredChunk:
         """
         stop = self.size if stop is None else stop
         whole = self.extent <= _AT_ONCE or 2 * (stop - start) > self.extent
-        head = min(self.extent, chunks.HEADER.size + len(self.name))
-        data = self.source.read(self.position, self.extent if whole else head)
-        try:
-            header = chunks.parse_header(data, self.position)
-        except ValueError as error:
-            raise _errors.corrupt_in(error, path=self.source.url, chunk=self._text) from error
-        if header.name != self.name:
-            raise self._error(f"another chunk stands here: {header.name!r}")
-        if header.end > self.source.size:
-            raise self._error(
-                f"the chunk's {header.data_length} bytes end beyond the file's end at {self.source.size}"
-            )
-        first = header.data_offset + start
-        last = max(min(header.data_offset + stop, header.end), first)
+        nbytes = min(self.extent, chunks.HEADER.size + len(self.name))
+        data = self.source.read(self.position, self.extent if whole else nbytes)
+        head = whole_head(data, self.position, self.name, self.source)
+        first = head.data_offset + start
+        last = max(min(head.data_offset + stop, head.end), first)
         if whole and last <= self.position + len(data):
             return data[first - self.position : last - self.position]
         return self.source.read(first, last - first)
-
-    @property
-    def _text(self) -> str:
-        return self.name.decode("ascii", "replace")
-
-    def _error(self, message: str) -> _errors.CorruptFileError:
-        return _errors.corrupt(
-            message, path=self.source.url, chunk=self._text, offset=self.position
-        )

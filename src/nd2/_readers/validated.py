@@ -96,12 +96,10 @@ class ValidatingReader(ModernReader):
             raise _errors.corrupt(
                 f"there is no chunk map within {self.radius} bytes of its place",
                 path=path,
-                chunk=chunks.MAP_NAME.decode(),
+                chunk=chunks.MAP_NAME,
                 offset=stated,
             )
-        header = self._header(position, chunks.MAP_NAME)
-        data = source.read(header.data_offset, header.data_length)
-        return chunks.parse_map(data, position, path=path)
+        return self._map_at(position)
 
     def _relocate(self, names: list[bytes], stated: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where chunks start; -1 for those that are neither in their place nor near it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from nd2._array import PIXEL_DIMS
 from nd2._write import labelled
 from nd2._write.writer import ND2Writer, WriterOptions
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike
 
-_PIXEL_AXES = "CYXS"
 _BLOCK = 16 << 20
 """Bytes that are asked for at once from an array that is neither in memory nor cut into chunks."""
 
@@ -86,8 +86,8 @@ def imwrite(
         image = image.data if lazy or _in_memory(image) else _Variable(image)
     sizes = dict(zip(names, image.shape, strict=True))
     # Loops first, in the order of the array; then the frame.
-    loops = [name for name in names if name not in _PIXEL_AXES]
-    frame = [name for name in _PIXEL_AXES if name in names]
+    loops = [name for name in names if name not in PIXEL_DIMS]
+    frame = [name for name in PIXEL_DIMS if name in names]
     order_of_axes = [names.index(name) for name in (*loops, *frame)]
     ordered = {name: sizes[name] for name in (*loops, *frame)}
     with ND2Writer(path, ordered, image.dtype, **given) as writer:
@@ -125,8 +125,8 @@ def _of_dataset(dataset: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any
     image = dataset[name]
     image = image.assign_attrs({**dataset.attrs, **image.attrs})
     if "labels" not in given:
-        loops = [dim for dim in image.dims if str(dim).upper() not in _PIXEL_AXES]
-        order = [*loops, *(dim for dim in image.dims if str(dim).upper() in "YX")]
+        loops = [dim for dim in image.dims if str(dim).upper() not in PIXEL_DIMS]
+        order = [*loops, *(dim for dim in image.dims if str(dim).upper() in ("Y", "X"))]
         layers = {
             str(key).removeprefix("labels_"): layer.transpose(*order).values
             for key, layer in dataset.data_vars.items()
@@ -139,7 +139,7 @@ def _of_dataset(dataset: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any
 
 def _present(labels: Any, dims: Mapping[str, str]) -> Any:
     """Return which frames are to be written, shape of the loops; None for all."""
-    loops = [dim for dim in labels.dims if dims[str(dim)] not in _PIXEL_AXES]
+    loops = [dim for dim in labels.dims if dims[str(dim)] not in PIXEL_DIMS]
     coordinate = labels.coords.get("frame_present")
     if coordinate is None or set(coordinate.dims) != set(loops):
         return None

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nd2._format import names
 from nd2._format.clx_lite import I32
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import ArrayLike, NDArray
-
-TABLE = b"CustomDataVar|CustomDataV2_0!"
 
 _TEXT, _INTEGER, _REAL = 1, 2, 3
 _CELL = 512
@@ -65,7 +64,7 @@ class Column:
     @property
     def chunk(self) -> bytes:
         """Name of the chunk that holds the values."""
-        return b"CustomData|%s!" % self.id.encode("ascii")
+        return names.column(self.id)
 
     @property
     def data(self) -> bytes:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nd2 import _errors, _pool
-from nd2._format import clx_lite, clx_xml
+from nd2._format import clx_lite, clx_xml, names
 from nd2._format.inflate import deflate_zlib
 from nd2._write import columns as recorded
 from nd2._write import extras, labels, picture, trees
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from nd2._format.pixels import SampleOrder
     from nd2._write.columns import Column
     from nd2._write.plan import Plan
     from nd2.structures import ROI, ExperimentEvent, ExpLoop
-
-SampleOrder = Literal["RGB", "BGR"]
 
 _STAMP = Struct("<d").pack
 _LEVEL = 1
@@ -424,7 +423,7 @@ class FileWriter:
         count = self.frame_count
         times = self._frame_times()
         if len(times):
-            append(b"CustomData|AcqTimesCache!", times.astype("<f8").tobytes())
+            append(names.FRAME_TIMES, times.astype("<f8").tobytes())
         own = [_recorded(header, cells, count) for header, cells in self._values.items()]
         headers = {(one.title, one.unit) for one in own}
         given = [one for one in beside.columns if (one.title, one.unit) not in headers]
@@ -433,19 +432,19 @@ class FileWriter:
             append(column.chunk, column.data)
         as_given = beside.exact and not own
         if columns and not as_given:
-            append(recorded.TABLE, clx_xml.encode(recorded.table(columns)))
+            append(names.RECORDED, clx_xml.encode(recorded.table(columns)))
         for tag, tree in beside.custom.items():
-            name = b"CustomDataVar|%s!" % tag.encode("ascii")
-            if name == labels.TABLE or (name == recorded.TABLE and not as_given):
+            name = names.settings(tag)
+            if name == names.RUN_LAYERS or (name == names.RECORDED and not as_given):
                 continue  # written from the layers and the columns themselves
             known = isinstance(tree, Mapping)
             append(name, clx_xml.encode(extras.custom(tree)) if known else tree)
         if beside.rois:
-            append(extras.ROIS, clx_lite.encode(extras.rois(beside.rois)))
+            append(names.ROIS, clx_lite.encode(extras.rois(beside.rois)))
         if beside.events:
-            append(extras.EVENTS, clx_lite.encode(extras.events(beside.events)))
+            append(names.EVENTS[-1], clx_lite.encode(extras.events(beside.events)))
         if beside.layers:
-            append(labels.TABLE, clx_xml.encode(labels.table(beside.layers)))
+            append(names.RUN_LAYERS, clx_xml.encode(labels.table(beside.layers)))
         for layer in beside.layers:
             for frame, mask in enumerate(layer.masks):
                 if mask is not None:

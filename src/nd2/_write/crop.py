@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from nd2 import _errors
-from nd2._format import chunks, clx_lite, clx_xml
+from nd2._format import chunks, clx_lite, clx_xml, names
 from nd2._format.clx_lite import I32, U32, Items
 from nd2._parse import _tree
-from nd2._readers.modern import ATTRIBUTES, EXPERIMENT, PICTURE, ModernReader
+from nd2._parse._julian import DAY_MS
+from nd2._readers.modern import ModernReader
 from nd2._write import trees
 from nd2._write.like import picture_tree
 from nd2._write.plan import measured_time_loop
@@ -39,16 +40,13 @@ Pick: TypeAlias = "int | slice | Sequence[int]"
 
 _BATCH = 16 << 20
 """Bytes that are copied at once."""
-_DAY_MS = 86_400_000.0
-_SEQUENCE = b"CustomDataSeq|"
-_TABLE = b"CustomDataVar|CustomDataV2_0!"
 _CACHES = (
-    b"CustomData|AcqTimesCache!",
+    names.FRAME_TIMES,
     b"CustomData|AcqTimes2Cache!",
     b"CustomData|AcqFramesCache!",
     b"CustomData|TimeSourceCache!",
 )
-_SIGNATURES = (b"CustomData|Authentication", b"CustomDataSeq|Authentication")
+_SIGNATURES = (b"CustomData|Authentication", names.SEQUENCE_PREFIX + b"Authentication")
 """Digital signatures, which hold for the whole file only."""
 
 
@@ -149,27 +147,27 @@ def _copy_metadata(
     whole: bool,
 ) -> None:
     """Copy all other chunks; those that speak of frames are brought into line with the frames that are taken."""
-    columns = {b"CustomData|%s!" % name.encode(): c for name, c in reader.recorded.items()}
-    names = [n for n in reader.chunk_map.others if n != chunks.FILE_SIGNATURE]
-    for name in names:
+    columns = {names.column(name): c for name, c in reader.recorded.items()}
+    others = [n for n in reader.chunk_map.others if n != chunks.FILE_SIGNATURE]
+    for name in others:
         if name.startswith(_SIGNATURES):
             continue
-        if name.startswith(_SEQUENCE):
+        if name.startswith(names.SEQUENCE_PREFIX):
             _copy_sequence(reader, stream, name, frames)
             continue
         data = reader.chunk(name) or b""
         if whole:
             pass
-        elif name in ATTRIBUTES:
+        elif name in names.ATTRIBUTES:
             data = _edited(data, {"uiSequenceCount": U32(len(frames))})
-        elif name in EXPERIMENT:
+        elif name in names.EXPERIMENT:
             tree = trees.experiment(_loops(reader, taken)) or {}
-            _, data = trees.chunk(b"", b"", tree, (3, 0) if _is_binary(data) else (2, 0))
-        elif name in PICTURE:
+            _, data = trees.chunk(b"", b"", tree, (2, 0) if clx_xml.is_xml(data) else (3, 0))
+        elif name in names.PICTURE:
             data = _edited(data, _first_frame(reader, taken, frames))
         elif name in _CACHES:
             data = _cells(data, frames, reader.frame_count, 4 if b"Frames" in name else 8)
-        elif name == _TABLE:
+        elif name == names.RECORDED:
             data = _edited(data, {"Size": I32(len(frames))})
         elif name in columns and columns[name].size:
             size = columns[name].size
@@ -198,15 +196,11 @@ def _cells(data: bytes, frames: NDArray[np.intp], count: int, item: int) -> byte
     return cells[frames[frames < len(cells)]].tobytes()
 
 
-def _is_binary(data: bytes) -> bool:
-    return data[:64].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0")[:1] != b"<"
-
-
 def _edited(data: bytes, values: Mapping[str, Any]) -> bytes:
     """Return a payload with some values replaced, wherever they stand; all others are kept as they are."""
-    if _is_binary(data):
-        return clx_lite.encode(_replaced(clx_lite.decode_items(data), values))
-    return clx_xml.encode(_replaced(clx_xml.decode_items(data), values))
+    form: Any = clx_xml if clx_xml.is_xml(data) else clx_lite
+    edited: bytes = form.encode(_replaced(form.decode_items(data), values))
+    return edited
 
 
 def _replaced(items: Items, values: Mapping[str, Any]) -> Items:
@@ -228,7 +222,7 @@ def _first_frame(
     if times is not None and first < len(times) and np.isfinite(times[[0, first]]).all():
         values["dTimeMSec"] = float(times[first])
         if reader.start_julian_day:
-            passed = float(times[first] - times[0]) / _DAY_MS
+            passed = float(times[first] - times[0]) / DAY_MS
             values["dTimeAbsolute"] = reader.start_julian_day + passed
     shift = _z_shift(reader, taken)
     sets_z = any(isinstance(o, XYPosLoop) and o.parameters.isSettingZ for o in reader.experiment)

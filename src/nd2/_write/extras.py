@@ -7,17 +7,14 @@ from base64 import b64decode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nd2._format import clx_xml
 from nd2._format.clx_lite import I32, U32, Items
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from nd2._write.trees import Tree
     from nd2.structures import ROI, AnimParam, ExperimentEvent, RoiInfo
-
-Tree = dict[str, Any]
-
-ROIS = b"CustomData|RoiMetadata_v1!"
-EVENTS = b"CustomData|ExperimentEventsV1_0!"
 
 
 # --- regions of interest -------------------------------------------------------------------------------------------
@@ -121,8 +118,6 @@ def _event(event: ExperimentEvent) -> Tree:
 # --- custom data ---------------------------------------------------------------------------------------------------
 
 _LIST_KEY = re.compile(r"i\d{10}")
-_XML_NAME = re.compile(r"[^\W\d][\w.-]*")
-_PREFIX = "_abcdefghijklmnopqrstuvwxyz"
 
 
 def custom(tree: Mapping[str, Any]) -> Items:
@@ -150,7 +145,7 @@ def custom(tree: Mapping[str, Any]) -> Items:
 
 def _stored_name(name: str) -> str:
     """Return a name that is allowed, and that is ``name`` once its prefix is gone."""
-    if _XML_NAME.fullmatch(name) and (name.lstrip(_PREFIX) or name) == name:
+    if clx_xml.NAME.fullmatch(name) and clx_xml.without_prefix(name) == name:
         return name
     return f"m_{name}"
 

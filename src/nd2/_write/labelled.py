@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from nd2._array import PIXEL_DIMS
+from nd2._parse._julian import DAY_MS, UNIX_EPOCH
 from nd2._parse._modality import MASKS
 from nd2._write.columns import STAGE
 from nd2.structures import (
@@ -62,7 +64,6 @@ _MILLISECONDS = {
 _UNIT_SIGNS = {"micrometer": "µm", "degree_Celsius": "°C", "percent": "%", "degree": "°"}
 _STAGE = dict(zip(("stage_x", "stage_y", "stage_z"), STAGE, strict=True))
 _OWN = {"time", "position_name", "frame_present", *_STAGE}
-_UNIX_EPOCH, _DAY_MS = 2440587.5, 86_400_000.0
 _HEX_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -186,7 +187,7 @@ def _times(
         return found
     if coordinate.dtype.kind == "M" and coordinate.size:
         first = coordinate.values.min().astype("datetime64[ns]").astype(np.int64)
-        found["start"] = _UNIX_EPOCH + float(first) / 1e6 / _DAY_MS
+        found["start"] = UNIX_EPOCH + float(first) / 1e6 / DAY_MS
     times = _milliseconds(coordinate)
     found["times"] = _spread(times, coordinate.dims, loops) if each else times
     if not np.isfinite(found["times"]).any():
@@ -195,7 +196,7 @@ def _times(
 
 
 def _loops(image: xr.DataArray, dims: Mapping[str, str]) -> dict[Any, int]:
-    return {dim: image.sizes[dim] for dim in image.dims if dims[str(dim)] not in "CYXS"}
+    return {dim: image.sizes[dim] for dim in image.dims if dims[str(dim)] not in PIXEL_DIMS}
 
 
 def _spread(values: NDArray[Any], own: Sequence[Any], loops: Mapping[Any, int]) -> NDArray[Any]:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-TABLE = b"CustomDataVar|BinaryMetadata_v1!"
-
 _VERSION = 3
 _HEADER = Struct("<7I")
 _OBJECT_HEADER = 36

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nd2 import _errors
+from nd2._format import names
 from nd2._parse import _tree
 from nd2._write import columns, labels
 from nd2._write import plan as plans
-from nd2._write.core import Beside, FileWriter, SampleOrder
+from nd2._write.core import Beside, FileWriter
 from nd2._write.picture import FirstFrame
 from nd2.structures import Metadata
 
 if TYPE_CHECKING:
     import os
 
+    from nd2._format.pixels import SampleOrder
     from nd2._readers import Reader
-
-_PICTURES = ("ImageMetadataSeqLV|0", "ImageMetadataSeq|0")
 
 
 def like(
@@ -97,7 +97,7 @@ def _beside(reader: Reader, picture: _tree.Tree) -> Beside:
 def picture_tree(reader: Reader) -> _tree.Tree:
     """Return the picture metadata; empty if there are none."""
     trees = reader.unstructured_metadata(strip_prefix=False, include=None, exclude=None)
-    raw = next((trees[name] for name in _PICTURES if name in trees), None)
+    raw = next((trees[name] for name in map(names.text, names.PICTURE) if name in trees), None)
     return _tree.root(raw, "SLxPictureMetadata") if isinstance(raw, Mapping) else {}
 
 

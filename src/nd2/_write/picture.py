@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isclose, nextafter
 from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nd2._format.clx_lite import I32, U32, U64
 from nd2._parse._modality import MASKS
@@ -14,9 +14,8 @@ from nd2._parse._spectrum import COLOR_NM
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nd2._write.trees import Tree
     from nd2.structures import Channel, Color
-
-Tree = dict[str, Any]
 
 _PEAK = 4
 _TIME_AXIS = 2

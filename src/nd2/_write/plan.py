@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from nd2._array import PIXEL_DIMS
 from nd2._format.pixels import PixelLayout, padded_row_bytes
 from nd2._layout import Layout
 from nd2._write.picture import one_pixel_size
@@ -43,7 +44,6 @@ Compression: TypeAlias = Literal["zlib"] | None
 ChannelLike: TypeAlias = "str | ChannelMeta | Channel"
 PositionLike: TypeAlias = "str | Position | Sequence[float]"
 
-_PIXEL_AXES = "CYXS"
 _LOOP_AXES = "TPZU"
 _COLORS = tuple(
     Color(*rgb)
@@ -57,6 +57,7 @@ _COLORS = tuple(
     )
 )
 _WHITE = Color(255, 255, 255)
+_NO_TIMES = TimeLoopParams(0.0, 0.0, 0.0, PeriodDiff())
 _MOST_FRAMES = 1 << 31
 
 
@@ -71,7 +72,7 @@ class Plan:
     loops : list of ExpLoop
         The loops, outermost first.
     channels : list of Channel
-        The channels, at least one.
+        The channels; none for a copy of a file that says nothing of them.
     pixels : PixelLayout
         Layout of a stored frame.
     layout : Layout
@@ -112,7 +113,7 @@ def make(
         If the values contradict each other, or a file cannot hold them.
     """
     sample = _sample_type(dtype)
-    frame = {axis: sizes.get(axis, 1) for axis in _PIXEL_AXES}
+    frame = {axis: sizes.get(axis, 1) for axis in PIXEL_DIMS}
     layout = PixelLayout(
         frame["Y"],
         frame["X"],
@@ -122,7 +123,7 @@ def make(
         padded_row_bytes(frame["X"], frame["C"] * frame["S"], sample.itemsize),
         _codec(compression),
     )
-    loops = [(name, size) for name, size in sizes.items() if name not in _PIXEL_AXES]
+    loops = [(name, size) for name, size in sizes.items() if name not in PIXEL_DIMS]
     frame_count = math.prod(size for _, size in loops)
     z_step = float(voxel_size[2]) if voxel_size is not None and len(voxel_size) > 2 else 0.0
     built: list[ExpLoop] = []
@@ -223,7 +224,7 @@ def resolve_sizes(
     resolved = {str(name): int(size) for name, size in sizes.items()}
     for name, size in resolved.items():
         loop = name[:1] in _LOOP_AXES and (name[1:] == "" or name[1:].isdecimal())
-        if not name or not (loop or name in _PIXEL_AXES):
+        if not name or not (loop or name in PIXEL_DIMS):
             raise ValueError(
                 f"axis {name!r} is not one of T, P, Z, U (loops), C, Y, X, S: rename it"
             )
@@ -233,7 +234,7 @@ def resolve_sizes(
         raise ValueError(f"axes {tuple(resolved)} lack Y and X")
     if resolved.get("S", 1) not in (1, 3):
         raise ValueError(f"{resolved['S']} samples of a pixel: a file holds 1, or 3 for colour")
-    frames = math.prod(size for name, size in resolved.items() if name not in _PIXEL_AXES)
+    frames = math.prod(size for name, size in resolved.items() if name not in PIXEL_DIMS)
     if frames >= _MOST_FRAMES:
         raise ValueError(f"{frames} frames: a file holds fewer than {_MOST_FRAMES}")
     return resolved
@@ -275,7 +276,7 @@ def _check_leftovers(loops: dict[str, int], **given: object) -> None:
 
 def _time_loop(count: int, nesting: int, times: ArrayLike | None, frame_count: int) -> TimeLoop:
     if times is None:
-        return TimeLoop(count, nesting, TimeLoopParams(0.0, 0.0, 0.0, PeriodDiff()))
+        return TimeLoop(count, nesting, _NO_TIMES)
     given = np.asarray(times, np.float64)
     if given.shape == (count,) and np.isfinite(given).all():
         return measured_time_loop(TimeLoop(count, nesting, _NO_TIMES), given)
@@ -284,9 +285,6 @@ def _time_loop(count: int, nesting: int, times: ArrayLike | None, frame_count: i
     raise ValueError(
         f"times have shape {given.shape}; expected ({count},), or ({frame_count},) for each frame"
     )
-
-
-_NO_TIMES = TimeLoopParams(0.0, 0.0, 0.0, PeriodDiff())
 
 
 def measured_time_loop(loop: TimeLoop, times: NDArray[np.float64]) -> TimeLoop:

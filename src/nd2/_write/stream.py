@@ -23,8 +23,6 @@ from nd2._format import chunks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     Parts = Sequence[bytes | memoryview]
 
 _ZEROS = memoryview(bytes(chunks.PAGE))
@@ -71,11 +69,6 @@ class ChunkStream:
         except BaseException:
             self.abandon()
             raise
-
-    @property
-    def frames_written(self) -> NDArray[np.bool_]:
-        """Which frames were written, shape (n,)."""
-        return self._frame_size > 0
 
     @property
     def closed(self) -> bool:

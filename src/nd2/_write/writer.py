@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
+from nd2._parse._julian import DAY_MS, UNIX_EPOCH
 from nd2._write import columns as recorded
 from nd2._write import labels as binary
 from nd2._write import plan as plans
-from nd2._write.core import Beside, FileWriter, SampleOrder
+from nd2._write.core import Beside, FileWriter
 from nd2._write.picture import FirstFrame
 from nd2.structures import TextInfo
 
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+    from nd2._format.pixels import SampleOrder
     from nd2._write.plan import ChannelLike, Compression, Plan, PositionLike
     from nd2.structures import ROI, ExperimentEvent, Microscope
-
-_UNIX_EPOCH = 2440587.5
-_DAY = 86400.0
 
 
 class WriterOptions(TypedDict, total=False):
@@ -198,7 +197,7 @@ def julian_day(when: datetime | float | None) -> float:
     if when is None:
         return 0.0
     if isinstance(when, datetime):
-        return _UNIX_EPOCH + when.astimezone(UTC).timestamp() / _DAY
+        return UNIX_EPOCH + when.astimezone(UTC).timestamp() / (DAY_MS / 1000)
     return float(when)
 
 
