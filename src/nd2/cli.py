@@ -18,6 +18,7 @@ from nd2._command import GROUP, Command, parse_storage_options
 from nd2._file import ND2File
 from nd2._io import open_source
 from nd2._io.open import is_url
+from nd2._io.redact import file_name
 from nd2._readers import open_reader
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _reader(options: argparse.Namespace) -> tuple[Any, Reader]:
 
 
 def _stem(options: argparse.Namespace) -> str:
-    return Path(options.file.rstrip("/").rpartition("::")[0] or options.file).stem
+    return Path(file_name(options.file)).stem
 
 
 def _progress(parser: argparse.ArgumentParser) -> None:
@@ -338,17 +339,15 @@ def _configure_show(parser: argparse.ArgumentParser) -> None:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from nd2._export.picture import Look, encode_png, picture
+    from nd2._export.picture import Look, picture
 
-    if options.tiles < 1 or options.size < 1:
-        raise ValueError("--tiles and --size must be at least 1")
+    look = Look(options.frame, options.tiles, options.split, options.size)
     dest = options.output or f"{_stem(options)}.png"
     _refuse_existing(dest, options.overwrite)
     source, reader = _reader(options)
     with closing(source):
-        look = Look(options.frame, options.tiles, options.split, options.size)
-        image = picture(reader, look)
-    _write(dest, encode_png(image), options.overwrite)
+        found = picture(reader, look)
+    _write(dest, found.png(), options.overwrite)
     print(dest)
     return 0
 

@@ -27,6 +27,7 @@ from nd2._export.zarr_store import (
     put_group,
 )
 from nd2._io.open import is_url
+from nd2._io.redact import file_name
 from nd2._readers.positions import position_names
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ class _Export:
     # -------------------------------------------------------------------------------------------- metadata
 
     def _stem(self) -> str:
-        return Path(self.reader.source.url.rstrip("/")).stem or "image"
+        return Path(file_name(self.reader.source.url)).stem or "image"
 
     def _image_attributes(self, image: int, name: str) -> dict[str, Any]:
         mine = self.placement.of_image(image) if self.placement.images > 1 else self.placement

@@ -34,13 +34,19 @@ class Look:
     Attributes
     ----------
     frames : sequence of int, optional
-        Sequence indices of the frames; by default some that are spread evenly.
+        Sequence indices of the frames; by default some that are spread evenly, and if it is one, the middle plane of
+        the first stack.
     tiles : int
         How many frames are shown at most, where none are given.
     split : bool
         Whether each channel has a tile of its own.
     size : int
         Longer side of the picture in pixels, at most.
+
+    Raises
+    ------
+    ValueError
+        If ``tiles`` or ``size`` is less than 1, or ``frames`` is empty.
     """
 
     frames: Sequence[int] | None = None
@@ -48,9 +54,39 @@ class Look:
     split: bool = False
     size: int = 1024
 
+    def __post_init__(self) -> None:
+        if self.tiles < 1 or self.size < 1:
+            raise ValueError("tiles and size must be at least 1")
+        if self.frames is not None and len(self.frames) == 0:
+            raise ValueError("there is no frame to show: frames is empty")
 
-def picture(reader: Reader, look: Look) -> NDArray[np.uint8]:
-    """Return a picture, shape (height, width, 3), red, green, blue.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A picture, which a notebook shows where it is the value of a cell.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, shape (height, width, 3)
+        Red, green, blue.
+    """
+
+    pixels: NDArray[np.uint8]
+
+    def __repr__(self) -> str:
+        height, width, _ = self.pixels.shape
+        return f"<Picture of {width} x {height} pixels>"
+
+    def png(self) -> bytes:
+        """Return the picture as a PNG file."""
+        return encode_png(self.pixels)
+
+    def _repr_png_(self) -> bytes:
+        return self.png()
+
+
+def picture(reader: Reader, look: Look) -> Picture:
+    """Return a picture of some frames.
 
     The range of each channel is that of the frames shown, so that they can be compared.
 
@@ -74,7 +110,7 @@ def picture(reader: Reader, look: Look) -> NDArray[np.uint8]:
     pixels = reader.frames.read(unique, picks)[np.searchsorted(unique, frames)]
     small = _grid(_painted(reader, pixels, split=look.split), columns)
     zoom = max(min(_LEGIBLE, look.size) // max(small.shape), 1)
-    return small.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    return Picture(small.repeat(zoom, axis=0).repeat(zoom, axis=1))
 
 
 def _frames(reader: Reader, look: Look) -> list[int]:
@@ -87,6 +123,13 @@ def _frames(reader: Reader, look: Look) -> list[int]:
                 raise _errors.frame_range(frame, count, path=reader.source.url)
         return list(look.frames)
     present = np.flatnonzero(reader.frames.table.present(count))
+    if look.tiles == 1:
+        loops = reader.layout.loops
+        middle = reader.layout.sequence_index(
+            [n // 2 if name[0] == "Z" else 0 for name, n in loops]
+        )
+        if middle in present:
+            return [middle]
     if not len(present):
         present = np.arange(min(count, 1))
     places = np.linspace(0, len(present) - 1, min(look.tiles, len(present))).round().astype(int)
@@ -122,14 +165,14 @@ def _mean(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _scaled(values: NDArray[Any]) -> NDArray[np.float32]:
     """Bring values to 0 to 1, but for the extremes."""
-    data: NDArray[np.float32] = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
     if values.dtype == np.uint8 and values.shape[-1] > 1:
-        return data / np.float32(255)  # photographs are as bright as they are
+        return values / np.float32(255)  # photographs are as bright as they are
+    # In double precision, so that values at both ends of single precision do not overflow.
+    data = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
     low, high = np.percentile(data, [_LOW, _HIGH]) if data.size else (0.0, 1.0)
     if high <= low:
         high = max(float(data.max(initial=0)), low + 1)
-    scaled: NDArray[np.float32] = (data - np.float32(low)) / np.float32(high - low)
-    return scaled.clip(0, 1)
+    return ((data.clip(low, high) - low) / (high - low)).astype(np.float32)
 
 
 def _grid(tiles: Sequence[NDArray[np.float32]], columns: int) -> NDArray[np.uint8]:

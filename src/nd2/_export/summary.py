@@ -12,6 +12,7 @@ from nd2._export.clock import start_date
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from nd2._export.channels import ExportChannel
     from nd2._readers import Reader
 
 
@@ -35,8 +36,8 @@ def summary(reader: Reader) -> dict[str, Any]:
         "frames": count,
         "frames_missing": missing,
         "frames_beyond_the_loops": max(reader.frame_count - count, 0),
-        "loops": [_loop(loop) for loop in reader.experiment],
-        "channels": [_channel(channel) for channel in channels(reader)],
+        "loops": [loop_facts(loop) for loop in reader.experiment],
+        "channels": [channel_facts(channel) for channel in channels(reader)],
         "duration_s": _duration(reader),
         "recorded": list(reader.recorded),
         "labels": [layer.info.name for layer in reader.mask_layers],
@@ -54,7 +55,8 @@ def _duration(reader: Reader) -> float | None:
     return round(float(np.nanmax(times) - np.nanmin(times)) / 1000, 3)
 
 
-def _loop(loop: Any) -> dict[str, Any]:
+def loop_facts(loop: Any) -> dict[str, Any]:
+    """Return what there is to say of a loop, as JSON can hold it."""
     found: dict[str, Any] = {"type": loop.type, "count": loop.count}
     if loop.type == "TimeLoop":
         found["period_ms"] = loop.parameters.periodDiff.avg or loop.parameters.periodMs
@@ -69,8 +71,9 @@ def _loop(loop: Any) -> dict[str, Any]:
     return found
 
 
-def _channel(channel: Any) -> dict[str, Any]:
-    found = {"name": channel.name, "color": f"#{channel.hex}"}
+def channel_facts(channel: ExportChannel) -> dict[str, Any]:
+    """Return what there is to say of a channel, as JSON can hold it."""
+    found: dict[str, Any] = {"name": channel.name, "color": f"#{channel.hex}"}
     if channel.meta is not None:
         meta, optics = channel.meta.channel, channel.meta.microscope
         found |= {
@@ -91,7 +94,7 @@ def as_text(found: Mapping[str, Any]) -> Iterator[str]:
     packed = f", {found['compression']} compression" if "compression" in found else ""
     x, y, z = found.get("voxel_um", (1, 1, 1))
     lines = {
-        "File": f"{found['path']} ({_bytes(found['bytes'])}, version {found['version']})",
+        "File": f"{found['path']} ({byte_size(found['bytes'])}, version {found['version']})",
         "Acquired": found.get("acquired"),
         "Software": found.get("software"),
         "Image": f"{sizes or 'one pixel'} ({found['dtype']}{bits}{packed})",
@@ -156,7 +159,8 @@ def _channel_line(channel: Mapping[str, Any]) -> str:
     return ", ".join([*parts, *channel.get("modality", ())])
 
 
-def _bytes(count: int) -> str:
+def byte_size(count: int) -> str:
+    """Return a number of bytes as a person reads it."""
     size, unit = float(count), "bytes"
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if size < 1000 or unit == "TB":

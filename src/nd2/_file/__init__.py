@@ -5,6 +5,7 @@ from __future__ import annotations
 from nd2._file.exports import FileExports
 from nd2._file.metadata import FileMetadata
 from nd2._file.pixels import FilePixels
+from nd2._io.redact import file_name
 
 
 class ND2File(FileMetadata, FilePixels, FileExports):
@@ -49,12 +50,26 @@ class ND2File(FileMetadata, FilePixels, FileExports):
     ...     frame = file.read_frame(0)
     """
 
+    # What a debugger or a notebook asks for must be there for a damaged file, too, and for one that failed to open.
+
     def __repr__(self) -> str:
-        name = f"{type(self).__name__} {self.path!r}"
-        if self.closed:
-            return f"<{name} (closed)>"
+        name = f"{type(self).__name__} at {id(self):#x}"
         try:
-            sizes = ", ".join(f"{axis}: {size}" for axis, size in self.sizes.items())
-            return f"<{name} {self.dtype} {{{sizes}}}>"
+            name += f": {file_name(self.path)!r}"
+            if self.closed:
+                return f"<{name} (closed)>"
+            return f"<{name} {self.dtype}: {dict(self.sizes)}>"
         except Exception as error:
             return f"<{name} ({type(error).__name__})>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        from nd2._export.html import file_table
+
+        try:
+            if not self.closed:
+                return file_table(self._reader)
+        except Exception as error:
+            return f"<pre>{escape(repr(self))}\n{escape(str(error))}</pre>"
+        return f"<pre>{escape(repr(self))}</pre>"

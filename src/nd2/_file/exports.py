@@ -1,4 +1,4 @@
-"""What ``ND2File`` writes: OME metadata, TIFF, OME-Zarr, and other ND2 files."""
+"""What ``ND2File`` makes of its file: pictures, OME metadata, TIFF, OME-Zarr, and other ND2 files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,53 @@ if TYPE_CHECKING:
 
     from ome_types import OME
 
+    from nd2._export.picture import Picture
     from nd2._write.core import FileWriter
 
 
 class FileExports(FileHandle):
-    """Other files that are made of a file."""
+    """Other files, and pictures, that are made of a file."""
+
+    def thumbnail(
+        self,
+        frames: Sequence[int] | None = None,
+        *,
+        tiles: int = 1,
+        split: bool = False,
+        size: int = 256,
+    ) -> Picture:
+        """Return a small picture of the image, each channel in its colour and stretched: what ``nd2 show`` writes.
+
+        Only the rows that the picture shows are read, where frames are not compressed.
+
+        Parameters
+        ----------
+        frames : sequence of int, optional
+            Sequence indices of the frames to show. By default the middle plane of the first stack, or with `tiles` some
+            that are spread evenly.
+        tiles : int
+            How many frames are shown side by side at most, where none are given.
+        split : bool
+            Whether each channel has a tile of its own.
+        size : int
+            Longer side of the picture in pixels, at most.
+
+        Returns
+        -------
+        Picture
+            A notebook shows it; ``pixels`` is the array, shape (height, width, 3), uint8; ``png()`` the bytes of a file.
+
+        Raises
+        ------
+        IndexError
+            If there is no such frame.
+        ValueError
+            If a frame is damaged, or `tiles` or `size` is less than 1.
+        """
+        from nd2._export.picture import Look, picture
+
+        self._check_open()
+        return picture(self._reader, Look(frames, tiles, split, size))
 
     def ome_metadata(
         self, *, include_unstructured: bool = True, tiff_file_name: str | None = None

@@ -1,8 +1,9 @@
-"""URLs as they may be shown: without passwords, signatures and tokens."""
+"""URLs as they may be shown: without passwords, signatures and tokens, and the name of the file alone."""
 
 from __future__ import annotations
 
 import re
+from pathlib import PurePath
 from urllib.parse import urlsplit, urlunsplit
 
 _SECRET = re.compile(
@@ -19,6 +20,16 @@ def redacted(url: str) -> str:
     What is left still names the file; of the links of a chained URL each is treated.
     """
     return "::".join(_redacted(part) for part in url.split("::"))
+
+
+def file_name(url: str) -> str:
+    """Return the name of the file that a path or URL leads to; of a chained URL, that of the innermost file."""
+    place = next((part for part in url.split("::") if "://" in part), None)
+    if place is None:
+        return PurePath(url).name
+    if place.startswith(("http://", "https://")):
+        place = urlsplit(place).path
+    return place.rstrip("/").rpartition("/")[2]
 
 
 def _redacted(url: str) -> str:
