@@ -165,14 +165,16 @@ def _mean(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _scaled(values: NDArray[Any]) -> NDArray[np.float32]:
     """Bring values to 0 to 1, but for the extremes."""
-    if values.dtype == np.uint8 and values.shape[-1] > 1:
-        return np.divide(values, 255, dtype=np.float32)  # photographs are as bright as they are
     # In double precision, so that values at both ends of single precision do not overflow.
     data = np.nan_to_num(values, posinf=0, neginf=0).astype(np.float64)
-    low, high = np.percentile(data, [_LOW, _HIGH]) if data.size else (0.0, 1.0)
-    if high <= low:
-        high = max(float(data.max(initial=0)), low + 1)
-    return ((data.clip(low, high) - low) / (high - low)).astype(np.float32)
+    if values.dtype == np.uint8 and values.shape[-1] > 1:
+        low, high = 0.0, 255.0  # photographs are as bright as they are
+    else:
+        low, high = np.percentile(data, [_LOW, _HIGH]) if data.size else (0.0, 1.0)
+        if high <= low:
+            high = max(float(data.max(initial=0)), low + 1)
+    scaled: NDArray[np.float32] = ((data.clip(low, high) - low) / (high - low)).astype(np.float32)
+    return scaled
 
 
 def _grid(tiles: Sequence[NDArray[np.float32]], columns: int) -> NDArray[np.uint8]:
