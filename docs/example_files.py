@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def cells(height: int, width: int, size: float, seed: int, drift: float = 0.0) -> NDArray[Any]:
+def cells(
+    height: int, width: int, size: float, seed: int, drift: float = 0.0, count: int = 14
+) -> NDArray[Any]:
     """Blobs on a dark ground, shape (height, width), uint16."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
-    centres = rng.uniform(0.1, 0.9, (14, 2)) * (height, width) + drift
+    centres = rng.uniform(0.1, 0.9, (count, 2)) * (height, width) + drift
     distance = (y[..., None] - centres[:, 0]) ** 2 + (x[..., None] - centres[:, 1]) ** 2
     light = np.exp(-distance / (2 * size**2)).sum(-1) * 9 / size
     return rng.poisson(100 + 1500 * light).astype(np.uint16)
@@ -54,22 +56,24 @@ def experiment(path: Path) -> None:
 
 
 def plate(path: Path) -> None:
-    """One frame in each of six wells."""
-    names = [f"{row}{column}" for row in "AB" for column in (1, 2, 3)]
+    """One frame in each of 24 wells; the more cells, the further to the right."""
+    wells = [(row, column) for row in range(4) for column in range(6)]
     positions = [
-        Position(StagePosition(9000.0 * (i % 3), 9000.0 * (i // 3), 0.0), name=name)
-        for i, name in enumerate(names)
+        Position(
+            StagePosition(19300.0 * column, 19300.0 * row, 0.0), name=f"{'ABCD'[row]}{column + 1}"
+        )
+        for row, column in wells
     ]
     with nd2.ND2Writer(
         path,
-        {"P": 6, "Y": 120, "X": 120},
+        {"P": len(wells), "Y": 120, "X": 120},
         np.uint16,
         channels=["GFP"],
         voxel_size=(0.65, 0.65, 1.0),
         positions=positions,
     ) as writer:
-        for i in range(6):
-            writer.write_frame({"P": i}, cells(120, 120, 5.0, i))
+        for i, (_, column) in enumerate(wells):
+            writer.write_frame({"P": i}, cells(120, 120, 5.0, i, count=3 + 5 * column))
 
 
 def colour(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The documentation's figures: the data path, and looks at the example files through the package itself."""
+"""The documentation's figures: looks at the example files through the package itself, and the speeds of the tables."""
 
 from __future__ import annotations
 
@@ -8,96 +8,135 @@ mpl.use("agg")
 
 from typing import TYPE_CHECKING
 
-import numpy as np
+import speeds
 import xarray as xr
+from data_path import data_path
 from example_files import write_example_files
 from matplotlib import pyplot as plt
-from matplotlib.patches import FancyBboxPatch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-STAGES = (
-    ("bytes", "a local file, HTTP, S3:\nexact ranges, many at once"),
-    ("chunk map", "where every chunk starts,\nread once, into arrays"),
-    ("frame table", "offset and length of each\nframe; pickles to 16 bytes each"),
-    ("read plan", "frames in file order, ranges\nmerged, rows of a crop only"),
-    ("one array", "inflated and de-interleaved\nstraight into its place"),
-)
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+OURS, THEIRS = "#34648c", "#c9783a"
 
 
 def build_figures(folder: Path) -> None:
-    """Write all figures into a folder."""
+    """Write all figures into a folder, and the files that they show beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     files = folder.parent / "files"
     files.mkdir(exist_ok=True)
     write_example_files(files)
-    data_path(folder / "data_path.png")
-    z_stack(files / "experiment.nd2", folder / "z_stack.png")
-    composite(files / "experiment.nd2", folder / "composite.png")
-    plate(files / "plate.nd2", folder / "plate.png")
+    for name, draw in FIGURES.items():
+        figure = draw(files)
+        figure.savefig(folder / name, dpi=150)
+        plt.close(figure)
 
 
-def data_path(path: Path) -> None:
-    """From a byte to an array, in five boxes."""
-    figure, axis = plt.subplots(figsize=(11, 2.2), layout="constrained")
-    for i, (title, text) in enumerate(STAGES):
-        axis.add_patch(
-            FancyBboxPatch(
-                (i * 2.2, 0), 1.8, 1, boxstyle="round,pad=0.08", fc="#e8f0f8", ec="#34648c"
-            )
-        )
-        axis.text(i * 2.2 + 0.9, 0.8, title, ha="center", va="center", weight="bold")
-        axis.text(i * 2.2 + 0.9, 0.33, text, ha="center", va="center", fontsize=8)
-        if i:
-            axis.annotate(
-                "", (i * 2.2 - 0.1, 0.5), (i * 2.2 - 0.3, 0.5), arrowprops={"arrowstyle": "->"}
-            )
-    axis.set_xlim(-0.2, len(STAGES) * 2.2 - 0.2)
-    axis.set_ylim(-0.2, 1.2)
-    axis.set_axis_off()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
-def z_stack(file: Path, path: Path) -> None:
-    """Show the planes of a stack, labelled with their heights."""
-    stack = xr.open_dataset(file, engine="nd2").image.isel(T=0, C=0)
-    figure, axes = plt.subplots(1, stack.sizes["Z"], figsize=(11, 2.4), layout="constrained")
-    top = float(stack.max())
-    for axis, plane in zip(axes, stack, strict=True):
-        axis.imshow(plane, cmap="gray", vmax=top)
-        axis.set_title(f"Z = {float(plane.Z):+g} µm", fontsize=9)
-        axis.set_axis_off()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
-def composite(file: Path, path: Path) -> None:
-    """Both channels in their colours."""
-    planes = xr.open_dataset(file, engine="nd2").image.isel(T=0).sel(Z=0)
-    figure, axis = plt.subplots(figsize=(5, 4), layout="constrained")
-    rgb = np.zeros((*planes.shape[1:], 3))
-    for plane, colour in zip(planes, ((0.2, 0.4, 1.0), (0.1, 1.0, 0.2)), strict=True):
-        rgb += (plane.values / float(plane.max()))[..., None] * colour
-    axis.imshow(rgb.clip(0, 1))
-    axis.set_axis_off()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
-def plate(file: Path, path: Path) -> None:
-    """One tile a position, in the place of its well."""
-    dataset = xr.open_dataset(file, engine="nd2")
-    names = [str(name) for name in dataset.position_name.values]
-    rows, columns = sorted({n[0] for n in names}), sorted({n[1:] for n in names})
+def z_stack(files: Path) -> Figure:
+    """Show the planes of a stack, labelled with their heights, a row for each channel."""
+    with xr.open_dataset(files / "experiment.nd2", engine="nd2") as dataset:
+        stack = dataset.image.isel(T=0).transpose("C", "Z", ...).load()
     figure, axes = plt.subplots(
-        len(rows), len(columns), figsize=(6, 4.2), layout="constrained", squeeze=False
+        stack.sizes["C"], stack.sizes["Z"], figsize=(11, 3.9), layout="constrained"
     )
-    for name, image in zip(names, dataset.image, strict=True):
+    for row, channel in zip(axes, stack, strict=True):
+        low, high = float(channel.min()), float(channel.max())
+        for axis, plane in zip(row, channel, strict=True):
+            axis.imshow(plane, cmap="gray", vmin=low, vmax=high)
+            axis.set(xticks=[], yticks=[])
+        row[0].set_ylabel(str(channel.C.item()))
+    for axis, z in zip(axes[0], stack.Z.values, strict=True):
+        axis.set_title(f"Z = {z:g} µm", fontsize=10)
+    return figure
+
+
+def composite(files: Path) -> Figure:
+    """Both channels, and the two together in their colours: the figure of the page on the engine."""
+    with xr.open_dataset(files / "experiment.nd2", engine="nd2") as dataset:
+        figure: Figure = dataset.nd2.plot(T=1, Z=2)
+    return figure
+
+
+def plate(files: Path) -> Figure:
+    """One tile a position, in the place of its well."""
+    with xr.open_dataset(files / "plate.nd2", engine="nd2") as dataset:
+        image = dataset.image.load()
+    names = [str(name) for name in image.position_name.values]
+    rows = sorted({name[0] for name in names})
+    columns = sorted({name[1:] for name in names}, key=int)
+    figure, axes = plt.subplots(
+        len(rows), len(columns), figsize=(8, 5.6), layout="constrained", squeeze=False
+    )
+    low, high = float(image.min()), float(image.max())
+    for name, well in zip(names, image, strict=True):
         axis = axes[rows.index(name[0]), columns.index(name[1:])]
-        axis.imshow(image, cmap="gray")
+        axis.imshow(well, cmap="gray", vmin=low, vmax=high)
         axis.set_title(name, fontsize=9)
         axis.set_axis_off()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    return figure
+
+
+def speed(_: Path) -> Figure:
+    """How many times as fast as nd2 each piece of work is, from the tables of the page on performance."""
+    found = [s for s in speeds.local_speeds() if s.ours and s.theirs]
+    times = [speeds.seconds(s.theirs) / speeds.seconds(s.ours) for s in found]
+    figure, axis = plt.subplots(figsize=(11, 1.3 + 0.3 * len(found)), layout="constrained")
+    axis.barh(range(len(found)), [t - 1 for t in times], left=1, color=[_colour(t) for t in times])
+    axis.set_xscale("log")
+    axis.set_xlim(min(0.5, *times) / 1.1, max(times) * 8)
+    axis.axvline(1, color="black", linewidth=0.8)
+    for i, (one, ratio) in enumerate(zip(found, times, strict=True)):
+        text = f"  {ratio:.3g} x   ({one.ours}; nd2 {one.theirs})"
+        axis.text(max(ratio, 1), i, text, va="center", fontsize=8)
+    _work_names(axis, [s.work for s in found])
+    axis.xaxis.set_major_formatter("{x:g} x")
+    axis.set_xlabel("times as fast as nd2 0.12.0 (medians)")
+    return figure
+
+
+def remote(_: Path) -> Figure:
+    """Draw requests, and seconds at 50 ms, of both readers, from the table of the page on the cloud."""
+    found = speeds.remote_speeds()
+    figure, panels = plt.subplots(
+        1, 2, figsize=(11, 1.3 + 0.5 * len(found)), layout="constrained", sharey=True
+    )
+    titles = ("requests", "seconds, where each answer takes 50 ms")
+    for axis, title, pairs in zip(
+        panels, titles, ([s.requests for s in found], [s.seconds for s in found]), strict=True
+    ):
+        for side, (label, colour) in enumerate((("xarray-nd2", OURS), ("nd2 0.12.0", THEIRS))):
+            known = [(i, cells[side]) for i, cells in enumerate(pairs) if cells[side] != "-"]
+            places = [i + (side - 0.5) * 0.4 for i, _ in known]
+            values = [float(cell) for _, cell in known]
+            axis.barh(places, values, height=0.4, color=colour, label=label)
+            for y, value, (_, cell) in zip(places, values, known, strict=True):
+                axis.text(value, y, f" {cell}", va="center", fontsize=8)
+        axis.set_xscale("log")
+        axis.margins(x=0.12)
+        axis.set_title(title, fontsize=10)
+    _work_names(panels[0], [s.work for s in found])
+    panels[1].legend(loc="best", fontsize=8)
+    return figure
+
+
+def _colour(times: float) -> str:
+    return OURS if times >= 1 else THEIRS
+
+
+def _work_names(axis: Axes, names: list[str]) -> None:
+    axis.set_yticks(range(len(names)), [name.replace("`", "") for name in names], fontsize=9)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+
+
+FIGURES: dict[str, Callable[[Path], Figure]] = {
+    "data_path.svg": lambda _: data_path(),
+    "z_stack.png": z_stack,
+    "composite.png": composite,
+    "plate.png": plate,
+    "speed.svg": speed,
+    "remote.svg": remote,
+}

@@ -1,0 +1,63 @@
+"""Project the stacks of all positions, and write the projections as one OME-TIFF with a series for each position."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+import nd2
+
+OUT = Path("demo-output")
+
+
+def acquire(path: Path) -> None:
+    """Write what a microscope would: three positions, a stack of seven planes at each, two channels."""
+    sizes = {"P": 3, "Z": 7, "C": 2, "Y": 96, "X": 128}
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[: sizes["Y"], : sizes["X"]]
+    with nd2.ND2Writer(
+        path,
+        sizes,
+        np.uint16,
+        channels=["DAPI", "GFP"],
+        voxel_size=(0.325, 0.325, 1.5),
+        positions=["control", "drug 1 nM", "drug 10 nM"],
+    ) as writer:
+        for p in range(sizes["P"]):
+            centres = rng.uniform(10, 86, (8, 2))
+            for z in range(sizes["Z"]):
+                width = 4 + abs(z - 3)
+                squared = (y[..., None] - centres[:, 0]) ** 2 + (x[..., None] - centres[:, 1]) ** 2
+                light = np.exp(-squared / (2 * width**2)).sum(-1)
+                frame = rng.poisson([100 + 900 * light, 100 + 300 * (p + 1) * light])
+                writer.write_frame({"P": p, "Z": z}, frame.astype(np.uint16), time=50.0 * z)
+
+
+def project(source: Path, dest: Path) -> None:
+    """Write the brightest value along Z of every position and channel as OME-TIFF."""
+    projected = dest.with_name("projected.nd2")
+    with xr.open_dataset(source, engine="nd2", chunks={}) as dataset:
+        # Names of positions and channels, and the size of a pixel, travel with the labels.
+        nd2.imwrite(projected, dataset.image.max("Z", keep_attrs=True))
+    with nd2.ND2File(projected) as file:
+        file.write_tiff(dest)
+
+
+def main() -> None:
+    """Write the file, project it, and look at what came out."""
+    import tifffile
+
+    OUT.mkdir(exist_ok=True)
+    source, dest = OUT / "positions.nd2", OUT / "projections.ome.tif"
+    acquire(source)
+    project(source, dest)
+    with tifffile.TiffFile(dest) as tiff:
+        for series in tiff.series:
+            print(series.name, series.axes, series.shape, series.asarray().mean((-2, -1)).round())
+    print(f"wrote {dest}")
+
+
+if __name__ == "__main__":
+    main()
