@@ -79,6 +79,19 @@ class Frames:
     pixels: PixelLayout
     cache: FrameCache = field(default_factory=FrameCache, compare=False, repr=False)
 
+    def check_codec(self) -> None:
+        """Check that frames can be decoded here, before anything is read.
+
+        Raises
+        ------
+        ImportError
+            If the codec needs a package that is not installed.
+        """
+        if self.pixels.codec == "jpeg2k":
+            from nd2._format import jpeg2k
+
+            jpeg2k.decoder()
+
     def frame(self, index: int) -> NDArray[Any]:
         """Read one whole frame.
 

@@ -7,6 +7,7 @@ import json
 import os
 import zlib
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from zipfile import BadZipFile
 
@@ -18,6 +19,7 @@ from nd2._format.names import OPENING
 from nd2._format.pixels import PixelLayout
 from nd2._frames import Frames, FrameTable
 from nd2._io import open_source
+from nd2._io.aside import aside
 from nd2._io.open import file_system, is_url
 from nd2._readers import open_reader
 from nd2._readers.modern import ModernReader
@@ -159,7 +161,8 @@ def save_index(
     if is_url(target):
         fs, inner = file_system(target, storage_options)
     if fs is None:
-        _write_whole(os.fspath(target), data)
+        with aside(Path(target)) as partial:
+            partial.write_bytes(data)
         return str(os.fspath(target))
     fs.pipe_file(inner, data)
     return str(fs.unstrip_protocol(inner))
@@ -343,16 +346,3 @@ def _steps(*columns: NDArray[Any]) -> NDArray[np.int64]:
 def _values(steps: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Undo `_steps`."""
     return np.cumsum(steps, axis=1).view(np.uint64)
-
-
-def _write_whole(target: str, data: bytes) -> None:
-    """Write a file that is there as a whole, or not at all."""
-    aside = f"{target}.part-{os.getpid()}"
-    try:
-        with open(aside, "wb") as handle:
-            handle.write(data)
-        os.replace(aside, target)
-    except BaseException:
-        if os.path.exists(aside):
-            os.remove(aside)
-        raise

@@ -214,10 +214,7 @@ class Job:
 
     def compressed_blocks(self) -> tuple[list[tuple[int, int]], list[Callable[[Any], None]]]:
         """One range for each frame (or piece)."""
-        if self.frames.pixels.codec == "jpeg2k":
-            from nd2._format import jpeg2k
-
-            jpeg2k.decoder()  # without the package that decodes, nothing is read
+        self.frames.check_codec()
         spans = list(zip(self.offsets.tolist(), self.lengths.tolist(), strict=True))
         return spans, [partial(self.put_frame, k) for k in range(len(spans))]
 
@@ -250,6 +247,7 @@ def simplify(indices: NDArray[np.intp]) -> slice | NDArray[np.intp]:
 
 
 def length(pick: slice | NDArray[np.intp], size: int) -> int:
+    """Return how many items of an axis a pick takes."""
     return len(range(size)[pick]) if isinstance(pick, slice) else len(pick)
 
 

@@ -152,7 +152,7 @@ def _events(options: argparse.Namespace) -> int:
 
 
 def _write(dest: str, data: bytes, overwrite: bool) -> None:
-    from nd2._export.aside import aside
+    from nd2._io.aside import aside
 
     _refuse_existing(dest, overwrite)
     with aside(Path(dest)) as partial:

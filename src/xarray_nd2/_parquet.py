@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,8 @@ import numpy as np
 from nd2 import _errors
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -47,15 +48,15 @@ def check_parquet(references: References) -> None:
         )
 
 
-def write_parquet(references: References, folder: str) -> None:
+def write_parquet(references: References, folder: Path) -> None:
     """Write references in the form that fsspec's lazy reference mapper reads.
 
     Parameters
     ----------
     references : References
         Checked with `check_parquet`.
-    folder : str
-        Path of a folder that exists.
+    folder : Path
+        A folder that exists.
     """
     for key, data in references.values.items():
         raw = np.array([data], dtype=object)
@@ -78,8 +79,7 @@ def write_parquet(references: References, folder: str) -> None:
                 lengths[part],
             )
     head = {"metadata": references.metadata, "record_size": RECORD_SIZE}
-    with open(os.path.join(folder, ".zmetadata"), "w", encoding="utf-8") as handle:
-        json.dump(head, handle)
+    (folder / ".zmetadata").write_text(json.dumps(head), encoding="utf-8")
 
 
 def _repeated(text: str, count: int) -> pd.Categorical[str]:
@@ -89,7 +89,7 @@ def _repeated(text: str, count: int) -> pd.Categorical[str]:
 
 
 def _write(
-    folder: str,
+    folder: Path,
     field: str,
     record: int,
     path: NDArray[Any] | pd.Categorical[str],
@@ -103,9 +103,9 @@ def _write(
     columns: dict[str, Any] = {"path": path, "offset": offset, "size": size}
     if raw is not None:
         columns["raw"] = raw
-    os.makedirs(os.path.join(folder, field), exist_ok=True)
+    (folder / field).mkdir(exist_ok=True)
     write(
-        os.path.join(folder, field, f"refs.{record}.parq"),
+        str(folder / field / f"refs.{record}.parq"),
         pd.DataFrame(columns, copy=False),
         compression="ZSTD",
         write_index=False,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from typing import TYPE_CHECKING, Any, Literal
 
 from nd2._io import open_source
-from nd2._io.open import file_system, is_url
 from nd2._readers import open_reader
+from xarray_nd2._destination import put_file, put_folder
 from xarray_nd2._hierarchy import hierarchy
 from xarray_nd2._references import References, references
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
+    from pathlib import Path
 
     from xarray_nd2._hierarchy import Layout
 
@@ -95,8 +94,9 @@ def write_kerchunk(
     source : str, os.PathLike, BinaryIO
         Local path, URL that fsspec knows, or open binary file.
     dest : str or os.PathLike
-        The JSON file, or the folder of Parquet tables; path, or URL that fsspec knows. It is replaced as a whole, or
-        not at all.
+        The JSON file, or the folder of Parquet tables; path, or URL that fsspec knows. A local one is replaced as a
+        whole, or not at all; so is a JSON file in an object store. A folder behind a URL is removed before the new one
+        is put there, the document without which nothing opens it last.
     format : {"json", "parquet"}
         Parquet is for many frames: readers load the parts that they need. It is of format 2, without groups, and
         needs all frames to be there.
@@ -114,6 +114,7 @@ def write_kerchunk(
         If the file cannot be opened or is not ND2, or the references cannot be written.
     ImportError
         If fastparquet is not installed, which Parquet needs.
+        So does a folder for Parquet that holds something else.
     ValueError
         If the file is damaged, or this form cannot hold it; the message names the option that helps. Nothing was
         written then.
@@ -125,9 +126,9 @@ def write_kerchunk(
     )
     if format == "parquet":
         check_parquet(refs)
-        _replace_folder(dest, lambda folder: write_parquet(refs, folder), dest_options)
+        put_folder(dest, lambda folder: write_parquet(refs, folder), dest_options)
     elif format == "json":
-        _replace_file(dest, refs, template, dest_options)
+        put_file(dest, lambda path: _write_json(refs, path, template), dest_options)
     else:
         raise ValueError(f"format must be 'json' or 'parquet', not {format!r}")
 
@@ -164,56 +165,6 @@ def _describe(
         opened.close()
 
 
-def _replace_file(
-    dest: str | os.PathLike[str],
-    refs: References,
-    template: bool,
-    dest_options: Mapping[str, Any] | None,
-) -> None:
-    """Write JSON aside, then put it in its place."""
-    if is_url(dest):
-        import fsspec
-
-        with fsspec.open(str(dest), "w", encoding="utf-8", **(dest_options or {})) as handle:
-            handle.writelines(refs.to_json(template=template))
-        return
-    aside = f"{os.fspath(dest)}.part-{os.getpid()}"
-    try:
-        with open(aside, "w", encoding="utf-8") as handle:
-            handle.writelines(refs.to_json(template=template))
-        os.replace(aside, dest)
-    except BaseException:
-        if os.path.exists(aside):
-            os.remove(aside)
-        raise
-
-
-def _replace_folder(
-    dest: str | os.PathLike[str], write: Any, dest_options: Mapping[str, Any] | None
-) -> None:
-    """Let a function fill a new folder, then put it in the place of the old one."""
-    if is_url(dest):
-        fs, path = file_system(str(dest), dest_options)
-        with tempfile.TemporaryDirectory() as folder:
-            write(folder)
-            if fs.exists(path):
-                fs.rm(path, recursive=True)
-            fs.put(folder + os.sep, path.rstrip("/") + "/", recursive=True)
-        return
-    place = os.path.abspath(os.fspath(dest))
-    if (
-        os.path.isdir(place)
-        and os.listdir(place)
-        and not os.path.isfile(os.path.join(place, ".zmetadata"))
-    ):
-        raise FileExistsError(f"the folder {place!r} holds something else than references")
-    aside = f"{place}.part-{os.getpid()}"
-    try:
-        os.makedirs(aside)
-        write(aside)
-        if os.path.isdir(place):
-            shutil.rmtree(place)
-        os.rename(aside, place)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+def _write_json(refs: References, path: Path, template: bool) -> None:
+    with path.open("w", encoding="utf-8") as handle:
+        handle.writelines(refs.to_json(template=template))

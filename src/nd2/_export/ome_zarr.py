@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +12,6 @@ import numpy as np
 
 from nd2 import _errors, _pool
 from nd2._export import ngff
-from nd2._export.aside import aside
 from nd2._export.blocks import Blocks, Grid, pyramid
 from nd2._export.pipeline import pump
 from nd2._export.placement import Placement
@@ -26,6 +25,7 @@ from nd2._export.zarr_store import (
     put_array,
     put_group,
 )
+from nd2._io.aside import aside, remove_stale
 from nd2._io.open import is_url
 from nd2._io.redact import file_name
 from nd2._readers.positions import position_names
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 
 ChunkShape = tuple[int, ...] | Literal["auto"] | None
 Levels = int | Literal["auto"]
+
+_LABEL_TYPE = np.dtype(np.uint32)
+_TRIAL = ".partial"
+"""Name of an object that is written, and removed with what is to be replaced: who may not write must not remove."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +96,11 @@ def write_ome_zarr(
         options.levels,
     )
     backend = choose_backend(options.backend, remote=is_url(dest))
+    export = _Export(reader, placement, names, axes, grid, backend, options)
+    # What can fail for reasons of the file or of the options fails here, before anything is removed.
+    content = export.content(force_series)
     with _destination(dest, overwrite, storage_options) as target:
-        export = _Export(reader, placement, names, axes, grid, target, backend, options)
-        export.write(force_series)
+        export.write(content, target)
     return str(dest) if is_url(dest) else Path(dest)
 
 
@@ -102,11 +108,16 @@ def write_ome_zarr(
 def _destination(
     dest: str | os.PathLike[str], overwrite: bool, storage_options: Mapping[str, Any] | None
 ) -> Iterator[Target]:
-    """Give where to write to; what is there already is replaced at the end, or not touched at all."""
+    """Give where to write to.
+
+    A folder that is there is replaced at the end, or not touched at all. What is there at a URL is removed first, as soon
+    as it is known that something can be written in its place; if the export fails then, nothing of it is left.
+    """
     if not is_url(dest):
         path = Path(dest)
         if not overwrite and os.path.lexists(path):
             raise _errors.exists(str(path))
+        remove_stale(path)
         with aside(path) as partial:
             partial.mkdir(parents=True)
             yield Folder(partial)
@@ -116,26 +127,65 @@ def _destination(
     if fs.exists(root) and fs.find(root, maxdepth=1, withdirs=True):
         if not overwrite:
             raise _errors.exists(remote.url)
+        remote.put(_TRIAL, b"")
         fs.rm(root, recursive=True)
-    # There is no renaming on an object store: the document that makes it a Zarr group is written last.
-    yield remote
+    try:
+        # There is no renaming on an object store: the document that makes it a Zarr group is written last.
+        yield remote
+    except BaseException:
+        with suppress(Exception):  # the first error counts
+            fs.rm(root, recursive=True)
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """All that is written but the pixels.
+
+    Attributes
+    ----------
+    paths : sequence of str
+        Path of each image.
+    layers : sequence of (str, MaskLayer)
+        Name of each binary layer, and what reads it.
+    blocks : Blocks
+        What reads the pixels.
+    files : sequence of (str, bytes)
+        Name and content of files that are no Zarr metadata.
+    groups : sequence of (str, dict)
+        Path and attributes of each group; the root comes last, so that what is not whole does not open.
+    """
+
+    paths: Sequence[str]
+    layers: Sequence[tuple[str, MaskLayer]]
+    blocks: Blocks
+    files: Sequence[tuple[str, bytes]]
+    groups: Sequence[tuple[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Export:
-    """One export: what is written, where to, and how."""
+    """One export: what is written, and how."""
 
     reader: Reader
     placement: Placement
     names: Sequence[str | None]
     axes: ngff.ImageAxes
     grid: Grid
-    target: Target
     backend: Backend
     options: ZarrOptions
 
-    def write(self, force_series: bool) -> None:
-        """Write everything; the root's metadata come last, so that what is not whole does not open."""
+    def content(self, force_series: bool) -> _Content:
+        """Work out all that is written but the pixels.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged.
+        NotImplementedError, ImportError
+            If its frames cannot be decoded.
+        """
+        self.reader.frames.check_codec()
         layers = self._layers()
         fields = None
         if self.placement.images > 1 and not force_series:
@@ -145,55 +195,78 @@ class _Export:
             paths = [field.path for field in fields]
         else:
             paths = [""] if single else [str(i) for i in range(self.placement.images)]
-        self._pixels(paths, layers)
+        groups: list[tuple[str, Mapping[str, Any]]] = []
         for image, path in enumerate(paths):
-            self._labels(path, layers)
+            groups += self._labels(path, layers)
             if path:
-                put_group(self.target, path, self._image_attributes(image, path))
+                groups.append((path, self._image_attributes(image, path)))
+        files: list[tuple[str, bytes]] = []
         nd2 = self._file_attributes()
         if single:
             attributes = self._image_attributes(0, self._stem())
-            put_group(self.target, "", {**attributes, "nd2": {**nd2, **attributes["nd2"]}})
+            groups.append(("", {**attributes, "nd2": {**nd2, **attributes["nd2"]}}))
         elif fields is not None:
-            self._plate(fields, nd2)
+            groups += self._plate(fields, nd2)
         else:
-            self._series(paths, nd2)
+            files.append(("OME/METADATA.ome.xml", self._ome_xml()))
+            groups += self._series(paths, nd2)
+        blocks = Blocks.of(self.reader, self.placement, self.axes, self.grid)
+        return _Content(paths, layers, blocks, files, groups)
+
+    def write(self, content: _Content, target: Target) -> None:
+        """Write everything."""
+        self._pixels(content, target)
+        for name, data in content.files:
+            target.put(name, data)
+        for path, attributes in content.groups:
+            put_group(target, path, attributes)
 
     # ---------------------------------------------------------------------------------------------- pixels
 
-    def _pixels(self, paths: Sequence[str], layers: Sequence[tuple[str, MaskLayer]]) -> None:
-        images = [self._create(path, self.axes, self.grid, self.reader.dtype) for path in paths]
+    def _pixels(self, content: _Content, target: Target) -> None:
+        images = [
+            self._create(target, path, self.axes, self.grid, self.reader.dtype)
+            for path in content.paths
+        ]
         masks_axes = self.axes.without("c")
         masks_grid = self.grid.without(self.axes.names.find("c"))
         masks = [
             [
                 self._create(
-                    f"{path}/labels/{name}".lstrip("/"), masks_axes, masks_grid, _LABEL_TYPE
+                    target,
+                    f"{path}/labels/{name}".lstrip("/"),
+                    masks_axes,
+                    masks_grid,
+                    _LABEL_TYPE,
                 )
-                for name, _ in layers
+                for name, _ in content.layers
             ]
-            for path in paths
+            for path in content.paths
         ]
-        blocks = Blocks.of(self.reader, self.placement, self.axes, self.grid)
 
         def write(block: Block) -> None:
             for level, data in enumerate(pyramid(block.data, self.grid.levels)):
                 images[block.image][level].write(block.region(self.axes.names), data)
-            for (_, layer), arrays in zip(layers, masks[block.image], strict=True):
+            for (_, layer), arrays in zip(content.layers, masks[block.image], strict=True):
                 data = block.labels(layer, masks_axes.names, masks_axes.shape)
                 for level, part in enumerate(pyramid(data, self.grid.levels, nearest=True)):
                     arrays[level].write(block.region(masks_axes.names), part)
 
         with bar(self.options.progress, len(self.placement.index), "frame") as advance:
             pump(
-                blocks.read(),
+                content.blocks.read(),
                 write,
                 lambda block: advance(block.count),
                 writers=_pool.workers(),
             )
 
     def _create(
-        self, path: str, axes: ngff.ImageAxes, grid: Grid, dtype: np.dtype[Any]
+        self,
+        target: Target,
+        path: str,
+        axes: ngff.ImageAxes,
+        grid: Grid,
+        dtype: np.dtype[Any],
     ) -> list[Array]:
         arrays = []
         for level in range(grid.levels):
@@ -201,7 +274,7 @@ class _Export:
             shape = axes.level_shape(level)
             chunks, shards = grid.at(shape)
             put_array(
-                self.target,
+                target,
                 name,
                 shape=shape,
                 dtype=dtype,
@@ -209,7 +282,7 @@ class _Export:
                 shards=shards,
                 names=axes.names,
             )
-            arrays.append(self.target.array(name, self.backend))
+            arrays.append(target.array(name, self.backend))
         return arrays
 
     # -------------------------------------------------------------------------------------------- metadata
@@ -238,27 +311,31 @@ class _Export:
             found.update(everything(self.reader))
         return found
 
-    def _series(self, paths: Sequence[str], nd2: Mapping[str, Any]) -> None:
+    def _ome_xml(self) -> bytes:
         from nd2._export.ome import ome_metadata
 
-        self.target.put(
-            "OME/METADATA.ome.xml",
-            ome_metadata(self.reader, include_unstructured=False).to_xml().encode(),
-        )
-        put_group(self.target, "OME", {"ome": {"version": ngff.VERSION, "series": list(paths)}})
-        layout = {"version": ngff.VERSION, "bioformats2raw.layout": 3}
-        put_group(self.target, "", {"ome": layout, "nd2": nd2})
+        return ome_metadata(self.reader, include_unstructured=False).to_xml().encode()
 
-    def _plate(self, fields: Sequence[ngff.Field], nd2: Mapping[str, Any]) -> None:
-        for row in dict.fromkeys(field.row for field in fields):
-            put_group(self.target, row, {})
+    def _series(
+        self, paths: Sequence[str], nd2: Mapping[str, Any]
+    ) -> list[tuple[str, dict[str, Any]]]:
+        layout = {"version": ngff.VERSION, "bioformats2raw.layout": 3}
+        return [
+            ("OME", {"ome": {"version": ngff.VERSION, "series": list(paths)}}),
+            ("", {"ome": layout, "nd2": nd2}),
+        ]
+
+    def _plate(
+        self, fields: Sequence[ngff.Field], nd2: Mapping[str, Any]
+    ) -> list[tuple[str, dict[str, Any]]]:
+        groups: list[tuple[str, dict[str, Any]]] = [
+            (row, {}) for row in dict.fromkeys(field.row for field in fields)
+        ]
         for well in dict.fromkeys(field.well for field in fields):
             images = [{"path": str(field.field)} for field in fields if field.well == well]
-            put_group(
-                self.target, well, {"ome": {"version": ngff.VERSION, "well": {"images": images}}}
-            )
+            groups.append((well, {"ome": {"version": ngff.VERSION, "well": {"images": images}}}))
         plate = ngff.plate(self._stem(), fields)
-        put_group(self.target, "", {"ome": {"version": ngff.VERSION, "plate": plate}, "nd2": nd2})
+        return [*groups, ("", {"ome": {"version": ngff.VERSION, "plate": plate}, "nd2": nd2})]
 
     # ---------------------------------------------------------------------------------------------- labels
 
@@ -270,20 +347,20 @@ class _Export:
             for i, layer in enumerate(self.reader.mask_layers)
         ]
 
-    def _labels(self, path: str, layers: Sequence[tuple[str, MaskLayer]]) -> None:
+    def _labels(
+        self, path: str, layers: Sequence[tuple[str, MaskLayer]]
+    ) -> list[tuple[str, dict[str, Any]]]:
         if not layers:
-            return
+            return []
         axes = self.axes.without("c")
         root = f"{path}/labels".lstrip("/")
+        groups = []
         for name, layer in layers:
             block = {
                 "version": ngff.VERSION,
                 "multiscales": ngff.multiscales(axes, name, self.grid.levels),
                 "image-label": ngff.image_label(layer.info.color),
             }
-            put_group(self.target, f"{root}/{name}", {"ome": block})
+            groups.append((f"{root}/{name}", {"ome": block}))
         names = [name for name, _ in layers]
-        put_group(self.target, root, {"ome": {"version": ngff.VERSION, "labels": names}})
-
-
-_LABEL_TYPE = np.dtype(np.uint32)
+        return [*groups, (root, {"ome": {"version": ngff.VERSION, "labels": names}})]

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2 import _errors, _pool
-from nd2._export.aside import aside
 from nd2._export.pipeline import pump
 from nd2._export.placement import Placement, rgb_picks, runs
 from nd2._export.progress import bar
+from nd2._io.aside import aside, remove_stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,6 +66,7 @@ def write_tiff(
         if modify_ome is not None:
             modify_ome(ome)
         description = ome.to_xml().encode()
+    remove_stale(path)
     with aside(path) as partial:
         pages = _lay_out(tifffile, reader, placement, partial, description)
         with partial.open("r+b", buffering=0) as handle:

@@ -178,7 +178,8 @@ class FileExports(FileHandle):
         version : {"0.5"}
             Version of OME-NGFF.
         overwrite : bool
-            Whether to replace what is at ``dest``.
+            Whether to replace what is at ``dest``: a folder when the new one is complete; what is at a URL before
+            the export, once all that can be checked is. If the export fails then, nothing is left at the URL.
         levels : int or "auto"
             Number of levels of the pyramid, the full one included; ``"auto"`` halves until 256 pixels are left.
         storage_options : Mapping, optional

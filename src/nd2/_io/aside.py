@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import shutil
+import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,13 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_number = itertools.count()
+
 
 @contextmanager
 def aside(dest: Path) -> Iterator[Path]:
     """Give a path beside ``dest`` to write to; what is there at the end replaces ``dest``.
 
     Where the block raises, what was written is removed and ``dest`` stays as it was. A process that is killed leaves
-    ``dest`` as it was, too, and beside it a hidden file or folder whose name ends in ``.partial``.
+    ``dest`` as it was, too, and beside it a hidden file or folder whose name ends in ``.partial``; see `remove_stale`.
 
     Parameters
     ----------
@@ -43,8 +48,39 @@ def aside(dest: Path) -> Iterator[Path]:
         remove(partial)
 
 
+def remove_stale(dest: Path) -> None:
+    """Remove what processes left beside ``dest`` that were killed while they wrote it.
+
+    Only that of processes of this machine that are gone; what may still be written stays.
+    """
+    name = re.compile(rf"\.{re.escape(dest.name)}\.{re.escape(_host())}-(\d+)-\d+\.partial")
+    if not dest.parent.is_dir():
+        return
+    for path in dest.parent.iterdir():
+        match = name.fullmatch(path.name)
+        if match and not _runs(int(match[1])):
+            remove(path)
+
+
 def _beside(dest: Path, suffix: str) -> Path:
-    return dest.with_name(f".{dest.name}.{os.getpid()}.{suffix}")
+    return dest.with_name(f".{dest.name}.{_host()}-{os.getpid()}-{next(_number)}.{suffix}")
+
+
+def _host() -> str:
+    return re.sub(r"\W+", "_", socket.gethostname())
+
+
+def _runs(process: int) -> bool:
+    """Return whether a process of this machine runs, as far as one can tell."""
+    if os.name == "nt":  # there, a signal to ask would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def remove(path: Path) -> None:
