@@ -24,7 +24,8 @@ exclude_patterns = ["_build", "README.md"]
 
 html_theme = "furo"
 html_title = "xarray-nd2"
-html_static_path = ["_static"]
+html_static_path = ["_static", "style.css"]  # the folder is written by the build
+html_css_files = ["style.css"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
