@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet
 
-.PHONY: help demo docs test fuzz lint types layers check bench-remote bench oracle clean
+.PHONY: help demo docs test coverage test-lowest test-newest fuzz lint types layers check release \
+  bench-remote bench oracle clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -44,6 +45,10 @@ $(VENV)/.fuzz: $(VENV)/.test
 	$(INSTALL) --group fuzz
 	@touch $@
 
+$(VENV)/.release: $(VENV)/.base
+	$(INSTALL) --group release
+	@touch $@
+
 # --- what to run ---------------------------------------------------------------------------------
 
 demo: $(VENV)/.demo ## write a small ND2 file, open it in every way, save a picture
@@ -51,6 +56,25 @@ demo: $(VENV)/.demo ## write a small ND2 file, open it in every way, save a pict
 
 test: $(VENV)/.test ## run the tests
 	$(BIN)/python -m pytest
+
+coverage: $(VENV)/.test ## run the tests, fail where they reach fewer than 95 % of lines; pages in htmlcov
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=html
+
+# Environments of their own, made anew: the oldest direct dependencies that pyproject.toml allows, and the newest.
+# Interpreters that are on the path but do not run (pyenv's) are passed over.
+NEWEST_PYTHON ?= $(shell for python in python3.13 python3.12 $(PYTHON); do \
+  $$python -c '' 2>/dev/null && { echo $$python; break; }; done)
+test-lowest: RESOLUTION := lowest-direct
+test-lowest: SET_PYTHON := python3.11
+test-newest: RESOLUTION := highest
+test-newest: SET_PYTHON = $(NEWEST_PYTHON)
+test-lowest test-newest: SET = .venv-$(RESOLUTION)
+test-lowest: ## run the tests with the oldest packages that are allowed, on Python 3.11
+test-newest: ## run the tests with the newest packages, on the newest Python that is found
+test-lowest test-newest: $(VENV)/.release
+	$(BIN)/uv venv --quiet --clear --no-python-downloads --python $(SET_PYTHON) $(SET)
+	$(BIN)/uv pip install --quiet --python $(SET)/bin/python --resolution $(RESOLUTION) --editable '.[all]' --group test
+	$(SET)/bin/python -m pytest
 
 docs: $(VENV)/.docs ## build the documentation, figures included, into docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
@@ -69,6 +93,12 @@ types: $(VENV)/.lint ## types (mypy --strict)
 layers: $(VENV)/.lint ## imports go down only (import-linter)
 	$(BIN)/lint-imports
 
+release: $(VENV)/.release ## build sdist and wheel into dist, check them, use the wheel with each extra in a clean environment
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python tools/check_release.py dist
+
 check: lint types layers test ## everything that the gate runs
 
 bench-remote: $(VENV)/.test ## requests, bytes and seconds of remote reads, into docs/cloud.md (needs `make oracle`)
@@ -83,5 +113,5 @@ oracle: ## environment of the independent readers that parity work compares with
 	bench/oracle_venv.sh
 
 clean: ## remove the environment, caches and products
-	rm -rf $(VENV) build dist demo-output docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} +

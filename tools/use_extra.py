@@ -1,0 +1,248 @@
+"""Use the installed package with one extra, and see that what other extras are for says which one is lacking.
+
+``python tools/use_extra.py EXTRA`` runs in an environment that has the package and that extra, and nothing else.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import nd2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SHAPE = (3, 2, 40, 48)
+PIXELS = np.random.default_rng(3).integers(0, 4000, SHAPE).astype(np.uint16)
+FILE = Path("small.nd2")
+
+
+def same(found: Any) -> None:
+    """Compare with the pixels that were written."""
+    np.testing.assert_array_equal(np.asarray(found), PIXELS)
+
+
+# --------------------------------------------------------------------------------- what needs no extra, and what does
+
+
+def base() -> None:
+    """Write, read with the class and the engine, write references and read them."""
+    import xarray as xr
+
+    import xarray_nd2
+
+    nd2.imwrite(FILE, PIXELS, axes="TCYX", channels=["DAPI", "GFP"])
+    same(nd2.imread(FILE))
+    with xr.open_dataset(FILE, engine="nd2") as dataset:
+        same(dataset.image.values)
+    with xr.open_dataset(FILE, engine="nd2", chunks={}) as dataset:
+        same(dataset.image.compute().values)
+    with nd2.ND2File(FILE) as file:
+        assert file.ome_metadata().images
+    xarray_nd2.write_kerchunk(FILE, "small.json")
+    same(xr.open_dataset("small.json", engine="kerchunk").image.transpose("T", "C", "Y", "X"))
+    program = Path(sysconfig.get_path("scripts")) / "nd2"
+    shown = subprocess.run([program, "info", FILE], check=True, capture_output=True, text=True)
+    assert "T 3 x C 2 x Y 40 x X 48" in shown.stdout, shown.stdout
+
+
+def remote() -> None:
+    """Read over HTTP; build the file system of S3."""
+    import xarray as xr
+
+    from tests.servers import range_server
+
+    with range_server(Path()) as server:
+        same(nd2.imread(server.url(FILE.name)))
+        with xr.open_dataset(server.url(FILE.name), engine="nd2") as dataset:
+            same(dataset.image.values)
+    import fsspec
+
+    assert fsspec.filesystem("s3", anon=True).protocol[0] == "s3"
+
+
+def legacy() -> None:
+    """Read the pixels of a file that is made here."""
+    from tests.legacy_builder import build
+
+    spec = build(Path("legacy.nd2"), loops=[("T", 2), ("Z", 3)])
+    np.testing.assert_array_equal(nd2.imread("legacy.nd2"), spec.array)
+
+
+def tiff() -> None:
+    """Write OME-TIFF and read it back."""
+    import tifffile
+
+    with nd2.ND2File(FILE) as file:
+        file.write_tiff("small.ome.tif")
+    same(tifffile.imread("small.ome.tif"))
+
+
+def ome_zarr() -> None:
+    """Write OME-Zarr with zarr, and have its metadata validated."""
+    import yaozarrs
+
+    with nd2.ND2File(FILE) as file:
+        file.write_ome_zarr("small.zarr", backend="zarr")
+    yaozarrs.validate_zarr_store("small.zarr")
+
+
+def tensorstore() -> None:
+    """Write OME-Zarr with tensorstore, and read it with zarr."""
+    import zarr
+
+    with nd2.ND2File(FILE) as file:
+        file.write_ome_zarr("tensors.zarr", backend="tensorstore")
+    same(zarr.open_array("tensors.zarr/0", mode="r")[...])
+
+
+def virtual() -> None:
+    """Make a ManifestStore, commit it to Icechunk, write references in Parquet; read each."""
+    import icechunk
+    import xarray as xr
+    from obspec_utils.registry import ObjectStoreRegistry
+    from obstore.store import LocalStore
+
+    import xarray_nd2
+
+    folder = f"{Path.cwd().as_uri()}/"
+    parser, registry = xarray_nd2.ND2Parser(), ObjectStoreRegistry({folder: LocalStore(Path.cwd())})
+    store = parser(folder + FILE.name, registry)
+    with xr.open_zarr(store, consolidated=False, zarr_format=3) as dataset:
+        same(dataset.image.transpose("T", "C", "Y", "X"))
+
+    config = icechunk.RepositoryConfig.default()
+    place = icechunk.local_filesystem_store(str(Path.cwd()))
+    config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(folder, place))
+    access = icechunk.containers_credentials({folder: None})
+    storage = icechunk.local_filesystem_storage("repository")
+    repository = icechunk.Repository.create(storage, config, authorize_virtual_chunk_access=access)
+    session = repository.writable_session("main")
+    # coordinates loaded: not every VirtualiZarr keeps bytes that are not in the file
+    virtual = parser.open_dataset(folder + FILE.name, registry)
+    virtual.vz.to_icechunk(session.store)
+    session.commit("one file")
+    session = repository.readonly_session("main")
+    with xr.open_zarr(session.store, consolidated=False, zarr_format=3) as dataset:
+        same(dataset.image.transpose("T", "C", "Y", "X"))
+
+    xarray_nd2.write_kerchunk(FILE, "small.parq", format="parquet")
+    assert Path("small.parq", ".zmetadata").is_file()
+
+
+def intake() -> None:
+    """Open the file by a catalog."""
+    import intake
+
+    Path("catalog.yml").write_text(
+        "sources:\n  cells:\n    driver: nd2\n    args:\n      urlpath: '{{ CATALOG_DIR }}/small.nd2'\n",
+        encoding="utf-8",
+    )
+    same(intake.open_catalog("catalog.yml").cells.read().image)
+
+
+def plot() -> None:
+    """Draw a thumbnail."""
+    import xarray as xr
+
+    with xr.open_dataset(FILE, engine="nd2") as dataset:
+        dataset.nd2.thumbnail().savefig("small.png")
+    assert Path("small.png").read_bytes().startswith(b"\x89PNG")
+
+
+def cli() -> None:
+    """Show progress."""
+    program = Path(sysconfig.get_path("scripts")) / "nd2"
+    done = subprocess.run(
+        [program, "zarr", FILE, "progress.zarr"], check=True, capture_output=True, text=True
+    )
+    assert Path("progress.zarr", "zarr.json").is_file(), done.stderr
+
+
+# ----------------------------------------------------------------------------------------- the use of each, or its lack
+
+USES: dict[str, tuple[str, Callable[[], None]]] = {
+    "remote": ("aiohttp", remote),
+    "legacy": ("imagecodecs", legacy),
+    "tiff": ("tifffile", tiff),
+    "tensorstore": ("tensorstore", tensorstore),
+    "virtual": ("virtualizarr", virtual),
+    "intake": ("intake", intake),
+    "plot": ("matplotlib", plot),
+}
+"""Extras without which something is refused: a package that each brings, and what to do with it."""
+
+EASES: dict[str, Callable[[], None]] = {"ome-zarr": ome_zarr, "cli": cli}
+"""Extras that something is better with, and nothing refused without."""
+
+
+def lacks() -> dict[str, Callable[[], object]]:
+    """Return what to try where the package of an extra is not there."""
+    import xarray as xr
+
+    import xarray_nd2
+
+    def export(**options: Any) -> None:
+        with nd2.ND2File(FILE) as file:
+            file.write_ome_zarr("refused.zarr", **options)
+
+    def picture() -> None:
+        xr.open_dataset(FILE, engine="nd2").nd2.thumbnail()
+
+    def catalog() -> None:
+        import xarray_nd2.intake  # noqa: F401  # only whether it is there
+
+    return {
+        "remote": lambda: nd2.ND2File("s3://bucket/small.nd2"),
+        "tiff": lambda: nd2.nd2_to_tiff(FILE, "refused.tif"),
+        "tensorstore": lambda: export(backend="tensorstore"),
+        "virtual": lambda: xarray_nd2.ND2Parser,
+        "intake": catalog,
+        "plot": picture,
+    }
+
+
+def main(extra: str) -> None:
+    """Use the base and the extra; try what the other extras are for."""
+    site = Path(sysconfig.get_path("purelib")).resolve()
+    assert Path(nd2.__file__).resolve().is_relative_to(site), (
+        f"not the installed one: {nd2.__file__}"
+    )
+    base()
+    used = []
+    wanted = {*USES, *EASES} if extra == "all" else {extra}
+    for name, (_, use) in USES.items():
+        if name in wanted:
+            use()
+            used.append(name)
+    for name, ease in EASES.items():
+        if name in wanted:
+            ease()
+            used.append(name)
+    assert extra in {"", "all", *used}, f"nothing is known of the extra {extra!r}"
+    refused = []
+    for name, attempt in lacks().items():
+        if find_spec(USES[name][0]) is not None:
+            assert name in wanted or extra, f"{USES[name][0]} is here without its extra {name!r}"
+            continue
+        try:
+            attempt()
+        except ImportError as error:
+            if f"xarray-nd2[{name}]" not in str(error):
+                raise
+            refused.append(name)
+        else:
+            raise AssertionError(f"{name!r} is not needed for what needs it")
+    print("used " + ", ".join(["nd2, engine, references", *used]), end="")
+    print(f"; refused, named: {', '.join(refused)}" if refused else "")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
