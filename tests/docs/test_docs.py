@@ -8,6 +8,7 @@ import inspect
 import re
 import runpy
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,15 +45,15 @@ def example_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def bucket(example_files: Path) -> Iterator[dict[str, str]]:
-    """A bucket with the example files; gives the environment in which ``s3://bucket/`` is found."""
+@contextmanager
+def bucket_with(files: Path) -> Iterator[dict[str, str]]:
+    """Serve a bucket with the files of a folder; gives the environment in which ``s3://bucket/`` is found."""
     import s3fs
 
     with s3_server() as options:
         fs = s3fs.S3FileSystem(**options)
         fs.call_s3("create_bucket", Bucket="bucket")
-        for file in example_files.iterdir():
+        for file in files.iterdir():
             body = file.read_bytes()
             fs.call_s3("put_object", Bucket="bucket", Key=file.name, Body=body, ACL="public-read")
         yield {
@@ -61,6 +62,12 @@ def bucket(example_files: Path) -> Iterator[dict[str, str]]:
             "AWS_SECRET_ACCESS_KEY": options["secret"],
             "AWS_DEFAULT_REGION": "us-east-1",
         }
+
+
+@pytest.fixture(scope="session")
+def bucket(example_files: Path) -> Iterator[dict[str, str]]:
+    with bucket_with(example_files) as environment:
+        yield environment
 
 
 # What a damaged file has lost is warned of, as its page says.

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# What a newcomer meets: a clone in an empty folder, a clean HOME, no cache of pip; the README's commands, the
+# documentation, and each recipe copied out of the README. A line for each step; fails where one fails.
+#   tools/bare_check.sh [REPOSITORY]     KEEP=1 keeps the folder
+set -uo pipefail
+repository=${1:-$(cd "$(dirname "$0")/.." && pwd)}
+folder=$(mktemp -d "${TMPDIR:-/tmp}/bare.XXXXXX")
+[ -n "${KEEP:-}" ] && echo "in $folder" || trap 'rm -rf "$folder"' EXIT
+mkdir "$folder/home" "$folder/tmp" "$folder/work"
+failures=0
+
+# Nothing is inherited but the way to programs and to the network.
+clean=(HOME="$folder/home" TMPDIR="$folder/tmp" PIP_NO_CACHE_DIR=1)
+while IFS= read -r name; do
+  case $name in
+    PIP_NO_CACHE_DIR | PIP_CACHE_DIR | PIP_TARGET | PIP_USER | PIP_REQUIRE_VIRTUALENV) ;;
+    PATH | LANG | LC_ALL | TERM | PIP_* | *_proxy | *_PROXY | *CA_BUNDLE | *CA_CERTS | SSL_CERT_* | GIT_SSL_*)
+      clean+=("$name=${!name}") ;;
+  esac
+done < <(compgen -e)
+
+# step NAME FOLDER COMMAND...: run, say how long it took and whether it went well
+step() {
+  local name=$1 where=$2 start=$SECONDS log="$folder/tmp/step.log"
+  shift 2
+  if (cd "$where" && env -i "${clean[@]}" "$@") </dev/null >"$log" 2>&1; then
+    printf '%-44s %5d s  OK      %s\n' "$name" $((SECONDS - start)) "$(grep -E '^(=+ )?[0-9]+ passed' "$log" | tail -1)"
+  else
+    printf '%-44s %5d s  FAILED\n' "$name" $((SECONDS - start))
+    tail -60 "$log" | sed 's/^/    /'
+    failures=$((failures + 1))
+  fi
+}
+
+clone="$folder/work/xarray-nd2"
+step "git clone" "$folder/work" git clone --quiet "$repository" "$clone"
+[ -d "$clone" ] || exit 1
+
+# The README's commands, as they stand there; a comment may follow each.
+while IFS= read -r command; do
+  step "$command" "$clone" bash -c "$command"
+done < <(sed -n '/^```\(sh\|console\)$/,/^```$/{/^```/d;s/^\$ //;s/ *#.*//;/./p}' "$clone/README.md")
+step "make docs" "$clone" make docs
+
+# The README's recipes, one after the other, in a folder that has the files that they speak of.
+recipes="$folder/work/recipes"
+mkdir "$recipes"
+(cd "$recipes" && env -i "${clean[@]}" "$clone/.venv/bin/python" "$clone/tools/run_recipes.py" "$clone/README.md") </dev/null \
+  || failures=$((failures + 1))
+
+printf '%-44s %5d s  %s\n' "all" "$SECONDS" "$([ "$failures" = 0 ] && echo OK || echo "FAILED: $failures")"
+[ "$failures" = 0 ]
