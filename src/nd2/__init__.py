@@ -70,7 +70,12 @@ def __getattr__(name: str) -> Any:
         except PackageNotFoundError:  # run from a source tree that was not installed
             value = "0+unknown"
     else:
-        raise AttributeError(f"module 'nd2' has no attribute {name!r}")
+        import sys
+
+        # With name and object Python suggests names that are like it.
+        raise AttributeError(
+            f"module 'nd2' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+        )
     globals()[name] = value
     return value
 

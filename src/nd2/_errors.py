@@ -8,6 +8,13 @@ file and the place in it.
 from __future__ import annotations
 
 import errno
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LISTED = 20
+"""How many names a message lists at most."""
 
 
 class ND2Error(Exception):
@@ -108,6 +115,13 @@ def position_range(position: int, count: int, *, path: str = "") -> IndexError:
     )
 
 
+def channel_range(channel: int, count: int, *, path: str = "") -> IndexError:
+    """Build the error for a channel index that the file does not have."""
+    return IndexError(
+        _place(f"channel {channel} is out of range for {count} channels", path, "", None, None)
+    )
+
+
 def closed(path: str) -> ValueError:
     """Build the error for reading from a file that was closed."""
     return ValueError(
@@ -115,16 +129,48 @@ def closed(path: str) -> ValueError:
     )
 
 
-def position_name(position: str, names: list[str | None], *, path: str = "") -> ValueError:
-    """Build the error for a position name that the file does not have; it suggests those that are like it."""
+def hint(name: str, names: Iterable[str | None]) -> str:
+    """Return what to add to the message that there is no such name: those that are like it, else those that there are."""
     from difflib import get_close_matches
 
-    known = [name for name in names if name]
-    near = get_close_matches(position, known, n=3)
-    hint = (
-        f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; there are {known[:20]}"
-    )
-    return ValueError(_place(f"no position is named {position!r}{hint}", path, "", None, None))
+    folded: dict[str, list[str]] = {}
+    for known in dict.fromkeys(names):
+        if known:
+            folded.setdefault(known.casefold(), []).append(known)
+    near = get_close_matches(name.casefold(), folded, n=3)
+    if near:
+        likely = [repr(known) for key in near for known in folded[key]]
+        return f"; did you mean {' or '.join(likely)}?"
+    every = [repr(known) for same in folded.values() for known in same]
+    more = f" and {len(every) - _LISTED} more" if len(every) > _LISTED else ""
+    return f"; there are {', '.join(every[:_LISTED])}{more}" if every else "; there are none"
+
+
+def no_such(
+    what: str,
+    name: str,
+    names: Iterable[str | None],
+    *,
+    path: str = "",
+    kind: type[Exception] = ValueError,
+) -> Exception:
+    """Build the error for a name that does not exist, of whatever is called by names; it suggests those that do.
+
+    Parameters
+    ----------
+    what : str
+        What the name is one of: ``"position"``, ``"channel"`` ...
+    name : str
+        The name.
+    names : iterable of str or None
+        The names that there are; None stands for what has no name.
+    path : str
+        The file.
+    kind : type
+        The class of the error.
+    """
+    message = f"there is no {what} {name!r}{hint(name, names)}"
+    return kind(_place(message, path, "", None, None))
 
 
 def missing_package(package: str, extra: str, purpose: str) -> ImportError:
@@ -145,8 +191,3 @@ def unwritten(error: OSError, what: str, *, path: str) -> OSError:
     """Build the error for bytes that could not be written, with the number of the system's own."""
     reason = error.strerror or str(error)
     return OSError(error.errno, f"{reason}: {what} could not be written", path)
-
-
-def no_column(name: str, columns: list[str]) -> ValueError:
-    """Build the error for a column that a table does not have."""
-    return ValueError(f"there is no column {name!r}; there are {', '.join(columns)}")

@@ -6,6 +6,8 @@ import ast
 import operator
 from typing import TYPE_CHECKING, Any
 
+from nd2 import _errors
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
@@ -81,7 +83,8 @@ class Filter:
     def _check(self, node: ast.expr) -> None:
         """Refuse whatever is not understood."""
         if isinstance(node, ast.Name) and node.id not in self._columns:
-            self._refuse(f"the name {node.id!r}")
+            unknown = _errors.no_such("column", node.id, self._columns)
+            raise ValueError(f"filter {self.text!r}: {unknown}")
         known: tuple[type[ast.expr], ...] = (
             ast.BoolOp, ast.UnaryOp, ast.Compare, ast.BinOp, ast.Name, ast.Constant, ast.List,
             ast.Tuple, ast.Subscript, ast.Call,

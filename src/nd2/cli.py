@@ -196,7 +196,7 @@ def _levels(text: str) -> int | str:
     return text if text == "auto" else int(text)
 
 
-def _position(text: str) -> int | str:
+def _index_or_name(text: str) -> int | str:
     return int(text) if text.lstrip("-").isdigit() else text
 
 
@@ -211,7 +211,11 @@ def _configure_zarr(parser: argparse.ArgumentParser) -> None:
         "--levels", type=_levels, default=1, metavar="N", help="levels of the pyramid, or auto"
     )
     parser.add_argument(
-        "--position", "-p", type=_position, metavar="P", help="the only position: index or name"
+        "--position",
+        "-p",
+        type=_index_or_name,
+        metavar="P",
+        help="the only position: index or name",
     )
     parser.add_argument(
         "--backend", choices=["auto", "zarr", "tensorstore"], default="auto", help="(%(default)s)"
@@ -326,6 +330,14 @@ def _configure_show(parser: argparse.ArgumentParser) -> None:
         "--tiles", "-t", type=int, default=16, metavar="N", help="frames at most (%(default)s)"
     )
     parser.add_argument(
+        "--channel",
+        "-c",
+        type=_index_or_name,
+        action="append",
+        metavar="C",
+        help="index or name of a channel to show; may be given several times",
+    )
+    parser.add_argument(
         "--split", action="store_true", help="each channel beside the others, not over them"
     )
     parser.add_argument(
@@ -341,7 +353,7 @@ def _configure_show(parser: argparse.ArgumentParser) -> None:
 def _show(options: argparse.Namespace) -> int:
     from nd2._export.picture import Look, picture
 
-    look = Look(options.frame, options.tiles, options.split, options.size)
+    look = Look(options.frame, options.tiles, options.split, options.size, options.channel)
     dest = options.output or f"{_stem(options)}.png"
     _refuse_existing(dest, options.overwrite)
     source, reader = _reader(options)
@@ -421,10 +433,30 @@ def _all_commands() -> Iterator[tuple[str, Command]]:
         yield point.name, point.load()
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that suggests options which are like one that it does not know."""
+
+    def __init__(self, **options: Any) -> None:
+        self._names: list[str] = []
+        super().__init__(**options)
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        self._names += names
+        return super().add_argument(*names, **options)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        found, rest = super().parse_known_args(args, namespace)
+        for item in rest:
+            name = item.partition("=")[0]
+            if name.startswith("--"):
+                self.error(str(_errors.no_such("option", name, self._names)))
+        return found, rest
+
+
 def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     from nd2 import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="nd2", description="Look at Nikon ND2 files, and make other files of them."
     )
     parser.add_argument("--version", action="version", version=f"nd2 {__version__}")
@@ -467,6 +499,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own = bool(given) and given[0] in COMMANDS
     commands = {given[0]: COMMANDS[given[0]]} if own else dict(_all_commands())
     parser = _parser(commands)
+    if given and not given[0].startswith("-") and given[0] not in commands:
+        parser.error(str(_errors.no_such("command", given[0], commands)))
     options = parser.parse_args(given)
     try:
         options.storage_options = parse_storage_options(options.storage_option)

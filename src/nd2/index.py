@@ -232,7 +232,7 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
     filters = [Filter(text, COLUMNS) for text in options.filter]
     key = options.sort_by
     if key is not None and key.removesuffix("-") not in COLUMNS:
-        raise _errors.no_column(key, COLUMNS)
+        raise _errors.no_such("column", key.removesuffix("-"), COLUMNS)
     records = index_files(
         options.paths,
         recurse=options.recurse,
@@ -256,7 +256,7 @@ def _chosen(include: str | None, exclude: str | None) -> list[str]:
     without = {name.strip() for name in exclude.split(",")} if exclude else set()
     for name in (*names, *without):
         if name not in COLUMNS:
-            raise _errors.no_column(name, COLUMNS)
+            raise _errors.no_such("column", name, COLUMNS)
     return [name for name in names if name not in without]
 
 

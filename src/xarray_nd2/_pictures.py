@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 
 from nd2 import _errors
+from nd2._export.channels import channel_indices
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -22,26 +23,43 @@ _LOW, _HIGH = 0.1, 99.9
 _FALLBACK = ("#00FF00", "#FF00FF", "#00FFFF", "#FF0000", "#0000FF", "#FFFF00", "#FFFFFF")
 
 
-def one_frame(dataset: xr.Dataset, indexers: Mapping[str, int]) -> xr.DataArray:
+def one_frame(
+    dataset: xr.Dataset,
+    indexers: Mapping[str, int],
+    channels: int | str | Sequence[int | str] | None = None,
+) -> xr.DataArray:
     """Return the image at one point of every frame axis, in memory, axes C, Y, X and S.
 
-    Axes that are not indexed are taken at their first item, stacks at their middle plane.
+    Axes that are not indexed are taken at their first item, stacks at their middle plane; all channels, unless some are
+    chosen.
 
     Raises
     ------
     ValueError
-        If an axis is not one of the image, or is no frame axis.
+        If an axis is not one of the image, or is no frame axis; if there is no channel of that name.
+    IndexError
+        If there is no channel of that index.
     """
     image = dataset["image"]
     frames = {dim: size for dim, size in image.sizes.items() if dim not in _PIXEL_DIMS}
-    wrong = sorted(set(indexers) - set(map(str, frames)))
-    if wrong:
-        raise ValueError(f"{wrong[0]!r} is no frame axis of the image; there are {list(frames)}")
+    for axis in indexers:
+        if axis not in frames:
+            raise _errors.no_such("frame axis", axis, map(str, frames))
     middle = {dim: size // 2 if str(dim)[0] == "Z" else 0 for dim, size in frames.items()}
     picture = image.isel({**middle, **indexers})
     if "C" not in picture.dims:
         picture = picture.expand_dims("C")
+    if channels is not None:
+        chosen = [channels] if isinstance(channels, (int, str)) else channels
+        picture = picture.isel(C=channel_indices(chosen, _channel_names(picture)))
     return picture.compute()
+
+
+def _channel_names(picture: xr.DataArray) -> list[str]:
+    """Return the name of each channel; empty texts where the dataset does not say them."""
+    if "C" not in picture.coords:
+        return [""] * picture.sizes["C"]
+    return [str(name) for name in np.atleast_1d(picture["C"].values)]
 
 
 def composite(picture: xr.DataArray) -> xr.DataArray:
@@ -81,7 +99,7 @@ def _channels(picture: xr.DataArray) -> list[NDArray[np.float64]]:
 
 def _stretched(channel: NDArray[Any]) -> NDArray[np.float64]:
     """Stretch a channel from its low to its high percentile; values that are not finite are 0."""
-    values = np.nan_to_num(channel.astype(np.float64), posinf=0.0, neginf=0.0)
+    values: NDArray[np.float64] = np.nan_to_num(channel, posinf=0.0, neginf=0.0).astype(float)
     low, high = np.percentile(values, (_LOW, _HIGH)) if values.size else (0.0, 1.0)
     return np.clip((values - low) / (high - low if high > low else 1.0), 0, 1)
 
@@ -103,12 +121,10 @@ def figure(picture: xr.DataArray) -> Figure:
     """Draw each channel in grey beside the composite."""
     figure_class = _figure_class()
     channels = _channels(picture)
-    titles = (
-        [str(name) for name in np.atleast_1d(picture["C"].values)] if "C" in picture.coords else []
-    )
+    titles = _channel_names(picture)
     panels: list[tuple[str, NDArray[Any]]] = []
     if len(channels) > 1:
-        panels = list(zip(titles or [""] * len(channels), channels, strict=True))
+        panels = list(zip(titles, channels, strict=True))
     panels.append(("composite" if panels else "".join(titles), composite(picture).values))
     columns = min(len(panels), 4)
     rows = math.ceil(len(panels) / columns)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from nd2 import _errors
 from xarray_nd2 import _pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from matplotlib.figure import Figure
@@ -75,16 +76,19 @@ class ND2Accessor:
         """
         names = self._dataset.coords.get("position_name")
         known = [] if names is None else np.atleast_1d(names.values).tolist()
-        if name not in known:
-            raise ValueError(f"no position is named {name!r}; there are {known[:20]}")
-        assert names is not None
+        if names is None or name not in known:
+            raise _errors.no_such("position", name, known)
         return self._dataset.isel({dim: known.index(name) for dim in names.dims})
 
-    def rgb(self, **indexers: int) -> xr.DataArray:
+    def rgb(
+        self, channels: int | str | Sequence[int | str] | None = None, **indexers: int
+    ) -> xr.DataArray:
         """Return one picture in colour, 8 bits a sample, for a look: each channel in its own colour, stretched.
 
         Parameters
         ----------
+        channels : int, str, or sequence of these, optional
+            Indices or names of the channels to show; by default all.
         **indexers : int
             Index on the axes of the frames (``T=3, Z=0``); by default the first time and position, the middle plane.
 
@@ -92,15 +96,24 @@ class ND2Accessor:
         -------
         xarray.DataArray
             Axes Y, X, S (red, green, blue), uint8. Each channel is stretched from its 0.1 to its 99.9 percentile.
-        """
-        return _pictures.composite(_pictures.one_frame(self._dataset, indexers))
 
-    def plot(self, **indexers: int) -> Figure:
+        Raises
+        ------
+        ValueError
+            If there is no channel of that name, or no such axis.
+        IndexError
+            If there is no channel of that index.
+        """
+        return _pictures.composite(_pictures.one_frame(self._dataset, indexers, channels))
+
+    def plot(
+        self, channels: int | str | Sequence[int | str] | None = None, **indexers: int
+    ) -> Figure:
         """Draw one frame: each channel beside the composite, with a scale bar.
 
         Parameters
         ----------
-        **indexers : int
+        channels, **indexers
             See `rgb`.
 
         Returns
@@ -113,16 +126,21 @@ class ND2Accessor:
         ImportError
             If matplotlib is not installed.
         """
-        return _pictures.figure(_pictures.one_frame(self._dataset, indexers))
+        return _pictures.figure(_pictures.one_frame(self._dataset, indexers, channels))
 
-    def thumbnail(self, size: int = 256, **indexers: int) -> Figure:
+    def thumbnail(
+        self,
+        size: int = 256,
+        channels: int | str | Sequence[int | str] | None = None,
+        **indexers: int,
+    ) -> Figure:
         """Draw one frame small: the composite alone, with a scale bar.
 
         Parameters
         ----------
         size : int
             Length of the longer side in pixels.
-        **indexers : int
+        channels, **indexers
             See `rgb`.
 
         Returns
@@ -134,4 +152,4 @@ class ND2Accessor:
         ImportError
             If matplotlib is not installed.
         """
-        return _pictures.thumbnail(_pictures.one_frame(self._dataset, indexers), size)
+        return _pictures.thumbnail(_pictures.one_frame(self._dataset, indexers, channels), size)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
+from nd2 import _errors
 from nd2._format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES
 from nd2._index import load_index
 from nd2._io import open_source
@@ -84,6 +85,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         rescue: bool = False,
         flat_frames: bool = False,
         time: TimeMode = "relative",
+        **unknown: Any,
     ) -> xr.Dataset:
         """Open a file as a dataset.
 
@@ -115,6 +117,8 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             Whether all frames are put on one axis ``U``, whatever the loops say.
         time : {"relative", "absolute"}
             Whether times are seconds on the clock of the acquisition, as recorded, or instants (``datetime64``, UTC).
+        **unknown
+            Any other option is refused; the message suggests those that are like it.
 
         Returns
         -------
@@ -122,6 +126,8 @@ class ND2BackendEntrypoint(BackendEntrypoint):
 
         Raises
         ------
+        TypeError
+            If there is no such option.
         OSError
             If the file cannot be opened, or is not ND2.
         ValueError
@@ -129,6 +135,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         IndexError
             If it has no position of that index.
         """
+        _refuse(unknown, self.open_dataset_parameters)
         known = None if index is None else load_index(index, filename_or_obj, storage_options)
         source = open_source(filename_or_obj, storage_options)
         try:
@@ -172,6 +179,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         rescue: bool = False,
         flat_frames: bool = False,
         time: TimeMode = "relative",
+        **unknown: Any,
     ) -> dict[str, xr.Dataset]:
         """Open a file as datasets by the path of their group; see `open_datatree`.
 
@@ -181,6 +189,8 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             See `open_dataset`.
         mask_and_scale, decode_times, concat_characters, decode_coords, use_cftime, decode_timedelta
             See `open_dataset`.
+        **unknown
+            Any other option is refused with a TypeError.
 
         Returns
         -------
@@ -189,6 +199,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             it; ``/labels`` the binary layers; ``/events`` the table of recorded data and the events; ``/tiles`` the
             fields of a stitched image. The last three are there where the file has them.
         """
+        _refuse(unknown, [name for name in self.open_dataset_parameters if name != "position"])
         known = None if index is None else load_index(index, filename_or_obj, storage_options)
         source = open_source(filename_or_obj, storage_options)
         try:
@@ -256,6 +267,11 @@ def _reader(
         search_window=search_window if validate_frames else None,
         rescue=rescue,
     )
+
+
+def _refuse(unknown: Iterable[str], known: Iterable[str]) -> None:
+    for name in unknown:
+        raise _errors.no_such("option", name, known, kind=TypeError)
 
 
 def _names(drop_variables: str | Iterable[str] | None) -> frozenset[str]:

@@ -7,6 +7,7 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from nd2 import _errors
 from nd2._io import open_source
 from nd2._io.open import file_system, is_url
 from xarray_nd2._hierarchy import SOURCE_SIZE, SOURCE_VERSION
@@ -65,7 +66,7 @@ def open_references(
     OSError
         If the references cannot be read.
     ValueError
-        If they are none, or ``url`` is given for Parquet.
+        If they are none, or have no such group, or ``url`` is given for Parquet.
     """
     import xarray as xr
 
@@ -78,6 +79,10 @@ def open_references(
                 "only references to one file, in JSON or in memory, can be led elsewhere; write them anew with url="
             )
         content = _led_to(content, url)
+    if group is not None and not isinstance(content, str):
+        groups = _groups(content["refs"])
+        if group.strip("/") not in ("", *groups):
+            raise _errors.no_such("group", group, groups)
     if check:
         for message in _changes(sources, attrs, url, remote_options):
             warnings.warn(message, StaleReferencesWarning, stacklevel=2)
@@ -141,6 +146,17 @@ def load(
 def _document(text: Any) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(text) if isinstance(text, (str, bytes)) else text
     return document
+
+
+def _groups(members: Mapping[str, Any]) -> list[str]:
+    """Return the paths of all groups but the root."""
+    found = []
+    for key, value in members.items():
+        path, _, name = key.rpartition("/")
+        of_3 = name == "zarr.json" and _document(value).get("node_type") == "group"
+        if path and (name == ".zgroup" or of_3):
+            found.append(path)
+    return found
 
 
 def _led_to(content: dict[str, Any], url: str) -> dict[str, Any]:

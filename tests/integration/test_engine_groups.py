@@ -180,7 +180,7 @@ def test_selecting_a_position_by_name(rich: Path) -> None:
     np.testing.assert_array_equal(dataset.nd2.sel_position("B2").image, pixels()[:, 1])
     one = xr.open_dataset(rich, engine="nd2", position="A1")
     assert one.nd2.sel_position("A1").identical(one)
-    with pytest.raises(ValueError, match=r"no position is named 'C3'; there are \['A1', 'B2'\]"):
+    with pytest.raises(ValueError, match="no position 'C3'; there are 'A1', 'B2'"):
         dataset.nd2.sel_position("C3")
 
 
@@ -225,7 +225,7 @@ def test_pictures_take_the_middle_of_stacks(tmp_path: Path) -> None:
     dataset = xr.open_dataset(path, engine="nd2")
     np.testing.assert_array_equal(dataset.nd2.rgb(), dataset.nd2.rgb(T=0, Z=2))
     assert (dataset.nd2.rgb() != dataset.nd2.rgb(T=1, Z=4)).any()
-    with pytest.raises(ValueError, match="'C' is no frame axis"):
+    with pytest.raises(ValueError, match="no frame axis 'C'; there are 'T', 'Z'"):
         dataset.nd2.rgb(C=0)
 
 

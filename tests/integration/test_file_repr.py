@@ -250,7 +250,7 @@ def test_thumbnail_where_the_middle_plane_is_missing(tmp_path: Path) -> None:
     ("options", "error", "message"),
     [
         ({"frames": [7]}, IndexError, "frame index 7"),
-        ({"frames": []}, ValueError, "no frame"),
+        ({"frames": []}, ValueError, "frames is empty"),
         ({"tiles": 0}, ValueError, "at least 1"),
         ({"size": 0}, ValueError, "at least 1"),
     ],

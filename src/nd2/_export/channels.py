@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nd2 import _errors
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nd2._readers import Reader
     from nd2.structures import Channel
 
@@ -22,6 +26,31 @@ class ExportChannel:
     def hex(self) -> str:
         """Colour as six hexadecimal digits, ``RRGGBB``."""
         return "{:02X}{:02X}{:02X}".format(*self.rgb)
+
+
+def channel_indices(
+    chosen: Sequence[int | str], names: Sequence[str], *, path: str = ""
+) -> list[int]:
+    """Return the indices of channels that are given by index or name, each once; of several of a name, the first.
+
+    Raises
+    ------
+    IndexError
+        If there is no channel of that index.
+    ValueError
+        If there is no channel of that name; the message suggests names that are like it.
+    """
+    found = []
+    for channel in chosen:
+        if isinstance(channel, str):
+            if channel not in names:
+                raise _errors.no_such("channel", channel, names, path=path)
+            found.append(names.index(channel))
+        else:
+            if not -len(names) <= channel < len(names):
+                raise _errors.channel_range(channel, len(names), path=path)
+            found.append(channel % len(names))
+    return list(dict.fromkeys(found))
 
 
 def channels(reader: Reader) -> list[ExportChannel]:

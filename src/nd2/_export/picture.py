@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nd2._export.channels import channels
+from nd2 import _errors
+from nd2._export.channels import channel_indices, channels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,23 +43,27 @@ class Look:
         Whether each channel has a tile of its own.
     size : int
         Longer side of the picture in pixels, at most.
+    channels : sequence of int or str, optional
+        Indices or names of the channels to show; by default all.
 
     Raises
     ------
     ValueError
-        If ``tiles`` or ``size`` is less than 1, or ``frames`` is empty.
+        If ``tiles`` or ``size`` is less than 1, or ``frames`` or ``channels`` is empty.
     """
 
     frames: Sequence[int] | None = None
     tiles: int = 16
     split: bool = False
     size: int = 1024
+    channels: Sequence[int | str] | None = None
 
     def __post_init__(self) -> None:
         if self.tiles < 1 or self.size < 1:
             raise ValueError("tiles and size must be at least 1")
-        if self.frames is not None and len(self.frames) == 0:
-            raise ValueError("there is no frame to show: frames is empty")
+        for what in ("frames", "channels"):
+            if getattr(self, what) is not None and len(getattr(self, what)) == 0:
+                raise ValueError(f"there is nothing to show: {what} is empty")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,22 +98,23 @@ def picture(reader: Reader, look: Look) -> Picture:
     Raises
     ------
     IndexError
-        If the file has no such frame.
+        If the file has no such frame, or no channel of that index.
     ValueError
-        If a frame is damaged.
+        If the file has no channel of that name, or a frame is damaged.
     """
     frames = _frames(reader, look)
-    tiles = len(frames) * (reader.layout.channels if look.split else 1)
+    shown = _shown(reader, look)
+    tiles = len(frames) * (len(shown) if look.split else 1)
     columns = _columns(tiles, reader)
     rows = -(-tiles // columns)
     height, width = reader.layout.height, reader.layout.width
     step = max(math.ceil(max(height * rows, width * columns) / max(look.size, 1)), 1)
     # Every step-th row and column: of files that are not compressed, only these rows are read.
     thinned = slice(None, None, step)
-    picks = (slice(None), thinned, thinned, slice(None))
+    picks = (np.array(shown), thinned, thinned, slice(None))
     unique = np.unique(np.array(frames, np.intp))
     pixels = reader.frames.read(unique, picks)[np.searchsorted(unique, frames)]
-    small = _grid(_painted(reader, pixels, split=look.split), columns)
+    small = _grid(_painted(reader, pixels, shown, split=look.split), columns)
     zoom = max(min(_LEGIBLE, look.size) // max(small.shape), 1)
     return Picture(small.repeat(zoom, axis=0).repeat(zoom, axis=1))
 
@@ -116,8 +122,6 @@ def picture(reader: Reader, look: Look) -> Picture:
 def _frames(reader: Reader, look: Look) -> list[int]:
     count = reader.frame_count
     if look.frames is not None:
-        from nd2 import _errors
-
         for frame in look.frames:
             if not 0 <= frame < count:
                 raise _errors.frame_range(frame, count, path=reader.source.url)
@@ -136,14 +140,24 @@ def _frames(reader: Reader, look: Look) -> list[int]:
     return [int(present[place]) for place in np.unique(places)]
 
 
+def _shown(reader: Reader, look: Look) -> list[int]:
+    """Return the indices of the channels to show."""
+    names = [channel.name for channel in channels(reader)]
+    if look.channels is None:
+        return list(range(len(names)))
+    return channel_indices(look.channels, names, path=reader.source.url)
+
+
 def _columns(tiles: int, reader: Reader) -> int:
     """Return how many tiles stand side by side, so that the picture is about as high as it is wide."""
     height, width = max(reader.layout.height, 1), max(reader.layout.width, 1)
     return min(max(round(math.sqrt(tiles * height / width)), 1), tiles)
 
 
-def _painted(reader: Reader, pixels: NDArray[Any], *, split: bool) -> list[NDArray[np.float32]]:
-    """Paint frames, shape (n, C, Y, X, S); return the tiles, shape (Y, X, 3) from 0 to 1."""
+def _painted(
+    reader: Reader, pixels: NDArray[Any], shown: Sequence[int], *, split: bool
+) -> list[NDArray[np.float32]]:
+    """Paint some channels of frames, shape (n, C, Y, X, S); return the tiles, shape (Y, X, 3) from 0 to 1."""
     scaled = np.stack([_scaled(pixels[:, c]) for c in range(pixels.shape[1])], axis=1)
     if reader.layout.samples > 1:
         # Several channels in colour have nothing that could mix them: one tile for each.
@@ -152,6 +166,7 @@ def _painted(reader: Reader, pixels: NDArray[Any], *, split: bool) -> list[NDArr
     colours = np.array([channel.rgb for channel in channels(reader)], np.float32) / 255
     if len(colours) == 1:
         colours = np.ones((1, 3), np.float32)
+    colours = colours[shown]
     layers = scaled * colours[:, None, None, :]
     if split:
         return list(layers.reshape(-1, *layers.shape[2:]))

@@ -26,6 +26,7 @@ class FileExports(FileHandle):
         frames: Sequence[int] | None = None,
         *,
         tiles: int = 1,
+        channels: Sequence[int | str] | None = None,
         split: bool = False,
         size: int = 256,
     ) -> Picture:
@@ -40,6 +41,8 @@ class FileExports(FileHandle):
             that are spread evenly.
         tiles : int
             How many frames are shown side by side at most, where none are given.
+        channels : sequence of int or str, optional
+            Indices or names of the channels to show; by default all.
         split : bool
             Whether each channel has a tile of its own.
         size : int
@@ -53,14 +56,14 @@ class FileExports(FileHandle):
         Raises
         ------
         IndexError
-            If there is no such frame.
+            If there is no such frame, or no channel of that index.
         ValueError
-            If a frame is damaged, or `tiles` or `size` is less than 1.
+            If there is no channel of that name, a frame is damaged, or `tiles` or `size` is less than 1.
         """
         from nd2._export.picture import Look, picture
 
         self._check_open()
-        return picture(self._reader, Look(frames, tiles, split, size))
+        return picture(self._reader, Look(frames, tiles, split, size, channels))
 
     def ome_metadata(
         self, *, include_unstructured: bool = True, tiff_file_name: str | None = None

@@ -135,8 +135,9 @@ class CustomChunks(ChunkedReader):
         else:
             wanted = {n: key for n, key in known.items() if key in include}
             if missing := sorted(include - set(wanted.values())):
+                near = _errors.hint(missing[0], known.values()) if len(missing) == 1 else ""
                 warnings.warn(
-                    f"the file {self.source.url!r} has no metadata called {', '.join(missing)}",
+                    f"the file {self.source.url!r} has no metadata called {', '.join(missing)}{near}",
                     stacklevel=3,
                 )
         kept = {name: key for name, key in wanted.items() if key not in (exclude or ())}

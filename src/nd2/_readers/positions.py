@@ -33,7 +33,7 @@ def position_index(reader: Reader, position: int | str) -> int:
     if isinstance(position, str):
         names = position_names(reader)
         if position not in names:
-            raise _errors.position_name(position, names, path=reader.source.url)
+            raise _errors.no_such("position", position, names, path=reader.source.url)
         return names.index(position)
     count = dict(reader.layout.loops).get("P", 1)
     index = int(position)

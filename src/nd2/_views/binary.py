@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from nd2 import _errors
+
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
@@ -138,7 +140,7 @@ class BinaryLayer(Sequence["NDArray[Any] | None"]):
 
 @dataclass(frozen=True, eq=False)
 class BinaryLayers(Sequence[BinaryLayer]):
-    """The binary layers of a file.
+    """The binary layers of a file: ``layers[0]``, or by name, ``layers["cells"]``; the first of several of that name.
 
     Attributes
     ----------
@@ -155,12 +157,17 @@ class BinaryLayers(Sequence[BinaryLayer]):
         return len(self.data)
 
     @overload
-    def __getitem__(self, index: int) -> BinaryLayer: ...
+    def __getitem__(self, index: int | str) -> BinaryLayer: ...
 
     @overload
     def __getitem__(self, index: slice) -> list[BinaryLayer]: ...
 
-    def __getitem__(self, index: int | slice) -> BinaryLayer | list[BinaryLayer]:
+    def __getitem__(self, index: int | str | slice) -> BinaryLayer | list[BinaryLayer]:
+        if isinstance(index, str):
+            names = [layer.name for layer in self.data]
+            if index not in names:
+                raise _errors.no_such("binary layer", index, names, kind=KeyError)
+            index = names.index(index)
         return self.data[index]
 
     def asarray(self) -> NDArray[Any] | None:

@@ -216,9 +216,9 @@ class FileWriter:
         layout = self._plan.layout
         if isinstance(index, Mapping):
             names = [name for name, _ in layout.loops]
-            unknown = set(index) - set(names)
-            if unknown:
-                raise IndexError(f"no loops are called {sorted(unknown)}: there are {names}")
+            for name in index:
+                if name not in names:
+                    raise _errors.no_such("loop", name, names, path=self.path, kind=IndexError)
             lacking = [n for n, count in layout.loops if n not in index and count > 1]
             if lacking:
                 raise IndexError(f"the index lacks the loops {lacking}")

@@ -78,7 +78,7 @@ def crop(reader: Reader, dest: str | os.PathLike[str], picks: Mapping[str, Pick 
     layout = reader.layout
     counts = dict(layout.loops)
     if unknown := [name for name, pick in picks.items() if pick is not None and name not in counts]:
-        raise IndexError(f"the file has no loop {unknown[0]!r}: there are {list(counts)}")
+        raise _errors.no_such("loop", unknown[0], counts, path=reader.source.url, kind=IndexError)
     taken = [_indices(name, count, picks.get(name)) for name, count in layout.loops]
     whole = all(
         len(places) == count for places, (_, count) in zip(taken, layout.loops, strict=True)
