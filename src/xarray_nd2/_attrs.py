@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def dataset_attrs(reader: Reader) -> dict[str, Any]:
         "nd2_experiment": to_json(reader.experiment),
         "nd2_metadata": to_json(reader.metadata),
         "nd2_text_info": to_json(reader.text_info),
-        "ome_xml": ome_xml(reader),
+        "ome_xml": ome_xml(reader, attrs.get("acquisition_date")),
     }
 
 
@@ -63,22 +64,33 @@ def image_attrs(reader: Reader) -> dict[str, Any]:
 
 def to_json(value: Any) -> str:
     """Write structures as JSON text that any parser reads: what is not finite becomes null."""
-    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(_plain(value))
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False)
 
 
 def _plain(item: Any) -> Any:
-    if dataclasses.is_dataclass(item) and not isinstance(item, type):
-        return {f.name: _plain(getattr(item, f.name)) for f in dataclasses.fields(item)}
-    if hasattr(item, "_asdict"):
-        return _plain(item._asdict())
+    kind = type(item)
+    if item is None or kind is str or kind is int or kind is bool:
+        return item
+    if kind is float:
+        return item if math.isfinite(item) else None
+    if kind is list or kind is tuple:
+        return [_plain(part) for part in item]
+    names = _field_names(kind)  # type: ignore[arg-type]  # classes are hashable
+    if names is not None:
+        return {name: _plain(getattr(item, name)) for name in names}
     if isinstance(item, dict):
         return {str(key): _plain(part) for key, part in item.items()}
-    if isinstance(item, (list, tuple)):
-        return [_plain(part) for part in item]
     if isinstance(item, (np.ndarray, np.generic)):
         return _plain(item.tolist())
-    if isinstance(item, float):
-        return item if math.isfinite(item) else None
-    if isinstance(item, bytes):
-        return item.hex()
-    return item
+    return item.hex() if isinstance(item, bytes) else item
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...] | None:
+    """Return the fields of a structure; None for what is none."""
+    if dataclasses.is_dataclass(kind):
+        return tuple(field.name for field in dataclasses.fields(kind))
+    return getattr(kind, "_fields", None)

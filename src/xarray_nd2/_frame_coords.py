@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from xarray_nd2._lazy import FrameValues, StoredColumn, frame_dims, frame_number
 from xarray_nd2._variables import VariableModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from nd2._array import FrameArray
     from nd2._parse.recorded import RecordedColumn
@@ -74,24 +75,23 @@ def _whole(reader: Reader, image: FrameArray) -> FrameArray:
 
 
 def stage_coordinates(
-    reader: Reader, image: FrameArray, wanted: Iterable[str]
+    reader: Reader, image: FrameArray, wanted: Collection[str]
 ) -> dict[str, VariableModel]:
     """Return where the stage stood at each frame by the loops and the metadata, for those axes that are wanted."""
-    names = {name: axis for axis, name in enumerate(("stage_x", "stage_y", "stage_z"))}
+    recorded = reader.version[0] == 1  # legacy files hold a position for each frame
+    each_frame = reader.stage_positions[: reader.layout.frame_count]
+    letters = "TPZU" if recorded else "PZ"
+    table = loop_table(each_frame, _whole(reader, image), letters, "stage", reader.source)
     found: dict[str, VariableModel] = {}
-    whole = _whole(reader, image)
-    for name in wanted:
-        each_frame = reader.stage_positions[: reader.layout.frame_count, names[name]]
-        recorded = reader.version[0] == 1  # legacy files hold a position for each frame
-        letters = "TPZU" if recorded else "PZ"
-        attrs = {
-            "long_name": f"{name[-1]} of the stage",
-            "units": "micrometer",
-            "source": "recorded" if recorded else "nominal",
-        }
-        found[name] = _variable(
-            image, loop_table(each_frame, whole, letters, name, reader.source), attrs
-        )
+    for axis, name in enumerate(("stage_x", "stage_y", "stage_z")):
+        if name in wanted:
+            attrs = {
+                "long_name": f"{name[-1]} of the stage",
+                "units": "micrometer",
+                "source": "recorded" if recorded else "nominal",
+            }
+            column = replace(table, values=table.values[..., axis], name=name)
+            found[name] = _variable(image, column, attrs)
     return found
 
 

@@ -245,8 +245,8 @@ def loop_table(
 
     Parameters
     ----------
-    values : ndarray, shape (n,)
-        The value of each frame.
+    values : ndarray, shape (n, ...)
+        The value, or the values, of each frame.
     image : FrameArray
         Whose loops are meant, before a position is fixed.
     letters : str
@@ -258,5 +258,4 @@ def loop_table(
     """
     kept = [(loop, count, step) for loop, count, step in image.loops if loop[0] in letters]
     index = frame_numbers(tuple(kept), 0, {loop: slice(None) for loop, _, _ in kept})
-    grid = values[index.reshape(-1)].reshape(index.shape)
-    return TableColumn(grid, tuple((step, count) for _, count, step in kept), name, source)
+    return TableColumn(values[index], tuple((step, count) for _, count, step in kept), name, source)

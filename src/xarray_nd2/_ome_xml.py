@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 import numpy as np
 
 from xarray_nd2._axes import is_calibrated, unique_channel_names
-from xarray_nd2._clock import iso, start_instant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,13 +23,26 @@ _TYPES = {"float32": "float"}
 # What XML 1.0 cannot hold.
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+_ESCAPES = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
+    | {sign: f"&#{ord(sign):02};" for sign in "\t\n\r"}
+)
 
-def ome_xml(reader: Reader) -> str:
-    """Return instrument, images (one for each position), pixels and channels as OME-XML, without planes."""
+
+def ome_xml(reader: Reader, start: str | None) -> str:
+    """Write instrument, images (one for each position), pixels and channels as OME-XML, without planes.
+
+    Parameters
+    ----------
+    reader : Reader
+        The file.
+    start : str, optional
+        The instant of the first frame as ISO 8601.
+    """
     layout = reader.layout
-    root = ElementTree.Element("OME", {"xmlns": _NAMESPACE})
     channels = getattr(reader.metadata, "channels", None) or []
     optics = channels[0].microscope if channels else None
+    parts: list[str] = []
     if optics is not None and optics.objectiveName:
         objective = {
             "ID": "Objective:0",
@@ -39,22 +50,24 @@ def ome_xml(reader: Reader) -> str:
             "NominalMagnification": _positive(optics.objectiveMagnification),
             "LensNA": _positive(optics.objectiveNumericalAperture),
         }
-        _add(_add(root, "Instrument", {"ID": "Instrument:0"}), "Objective", objective)
-    start = start_instant(reader)
+        parts.append(_tag("Instrument", {"ID": "Instrument:0"}, _tag("Objective", objective)))
+    date = "" if start is None else _tag("AcquisitionDate", {}, start)
     names = [
         point.name for loop in reader.experiment if loop.type == "XYPosLoop"
         for point in loop.parameters.points
     ]  # fmt: skip
+    size, known = _pixels(reader), _channels(reader)
     for index in range(dict(layout.loops).get("P", 1)):
+        inside = [
+            _tag("Channel", {"ID": f"Channel:{index}:{number}", **channel})
+            for number, channel in enumerate(known)
+        ]
+        pixels = _tag(
+            "Pixels", {"ID": f"Pixels:{index}", **size}, *inside, _tag("MetadataOnly", {})
+        )
         name = names[index] if index < len(names) else None
-        image = _add(root, "Image", {"ID": f"Image:{index}", "Name": name})
-        if start is not None:
-            _add(image, "AcquisitionDate", {}).text = iso(start)
-        pixels = _add(image, "Pixels", {"ID": f"Pixels:{index}", **_pixels(reader)})
-        for number, channel in enumerate(_channels(reader)):
-            _add(pixels, "Channel", {"ID": f"Channel:{index}:{number}", **channel})
-        _add(pixels, "MetadataOnly", {})
-    return ElementTree.tostring(root, encoding="unicode")
+        parts.append(_tag("Image", {"ID": f"Image:{index}", "Name": name}, date, pixels))
+    return _tag("OME", {"xmlns": _NAMESPACE}, *parts)
 
 
 def _pixels(reader: Reader) -> dict[str, Any]:
@@ -109,13 +122,18 @@ def _positive(value: float | None) -> float | None:
     return value if value is not None and value > 0 else None
 
 
-def _add(
-    parent: ElementTree.Element, tag: str, attributes: Mapping[str, Any]
-) -> ElementTree.Element:
-    """Add an element; attributes that are None or empty are left out."""
-    texts = {
-        name: _NOT_XML.sub("", str(value))
+def _tag(tag: str, attributes: Mapping[str, Any], *inside: str) -> str:
+    """Write an element; attributes that are None or empty are left out."""
+    texts = [
+        f' {name}="{_escaped(value)}"'
         for name, value in attributes.items()
-        if value not in (None, "")
-    }
-    return ElementTree.SubElement(parent, tag, texts)
+        if value is not None and value != ""
+    ]
+    content = "".join(inside)
+    end = f">{content}</{tag}>" if content else " />"
+    return f"<{tag}{''.join(texts)}{end}"
+
+
+def _escaped(value: Any) -> str:
+    text = str(value)
+    return text if text.isalnum() else _NOT_XML.sub("", text).translate(_ESCAPES)

@@ -44,7 +44,9 @@ class VariableModel:
         return replace(self, values=self.values.over(source))
 
     def on(self, dims: tuple[str, ...]) -> VariableModel:
-        """Return a variable in memory without the axes that are not among ``dims``, at their first item."""
+        """Return the variable, held in memory, without the axes that are not among ``dims``, at their first item."""
+        if all(dim in dims for dim in self.dims):
+            return self
         key = tuple(slice(None) if dim in dims else 0 for dim in self.dims)
         kept = tuple(dim for dim in self.dims if dim in dims)
         return replace(self, dims=kept, values=np.asarray(np.asarray(self.values)[key]))

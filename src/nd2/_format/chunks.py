@@ -267,8 +267,8 @@ def parse_map(data: bytes, position: int, *, path: str = "") -> ChunkMap:
             "the chunk map has no end", path=path, chunk=MAP_NAME, offset=position
         )
     starts, bangs = starts[:end], bangs[:end]
-    fields = np.lib.stride_tricks.sliding_window_view(raw, 16)[bangs + 1].copy().view("<u8")
-    is_frame, index = _frame_indices(raw, starts, bangs)
+    fields = _windows(data, 16)[bangs + 1].view("<u8").reshape(-1, 2)
+    is_frame, index = _frame_indices(data, starts, bangs)
     others = {
         data[start : bang + 1]: (int(where), int(size))
         for start, bang, (where, size) in zip(
@@ -308,23 +308,29 @@ def _terminator(data: bytes, starts: NDArray[np.int64], bangs: NDArray[np.int64]
     return None
 
 
+def _windows(data: bytes, width: int) -> NDArray[np.void]:
+    """Return a view of the ``width`` bytes that begin at each place: indexing it gathers them."""
+    return np.ndarray((max(len(data) - width + 1, 0),), f"V{width}", data, 0, (1,))
+
+
 def _frame_indices(
-    raw: NDArray[np.uint8], starts: NDArray[np.int64], bangs: NDArray[np.int64]
+    data: bytes, starts: NDArray[np.int64], bangs: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Tell which names are ``ImageDataSeq|N!``, and return their N."""
-    prefix = np.frombuffer(FRAME_PREFIX, np.uint8)
-    digits = bangs - starts - len(prefix)
+    first = len(FRAME_PREFIX)
+    digits = bangs - starts - first
     is_frame = (digits > 0) & (digits < 16)
-    for k, byte in enumerate(prefix):
-        is_frame[is_frame] = raw[starts[is_frame] + k] == byte
-    index = np.zeros(int(is_frame.sum()), np.int64)
-    start, stop = starts[is_frame] + len(prefix), bangs[is_frame]
-    valid = np.ones(len(index), bool)
-    for k in range(int((stop - start).max(initial=0))):
-        here = start + k < stop
-        digit = raw[start[here] + k].astype(np.int64) - ord("0")
-        index[here] = index[here] * 10 + digit
-        valid[here] &= (digit >= 0) & (digit < 10)
+    names = _windows(data, first)[starts[is_frame]].view(f"S{first}")
+    is_frame[is_frame] = names == FRAME_PREFIX
+    count = digits[is_frame]
+    width = int(count.max(initial=1))
+    text = _windows(data, width)[starts[is_frame] + first].view(np.uint8).reshape(-1, width)
+    index = np.zeros(len(text), np.int64)
+    valid = np.ones(len(text), bool)
+    for k, digit in enumerate((text - np.uint8(ord("0"))).T):
+        here = k < count
+        valid &= (digit < 10) | ~here
+        index = np.where(here, index * 10 + digit, index)
     is_frame[is_frame] = valid
     return is_frame, index[valid]
 

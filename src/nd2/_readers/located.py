@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -87,15 +88,16 @@ def is_stored_raw(source: ByteSource, head: chunks.ChunkHeader, pixels: PixelLay
 def _sample_head(source: ByteSource, chunk_map: chunks.ChunkMap) -> chunks.ChunkHeader:
     """Return the head of the first frame in the file, or of another one if that is damaged."""
     position, index = chunk_map.frame_position, chunk_map.frame_index
-    order = np.argsort(position, kind="stable")
-    tries = order[np.unique(np.linspace(0, len(order) - 1, 5).astype(int))].tolist()
-    for k in tries:
-        try:
-            return _frame_heads(source, [int(position[k])], [int(index[k])])[0]
-        except ValueError:
-            if k == tries[-1]:
-                raise
-    raise AssertionError("unreachable: there is at least one frame")
+    first = int(position.argmin())
+    try:
+        return _frame_heads(source, [int(position[first])], [int(index[first])])[0]
+    except ValueError:
+        order = np.argsort(position, kind="stable")
+        others = order[np.unique(np.linspace(0, len(order) - 1, 5).astype(int))[1:]].tolist()
+        for k in others:
+            with suppress(ValueError):
+                return _frame_heads(source, [int(position[k])], [int(index[k])])[0]
+        raise
 
 
 def _frame_heads(
