@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,10 +35,13 @@ class ChunkTable:
         What stands before a chunk's indices in its key: ``image/``, ``P0/image/c.``.
     references : ChunkReferences
         The byte ranges.
+    origin : tuple of int
+        Place of the first of them in the array's grid of chunks, where they are a part of it.
     """
 
     prefix: str
     references: ChunkReferences
+    origin: tuple[int, ...] = ()
 
     def texts(self, url: str) -> Iterator[str]:
         """Write the references as members of a JSON object, some ten thousands at a time."""
@@ -59,14 +62,15 @@ class ChunkTable:
 
     def entries(self, url: str) -> Iterator[tuple[str, list[Any]]]:
         """Return the references one by one."""
-        grid = self.references.lengths.shape
         where = np.nonzero(self.references.lengths)
-        form = self.prefix.replace("%", "%%") + ".".join(["%d"] * len(grid))
-        keys = map(form.__mod__, zip(*(index.tolist() for index in where), strict=True))
+        origin = self.origin or (0,) * len(where)
+        places = [(at + start).tolist() for at, start in zip(where, origin, strict=True)]
+        form = self.prefix.replace("%", "%%") + ".".join(["%d"] * len(where))
+        keys = map(form.__mod__, zip(*places, strict=True))
         offsets = self.references.offsets[where].tolist()
         lengths = self.references.lengths[where].tolist()
-        for key, offset, length in zip(keys, offsets, lengths, strict=True):
-            yield key, [url, offset, length]
+        ranges = zip(repeat(url, len(offsets)), offsets, lengths, strict=True)
+        return zip(keys, map(list, ranges), strict=True)
 
 
 @dataclass(frozen=True)
@@ -136,22 +140,17 @@ def _references_v2(groups: Sequence[GroupModel], url: str) -> References:
         metadata[f"{group.prefix}.zgroup"] = {"zarr_format": 2}
         metadata[f"{group.prefix}.zattrs"] = documents.plain(group.attrs)
         if group.image is not None:
-            path = f"{group.prefix}{group.image_name}/"
-            metadata[f"{path}.zarray"] = documents.image_v2(group.image)
-            metadata[f"{path}.zattrs"] = {
-                **documents.plain(group.array_attrs),
-                "_ARRAY_DIMENSIONS": list(group.image_dims),
-            }
-            tables.append(ChunkTable(path, group.image.references))
+            path = f"{group.prefix}{group.image_name}"
+            document = documents.image_v2(group.image)
+            metadata |= documents.array_v2(path, document, group.array_attrs, group.image_dims)
+            prefix = documents.image_prefix(path, 2)
+            tables.append(ChunkTable(prefix, group.image.references))
         for name, variable in group.coords.items():
             array = documents.as_stored(variable.values)
-            path = f"{group.prefix}{name}/"
-            metadata[f"{path}.zarray"] = documents.values_v2(array)
-            metadata[f"{path}.zattrs"] = {
-                **documents.plain(variable.attrs),
-                "_ARRAY_DIMENSIONS": list(variable.dims),
-            }
-            values[path + ".".join(["0"] * max(array.ndim, 1))] = documents.chunk_v2(array)
+            path = f"{group.prefix}{name}"
+            document = documents.values_v2(array)
+            metadata |= documents.array_v2(path, document, variable.attrs, variable.dims)
+            values[documents.only_chunk(path, array.ndim, 2)] = documents.chunk_v2(array)
     return References(2, url, metadata, values, tuple(tables))
 
 
@@ -165,12 +164,11 @@ def _references_v3(groups: Sequence[GroupModel], url: str) -> References:
         if group.image is not None:
             path = f"{group.prefix}{group.image_name}"
             nodes[path] = documents.image_v3(group.image, group.array_attrs, group.image_dims)
-            tables.append(ChunkTable(f"{path}/c.", group.image.references))
+            tables.append(ChunkTable(documents.image_prefix(path, 3), group.image.references))
         for name, variable in group.coords.items():
             array = documents.as_stored(variable.values)
             path = f"{group.prefix}{name}"
             nodes[path] = documents.values_v3(array, variable.attrs, variable.dims)
-            values[f"{path}/{'.'.join(['c'] + ['0'] * array.ndim)}"] = documents.chunk_v3(array)
-    metadata = {"zarr.json": documents.group_v3(groups[0].attrs, nodes)}
-    metadata.update({f"{path}/zarr.json": document for path, document in nodes.items()})
+            values[documents.only_chunk(path, array.ndim, 3)] = documents.chunk_v3(array)
+    metadata = documents.hierarchy_v3(groups[0].attrs, nodes)
     return References(3, url, metadata, values, tuple(tables))

@@ -46,6 +46,21 @@ def to_text(document: Mapping[str, Any]) -> str:
     return json.dumps(document, ensure_ascii=False)
 
 
+# -------------------------------------------------------------------------------------------------------------- keys
+
+
+def image_prefix(path: str, zarr_format: int) -> str:
+    """Return what stands before the indices of a chunk, with dots between them, in its key."""
+    return f"{path}/" if zarr_format == 2 else f"{path}/c."
+
+
+def only_chunk(path: str, ndim: int, zarr_format: int) -> str:
+    """Return the key of the only chunk of an array."""
+    if zarr_format == 2:
+        return f"{path}/{'.'.join(['0'] * max(ndim, 1))}"
+    return f"{path}/{'.'.join(['c'] + ['0'] * ndim)}"
+
+
 # ---------------------------------------------------------------------------------------------------------- format 2
 
 
@@ -58,6 +73,16 @@ def image_v2(zarr: ZarrModel) -> dict[str, Any]:
 def values_v2(values: NDArray[Any]) -> dict[str, Any]:
     """Return the ``.zarray`` of a coordinate that is one chunk."""
     return _array_v2(values.shape, values.shape, values.dtype, None)
+
+
+def array_v2(
+    path: str, document: dict[str, Any], attrs: Mapping[str, Any], dims: tuple[str, ...]
+) -> dict[str, dict[str, Any]]:
+    """Return the documents of an array by their keys."""
+    return {
+        f"{path}/.zarray": document,
+        f"{path}/.zattrs": {**plain(attrs), "_ARRAY_DIMENSIONS": list(dims)},
+    }
 
 
 def _array_v2(
@@ -146,6 +171,16 @@ def group_v3(
         return document
     consolidated = {"kind": "inline", "must_understand": False, "metadata": dict(members)}
     return {**document, "consolidated_metadata": consolidated}
+
+
+def hierarchy_v3(
+    attrs: Mapping[str, Any], nodes: Mapping[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return the documents of a hierarchy by their keys, of a root with consolidated metadata and of its nodes."""
+    return {
+        "zarr.json": group_v3(attrs, nodes),
+        **{f"{path}/zarr.json": document for path, document in nodes.items()},
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------- values

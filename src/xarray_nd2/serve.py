@@ -50,7 +50,7 @@ class Endpoint:
     def __init__(self, server: ThreadingHTTPServer, host: str) -> None:
         self._server = server
         shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{server.server_address[1]}"
+        self.url: str = f"http://{shown}:{server.server_address[1]}"
         self._thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -167,10 +167,7 @@ class _Store:
                     nodes[f"{group.prefix}0"] = documents.image_v3(
                         group.image, group.array_attrs, group.image_dims
                     )
-            self.documents = {
-                "zarr.json": documents.group_v3(groups[0].attrs, nodes),
-                **{f"{name}/zarr.json": node for name, node in nodes.items()},
-            }
+            self.documents = documents.hierarchy_v3(groups[0].attrs, nodes)
         except BaseException:
             self.source.close()
             raise

@@ -121,6 +121,45 @@ def test_what_does_not_fit(
         combine_references(refs, concat_dim="T")
 
 
+@each_zarr_format
+@pytest.mark.parametrize("concat_dim", ["T", "P"])
+def test_missing_frames_stay_missing(tmp_path: Path, concat_dim: str, zarr_format: Any) -> None:
+    refs, specs = [], []
+    for i, missing in enumerate(({1}, {0, 2})):
+        path = tmp_path / f"{i}.nd2"
+        specs.append(build(path, loops=[("T", 3)], missing=frozenset(missing), seed=i))
+        refs.append(to_kerchunk(path, zarr_format=zarr_format))
+    combined = combine_references(refs, concat_dim=concat_dim)
+    ranges = [value for value in combined["refs"].values() if isinstance(value, list)]
+    assert [value[0] for value in ranges] == ["{{u0}}", "{{u0}}", "{{u1}}"]
+    image = open_references(combined).image.values
+    expected = np.stack([spec.array for spec in specs]).reshape(2, 3, *image.shape[-2:])
+    for i, spec in enumerate(specs):
+        expected[i, sorted(spec.missing)] = 0
+    np.testing.assert_array_equal(image, expected.reshape(image.shape))
+
+
+def test_references_to_several_files_are_not_combined_again(files: list[Path]) -> None:
+    refs = [to_kerchunk(path) for path in files]
+    both = combine_references(refs[:2])
+    with pytest.raises(ValueError, match="give those of each file"):
+        combine_references([both, refs[2]])
+    one = combine_references(refs[:1])
+    again = combine_references([one, refs[1]])
+    assert again["templates"] == both["templates"]
+    assert {k: v for k, v in again["refs"].items() if k.startswith("image/")} == {
+        k: v for k, v in both["refs"].items() if k.startswith("image/")
+    }
+
+
+def test_an_image_that_lies_in_the_references_is_refused(files: list[Path]) -> None:
+    refs = to_kerchunk(files[0])
+    key = next(key for key, value in refs["refs"].items() if isinstance(value, list))
+    refs["refs"][key] = "base64:AAAA"
+    with pytest.raises(ValueError, match="no byte ranges"):
+        combine_references([refs, to_kerchunk(files[1])])
+
+
 def test_what_cannot_be_combined_at_all(tmp_path: Path) -> None:
     build(tmp_path / "a.nd2", loops=[("T", 2)])
     write_kerchunk(tmp_path / "a.nd2", tmp_path / "refs", format="parquet")
