@@ -30,10 +30,20 @@ def build_figures(folder: Path) -> None:
     files = folder.parent / "files"
     files.mkdir(exist_ok=True)
     write_example_files(files)
+    (files / "dataset.txt").write_text(dataset_as_text(files), encoding="utf-8")
     for name, draw in FIGURES.items():
         figure = draw(files)
         figure.savefig(folder / name, dpi=150)
         plt.close(figure)
+
+
+def dataset_as_text(files: Path) -> str:
+    """Return what printing a dataset shows, without the attributes."""
+    with (
+        xr.open_dataset(files / "experiment.nd2", engine="nd2") as dataset,
+        xr.set_options(display_expand_attrs=False, display_max_rows=30),
+    ):
+        return f"{dataset}\n"
 
 
 def z_stack(files: Path) -> Figure:
