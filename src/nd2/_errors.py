@@ -101,6 +101,13 @@ def source(message: str, *, path: str = "", offset: int | None = None) -> Source
     return SourceError(_place(message, path, "", None, offset))
 
 
+def beyond_end(offset: int, nbytes: int, size: int, *, path: str) -> SourceError:
+    """Build the error for a read of bytes that the file does not have."""
+    return source(
+        f"{nbytes} bytes asked for beyond the file's end at {size}", path=path, offset=offset
+    )
+
+
 def frame_range(frame: int, count: int, *, path: str = "") -> IndexError:
     """Build the error for a frame index that the file does not have."""
     return IndexError(

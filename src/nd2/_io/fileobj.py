@@ -7,14 +7,13 @@ import threading
 from typing import TYPE_CHECKING, BinaryIO
 
 from nd2 import _errors
+from nd2._io.near import NearSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nd2._io.source import Span
 
-
-class FileObjectSource:
+class FileObjectSource(NearSource):
     """Bytes of an open, seekable, binary file object.
 
     The object stays the caller's: closing the source does not close it.
@@ -29,9 +28,6 @@ class FileObjectSource:
     TypeError
         If the object was opened in text mode, or cannot seek.
     """
-
-    max_gap = 16 * 1024
-    concurrent = False
 
     def __init__(self, handle: BinaryIO) -> None:
         if isinstance(handle, io.TextIOBase):
@@ -71,11 +67,7 @@ class FileObjectSource:
         if self.closed:
             raise _errors.closed(self._url)
         if offset < 0 or nbytes < 0 or offset + nbytes > self._size:
-            raise _errors.source(
-                f"{nbytes} bytes asked for beyond the file's end at {self._size}",
-                path=self._url,
-                offset=offset,
-            )
+            raise _errors.beyond_end(offset, nbytes, self._size, path=self.url)
         parts: list[bytes] = []
         left = nbytes
         with self._lock:
@@ -90,31 +82,11 @@ class FileObjectSource:
                 left -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def read_many(self, spans: Sequence[Span]) -> list[bytes]:
-        """Read several ranges, one after the other."""
-        return [self.read(offset, nbytes) for offset, nbytes in spans]
-
     def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
         """Fill each buffer with the bytes at its offset."""
         for offset, buffer in targets:
             view = buffer.cast("B")
             view[:] = self.read(offset, view.nbytes)
-
-    async def read_into_async(self, targets: Sequence[tuple[int, memoryview]]) -> None:
-        """Fill the buffers in another thread."""
-        import asyncio
-
-        await asyncio.to_thread(self.read_into, targets)
-
-    def start(self, nbytes: int) -> bytes:
-        """Read the first bytes, fewer if the file is shorter."""
-        return self.read(0, min(nbytes, self._size))
-
-    def prefetch(self, spans: Sequence[Span]) -> None:
-        """Do nothing: a read costs little here."""
-
-    def keep(self, blocks: Sequence[tuple[int, bytes]]) -> None:
-        """Do nothing: the file itself is at hand."""
 
     def release(self) -> None:
         """Do nothing: the file object is its owner's."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from nd2 import _errors
-from nd2._io.transport import Answer, RangeTransport, normal_version
+from nd2._io.transport import Answer, RangeTransport, normal_version, sent_range
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class HttpTransport(RangeTransport):
@@ -35,15 +32,14 @@ class HttpTransport(RangeTransport):
         if headers.get("Content-Encoding", "identity") != "identity":
             raise _errors.source("the server compresses what it sends", path=self.url)
         if response.status == 206:
-            found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
-            if found is None:
-                text = headers.get("Content-Range")
+            text = headers.get("Content-Range")
+            sent = sent_range(text)
+            if sent is None:
                 raise _errors.source(
                     f"the server does not tell which bytes it sends: Content-Range is {text!r}",
                     path=self.url,
                 )
-            first, last, size = map(int, found.groups())
-            return Answer(first, last + 1, size, version, True, chunks)
+            return Answer(*sent, version, True, chunks)
         if "Content-Length" not in headers:
             raise _errors.source("the server does not tell the file's size", path=self.url)
         size = int(headers["Content-Length"])

@@ -9,18 +9,17 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from nd2 import _errors
+from nd2._io.near import NearSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from nd2._io.source import Span
 
 _O_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 # Linux cuts a single read at 0x7ffff000 bytes.
 _MAX_READ = 1 << 30
 
 
-class LocalSource:
+class LocalSource(NearSource):
     """Bytes of a file in the local file system.
 
     Parameters
@@ -33,9 +32,6 @@ class LocalSource:
     OSError
         If the file cannot be opened (``FileNotFoundError``, ``IsADirectoryError``, ``PermissionError`` ...).
     """
-
-    max_gap = 16 * 1024
-    concurrent = False
 
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)
@@ -104,10 +100,6 @@ class LocalSource:
         self.read_into([(offset, memoryview(buffer))])
         return bytes(buffer)
 
-    def read_many(self, spans: Sequence[Span]) -> list[bytes]:
-        """Read several ranges, one after the other."""
-        return [self.read(offset, nbytes) for offset, nbytes in spans]
-
     def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
         """Fill each buffer with the bytes at its offset."""
         fd = self._handle()
@@ -125,30 +117,10 @@ class LocalSource:
                     )
                 done += got
 
-    async def read_into_async(self, targets: Sequence[tuple[int, memoryview]]) -> None:
-        """Fill the buffers in another thread."""
-        import asyncio
-
-        await asyncio.to_thread(self.read_into, targets)
-
-    def start(self, nbytes: int) -> bytes:
-        """Read the first bytes, fewer if the file is shorter."""
-        return self.read(0, min(nbytes, self._size))
-
-    def prefetch(self, spans: Sequence[Span]) -> None:
-        """Do nothing: a read costs little here."""
-
-    def keep(self, blocks: Sequence[tuple[int, bytes]]) -> None:
-        """Do nothing: the file itself is at hand."""
-
     def _check(self, offset: int, nbytes: int) -> None:
         # Checked before anything is allocated: a damaged file may ask for exabytes.
         if offset < 0 or nbytes < 0 or offset + nbytes > self._size:
-            raise _errors.source(
-                f"{nbytes} bytes asked for beyond the file's end at {self._size}",
-                path=self.url,
-                offset=offset,
-            )
+            raise _errors.beyond_end(offset, nbytes, self._size, path=self.url)
 
     def release(self) -> None:
         """Close the descriptor; the next read opens it again."""

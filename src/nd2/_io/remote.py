@@ -218,11 +218,7 @@ class FsspecSource:
         size = self.size
         for offset, nbytes in spans:
             if offset < 0 or nbytes < 0 or offset + nbytes > size:
-                raise _errors.source(
-                    f"{nbytes} bytes asked for beyond the file's end at {size}",
-                    path=self.url,
-                    offset=offset,
-                )
+                raise _errors.beyond_end(offset, nbytes, size, path=self.url)
 
     # ----------------------------------------------------------------------------------------------------- requests
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from nd2._io.transport import Answer, RangeTransport, normal_version
+from nd2._io.transport import Answer, RangeTransport, normal_version, sent_range
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from nd2._io.requests import Request
     from nd2._io.transport import Stat
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _READ = 1 << 20
 
 
@@ -31,13 +29,12 @@ class S3Transport(RangeTransport):
         body = response["Body"]
         try:
             version = normal_version(response.get("ETag") or str(response.get("LastModified", "")))
-            found = _CONTENT_RANGE.fullmatch(response.get("ContentRange") or "")
-            if found is None:
+            sent = sent_range(response.get("ContentRange"))
+            if sent is None:
                 size = int(response["ContentLength"])
                 yield Answer(0, size, size, version, False, _chunks(body))
             else:
-                first, last, size = map(int, found.groups())
-                yield Answer(first, last + 1, size, version, True, _chunks(body))
+                yield Answer(*sent, version, True, _chunks(body))
         finally:
             body.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ logger = logging.getLogger("nd2")
 WHOLE = 32 << 20
 """Files up to this length are read whole from servers that do not serve byte ranges."""
 
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _IN_FLIGHT = 128
 # More bytes at once do not come faster, but requests that wait for their share of a slow line would time out.
 _BUSY = 64 << 20
@@ -342,6 +344,15 @@ def stat_of(info: Mapping[str, Any], url: str) -> Stat:
 def normal_version(text: str) -> str:
     """Return an ETag without the mark of a weak one: servers are not consistent in it."""
     return text.strip().removeprefix("W/")
+
+
+def sent_range(content_range: str | None) -> tuple[int, int, int] | None:
+    """Return start, stop and size of the file from a response's ``Content-Range``; None where it does not tell them."""
+    found = _CONTENT_RANGE.fullmatch(content_range or "")
+    if found is None:
+        return None
+    first, last, size = map(int, found.groups())
+    return first, last + 1, size
 
 
 def check_same(expected: Stat, found: Stat, url: str) -> None:
