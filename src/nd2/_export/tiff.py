@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -39,6 +41,8 @@ _PACKED = 4
 _CLASSIC = (1 << 32) - (1 << 26)
 """The most pixels that fit into a file with offsets of 32 bits, with room for the directories."""
 _IMAGEJ_TYPES = ("u1", "u2", "f4")
+_PLACEHOLDER = b"<OME></OME>     "
+"""Longer than what an entry of a directory holds itself, so that it has an offset."""
 _MAGIC = 16
 """Bytes at the start of a TIFF file without which nothing opens it."""
 
@@ -56,8 +60,9 @@ def write_tiff(
     tifffile = _tifffile()
     path = Path(dest)
     placement = Placement.of(reader.layout)
-    description: bytes | None = None
-    if ".ome." in path.name.lower():
+    is_ome = ".ome." in path.name.lower()
+
+    def describe() -> bytes:
         from nd2._export.ome import ome_metadata
 
         ome = ome_metadata(
@@ -65,10 +70,15 @@ def write_tiff(
         )
         if modify_ome is not None:
             modify_ome(ome)
-        description = ome.to_xml().encode()
+        return ome.to_xml().encode()
+
+    # What the caller changes is called from the caller's thread, and before any pixel is written.
+    description = describe() if is_ome and modify_ome is not None else None
     remove_stale(path)
-    with aside(path) as partial:
-        pages = _lay_out(tifffile, reader, placement, partial, description)
+    with aside(path) as partial, ThreadPoolExecutor(1) as background:
+        pages = _lay_out(tifffile, reader, placement, partial, is_ome)
+        # Importing the library of OME takes about as long as writing a gigabyte: pixels are written meanwhile.
+        later = background.submit(describe) if is_ome and description is None else None
         with partial.open("r+b", buffering=0) as handle:
             _reserve(handle.fileno())
             # Pages are empty until the end: without its head, nobody takes the file for a whole one.
@@ -78,6 +88,10 @@ def write_tiff(
                 _fill(
                     reader, placement, pages, handle.fileno(), _reporter(reader, on_frame, advance)
                 )
+            if later is not None:
+                description = later.result()
+            if description is not None:
+                _describe(handle.fileno(), pages.description, description)
             _pwrite(handle.fileno(), head, 0)
 
 
@@ -110,12 +124,27 @@ def _reporter(
 
 @dataclass(frozen=True, slots=True)
 class _Pages:
-    """Where pixels go in the file: offset of each image, and the number of each frame within its image."""
+    """Where things go in the file.
+
+    Attributes
+    ----------
+    starts : ndarray, shape (images,)
+        Offset of the pixels of each image.
+    slots : ndarray, shape (frames,)
+        Number of each frame within its image.
+    frame_bytes : int
+        Size of a frame.
+    image : ndarray, shape (frames,)
+        Number of the image of each frame.
+    description : int
+        Offset of the entry of the first directory that tells where the description is.
+    """
 
     starts: NDArray[np.int64]
     slots: NDArray[np.intp]
     frame_bytes: int
     image: NDArray[np.intp]
+    description: int
 
     def offsets(self) -> NDArray[np.int64]:
         """Offset of each frame's pixels in the TIFF file."""
@@ -127,22 +156,22 @@ def _lay_out(
     reader: Reader,
     placement: Placement,
     path: Path,
-    ome_xml: bytes | None,
+    is_ome: bool,
 ) -> _Pages:
-    """Write all but the pixels."""
+    """Write all but the pixels, and the description of OME."""
     layout = reader.layout
     frame_bytes = (
         layout.channels * layout.height * layout.width * layout.samples * reader.dtype.itemsize
     )
     fits = len(placement.index) * frame_bytes < _CLASSIC
-    imagej = ome_xml is None and fits and _is_imagej(reader, placement)
+    imagej = not is_ome and fits and _is_imagej(reader, placement)
     nesting = "TZ" if imagej else placement.nesting
     axes, shape = _axes(reader, placement, nesting)
     options: dict[str, Any] = {
         "shape": shape,
         "dtype": reader.dtype,
         "photometric": "rgb" if layout.samples > 1 else "minisblack",
-        "metadata": None if ome_xml is not None else {"axes": axes},
+        "metadata": None if is_ome else {"axes": axes},
         "contiguous": False,
         "returnoffset": True,
         **_resolution(reader),
@@ -154,12 +183,25 @@ def _lay_out(
     starts = []
     with tifffile.TiffWriter(path, bigtiff=not imagej, imagej=imagej, ome=False) as tif:
         for image in range(placement.images):
-            description = ome_xml if image == 0 else None
+            description = _PLACEHOLDER if is_ome and image == 0 else None
             start, _ = tif.write(None, description=description, **options)
             starts.append(start)
+    entry = 0
+    if is_ome:
+        with tifffile.TiffFile(path) as tif:
+            entry = tif.pages.first.tags["ImageDescription"].offset
     return _Pages(
-        np.array(starts, np.int64), placement.slots(nesting), frame_bytes, placement.image
+        np.array(starts, np.int64), placement.slots(nesting), frame_bytes, placement.image, entry
     )
+
+
+def _describe(target: int, entry: int, text: bytes) -> None:
+    """Put the description at the end of the file, and have its entry point there."""
+    end = os.fstat(target).st_size
+    end += end % 2
+    _write_all(target, memoryview(text + b"\0"), end)
+    # An entry of BigTIFF: tag and type, 2 bytes each, then count and offset of 8 bytes.
+    _pwrite(target, struct.pack("=QQ", len(text) + 1, end), entry + 4)
 
 
 def _axes(reader: Reader, placement: Placement, nesting: str) -> tuple[str, tuple[int, ...]]:
