@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet
+# Pyright takes the packages of the first `python` on the path
+PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright
 
 .PHONY: help demo docs test coverage test-lowest test-newest fuzz lint types layers check release \
   bench-remote bench oracle clean
@@ -87,8 +89,11 @@ lint: $(VENV)/.lint ## style of the code (ruff)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.lint ## types (mypy --strict)
+types: $(VENV)/.lint ## types (mypy --strict), and whether the public API is typed as a whole (Pyright)
 	$(BIN)/mypy
+	$(PYRIGHT)
+	$(PYRIGHT) --verifytypes nd2 --ignoreexternal
+	$(PYRIGHT) --verifytypes xarray_nd2 --ignoreexternal
 
 layers: $(VENV)/.lint ## imports go down only (import-linter)
 	$(BIN)/lint-imports

@@ -9,7 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nd2 import index as index
+    from nd2 import jobs as jobs
     from nd2 import structures
+    from nd2 import tiff as tiff
     from nd2._file import ND2File
     from nd2._imread import imread
     from nd2._index import save_index
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from nd2._write.arrays import imwrite
     from nd2._write.writer import ND2Writer
     from nd2.tiff import nd2_to_tiff
+
+    __version__: str
 
 __all__ = [
     "AXIS",
@@ -57,27 +62,29 @@ _HOME = {
 _MODULES = {"index", "jobs", "structures", "tiff"}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(import_module(_HOME[name]), name)
-    elif name in _MODULES:
-        value = import_module(f"nd2.{name}")
-    elif name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
+if not TYPE_CHECKING:  # else checkers would think that every name exists
 
-        try:
-            value = version("xarray-nd2")
-        except PackageNotFoundError:  # run from a source tree that was not installed
-            value = "0+unknown"
-    else:
-        import sys
+    def __getattr__(name: str) -> Any:
+        if name in _HOME:
+            value = getattr(import_module(_HOME[name]), name)
+        elif name in _MODULES:
+            value = import_module(f"nd2.{name}")
+        elif name == "__version__":
+            from importlib.metadata import PackageNotFoundError, version
 
-        # With name and object Python suggests names that are like it.
-        raise AttributeError(
-            f"module 'nd2' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
-        )
-    globals()[name] = value
-    return value
+            try:
+                value = version("xarray-nd2")
+            except PackageNotFoundError:  # run from a source tree that was not installed
+                value = "0+unknown"
+        else:
+            import sys
+
+            # With name and object Python suggests names that are like it.
+            raise AttributeError(
+                f"module 'nd2' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+            )
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -23,6 +23,8 @@ def imread(
     dask: Literal[False] = ...,
     xarray: Literal[False] = ...,
     storage_options: Mapping[str, Any] | None = ...,
+    index: str | os.PathLike[str] | Literal[True] | None = ...,
+    flat_frames: bool = ...,
     validate_frames: bool = ...,
     search_window: int = ...,
     rescue: bool = ...,
@@ -36,6 +38,8 @@ def imread(
     dask: bool = ...,
     xarray: Literal[True],
     storage_options: Mapping[str, Any] | None = ...,
+    index: str | os.PathLike[str] | Literal[True] | None = ...,
+    flat_frames: bool = ...,
     validate_frames: bool = ...,
     search_window: int = ...,
     rescue: bool = ...,
@@ -49,10 +53,27 @@ def imread(
     dask: Literal[True],
     xarray: Literal[False] = ...,
     storage_options: Mapping[str, Any] | None = ...,
+    index: str | os.PathLike[str] | Literal[True] | None = ...,
+    flat_frames: bool = ...,
     validate_frames: bool = ...,
     search_window: int = ...,
     rescue: bool = ...,
 ) -> dask.array.Array: ...
+
+
+@overload
+def imread(
+    file: str | os.PathLike[str] | BinaryIO,
+    *,
+    dask: bool = ...,
+    xarray: bool = ...,
+    storage_options: Mapping[str, Any] | None = ...,
+    index: str | os.PathLike[str] | Literal[True] | None = ...,
+    flat_frames: bool = ...,
+    validate_frames: bool = ...,
+    search_window: int = ...,
+    rescue: bool = ...,
+) -> Any: ...  # by flags that are known at run time only
 
 
 def imread(
@@ -61,6 +82,8 @@ def imread(
     dask: bool = False,
     xarray: bool = False,
     storage_options: Mapping[str, Any] | None = None,
+    index: str | os.PathLike[str] | Literal[True] | None = None,
+    flat_frames: bool = False,
     validate_frames: bool = False,
     search_window: int = 100,
     rescue: bool = False,
@@ -77,7 +100,7 @@ def imread(
         Whether to return a labelled ``xarray.DataArray``.
     storage_options : Mapping, optional
         Options for the file system of a URL.
-    validate_frames, search_window, rescue
+    index, flat_frames, validate_frames, search_window, rescue
         As `ND2File` takes them.
 
     Returns
@@ -94,6 +117,8 @@ def imread(
     with ND2File(
         file,
         storage_options=storage_options,
+        index=index,
+        flat_frames=flat_frames,
         validate_frames=validate_frames,
         search_window=search_window,
         rescue=rescue,

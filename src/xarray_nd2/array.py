@@ -27,8 +27,8 @@ class ND2BackendArray(BackendArray):
 
     def __init__(self, values: Lazy | FrameArray) -> None:
         self.values = values
-        self.shape = values.shape
-        self.dtype = values.dtype
+        self.shape: tuple[int, ...] = values.shape
+        self.dtype: np.dtype[Any] = values.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
         # Outer keys are read as they are; xarray would first make positive steps of negative ones, and fails where

@@ -6,22 +6,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nd2 import _errors
 
-try:
-    from intake.readers.datatypes import BaseData, FileData
-    from intake.readers.readers import FileReader
-    from intake.source.base import DataSource
-except ImportError as error:
-    raise _errors.missing_package("intake", "intake", "for catalogs") from error
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import xarray as xr
 
+    from xarray_nd2._intake_types import BaseData, DataSource, FileData, FileReader
+else:
+    try:
+        from intake.readers.datatypes import BaseData, FileData
+        from intake.readers.readers import FileReader
+        from intake.source.base import DataSource
+    except ImportError as _error:
+        raise _errors.missing_package("intake", "intake", "for catalogs") from _error
+
 _MAGIC = b"\xda\xce\xbe\x0a"
 
 
-class ND2(FileData):  # type: ignore[misc]
+class ND2(FileData):
     """A Nikon ND2 file: path or URL, with the options of its file system."""
 
     filepattern = r"\.nd2$"
@@ -30,7 +32,7 @@ class ND2(FileData):  # type: ignore[misc]
     magic: ClassVar[set[Any]] = {(0, _MAGIC)}
 
 
-class ND2References(FileData):  # type: ignore[misc]
+class ND2References(FileData):
     """References to an ND2 file: a JSON file or a folder of Parquet tables, with the options of its file system."""
 
     filepattern = r"\.nd2\.(json|parq|parquet)$"
@@ -38,7 +40,7 @@ class ND2References(FileData):  # type: ignore[misc]
     magic: ClassVar[set[Any]] = set()
 
 
-class ND2Reader(FileReader):  # type: ignore[misc]
+class ND2Reader(FileReader):
     """Opens an ND2 file with the engine ``"nd2"``; further arguments are the engine's."""
 
     implements: ClassVar[set[type[BaseData]]] = {ND2}
@@ -53,7 +55,7 @@ class ND2Reader(FileReader):  # type: ignore[misc]
         return xr.open_dataset(data.url, engine="nd2", storage_options=storage_options, **options)
 
 
-class ND2ReferencesReader(FileReader):  # type: ignore[misc]
+class ND2ReferencesReader(FileReader):
     """Opens references with `xarray_nd2.open_references`; further arguments are those of that function."""
 
     implements: ClassVar[set[type[BaseData]]] = {ND2References}
@@ -67,7 +69,7 @@ class ND2ReferencesReader(FileReader):  # type: ignore[misc]
         return open_references(data.url, storage_options=data.storage_options or None, **options)
 
 
-class ND2Source(DataSource):  # type: ignore[misc]
+class ND2Source(DataSource):
     """The driver ``nd2`` of classic catalogs (``sources: ... driver: nd2``).
 
     Parameters
@@ -95,7 +97,8 @@ class ND2Source(DataSource):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         super().__init__(storage_options=dict(storage_options or {}), metadata=metadata)
-        self.urlpath, self.options = urlpath, options
+        self.urlpath: str = urlpath
+        self.options: dict[str, Any] = options
 
     def read(self) -> xr.Dataset:
         """Return the dataset of the engine."""

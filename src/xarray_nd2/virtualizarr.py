@@ -18,8 +18,8 @@ from xarray_nd2._obstore import open_from_registry
 
 try:
     from virtualizarr.manifests import ChunkManifest, ManifestArray, ManifestGroup, ManifestStore
-except ImportError as error:
-    raise _errors.missing_package("virtualizarr", "virtual", "for ND2Parser") from error
+except ImportError as _error:
+    raise _errors.missing_package("virtualizarr", "virtual", "for ND2Parser") from _error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
