@@ -241,7 +241,7 @@ def test_a_cluster(made: tuple[Path, Nd2Spec]) -> None:
     path, spec = made
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None
+            n_workers=1, threads_per_worker=2, processes=True, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster),
     ):

@@ -81,7 +81,7 @@ def client() -> Iterator[Any]:
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None
+            n_workers=2, threads_per_worker=2, processes=True, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -152,8 +152,9 @@ def test_parts_are_those_of_numpy_and_have_the_blocks_of_dask(
         if data.draw(st.booleans()):
             key = (*key, ...)
         array, plain, expected = array[key], plain[key], expected[key]
-        # dask keeps blocks of nothing where a step jumps over one
-        assert array.chunks == tuple(tuple(n for n in c if n) or c for c in plain.chunks)
+        # dask keeps blocks of nothing where a step jumps over one; of an array of nothing any blocks will do
+        if expected.size:
+            assert array.chunks == tuple(tuple(n for n in c if n) for c in plain.chunks)
         assert array.dtype == expected.dtype
     np.testing.assert_array_equal(array.compute(), expected)
     np.testing.assert_array_equal(by_blocks(array, scheduler="synchronous"), expected)

@@ -131,7 +131,7 @@ def test_a_cluster_reads_references(bucket: dict[str, Any]) -> None:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address=":0",
         ) as cluster,
         make_client(cluster),
     ):

@@ -79,7 +79,7 @@ def test_a_cluster_reads_from_s3(bucket: dict[str, Any]) -> None:
             threads_per_worker=2,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address=":0",
         ) as cluster,
         make_client(cluster) as client,
     ):
