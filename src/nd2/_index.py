@@ -15,6 +15,7 @@ import numpy as np
 
 from nd2 import _errors
 from nd2._format.chunks import PAGE, ChunkMap
+from nd2._format.jp2 import BoxMap
 from nd2._format.names import OPENING
 from nd2._format.pixels import PixelLayout
 from nd2._frames import Frames, FrameTable
@@ -22,6 +23,7 @@ from nd2._io import open_source
 from nd2._io.aside import aside
 from nd2._io.open import file_system, is_url
 from nd2._readers import open_reader
+from nd2._readers.legacy import LegacyReader
 from nd2._readers.modern import ModernReader
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class Index:
         Offset and bytes of the parts that hold metadata.
     chunk_map : ChunkMap or None
         Where each chunk is; None for legacy files.
+    box_map : BoxMap or None
+        Where each box of a legacy file is; None for others.
     table : FrameTable
         Where the stored bytes of each frame are.
     pixels : PixelLayout
@@ -65,6 +69,7 @@ class Index:
     end: bytes
     blocks: list[tuple[int, bytes]]
     chunk_map: ChunkMap | None
+    box_map: BoxMap | None
     table: FrameTable
     pixels: PixelLayout
 
@@ -92,6 +97,8 @@ class Index:
             known: dict[str, Any] = {"frames": Frames(source, self.table, self.pixels)}
             if self.chunk_map is not None:
                 known["chunk_map"] = self.chunk_map
+            if self.box_map is not None:
+                known["box_map"] = self.box_map
             vars(reader).update(known)
         return reader
 
@@ -235,6 +242,7 @@ def make_index(source: ByteSource) -> Index:
     signature = dict(recorder.blocks)
     frames = reader.frames  # reads the map and heads of frames, which the index holds as arrays
     chunk_map = reader.chunk_map if isinstance(reader, ModernReader) else None
+    box_map = reader.box_map if isinstance(reader, LegacyReader) else None
     recorded, recorder.blocks = recorder.blocks, signature
     if isinstance(reader, ModernReader):
         first = reader.chunk_map.frame_position.min(initial=size)
@@ -243,11 +251,13 @@ def make_index(source: ByteSource) -> Index:
         reader.chunk_many(
             [name for name in others if name in OPENING or others[name][1] <= _LARGEST_CHUNK]
         )
-    else:
-        _ = reader.attributes, reader.experiment, reader.text_info, reader.metadata
+    elif isinstance(reader, LegacyReader):
+        again = open_reader(cast("ByteSource", recorder))
+        vars(again).update(box_map=box_map, frames=frames)
+        _ = again.attributes, again.experiment, again.text_info, again.metadata
     end = source.read(max(size - PAGE, 0), min(PAGE, size))
     blocks = [(offset, data) for (offset, _), data in sorted(recorder.blocks.items())]
-    return Index(size, version, end, blocks, chunk_map, frames.table, frames.pixels)
+    return Index(size, version, end, blocks, chunk_map, box_map, frames.table, frames.pixels)
 
 
 # ----------------------------------------------------------------------------------------------------- bytes, both ways
@@ -279,6 +289,10 @@ def encode_index(index: Index) -> bytes:
             "position": known.position,
             "others": {name.decode("latin-1"): place for name, place in known.others.items()},
         }
+    if index.box_map is not None:
+        boxes = index.box_map
+        arrays |= {"kinds": boxes.kinds, "tags": boxes.tags, "boxes": _steps(boxes.offsets)}
+        header["boxes"] = {"end": boxes.end}
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
@@ -325,6 +339,13 @@ def _decoded(header: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Inde
         }
         place = int(header["map"]["position"])
         chunk_map = ChunkMap(index.view(np.int64), position, size, others, place)
+    box_map = None
+    if "boxes" in header:
+        [starts] = _values(arrays["boxes"])
+        kinds, tags = arrays["kinds"], arrays["tags"]
+        if not kinds.shape == tags.shape == starts.shape:
+            raise ValueError
+        box_map = BoxMap(kinds, tags, starts, int(header["boxes"]["end"]))
     pixels = {**header["pixels"], "dtype": np.dtype(header["pixels"]["dtype"])}
     return Index(
         int(header["file"]["size"]),
@@ -332,6 +353,7 @@ def _decoded(header: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Inde
         arrays["end"].tobytes(),
         blocks,
         chunk_map,
+        box_map,
         FrameTable(offsets, lengths, int(header["pieces"])),
         PixelLayout(**pixels),
     )

@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 import nd2
+from tests import legacy_builder
 from tests.builder import build
 from tests.integration.test_file import KINDS
 from tests.samples import each_sample, sample_names
@@ -65,6 +66,51 @@ def test_with_an_index_a_real_file_says_the_same(sample: Path, tmp_path: Path) -
         assert said(indexed) == said(plain)
         assert indexed.events() == plain.events()
         np.testing.assert_array_equal(indexed.asarray(), plain.asarray())
+
+
+LEGACY: dict[str, dict[str, Any]] = {
+    "one frame": {},
+    "T P Z": {"loops": [("T", 2), ("P", 3), ("Z", 2)], "channels": 2},
+    "colour": {"samples": 3, "bits": 8, "loops": [("T", 3)]},
+    "no map": {"loops": [("T", 30)], "box_map": False, "height": 100, "width": 100},
+    "fewer frames than loops": {"loops": [("T", 4)], "extra": -1},
+}
+
+
+@pytest.mark.parametrize("kind", LEGACY)
+def test_with_an_index_a_legacy_file_says_the_same_at_one_request(
+    tmp_path: Path, kind: str
+) -> None:
+    pytest.importorskip("imagecodecs")
+    path = tmp_path / "a.nd2"
+    legacy_builder.build(path, **LEGACY[kind])
+    nd2.save_index(path)
+    with range_server(tmp_path) as server, nd2.ND2File(path) as plain:
+        file = nd2.ND2File(server.url("a.nd2"), index=f"{path}.index")
+        assert said(file) == said(plain)
+        assert file.frame_metadata(0) == plain.frame_metadata(0)
+        assert server.requests == 1
+        np.testing.assert_array_equal(file.asarray(), plain.asarray())
+        assert file.events() == plain.events()
+        flat = nd2.imread(path, index=True, flat_frames=True)
+        np.testing.assert_array_equal(flat, nd2.imread(path, flat_frames=True))
+
+
+@pytest.mark.parametrize("index", ["beside", "path"])
+def test_imread_takes_an_index(tmp_path: Path, index: str) -> None:
+    path = tmp_path / "a.nd2"
+    spec = build(path, loops=[("T", 60)], height=64, width=64)
+    nd2.save_index(path)
+    with range_server(tmp_path) as server:
+        url = server.url("a.nd2")
+        pixels = nd2.imread(url, index=True if index == "beside" else f"{path}.index")
+        np.testing.assert_array_equal(pixels, spec.array)
+        opening = next(seen for seen in server.seen if seen.path == "/a.nd2")
+        assert opening.sent == 4096
+        lazy = nd2.imread(url, index=f"{path}.index", dask=True)
+        np.testing.assert_array_equal(lazy[7].compute(), spec.array[7])
+    with pytest.raises(OSError, match="missing"):
+        nd2.imread(path, index=tmp_path / "missing.index")
 
 
 def test_an_index_of_many_frames_is_small_and_needs_one_request(tmp_path: Path) -> None:
