@@ -145,13 +145,15 @@ class Job:
 
     def _whole_rows(self) -> bool:
         """Return whether whole rows are taken, in their own order."""
-        _, y, x, s = self.picks
+        c, y, x, s = self.picks
+        pixels = self.frames.pixels
+        sizes = ((c, pixels.channels), (x, pixels.width), (s, pixels.samples))
         return (
             isinstance(y, slice)
             and y.step == 1
             and all(
                 isinstance(pick, slice) and (pick.start, pick.stop, pick.step) == (0, size, 1)
-                for pick, size in ((x, self.frames.pixels.width), (s, self.frames.pixels.samples))
+                for pick, size in sizes
             )
         )
 
