@@ -54,6 +54,27 @@ def test_a_chunk_map_comes_back(
     assert chunks.parse_tail(encoded[-40:], (1 << 40) + len(encoded)) == 1 << 40
 
 
+@given(
+    st.dictionaries(NAMES, st.just((4096, 8)), max_size=20),
+    st.sets(st.integers(0, 10**6), min_size=1, max_size=40),
+    st.booleans(),
+)
+def test_entries_of_a_chunk_map_are_sorted_by_name_from_the_last(
+    others: dict[bytes, tuple[int, int]], frames: set[int], as_arrays: bool
+) -> None:
+    others = {k: v for k, v in others.items() if not k.startswith(chunks.FRAME_PREFIX)}
+    entries = [(name, *where) for name, where in others.items()]
+    names = [chunks.frame_name(index) for index in frames]
+    index = np.array(sorted(frames))
+    table = (index, np.full(len(index), 4096, np.uint64), np.full(len(index), 8, np.uint64))
+    if not as_arrays:
+        entries += [(name, 4096, 8) for name in names]
+    data = chunks.encode_map(entries, 8192, table if as_arrays else None)[48:]
+    data = data[: data.index(chunks.MAP_SIGNATURE)]
+    fields = np.array([4096, 8], "<u8").tobytes()
+    assert data.split(fields)[:-1] == sorted([*names, *others], reverse=True)
+
+
 def test_a_name_that_only_looks_like_a_frame_is_not_one() -> None:
     names = [b"ImageDataSeq|!", b"ImageDataSeq|1a!", b"xImageDataSeq|1!", b"ImageDataSeq|1|2!"]
     encoded = chunks.encode_map([(name, 4096, 8) for name in names], 8192)

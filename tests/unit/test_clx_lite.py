@@ -267,6 +267,14 @@ def test_bombs_are_refused_before_they_are_inflated() -> None:
     tracemalloc.stop()
 
 
+def test_a_compressed_tree_within_compressed_metadata_stays_bytes() -> None:
+    inner = encode({"a": 1}, compress=True)
+    assert decode(encode({"aInner": inner}))["aInner"] == {"a": 1}
+    assert decode(encode({"aInner": inner}, compress=True))["aInner"] == list(inner)
+    plain = encode({"aInner": inner})
+    assert decode(encode({"aOuter": plain}, compress=True))["aOuter"] == {"aInner": list(inner)}
+
+
 def test_compressed_data_that_is_damaged_is_refused() -> None:
     data = bytearray(encode(EXAMPLE_TREE, compress=True))
     data[20] ^= 0xFF

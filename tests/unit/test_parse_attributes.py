@@ -31,6 +31,11 @@ def parse(plane_count: int | None = 1, **changes: Any) -> Attributes:
     return attributes.parse({"SLxImageAttributes": {**STORED, **changes}}, plane_count=plane_count)
 
 
+@pytest.mark.parametrize(("stored", "bits"), [(12, 12), (16, 16), (0, 16), (-1, 16), (17, 16)])
+def test_significant_bits_are_no_more_than_there_are(stored: int, bits: int) -> None:
+    assert parse(uiBpcSignificant=stored).bitsPerComponentSignificant == bits
+
+
 def test_both_forms_parse_alike() -> None:
     expected = Attributes(16, 12, 1, 24, "unsigned", 5, 68, 33, None, None, None, None, 1)
     binary = clx_lite.decode(clx_lite.encode({"SLxImageAttributes": STORED}))

@@ -236,6 +236,11 @@ def test_home_stays_within_the_stack() -> None:
     assert home(iType=2, count=1) == 0
 
 
+def test_the_last_plane_may_fall_short_by_a_twentieth_of_a_step() -> None:
+    assert home(iType=2, dZStep=1.0, dZHome=3.04) == 3
+    assert home(iType=2, dZStep=1.0, dZHome=3.06) == 4
+
+
 def test_stacks() -> None:
     (loop,) = parse(stack(3, dZLow=10.0, dZHigh=6.0, dZStep=0.0, iType=4, wsZDevice="Ti2 ZDrive"))
     assert loop.parameters == ZStackLoopParams(1, 2.0, False, "Ti2 ZDrive")

@@ -38,7 +38,7 @@ def inflate(data: bytes | memoryview, nbytes: int) -> bytes | bytearray:
         If the stream is damaged, or does not inflate to exactly ``nbytes`` bytes. Never more than ``nbytes`` (and one
         byte) are allocated.
     """
-    if deflate is not None:
+    if nbytes and deflate is not None:  # which takes any stream for one of no bytes
         try:
             inflated: bytearray = deflate.zlib_decompress(data, nbytes)
         except deflate.DeflateError:
