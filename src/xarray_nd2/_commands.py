@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Literal
 
-from nd2._command import Command
+from nd2 import _errors
+from nd2._command import Command, parse_storage_options
 
 if TYPE_CHECKING:
     import argparse
@@ -22,16 +22,25 @@ def _configure_refs(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--zarr-format", type=int, choices=[2, 3], default=2, help="(%(default)s)")
     parser.add_argument("--url", help="address of FILE as readers know it")
+    parser.add_argument(
+        "--dest-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="option for the file system of DEST",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
 
 
 def _refs(options: argparse.Namespace) -> int:
+    from xarray_nd2._destination import is_there
     from xarray_nd2.kerchunk import write_kerchunk
 
     tables = options.dest.endswith((".parq", ".parquet"))
     form: Literal["json", "parquet"] = options.format or ("parquet" if tables else "json")
-    if not options.overwrite and os.path.lexists(options.dest):
-        raise FileExistsError(f"{options.dest!r} exists already; --overwrite replaces it")
+    dest_options = parse_storage_options(options.dest_option)
+    if not options.overwrite and is_there(options.dest, dest_options):
+        raise _errors.exists(options.dest)
     write_kerchunk(
         options.file,
         options.dest,
@@ -39,6 +48,7 @@ def _refs(options: argparse.Namespace) -> int:
         url=options.url,
         zarr_format=options.zarr_format,
         storage_options=options.storage_options or None,
+        dest_options=dest_options,
     )
     print(options.dest)  # noqa: T201  # the output of a command
     return 0

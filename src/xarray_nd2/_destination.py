@@ -29,6 +29,12 @@ def _resolved(dest: str | os.PathLike[str], options: Mapping[str, Any] | None) -
     return fs, path.rstrip("/")
 
 
+def is_there(dest: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> bool:
+    """Return whether something is at a path or URL."""
+    fs, place = _resolved(dest, options)
+    return os.path.lexists(place) if fs is None else bool(fs.exists(place))
+
+
 def put_file(
     dest: str | os.PathLike[str],
     write: Callable[[Path], None],

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nd2._export.ngff import VERSION
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from xarray_nd2._model import DatasetModel
 
-VERSION = "0.5"
 _ORDER = "TCSZYX"
 _KINDS = {
     "t": {"type": "time", "unit": "second"},

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from nd2 import _errors
+from nd2._array import PIXEL_DIMS
 from nd2._export.channels import channel_indices
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-_PIXEL_DIMS = ("C", "Y", "X", "S")
 _LOW, _HIGH = 0.1, 99.9
 _FALLBACK = ("#00FF00", "#FF00FF", "#00FFFF", "#FF0000", "#0000FF", "#FFFF00", "#FFFFFF")
 
@@ -41,7 +41,7 @@ def one_frame(
         If there is no channel of that index.
     """
     image = dataset["image"]
-    frames = {dim: size for dim, size in image.sizes.items() if dim not in _PIXEL_DIMS}
+    frames = {dim: size for dim, size in image.sizes.items() if dim not in PIXEL_DIMS}
     for axis in indexers:
         if axis not in frames:
             raise _errors.no_such("frame axis", axis, map(str, frames))
@@ -84,7 +84,7 @@ def composite(picture: xr.DataArray) -> xr.DataArray:
 
 def _channels(picture: xr.DataArray) -> list[NDArray[np.float64]]:
     """Return each channel as numbers from 0 to 1; those in colour with their samples."""
-    order = [dim for dim in _PIXEL_DIMS if dim in picture.dims]
+    order = [dim for dim in PIXEL_DIMS if dim in picture.dims]
     values = picture.transpose(*order).values
     if "S" in order:
         values = values[..., : 3 if values.shape[-1] >= 3 else 1]

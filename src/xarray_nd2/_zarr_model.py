@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._array import PIXEL_DIMS
+from xarray_nd2._lazy import frame_dims, frame_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,7 +106,7 @@ def zarr_model(image: FrameArray) -> ZarrModel:
     pixels = image.frames.pixels
     rows, width = _chunk_rows_and_width(pixels)
     sizes = dict(zip(image.all_dims, image.all_shape, strict=True))
-    loops = tuple(name for name, _, _ in image.loops if name in image.dims)
+    loops = frame_dims(image)
     dims = (*loops, *(dim for dim in ("Y", "X", "C", "S") if dim in image.dims))
     chunk = {"Y": rows, "X": width, "C": pixels.channels, "S": pixels.samples}
     offsets, lengths = image.frames.table.lookup(frame_index(image))
@@ -136,10 +137,8 @@ def zarr_model(image: FrameArray) -> ZarrModel:
 
 def frame_index(image: FrameArray) -> NDArray[np.intp]:
     """Return the sequence index of every frame of an array, in the array's order."""
-    index = np.full((), image.first, np.intp)
-    for _, count, step in image.loops:
-        index = np.add.outer(index, np.arange(count) * step)
-    return index.reshape(-1)
+    everything = {name: slice(None) for name, _, _ in image.loops}
+    return frame_numbers(image.loops, image.first, everything).reshape(-1)
 
 
 def _pixel_bytes(pixels: PixelLayout) -> int:

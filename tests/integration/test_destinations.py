@@ -14,6 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 import nd2
 from nd2._io.aside import aside
+from nd2.cli import main
 from tests.builder import build
 from tests.exports import killed
 from tests.references import OLD_PARQUET
@@ -111,6 +112,18 @@ def test_tables_at_a_url_replace_references_and_nothing_else(
     assert memory.cat_file("/mine/thesis.tex") == b"chapter 1"
 
 
+def test_the_command_replaces_what_is_at_a_url_only_when_told(
+    source: Path, memory: MemoryFileSystem, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory.pipe_file("/refs/a.json", b"old")
+    assert main(["refs", str(source), "memory://refs/a.json"]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert memory.cat_file("/refs/a.json") == b"old"
+    options = ["--overwrite", "--dest-option", "skip_instance_cache=true"]
+    assert main(["refs", str(source), "memory://refs/a.json", *options]) == 0
+    assert "refs" in json.loads(memory.cat_file("/refs/a.json"))
+
+
 def test_tables_whose_upload_breaks_off_do_not_open(
     source: Path, memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +210,7 @@ KILL = """
 import os, sys
 from pathlib import Path
 from nd2._io.aside import aside
+from nd2.cli import main
 with aside(Path(sys.argv[1])) as partial:
     if sys.argv[2] == "folder":
         partial.mkdir()
