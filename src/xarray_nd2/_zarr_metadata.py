@@ -190,7 +190,7 @@ def as_stored(values: Any) -> NDArray[Any]:
     """Return the values of a coordinate as an array that Zarr holds: little-endian, texts of fixed width."""
     array = np.asarray(values)
     if array.dtype.kind in "OT":
-        array = array.astype(np.str_)
+        array = np.array(array.tolist(), np.str_)
     if array.dtype.itemsize == 0:  # no text longer than nothing
         array = array.astype("U1")
     return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
