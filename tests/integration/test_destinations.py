@@ -204,6 +204,26 @@ def test_what_replaces_a_store_at_a_url_is_all_that_is_there(
     assert names == {"zarr.json", "0"}
 
 
+def test_an_old_folder_comes_back_where_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dest = tmp_path / "a.zarr"
+    dest.mkdir()
+    (dest / "old.txt").write_text("old")
+    real = os.rename
+
+    def rename(old: Path, new: Path) -> None:
+        if old.name.endswith(".partial"):
+            raise PermissionError("somebody looks into it")
+        real(old, new)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(PermissionError), aside(dest) as partial:
+        partial.mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+    assert (dest / "old.txt").read_text() == "old"
+
+
 # ------------------------------------------------------------------------------------------ processes that are gone
 
 KILL = """
