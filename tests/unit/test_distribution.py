@@ -8,7 +8,7 @@ from collections import defaultdict
 from importlib import import_module
 from importlib.metadata import entry_points, requires
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_type_hints, is_typeddict
 
 import pytest
 import xarray as xr
@@ -47,6 +47,15 @@ def test_all_is_the_union_of_the_other_extras() -> None:
             by_extra[extra].add(f"{requirement.name}{requirement.specifier}")
     everything = by_extra.pop("all")
     assert set().union(*by_extra.values()) == everything
+
+
+def test_types_of_jobs_can_be_asked_for_at_run_time() -> None:
+    from nd2.jobs import types
+
+    described = [item for item in vars(types).values() if is_typeddict(item)]
+    assert types.JobsDict in described
+    for item in described:
+        assert get_type_hints(item).keys() == item.__annotations__.keys()
 
 
 # ------------------------------------------------------------------------------------ what lacks its extra names it
