@@ -125,7 +125,7 @@ def used_in_clean_room(wheel: Path, extra: str) -> bool:
     if done.returncode:
         print(f"{what}: FAILED\n{done.stdout}{done.stderr}")
     else:
-        print(f"{what}: {done.stdout.strip()}", flush=True)
+        print(f"{what}: {done.stdout.splitlines()[-1]}", flush=True)  # libraries may talk before
     return done.returncode == 0
 
 
