@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --quiet
 PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright
 
 .PHONY: help demo docs test coverage test-lowest test-newest fuzz lint types layers check release \
-  bench-remote bench oracle clean
+  bench-remote bench oracle ngff clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -37,6 +37,12 @@ $(VENV)/.test: $(VENV)/.base
 # Types are checked against the packages that the tests use, so the test environment comes first.
 $(VENV)/.lint: $(VENV)/.test
 	$(INSTALL) --group lint
+	@touch $@
+
+# The readers of OME-Zarr that the tests ask have an environment of their own.
+.venv-ngff/.done: pyproject.toml $(VENV)/.base
+	@test -d .venv-ngff || $(PYTHON) -m venv --without-pip .venv-ngff
+	$(PIP) --python .venv-ngff/bin/python install --quiet --group ngff
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.test
@@ -117,6 +123,8 @@ bench: $(VENV)/.test ## measure time and memory beside nd2 0.12.0 and NumPy; wri
 oracle: ## environment of the independent readers that parity work compares with
 	bench/oracle_venv.sh
 
+ngff: .venv-ngff/.done ## environment of other people's readers of OME-Zarr, which the tests then ask
+
 clean: ## remove the environment, caches and products
-	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct .venv-ngff docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,8 @@
-"""What tests of exports share: the pixels that an export must hold, and processes that are killed in the middle of one."""
+"""What tests of exports share: what an export must hold, where, and processes that are killed in the middle of one."""
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -26,7 +27,26 @@ def images(path: Path) -> list[NDArray[Any]]:
         frames = np.stack([file.read_frame(i).reshape(shape) for i in range(count)])
         if file._reader.frames.pixels.sample_order == "BGR":
             frames = frames[..., ::-1]
-    names = list(loops)
+    return _by_position(frames, loops)
+
+
+def masks(path: Path) -> list[list[NDArray[Any]]]:
+    """Masks of each position, for each binary layer, axes T, Z, 1, Y, X, 1; 0 where there is none."""
+    with nd2.ND2File(path) as file:
+        loops = dict(file._reader.layout.loops)
+        count = file._reader.layout.frame_count
+        layers = []
+        for layer in file.binary_data or ():
+            stack = layer.asarray()
+            assert stack is not None
+            frames = stack.reshape(count, 1, *stack.shape[-2:], 1)
+            layers.append(_by_position(frames.astype(np.uint32), loops))
+    return layers
+
+
+def _by_position(frames: NDArray[Any], loops: dict[str, int]) -> list[NDArray[Any]]:
+    """Bring frames in the order of the file to axes T, Z and those of a frame, for each position."""
+    names, shape = list(loops), frames.shape[1:]
     data = frames.reshape(*loops.values(), *shape)
     # one axis for each of P, T and Z: nested loops of a kind are laid out one inside the other
     order = [i for kind in ("P", "TU", "Z") for i, name in enumerate(names) if name[0] in kind]
@@ -36,6 +56,33 @@ def images(path: Path) -> list[NDArray[Any]]:
     ]
     data = data.transpose(*order, *range(len(names), data.ndim))
     return list(data.reshape(*sizes, *shape))
+
+
+def attributes(path: Path, group: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((path / group / "zarr.json").read_text())["attributes"]
+    return found
+
+
+def image_paths(path: Path) -> list[str]:
+    """Return the groups of the images of a store, by its own metadata."""
+    ome = attributes(path)["ome"]
+    if "multiscales" in ome:
+        return [""]
+    if "plate" in ome:
+        return [
+            f"{well['path']}/{image['path']}"
+            for well in ome["plate"]["wells"]
+            for image in attributes(path, well["path"])["ome"]["well"]["images"]
+        ]
+    series: list[str] = attributes(path, "OME")["ome"]["series"]
+    return series
+
+
+def as_tczyx(image: NDArray[Any]) -> NDArray[Any]:
+    """Bring T, Z, C, Y, X, S to t, c, z, y, x without the axes of size 1, but for y and x."""
+    t, z, c, y, x, s = image.shape
+    moved = image.transpose(0, 2, 5, 1, 3, 4).reshape(t, c * s, z, y, x)
+    return moved.reshape([n for n in moved.shape[:3] if n > 1] + [y, x])
 
 
 def killed(code: str, *arguments: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tracemalloc
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,8 @@ from nd2._export import blocks as blocks_module
 from nd2._export import ngff
 from nd2._frames import Frames
 from tests.builder import build
-from tests.exports import images, killed
+from tests.exports import as_tczyx as expected
+from tests.exports import attributes, image_paths, images, killed
 from tests.samples import SAMPLES, each_sample
 
 if TYPE_CHECKING:
@@ -27,33 +27,6 @@ if TYPE_CHECKING:
 
 yaozarrs = pytest.importorskip("yaozarrs")
 pytestmark = pytest.mark.filterwarnings("ignore:.*of which its loops:UserWarning")
-
-
-def attributes(path: Path, group: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((path / group / "zarr.json").read_text())["attributes"]
-    return found
-
-
-def image_paths(path: Path) -> list[str]:
-    """Return the groups of the images of a store, by its own metadata."""
-    ome = attributes(path)["ome"]
-    if "multiscales" in ome:
-        return [""]
-    if "plate" in ome:
-        return [
-            f"{well['path']}/{image['path']}"
-            for well in ome["plate"]["wells"]
-            for image in attributes(path, well["path"])["ome"]["well"]["images"]
-        ]
-    series: list[str] = attributes(path, "OME")["ome"]["series"]
-    return series
-
-
-def expected(image: NDArray[Any]) -> NDArray[Any]:
-    """Bring T, Z, C, Y, X, S to t, c, z, y, x without the axes of size 1, but for y and x."""
-    t, z, c, y, x, s = image.shape
-    moved = image.transpose(0, 2, 5, 1, 3, 4).reshape(t, c * s, z, y, x)
-    return moved.reshape([n for n in moved.shape[:3] if n > 1] + [y, x])
 
 
 def stored(path: Path) -> NDArray[Any]:
@@ -178,6 +151,16 @@ def test_pyramid_is_the_mean(tmp_path: Path) -> None:
     assert shift["translation"] == pytest.approx([0.1625, 0.1625])
 
 
+def test_pyramid_of_what_is_no_number(tmp_path: Path) -> None:
+    source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
+    signalling = np.array([0x7F800001], "u4").view("f4")[0]
+    plane = np.array([[1, 3, signalling, 0], [1, 3, np.inf, -np.inf]], "f4")
+    nd2.imwrite(source, plane, axes="YX")
+    with nd2.ND2File(source) as file:
+        file.write_ome_zarr(dest, levels=2)
+    np.testing.assert_array_equal(stored(dest / "1"), np.array([[2, np.nan]], "f4"))
+
+
 def test_levels_until_small(tmp_path: Path) -> None:
     source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
     build(source, height=300, width=1030)
@@ -270,6 +253,9 @@ def test_wells_of_several_fields() -> None:
     assert plate["field_count"] == 2
     assert ngff.plate_fields(["B02", "centre"]) is None
     assert ngff.plate_fields([None]) is None
+    assert ngff.plate_fields(["a1", "AF48", "H012"]) is not None
+    for name in ("PT1", "A0", "A49", "AG1", "1", "A", "A1b"):
+        assert ngff.plate_fields(["A1", name]) is None
 
 
 def test_labels(tmp_path: Path) -> None:
@@ -412,3 +398,15 @@ def test_killed_midway(backend: Any, tmp_path: Path) -> None:
     check_store(dest, source)
     killed(KILL, source, dest, backend)
     check_store(dest, source)
+
+
+@pytest.mark.parametrize(("times", "recorded"), [(None, True), ([], False)])
+def test_times_that_were_not_recorded_are_left_out(
+    tmp_path: Path, times: list[float] | None, recorded: bool
+) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 3)], times=times)
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        file.write_ome_zarr(tmp_path / "a.zarr")
+    found = attributes(tmp_path / "a.zarr")["nd2"]["recorded"]
+    assert ("time_ms" in found) == recorded
+    assert len(found["stage_x_um"]) == 3

@@ -283,9 +283,10 @@ def _halved(data: NDArray[Any]) -> NDArray[Any]:
         edges = [(0, 0)] * (data.ndim - 2) + [(0, height % 2), (0, width % 2)]
         data = np.pad(data, edges, mode="edge")
     wide = np.float64 if data.dtype.kind == "f" else np.uint32
-    total: NDArray[Any] = data[..., ::2, ::2].astype(wide)
-    for y, x in ((0, 1), (1, 0), (1, 1)):
-        np.add(total, data[..., y::2, x::2], out=total)
+    with np.errstate(invalid="ignore"):  # what is no number has no mean, and needs no warning
+        total: NDArray[Any] = data[..., ::2, ::2].astype(wide)
+        for y, x in ((0, 1), (1, 0), (1, 1)):
+            np.add(total, data[..., y::2, x::2], out=total)
     if data.dtype.kind == "f":
         mean: NDArray[Any] = np.divide(total, 4)
     else:

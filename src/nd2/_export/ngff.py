@@ -25,7 +25,8 @@ _AXES = {
     "y": {"name": "y", "type": "space", "unit": "micrometer"},
     "x": {"name": "x", "type": "space", "unit": "micrometer"},
 }
-_WELL = re.compile(r"^([A-Za-z]{1,2})0*(\d{1,3})(?:[_\- ].*)?$")
+# The largest plates have 32 rows (A to AF) and 48 columns: PT0 is a point, not a well.
+_WELL = re.compile(r"^([A-Z]|A[A-F])0*([1-9]|[1-3]\d|4[0-8])(?:[_\- ].*)?$", re.IGNORECASE)
 _SAMPLES = (("Red", "FF0000"), ("Green", "00FF00"), ("Blue", "0000FF"))
 
 
