@@ -10,9 +10,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from tests.builder import build
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from tests.builder import Nd2Spec
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
@@ -244,3 +248,17 @@ def s3_server() -> Iterator[dict[str, Any]]:
         }
     finally:
         server.stop()
+
+
+@contextmanager
+def s3_bucket(specs: Mapping[str, Nd2Spec], folder: Path) -> Iterator[dict[str, Any]]:
+    """Run such a server with the bucket ``images``, which holds a file of each specification, made in a folder."""
+    import s3fs
+
+    with s3_server() as options:
+        fs = s3fs.S3FileSystem(**options)
+        fs.call_s3("create_bucket", Bucket="images")
+        for name, spec in specs.items():
+            build(folder / f"{name}.nd2", spec)
+            fs.put_file(str(folder / f"{name}.nd2"), f"images/{name}.nd2")
+        yield options

@@ -12,7 +12,7 @@ import xarray as xr
 
 import nd2
 from tests.builder import Nd2Spec, build
-from tests.servers import s3_server
+from tests.servers import s3_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,13 +30,7 @@ SPECS = {
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """Storage options for a bucket ``images`` that holds the files."""
-    folder = tmp_path_factory.mktemp("bucket")
-    with s3_server() as options:
-        fs = s3fs.S3FileSystem(**options)
-        fs.call_s3("create_bucket", Bucket="images")
-        for name, spec in SPECS.items():
-            build(folder / f"{name}.nd2", spec)
-            fs.put_file(str(folder / f"{name}.nd2"), f"images/{name}.nd2")
+    with s3_bucket(SPECS, tmp_path_factory.mktemp("bucket")) as options:
         yield options
 
 
