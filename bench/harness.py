@@ -7,6 +7,7 @@ A case is a few lines of Python as text, because the sides run in different envi
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -143,7 +144,9 @@ def _warm(path: str) -> None:
 def _run(side: str, setup: str, run: str, path: str) -> tuple[float, int | None]:
     command = [PYTHON[side], "-c", _CHILD, setup, run, path]
     # The package of this project is importable where it is installed only: not from the working folder.
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "bench")
+    hidden = {"PYTHONPATH"} if side == "nd2" else set()  # it may name this project
+    env = {name: value for name, value in os.environ.items() if name not in hidden}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "bench", env=env)
     if done.returncode:
         raise RuntimeError(f"{side}: {run}\n{done.stderr}")
     seconds, peak = ast.literal_eval(done.stdout.splitlines()[-1])
