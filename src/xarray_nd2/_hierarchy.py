@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nd2._array import FrameArray
     from nd2._readers import Reader
 
-Layout = Literal["flat", "positions", "ome-zarr"]
+Grouping = Literal["flat", "positions", "ome-zarr"]
 
 INLINE_LIMIT = 8 << 20
 """Bytes up to which a coordinate that varies from frame to frame is written beside the references."""
@@ -74,7 +74,7 @@ class GroupModel:
 def hierarchy(
     reader: Reader,
     *,
-    layout: Layout = "flat",
+    layout: Grouping = "flat",
     stored_order: bool,
     url: str | None = None,
     inline_coords: bool | int = True,

@@ -67,10 +67,10 @@ class LabelArray:
         part = np.zeros((len(frames), *np.shape(rows), *np.shape(columns)), self.dtype)
         if part.size:
             for place, frame in enumerate(frames):
-                mask = self.layer.read(frame)
+                mask = self.layer.on_image(frame)
                 if mask is not None:
                     pick = np.ix_(rows.reshape(-1), columns.reshape(-1))
-                    part[place] = _fitted(mask, self.layer.shape)[pick].reshape(part.shape[1:])
+                    part[place] = mask[pick].reshape(part.shape[1:])
         return part.reshape((*index.shape, *part.shape[1:]))
 
     async def read_async(self, key: tuple[Any, ...]) -> NDArray[Any]:
@@ -90,16 +90,6 @@ class LabelArray:
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         info = self.layer.info
         return ("labels", *self.source.identity, info.file_tag, self.loops, self.first, self.dims)
-
-
-def _fitted(mask: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-    """Return a mask in the size of the image: the raster of a layer may be smaller or larger."""
-    if mask.shape == shape:
-        return mask
-    whole = np.zeros(shape, mask.dtype)
-    common = tuple(slice(0, min(pair)) for pair in zip(mask.shape, shape, strict=True))
-    whole[common] = mask[common]
-    return whole
 
 
 def label_layers(

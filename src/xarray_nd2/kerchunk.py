@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from xarray_nd2._hierarchy import Layout
+    from xarray_nd2._hierarchy import Grouping
 
 
 def to_kerchunk(
@@ -25,7 +25,7 @@ def to_kerchunk(
     zarr_format: Literal[2, 3] = 2,
     storage_options: Mapping[str, Any] | None = None,
     inline_coords: bool | int = True,
-    layout: Layout = "flat",
+    layout: Grouping = "flat",
     squeeze: bool = True,
     check: bool = True,
 ) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def write_kerchunk(
     zarr_format: Literal[2, 3] = 2,
     storage_options: Mapping[str, Any] | None = None,
     inline_coords: bool | int = True,
-    layout: Layout = "flat",
+    layout: Grouping = "flat",
     squeeze: bool = True,
     check: bool = True,
     template: bool = True,
@@ -139,7 +139,7 @@ def _describe(
     zarr_format: int,
     storage_options: Mapping[str, Any] | None,
     inline_coords: bool | int,
-    layout: Layout,
+    layout: Grouping,
     squeeze: bool,
     check: bool,
 ) -> References:

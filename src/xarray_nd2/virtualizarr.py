@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from xarray_nd2._hierarchy import GroupModel, Layout
+    from xarray_nd2._hierarchy import Grouping, GroupModel
     from xarray_nd2._zarr_model import ChunkReferences
 
 _INLINES = "inlined" in inspect.signature(ChunkManifest.from_arrays).parameters
@@ -62,7 +62,7 @@ class ND2Parser:
     def __init__(
         self,
         *,
-        layout: Layout = "flat",
+        layout: Grouping = "flat",
         stored_order: bool = False,
         inline_coords: bool = True,
         squeeze: bool = True,

@@ -21,7 +21,7 @@ from nd2._format import chunks, clx_lite, clx_xml, jp2, scan
 from nd2._io import open_source
 from nd2._readers import open_reader
 from xarray_nd2 import _references as kerchunk
-from xarray_nd2._hierarchy import Layout, hierarchy
+from xarray_nd2._hierarchy import Grouping, hierarchy
 from xarray_nd2._model import dataset_model
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def references(data: bytes) -> None:
     source = open_source(io.BytesIO(data))
     reader = open_reader(source)
     _try(lambda: dataset_model(reader))
-    kinds: list[tuple[Layout, int]] = [("flat", 2), ("positions", 3), ("ome-zarr", 3)]
+    kinds: list[tuple[Grouping, int]] = [("flat", 2), ("positions", 3), ("ome-zarr", 3)]
     for layout, zarr_format in kinds:
         url, groups = hierarchy(
             reader, layout=layout, stored_order=zarr_format == 2, url="file:///a.nd2"

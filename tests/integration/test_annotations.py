@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import nd2
 from nd2._format import clx_lite, clx_xml
@@ -384,6 +385,31 @@ def test_raster_layers(tmp_path: Path) -> None:
         assert found[0] is None
         np.testing.assert_array_equal(found[1], mask)
         np.testing.assert_array_equal(found.asarray(), [np.zeros_like(mask), mask])
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (9, 11), (3, 20)])
+def test_a_raster_of_another_size_than_the_image_is_put_on_it(
+    tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    height, width = shape
+    mask = np.arange(1, height * width + 1, dtype="<u4").reshape(shape)
+    layer = {"binWidth": width, "binHeight": height, "binLayerId": 4, "binName": "cells"}
+    chunks = {
+        b"CustomData|BinaryMetadata_v2!": json.dumps([layer]).encode(),
+        b"CustomDataSeq|TiledRasterBinaryData_4_0_0|1!": mask.tobytes(),
+    }
+    build(tmp_path / "a.nd2", loops=[("T", 2)], chunks=chunks)
+    expected = np.zeros((2, 6, 8), np.uint32)
+    expected[1, :height, :width] = mask[:6, :8]
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        assert file.binary_data is not None
+        np.testing.assert_array_equal(file.binary_data[0][1], mask)
+        file.write_ome_zarr(tmp_path / "a.zarr")
+    stored = zarr.open_array(tmp_path / "a.zarr" / "labels" / "label_0_cells" / "0", mode="r")
+    np.testing.assert_array_equal(stored[...], expected)
+    dataset = xr.open_dataset(tmp_path / "a.nd2", engine="nd2")
+    np.testing.assert_array_equal(dataset.labels_cells, expected)
 
 
 def test_a_mask_is_read_when_it_is_asked_for(tmp_path: Path) -> None:

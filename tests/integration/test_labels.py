@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import nd2
-from xarray_nd2._labels import _fitted
+from nd2._readers.masks import fitted as fit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,7 @@ def test_in_another_process(path: Path) -> None:
 @pytest.mark.parametrize(("height", "width"), [(3, 9), (8, 2), (3, 2), (8, 9), (5, 6)])
 def test_a_raster_of_another_size_is_cut_or_filled(height: int, width: int) -> None:
     mask = np.arange(1, height * width + 1).reshape(height, width)
-    fitted = _fitted(mask, (5, 6))
+    fitted = fit(mask, (5, 6))
     assert fitted.shape == (5, 6)
     h, w = min(height, 5), min(width, 6)
     np.testing.assert_array_equal(fitted[:h, :w], mask[:h, :w])

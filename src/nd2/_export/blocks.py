@@ -196,10 +196,10 @@ class Block:
         height, width = shape[-2:]
         masks = np.zeros((*self.frames.shape, height, width), np.uint32)
         for at, frame in np.ndenumerate(self.frames):
-            mask = layer.read(int(frame))
+            mask = layer.on_image(int(frame))
             if mask is not None:
                 masks[at] = mask
-        kept = [len_ for name, len_ in zip("tz", self.frames.shape, strict=True) if name in names]
+        kept = [size for name, size in zip("tz", self.frames.shape, strict=True) if name in names]
         return masks.reshape(*kept, height, width)
 
 

@@ -6,7 +6,7 @@ from nd2._parse import _tree
 
 # What Nikon's own reader gives for the planes of a colour camera: blue, green, red, in the order of storage.
 COLOR_NM = (420.0, 515.0, 590.0)
-_PEAK = 4
+PEAK = 4
 
 
 def wavelengths(plane: _tree.Tree, index: int) -> tuple[float | None, float | None]:
@@ -52,6 +52,6 @@ def _maximum(points: list[_tree.Tree]) -> float:
 
 def _of_plane(points: list[_tree.Tree], index: int) -> float:
     """Return the wavelength of the plane's own peak, or the maximum if the spectrum is not one of peaks."""
-    if len(points) > 1 and all(_tree.integer(point, "eType") == _PEAK for point in points):
+    if len(points) > 1 and all(_tree.integer(point, "eType") == PEAK for point in points):
         return _wavelength(points[index]) if index < len(points) else 0.0
     return _maximum(points)

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 Tree: TypeAlias = Mapping[str, Any]
 _Code = TypeVar("_Code", bound=IntEnum)
 
-_LIST_KEY = re.compile(r"i\d{10}")
+LIST_KEY = re.compile(r"i\d{10}")
 
 
 def root(raw: Tree, name: str) -> Tree:
@@ -51,7 +51,7 @@ def levels(value: Any) -> list[Tree]:
 def flags(value: Any) -> list[bool]:
     """Return a mask, stored as bytes or as a list of booleans in which false items may be left out."""
     if isinstance(value, dict):
-        if value and all(_LIST_KEY.fullmatch(key) for key in value):
+        if value and all(LIST_KEY.fullmatch(key) for key in value):
             last = int(max(value)[1:])
             return [bool(value.get(f"i{i:010d}")) for i in range(min(last + 1, 1 << 20))]
         return [bool(flag) for flag in value.values()]

@@ -6,8 +6,8 @@ from nd2 import _errors
 from nd2._parse import _tree
 from nd2.structures import Attributes, CompressionType
 
-_COMPRESSION: dict[int, CompressionType] = {0: "lossless", 1: "lossy"}
-_UNCOMPRESSED = 2
+COMPRESSION: dict[int, CompressionType] = {0: "lossless", 1: "lossy"}
+UNCOMPRESSED = 2
 _MOST_COMPONENTS = 1 << 16
 
 
@@ -40,7 +40,7 @@ def parse(raw: _tree.Tree, *, plane_count: int | None) -> Attributes:
     )
     tiled = (tile_width > 0 and tile_width != width) or (tile_height > 0 and tile_height != height)
     significant = _tree.integer(tree, "uiBpcSignificant", bits)
-    compression = _COMPRESSION.get(_tree.integer(tree, "eCompression", _UNCOMPRESSED))
+    compression = COMPRESSION.get(_tree.integer(tree, "eCompression", UNCOMPRESSED))
     return Attributes(
         bitsPerComponentInMemory=bits,
         bitsPerComponentSignificant=significant if 0 < significant <= bits else bits,

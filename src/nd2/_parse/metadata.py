@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from nd2.structures import Attributes, AxisInterpretation, ExpLoop, TextInfo
 
 _WHITE = 0xFFFFFF
-_TIME_AXIS = 2
+TIME_AXIS = 2
 _MAGNIFICATION = re.compile(r"(\d+)\s?x", re.IGNORECASE)
-_FOUR_DOUBLES = Struct("<4d")
+FOUR_DOUBLES = Struct("<4d")
 
 
 _Matrix: TypeAlias = tuple[float, float, float, float]
@@ -219,7 +219,7 @@ def _volume(
 
 
 def _axis(picture: _tree.Tree, key: str) -> AxisInterpretation:
-    return "time" if _tree.integer(picture, key) == _TIME_AXIS else "distance"
+    return "time" if _tree.integer(picture, key) == TIME_AXIS else "distance"
 
 
 def _stage_rotation(picture: _tree.Tree) -> _Matrix:
@@ -236,9 +236,9 @@ def _camera_matrix(matrix: _tree.Tree) -> _Matrix | None:
     data = matrix.get("Data")
     if _tree.integer(matrix, "Columns") != 2 or _tree.integer(matrix, "Rows") != 2:
         return None
-    if not isinstance(data, (list, bytes)) or len(data) != _FOUR_DOUBLES.size:
+    if not isinstance(data, (list, bytes)) or len(data) != FOUR_DOUBLES.size:
         return None
-    m11, m12, m21, m22 = _FOUR_DOUBLES.unpack(bytes(data))
+    m11, m12, m21, m22 = FOUR_DOUBLES.unpack(bytes(data))
     return m11, m12, m21, m22
 
 

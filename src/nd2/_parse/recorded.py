@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_TEXT, _INTEGER, _REAL = 1, 2, 3
-_BY_SIZE = {_INTEGER: {8: "<i8"}, _REAL: {4: "<f4"}}
+TEXT, INTEGER, REAL = 1, 2, 3
+"""Types of columns as the table has them."""
+_BY_SIZE = {INTEGER: {8: "<i8"}, REAL: {4: "<f4"}}
 """Types of items that are not as long as their kind has them; one very old file stores z in four bytes."""
-_USUAL = {_INTEGER: "<i4", _REAL: "<f8"}
+_USUAL = {INTEGER: "<i4", REAL: "<f8"}
 _TAG = re.compile(r"Tag\d+")
 _SURROGATES = range(0xD800, 0xE000)
 
@@ -105,9 +106,9 @@ def decode_values(data: bytes, kind: int, size: int) -> NDArray[Any]:
         At most ``size`` values.
     """
     item = len(data) // size if size > 0 else 0
-    if kind not in _USUAL and kind != _TEXT:
-        kind = {4: _INTEGER, 8: _REAL}.get(item, _TEXT if item > 8 else _INTEGER)
-    if kind == _TEXT:
+    if kind not in _USUAL and kind != TEXT:
+        kind = {4: INTEGER, 8: REAL}.get(item, TEXT if item > 8 else INTEGER)
+    if kind == TEXT:
         return _texts(data, size, item)
     dtype = np.dtype(_BY_SIZE[kind].get(item, _USUAL[kind]))
     values = np.frombuffer(data, dtype, len(data) // dtype.itemsize)

@@ -8,7 +8,7 @@ from nd2._parse import _tree
 from nd2.structures import TextInfo
 
 # In the order of the stored items, TextInfoItem_0 and so on.
-_KEYS = tuple(TextInfo.__annotations__)
+TEXT_ITEMS = tuple(TextInfo.__annotations__)
 
 
 def parse(raw: _tree.Tree) -> TextInfo:
@@ -20,5 +20,5 @@ def parse(raw: _tree.Tree) -> TextInfo:
         The decoded tree, with or without its root level.
     """
     tree = _tree.root(raw, "SLxImageTextInfo")
-    items = {key: _tree.text(tree, f"TextInfoItem_{i}") for i, key in enumerate(_KEYS)}
+    items = {key: _tree.text(tree, f"TextInfoItem_{i}") for i, key in enumerate(TEXT_ITEMS)}
     return cast("TextInfo", {key: item for key, item in items.items() if item})

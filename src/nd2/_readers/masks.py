@@ -73,6 +73,21 @@ class MaskLayer:
             return _decoded(tiles[0, 0], frame, lambda data: masks.decode_runs(data, self.shape))
         return _assembled(grid, tiles, frame)
 
+    def on_image(self, frame: int) -> NDArray[Any] | None:
+        """Read the mask of a frame as `read` does, in the size of the image."""
+        mask = self.read(frame)
+        return None if mask is None else fitted(mask, self.shape)
+
+
+def fitted(mask: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """Return a mask in the size of the image: the raster of a layer may be smaller or larger."""
+    if mask.shape == shape:
+        return mask
+    whole = np.zeros(shape, mask.dtype)
+    common = tuple(slice(0, min(pair)) for pair in zip(mask.shape, shape, strict=True))
+    whole[common] = mask[common]
+    return whole
+
 
 def _assembled(
     grid: TileGrid, tiles: Mapping[tuple[int, int], StoredChunk], frame: int

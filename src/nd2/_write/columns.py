@@ -10,13 +10,13 @@ import numpy as np
 
 from nd2._format import names
 from nd2._format.clx_lite import I32
+from nd2._parse.recorded import INTEGER, REAL, TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
-_TEXT, _INTEGER, _REAL = 1, 2, 3
 _CELL = 512
 """Bytes of a cell of text in known files."""
 _HEADER = re.compile(r"(.*?)\s*(?:\[([^\]]*)\])?")
@@ -59,7 +59,7 @@ class Column:
     @property
     def kind(self) -> int:
         """Stored type: 1 text, 2 integer, 3 real."""
-        return {"U": _TEXT, "i": _INTEGER}.get(self.values.dtype.kind, _REAL)
+        return {"U": TEXT, "i": INTEGER}.get(self.values.dtype.kind, REAL)
 
     @property
     def chunk(self) -> bytes:
@@ -69,8 +69,8 @@ class Column:
     @property
     def data(self) -> bytes:
         """The stored values."""
-        if self.kind != _TEXT:
-            return self.values.astype("<i4" if self.kind == _INTEGER else "<f8").tobytes()
+        if self.kind != TEXT:
+            return self.values.astype("<i4" if self.kind == INTEGER else "<f8").tobytes()
         return b"".join(
             str(text).encode("utf-16-le")[: _CELL - 2].ljust(_CELL, b"\0") for text in self.values
         )

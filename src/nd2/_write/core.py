@@ -179,12 +179,12 @@ class FileWriter:
         """
         number = self._number(index)
         if time is not None and not isfinite(time):
-            raise ValueError(f"time of frame {number} is {time}")
+            raise ValueError(f"time of frame {number} is {time} (file {self.path!r})")
         values = dict(columns) if columns else {}
         if stage is not None:
             if len(stage) not in (2, 3):
                 raise ValueError(
-                    f"stage of frame {number} is {stage}: expected (x, y) or (x, y, z)"
+                    f"stage of frame {number} is {stage}: expected (x, y) or (x, y, z) (file {self.path!r})"
                 )
             values.update(zip(recorded.STAGE, map(float, stage), strict=False))
         data = self._stored(number, np.asarray(frame))

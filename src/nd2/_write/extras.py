@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64decode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nd2._format import clx_xml
 from nd2._format.clx_lite import I32, U32, Items
+from nd2._parse._tree import LIST_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -117,8 +117,6 @@ def _event(event: ExperimentEvent) -> Tree:
 
 # --- custom data ---------------------------------------------------------------------------------------------------
 
-_LIST_KEY = re.compile(r"i\d{10}")
-
 
 def custom(tree: Mapping[str, Any]) -> Items:
     """Return a tree of custom data as it is stored: what ``ND2File.custom_data`` gives is read back from it.
@@ -131,7 +129,7 @@ def custom(tree: Mapping[str, Any]) -> Items:
     for name, value in tree.items():
         if value is None:
             continue
-        if _LIST_KEY.fullmatch(name):
+        if LIST_KEY.fullmatch(name):
             # The key is the place among all children.
             while place < int(name[1:]):
                 items.append(("", I32(0)))

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isclose, nextafter
-from struct import Struct
 from typing import TYPE_CHECKING
 
 from nd2._format.clx_lite import I32, U32, U64
 from nd2._parse._modality import MASKS
-from nd2._parse._spectrum import COLOR_NM
+from nd2._parse._spectrum import COLOR_NM, PEAK
+from nd2._parse.metadata import FOUR_DOUBLES, TIME_AXIS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nd2._write.trees import Tree
     from nd2.structures import Channel, Color
-
-_PEAK = 4
-_TIME_AXIS = 2
-_FOUR_DOUBLES = Struct("<4d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +87,8 @@ def tree(channels: Sequence[Channel], first: FirstFrame) -> Tree:
         "uiPhysicalVarCount": U32(0),
         "pPhysicalVar": [],
         "wsCustomData": "",
-        "ePictureXAxis": I32(_TIME_AXIS if x_axis == "time" else 0),
-        "ePictureYAxis": I32(_TIME_AXIS if y_axis == "time" else 1),
+        "ePictureXAxis": I32(TIME_AXIS if x_axis == "time" else 0),
+        "ePictureYAxis": I32(TIME_AXIS if y_axis == "time" else 1),
         "dTimeAxisCalibration": -1.0,
         "dZAxisCalibration": -1.0,
         "dStgLgCT11": rotation[0],
@@ -151,7 +147,7 @@ def _spectrum(wavelength: float | None) -> Tree:
     points: Tree = {}
     if wavelength is not None:
         points["Point0"] = {
-            "eType": U32(_PEAK),
+            "eType": U32(PEAK),
             "dWavelength": float(wavelength),
             "dTValue": 1.0,
         }
@@ -226,7 +222,7 @@ def _sample(channel: Channel, rotation: _Matrix, orientation: tuple[int, int]) -
         sample["matCameraToStage"] = {
             "Columns": U32(2),
             "Rows": U32(2),
-            "Data": _FOUR_DOUBLES.pack(*camera),
+            "Data": FOUR_DOUBLES.pack(*camera),
         }
     return sample
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from nd2._format import clx_lite, clx_xml
 from nd2._format.clx_lite import I32, U32
+from nd2._parse.attributes import COMPRESSION, UNCOMPRESSED
+from nd2._parse.text_info import TEXT_ITEMS
 from nd2.structures import (
     CustomLoop,
     LoopType,
     NETimeLoop,
-    TextInfo,
     TimeLoop,
     XYPosLoop,
     ZStackLoop,
@@ -23,15 +24,13 @@ from nd2.structures import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nd2.structures import Attributes, ExpLoop, TimeLoopParams
+    from nd2.structures import Attributes, ExpLoop, TextInfo, TimeLoopParams
 
 Tree = dict[str, Any]
 
-_COMPRESSION = {"lossless": 0, "lossy": 1}
-_UNCOMPRESSED = 2
+_COMPRESSION: dict[str, int] = {name: code for code, name in COMPRESSION.items()}
 _UNSIGNED, _REAL = 1, 2
-_TEXT_ITEMS = tuple(TextInfo.__annotations__)
-_REQUIRED_TEXT_ITEMS = 14
+_REQUIREDTEXT_ITEMS = 14
 
 
 def chunk(stem: bytes, suffix: bytes, tree: Tree, version: tuple[int, int]) -> tuple[bytes, bytes]:
@@ -66,7 +65,7 @@ def attributes(value: Attributes) -> Tree:
             "uiSequenceCount": U32(value.sequenceCount),
             "uiTileWidth": U32(value.tileWidthPx or width),
             "uiTileHeight": U32(value.tileHeightPx or height),
-            "eCompression": I32(_COMPRESSION.get(value.compressionType or "", _UNCOMPRESSED)),
+            "eCompression": I32(_COMPRESSION.get(value.compressionType or "", UNCOMPRESSED)),
             "dCompressionParam": float(value.compressionLevel or 0.0),
             "ePixelType": I32(_REAL if value.pixelDataType == "float" else _UNSIGNED),
             "uiVirtualComponents": U32(value.componentCount),
@@ -76,8 +75,8 @@ def attributes(value: Attributes) -> Tree:
 
 def text_info(value: TextInfo) -> Tree:
     """Return the tree of the text items."""
-    items = {f"TextInfoItem_{i}": str(value.get(key, "")) for i, key in enumerate(_TEXT_ITEMS)}
-    last = f"TextInfoItem_{_REQUIRED_TEXT_ITEMS}"
+    items = {f"TextInfoItem_{i}": str(value.get(key, "")) for i, key in enumerate(TEXT_ITEMS)}
+    last = f"TextInfoItem_{_REQUIREDTEXT_ITEMS}"
     if not items[last]:  # older files end before it
         del items[last]
     return {"SLxImageTextInfo": items}
