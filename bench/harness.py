@@ -28,6 +28,7 @@ SIDES = tuple(PYTHON)
 _CHILD = """
 import sys, time
 setup, run, FILE = sys.argv[1:4]
+sys.modules["pint"] = None  # installed for our tests only; ome-types would import it, which takes longer than itself
 space = {"FILE": FILE}
 exec(compile(setup, "setup", "exec"), space)
 code = compile(run, "run", "exec")

@@ -12,8 +12,6 @@ PYTHON=${PYTHON:-python3}
 .venv-oracle/bin/python -m pip install --quiet --upgrade pip
 .venv-oracle/bin/python -m pip install --quiet \
   'nd2[legacy,ome-zarr,ome-zarr-tensorstore,remote,tiff]==0.12.0' 'dask[array]' xarray psutil s3fs aiohttp yaozarrs
-# ome-types imports pint where it is there, which takes longer than its own import: both sides of benchmarks have it
-.venv-oracle/bin/python -m pip install --quiet pint
 
 mkdir -p .oracle-sdk
 .venv-oracle/bin/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.10 \
