@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,15 +51,15 @@ def aside(dest: Path) -> Iterator[Path]:
 def remove_stale(dest: Path) -> None:
     """Remove what processes left beside ``dest`` that were killed while they wrote it.
 
-    Only that of processes of this machine that are gone; what may still be written stays.
+    Only that of processes of this machine that are gone; what may still be written stays, and on Windows everything. What
+    cannot be removed is no reason not to write.
     """
     name = re.compile(rf"\.{re.escape(dest.name)}\.{re.escape(_host())}-(\d+)-\d+\.partial")
-    if not dest.parent.is_dir():
-        return
-    for path in dest.parent.iterdir():
-        match = name.fullmatch(path.name)
-        if match and not _runs(int(match[1])):
-            remove(path)
+    with suppress(OSError):
+        for path in dest.parent.iterdir():
+            match = name.fullmatch(path.name)
+            if match and not _runs(int(match[1])):
+                remove(path)
 
 
 def _beside(dest: Path, suffix: str) -> Path:
