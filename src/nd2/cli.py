@@ -504,7 +504,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     try:
         options.storage_options = parse_storage_options(options.storage_option)
-        return commands[options.command].run(options)
+        status = commands[options.command].run(options)
+        sys.stdout.flush()  # here, so that a reader who has left is noticed below, not when Python ends
+        return status
     except BrokenPipeError:
         # Whoever read the output has enough (``nd2 events FILE | head``); nothing is left to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

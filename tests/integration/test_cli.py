@@ -213,11 +213,16 @@ def test_the_command_itself() -> None:
     assert done.returncode == 0
 
 
-def test_a_reader_that_has_enough(good: tuple[Path, Nd2Spec]) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_enough(good: tuple[Path, Nd2Spec], unbuffered: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [PROGRAM, "events", str(good[0])], stdout=writing, stderr=subprocess.PIPE, text=True
+        [PROGRAM, "events", str(good[0])],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     )
     os.close(writing)
     assert done.returncode == 1
