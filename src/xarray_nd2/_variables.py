@@ -45,7 +45,7 @@ class VariableModel:
 
     def on(self, dims: tuple[str, ...]) -> VariableModel:
         """Return the variable, held in memory, without the axes that are not among ``dims``, at their first item."""
-        if all(dim in dims for dim in self.dims):
+        if set(dims).issuperset(self.dims):
             return self
         key = tuple(slice(None) if dim in dims else 0 for dim in self.dims)
         kept = tuple(dim for dim in self.dims if dim in dims)

@@ -235,7 +235,7 @@ class ChunkMap:
 
     def room(self, position: int) -> int:
         """Return the number of bytes from a chunk's start to the next chunk's start."""
-        after = int(np.searchsorted(self.starts, np.uint64(position), side="right"))
+        after = int(self.starts.searchsorted(np.uint64(position), "right"))
         return int(self.starts[after]) - position if after < len(self.starts) else 0
 
 
@@ -320,17 +320,19 @@ def _frame_indices(
     first = len(FRAME_PREFIX)
     digits = bangs - starts - first
     is_frame = (digits > 0) & (digits < 16)
-    names = _windows(data, first)[starts[is_frame]].view(f"S{first}")
-    is_frame[is_frame] = names == FRAME_PREFIX
+    is_frame[is_frame] = _windows(data, first)[starts[is_frame]].view(f"S{first}") == FRAME_PREFIX
     count = digits[is_frame]
     width = int(count.max(initial=1))
-    text = _windows(data, width)[starts[is_frame] + first].view(np.uint8).reshape(-1, width)
-    index = np.zeros(len(text), np.int64)
-    valid = np.ones(len(text), bool)
-    for k, digit in enumerate((text - np.uint8(ord("0"))).T):
-        here = k < count
-        valid &= (digit < 10) | ~here
-        index = np.where(here, index * 10 + digit, index)
+    # A prefix of 13 bytes stands before each number: only absurd ones could begin before the map, in its first entry.
+    first_digits = np.maximum(bangs[is_frame] - width, 0)
+    text = _windows(data, width)[first_digits].view(np.uint8).reshape(-1, width)
+    values = text - np.uint8(ord("0"))
+    values[np.arange(width) < width - count[:, None]] = 0  # what stands before the number
+    index = np.zeros(len(values), np.int64)
+    for digit in values.T:
+        index *= 10
+        index += digit
+    valid = (values < 10).all(axis=1)
     is_frame[is_frame] = valid
     return is_frame, index[valid]
 

@@ -11,7 +11,7 @@ from nd2._readers.base import BaseReader
 from nd2._readers.stored import StoredChunk, whole_head
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 _NAME_FIELD = 3 * chunks.PAGE
 """The most that a name field takes: the name, the reserve, and the padding of up to two pages."""
@@ -49,19 +49,21 @@ class ChunkedReader(BaseReader):
 
     def chunk_many(self, names: Sequence[bytes]) -> list[bytes | None]:
         """Return the data of several chunks with one call to the source; None for those that are not there."""
-        found = [name for name in names if name in self.chunk_map.others]
-        spans = self._spans(found)
-        data = self.source.read_many(spans)
-        payloads = {
-            name: self._payload(name, position, part)
-            for name, (position, _), part in zip(found, spans, data, strict=True)
-        }
+        payloads = self._payloads(self._spans(names))
         return [payloads.get(name) for name in names]
 
-    def _spans(self, names: Sequence[bytes]) -> list[tuple[int, int]]:
-        """Return where to read chunks that the file has: position, and number of bytes."""
+    def _spans(self, names: Iterable[bytes]) -> dict[bytes, tuple[int, int]]:
+        """Return where to read those chunks that the file has: position, and number of bytes."""
         others = self.chunk_map.others
-        return [(others[name][0], self._extent(name)) for name in names]
+        return {name: (others[name][0], self._extent(name)) for name in names if name in others}
+
+    def _payloads(self, spans: Mapping[bytes, tuple[int, int]]) -> dict[bytes, bytes]:
+        """Return the data of chunks with one call to the source."""
+        data = self.source.read_many(list(spans.values()))
+        return {
+            name: self._payload(name, position, part)
+            for (name, (position, _)), part in zip(spans.items(), data, strict=True)
+        }
 
     def _extent(self, name: bytes) -> int:
         """Return how much to read for a chunk, whose name field is of unknown length: up to the next chunk at most."""

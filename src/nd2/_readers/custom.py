@@ -49,9 +49,7 @@ class CustomChunks(ChunkedReader):
     def prefetch_recorded(self) -> None:
         """Take note that all columns are going to be read: a remote file gives them together."""
         columns = map(names.column, self.recorded)
-        self.source.prefetch(
-            self._spans([name for name in columns if name in self.chunk_map.others])
-        )
+        self.source.prefetch(list(self._spans(columns).values()))
 
     @cached_property
     def experiment_events(self) -> list[ExperimentEvent]:

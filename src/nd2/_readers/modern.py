@@ -70,15 +70,11 @@ class ModernReader(CustomChunks):
     def _opening(self) -> dict[bytes, bytes]:
         """Data of the four chunks that every opening needs, read together."""
         frames = self.chunk_map.frame_position
-        spans = self._spans([name for name in names.OPENING if name in self.chunk_map.others])
+        spans = self._spans(names.OPENING)
         # The head of the first frame, which `frames` needs, lies behind the picture metadata.
-        if len(frames):
-            spans.append((int(frames.min()), HEAD_SAMPLE))
-        self.source.prefetch(spans)
-        data = self.chunk_many(names.OPENING)
-        return {
-            name: part for name, part in zip(names.OPENING, data, strict=True) if part is not None
-        }
+        first = [(int(frames.min()), HEAD_SAMPLE)] if len(frames) else []
+        self.source.prefetch([*spans.values(), *first])
+        return self._payloads(spans)
 
     def _opening_tree(self, forms: tuple[bytes, ...]) -> dict[str, Any] | None:
         """Decode one of these chunks, in whichever form the file has it."""
