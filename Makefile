@@ -116,7 +116,7 @@ bench-remote: $(VENV)/.test ## requests, bytes and seconds of remote reads, into
 	$(BIN)/python -m bench.remote
 
 # for example: make bench BENCH="local -n 3 -k asarray"
-bench: $(VENV)/.test ## measure time and memory beside nd2 0.12.0 and NumPy; writes 6 GB of files once (BENCH: options)
+bench: $(VENV)/.test ## measure time and memory beside nd2 0.12.0 and NumPy; writes 11 GB of files once (BENCH: options; --write: into docs/performance.md)
 	@test -x .venv-oracle/bin/python || bench/oracle_venv.sh
 	$(BIN)/python -m bench $(BENCH)
 

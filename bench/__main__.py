@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
+import re
+from datetime import date
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
-from bench.harness import HEADER, Case, measure, row
+from bench.harness import HEADER, ROOT, Case, measure, row
+
+PAGE = ROOT / "docs" / "performance.md"
+_MARKED = re.compile(r"(<!-- table: start -->\n).*?(<!-- table: end -->)", re.DOTALL)
 
 
 def main() -> None:
@@ -22,17 +29,30 @@ def main() -> None:
     parser.add_argument("groups", nargs="*", choices=[*groups, []], help="modules to run (all)")
     parser.add_argument("-n", "--rounds", type=int, default=5, help="processes for each side")
     parser.add_argument("-k", "--match", default="", help="only cases whose name contains this")
+    parser.add_argument("--write", action="store_true", help=f"put the table into docs/{PAGE.name}")
     options = parser.parse_args()
-    print(
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; medians, {options.rounds} rounds\n"
-    )
+    load = os.getloadavg()[0]
+    print(f"{os.cpu_count()} cores, load {load:.1f}; medians, {options.rounds} rounds\n")
     print(HEADER, flush=True)
+    rows = [HEADER]
     for group in options.groups or groups:
         cases: list[Case] = import_module(f"bench.cases_{group}").CASES
         for case in cases:
             if options.match in case.name:
-                print(row(case, measure(case, options.rounds)), flush=True)
-    print(f"\nload at the end {os.getloadavg()[0]:.1f}")
+                rows.append(row(case, measure(case, options.rounds)))
+                print(rows[-1], flush=True)
+    end = os.getloadavg()[0]
+    print(f"\nload at the end {end:.1f}")
+    if options.write:
+        words = ["--write", *options.groups, f"-n {options.rounds}"]
+        words += [f"-k {options.match!r}"] if options.match else []
+        about = (
+            f"{date.today():%-d %B %Y}, {platform.system()} on a virtual machine with {os.cpu_count()} cores, "
+            f"Python {platform.python_version()}, NumPy {version('numpy')}, nd2 0.12.0 in an\n"
+            f'environment of its own; `make bench BENCH="{" ".join(words)}"`, load {load:.1f} at the start and {end:.1f} at the end:'
+        )
+        table = "\n".join([about, "", *rows, "", ""])
+        PAGE.write_text(_MARKED.sub(lambda m: m[1] + table + m[2], PAGE.read_text()))
 
 
 if __name__ == "__main__":

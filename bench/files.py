@@ -12,12 +12,13 @@ import numpy as np
 from nd2._format import chunks, clx_lite
 from nd2._format.inflate import deflate_zlib
 from tests.builder import Nd2Spec, attributes_tree, experiment_tree, picture_tree
+from tests.sparse import build_sparse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CACHE = Path(os.environ.get("ND2_BENCH_CACHE", Path(__file__).parent / ".cache"))
-"""Where the files lie; some 6 GB. Git ignores the default."""
+"""Where the files lie; some 11 GB. Git ignores the default."""
 
 _DISTINCT = 8
 """Different frames in a file; they repeat, because only their bytes matter."""
@@ -32,6 +33,7 @@ class BenchFile:
     width: int
     channels: int = 1
     zlib: bool = False
+    sparse: bool = False
 
     @property
     def spec(self) -> Nd2Spec:
@@ -58,6 +60,8 @@ FILES = {
     "channels3": BenchFile(170, 1024, 1024, channels=3),
     "channels4": BenchFile(128, 1024, 1024, channels=4),
     "large": BenchFile(1, 20_000, 20_000),
+    # heads alone: its frames are holes
+    "million": BenchFile(1_000_000, 4, 8, sparse=True),
 }
 
 
@@ -84,6 +88,9 @@ def _picture(
 
 def write(path: Path, file: BenchFile) -> None:
     """Write a file, one frame at a time."""
+    if file.sparse:
+        build_sparse(path, count=file.frames, height=file.height, width=file.width)
+        return
     spec, layout = file.spec, file.spec.layout
     rng = np.random.default_rng(0)
     count = min(_DISTINCT, file.frames)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import sys
 import tracemalloc
 from typing import TYPE_CHECKING, Any
@@ -217,6 +219,19 @@ def test_without_tifffile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 # ------------------------------------------------------------------------------------------------- what goes wrong
+
+
+def test_a_full_disk_is_known_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, dest = tmp_path / "a.nd2", tmp_path / "a.tif"
+    build(source, loops=[("T", 3)], height=40, width=40)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(100, 0, 100))  # type: ignore[attr-defined]
+    frames: list[int] = []
+    with pytest.raises(OSError, match="100 are free") as caught:
+        nd2.nd2_to_tiff(source, dest, on_frame=lambda number, total, index: frames.append(number))
+    assert (caught.value.errno, frames) == (errno.ENOSPC, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nd2"]
 
 
 def test_a_damaged_frame_leaves_what_was_there(tmp_path: Path) -> None:

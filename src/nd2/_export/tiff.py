@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nd2 import _errors, _pool
+from nd2 import _errors
 from nd2._export.pipeline import pump
 from nd2._export.placement import Placement, rgb_picks, runs
 from nd2._export.progress import bar
@@ -41,6 +42,8 @@ _PACKED = 4
 _CLASSIC = (1 << 32) - (1 << 26)
 """The most pixels that fit into a file with offsets of 32 bits, with room for the directories."""
 _IMAGEJ_TYPES = ("u1", "u2", "f4")
+_PIECE = 512 << 10
+"""Bytes of one write. Recent kernels of Linux take pages as large as a write; large ones can take eight times as long."""
 _PLACEHOLDER = b"<OME></OME>     "
 """Longer than what an entry of a directory holds itself, so that it has an offset."""
 _MAGIC = 16
@@ -77,10 +80,10 @@ def write_tiff(
     remove_stale(path)
     with aside(path) as partial, ThreadPoolExecutor(1) as background:
         pages = _lay_out(tifffile, reader, placement, partial, is_ome)
+        _check_space(partial)
         # Importing the library of OME takes about as long as writing a gigabyte: pixels are written meanwhile.
         later = background.submit(describe) if is_ome and description is None else None
         with partial.open("r+b", buffering=0) as handle:
-            _reserve(handle.fileno())
             # Pages are empty until the end: without its head, nobody takes the file for a whole one.
             head = handle.read(_MAGIC)
             _pwrite(handle.fileno(), bytes(_MAGIC), 0)
@@ -296,22 +299,23 @@ def _fill(
         spare.append(buffer)
         report(placement.index[places])
 
-    pump(blocks(), write, done, writers=_pool.workers())
+    # Writing copies into the system's cache: a second thread only waits for the first one's memory.
+    pump(blocks(), write, done, writers=1)
 
 
-def _reserve(target: int) -> None:
-    """Have the system set aside all that will be written: a full disk is known at once, and writing is faster."""
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(target, 0, os.fstat(target).st_size)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
+def _check_space(path: Path) -> None:
+    """Raise at once, not when most is written, where the disk has no room for the pixels.
+
+    Setting them aside (``posix_fallocate``) would be surer; writing takes half as long again then.
+    """
+    need, free = path.stat().st_size, shutil.disk_usage(path.parent).free
+    if need > free:
+        raise OSError(errno.ENOSPC, f"{need} bytes are needed, {free} are free", str(path.parent))
 
 
 def _write_all(target: int, data: memoryview, offset: int) -> None:
     while data:
-        written = _pwrite(target, data, offset)
+        written = _pwrite(target, data[:_PIECE], offset)
         data, offset = data[written:], offset + written
 
 
