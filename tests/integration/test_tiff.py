@@ -226,7 +226,7 @@ def test_a_full_disk_is_known_before_anything_is_written(
 ) -> None:
     source, dest = tmp_path / "a.nd2", tmp_path / "a.tif"
     build(source, loops=[("T", 3)], height=40, width=40)
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(100, 0, 100))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(100, 0, 100))
     frames: list[int] = []
     with pytest.raises(OSError, match="100 are free") as caught:
         nd2.nd2_to_tiff(source, dest, on_frame=lambda number, total, index: frames.append(number))
