@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.files import FILES
 from bench.harness import Case
 
-_LIMIT = 300e6 / FILES["raw"].array_bytes
+_LIMIT = round(300e6 / FILES["raw"].array_bytes, 3)
 # What was written last time goes away before the clock starts, and what is still to be written is, so that every round
 # writes to a free disk that has nothing else to do.
 # Memory for the system's cache is asked of the host before the clock starts: it takes a virtual machine 0.3 to 5 s.
