@@ -6,7 +6,7 @@ set -uo pipefail
 repository=${1:-$(cd "$(dirname "$0")/.." && pwd)}
 folder=$(mktemp -d "${TMPDIR:-/tmp}/bare.XXXXXX")
 [ -n "${KEEP:-}" ] && echo "in $folder" || trap 'rm -rf "$folder"' EXIT
-mkdir "$folder/home" "$folder/tmp" "$folder/work"
+mkdir "$folder/home" "$folder/tmp" "$folder/desk"
 failures=0
 
 # Nothing is inherited but the way to programs and to the network.
@@ -32,8 +32,8 @@ step() {
   fi
 }
 
-clone="$folder/work/xarray-nd2"
-step "git clone" "$folder/work" git clone --quiet "$repository" "$clone"
+clone="$folder/desk/xarray-nd2"
+step "git clone" "$folder/desk" git clone --quiet "$repository" "$clone"
 [ -d "$clone" ] || exit 1
 
 # The README's commands, as they stand there; a comment may follow each.
@@ -43,7 +43,7 @@ done < <(sed -n '/^```\(sh\|console\)$/,/^```$/{/^```/d;s/^\$ //;s/ *#.*//;/./p}
 step "make docs" "$clone" make docs
 
 # The README's recipes, one after the other, in a folder that has the files that they speak of.
-recipes="$folder/work/recipes"
+recipes="$folder/desk/recipes"
 mkdir "$recipes"
 (cd "$recipes" && env -i "${clean[@]}" "$clone/.venv/bin/python" "$clone/tools/run_recipes.py" "$clone/README.md") </dev/null \
   || failures=$((failures + 1))
