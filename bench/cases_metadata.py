@@ -14,8 +14,8 @@ import numpy as np
 
 from bench.files import CACHE
 from bench.harness import Case
-from nd2._format import chunks, clx_xml
-from nd2._format.clx_lite import I32
+from nd2._core.format import chunks, clx_xml
+from nd2._core.format.clx_lite import I32
 from tests.builder import build
 from tests.samples import SAMPLES
 

@@ -7,7 +7,7 @@ from bench.harness import Case
 # What the libraries import for the first file is not counted.
 _ENGINE = "import xarray as xr, xarray_nd2.backend; xr.backends.list_engines()"
 _REFERENCES = (
-    "import fastparquet, kerchunk.df, tempfile, xarray as xr, xarray_nd2.virtualizarr; "
+    "import fastparquet, kerchunk.df, tempfile, xarray as xr, xarray_nd2.references.virtualizarr; "
     "from xarray_nd2 import ND2Parser, write_kerchunk; from obspec_utils.registry import ObjectStoreRegistry; "
     "from obstore.store import LocalStore; "
     "folder = tempfile.TemporaryDirectory(); out = folder.name + '/out'; xr.backends.list_engines()"

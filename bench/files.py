@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nd2._format import chunks, clx_lite
-from nd2._format.inflate import deflate_zlib
+from nd2._core.format import chunks, clx_lite
+from nd2._core.format.inflate import deflate_zlib
 from tests.builder import Nd2Spec, attributes_tree, experiment_tree, picture_tree
 from tests.sparse import build_sparse
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nd2._format import chunks, clx_lite, clx_xml
-from nd2._format.clx_lite import I32
-from nd2._format.inflate import deflate_zlib
-from nd2._format.pixels import PixelLayout, padded_row_bytes
-from nd2._write import picture, trees
+from nd2._core.format import chunks, clx_lite, clx_xml
+from nd2._core.format.clx_lite import I32
+from nd2._core.format.inflate import deflate_zlib
+from nd2._core.format.pixels import PixelLayout, padded_row_bytes
+from nd2._core.write import picture, trees
 from nd2.structures import (
     Attributes,
     Channel,

@@ -13,7 +13,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from nd2._format import jp2
+from nd2._core.format import jp2
 
 if TYPE_CHECKING:
     from pathlib import Path

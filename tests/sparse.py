@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nd2._format import chunks, clx_lite
+from nd2._core.format import chunks, clx_lite
 from tests.builder import Nd2Spec, attributes_tree, experiment_tree, picture_tree
 
 if TYPE_CHECKING:

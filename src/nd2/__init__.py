@@ -9,22 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nd2 import errors as errors
     from nd2 import index as index
     from nd2 import jobs as jobs
     from nd2 import structures
     from nd2 import tiff as tiff
-    from nd2._file import ND2File
-    from nd2._imread import imread
-    from nd2._index import save_index
-    from nd2._layout import AXIS
-    from nd2._probe import is_legacy, is_supported_file
-    from nd2._rescue import rescue_file, rescue_nd2
-    from nd2._views.binary import BinaryLayer, BinaryLayers
-    from nd2._write.arrays import imwrite
-    from nd2._write.writer import ND2Writer
-    from nd2.tiff import nd2_to_tiff
-
-    __version__: str
+    from nd2._core._version import __version__
+    from nd2._core.file import ND2File
+    from nd2._core.frames.layout import AXIS
+    from nd2._core.imread import imread
+    from nd2._core.nd2_to_tiff import nd2_to_tiff
+    from nd2._core.open import is_legacy, is_supported_file
+    from nd2._core.sidecar import save_index
+    from nd2._core.views.binary import BinaryLayer, BinaryLayers
+    from nd2._core.write.arrays import imwrite
+    from nd2._core.write.rescue import rescue_file, rescue_nd2
+    from nd2._core.write.writer import ND2Writer
 
 __all__ = [
     "AXIS",
@@ -45,21 +45,22 @@ __all__ = [
 ]
 
 _HOME = {
-    "AXIS": "nd2._layout",
-    "BinaryLayer": "nd2._views.binary",
-    "BinaryLayers": "nd2._views.binary",
-    "ND2File": "nd2._file",
-    "ND2Writer": "nd2._write.writer",
-    "imread": "nd2._imread",
-    "imwrite": "nd2._write.arrays",
-    "is_legacy": "nd2._probe",
-    "is_supported_file": "nd2._probe",
-    "nd2_to_tiff": "nd2.tiff",
-    "rescue_file": "nd2._rescue",
-    "rescue_nd2": "nd2._rescue",
-    "save_index": "nd2._index",
+    "__version__": "nd2._core._version",
+    "AXIS": "nd2._core.frames.layout",
+    "BinaryLayer": "nd2._core.views.binary",
+    "BinaryLayers": "nd2._core.views.binary",
+    "ND2File": "nd2._core.file",
+    "ND2Writer": "nd2._core.write.writer",
+    "imread": "nd2._core.imread",
+    "imwrite": "nd2._core.write.arrays",
+    "is_legacy": "nd2._core.open",
+    "is_supported_file": "nd2._core.open",
+    "nd2_to_tiff": "nd2._core.nd2_to_tiff",
+    "rescue_file": "nd2._core.write.rescue",
+    "rescue_nd2": "nd2._core.write.rescue",
+    "save_index": "nd2._core.sidecar",
 }
-_MODULES = {"index", "jobs", "structures", "tiff"}
+_MODULES = {"errors", "index", "jobs", "structures", "tiff"}
 
 
 if not TYPE_CHECKING:  # else checkers would think that every name exists
@@ -69,13 +70,6 @@ if not TYPE_CHECKING:  # else checkers would think that every name exists
             value = getattr(import_module(_HOME[name]), name)
         elif name in _MODULES:
             value = import_module(f"nd2.{name}")
-        elif name == "__version__":
-            from importlib.metadata import PackageNotFoundError, version
-
-            try:
-                value = version("xarray-nd2")
-            except PackageNotFoundError:  # run from a source tree that was not installed
-                value = "0+unknown"
         else:
             import sys
 

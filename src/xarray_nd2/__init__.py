@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xarray_nd2.combine import combine_references
-    from xarray_nd2.kerchunk import to_kerchunk, write_kerchunk
-    from xarray_nd2.opening import StaleReferencesWarning, open_references
-    from xarray_nd2.virtualizarr import ND2Parser
+    from xarray_nd2.references.combine import combine_references
+    from xarray_nd2.references.kerchunk import to_kerchunk, write_kerchunk
+    from xarray_nd2.references.opening import StaleReferencesWarning, open_references
+    from xarray_nd2.references.virtualizarr import ND2Parser
 
 __all__ = [
     "ND2Parser",
@@ -22,12 +22,12 @@ __all__ = [
 ]
 
 _HOME = {
-    "ND2Parser": "xarray_nd2.virtualizarr",
-    "StaleReferencesWarning": "xarray_nd2.opening",
-    "combine_references": "xarray_nd2.combine",
-    "open_references": "xarray_nd2.opening",
-    "to_kerchunk": "xarray_nd2.kerchunk",
-    "write_kerchunk": "xarray_nd2.kerchunk",
+    "ND2Parser": "xarray_nd2.references.virtualizarr",
+    "StaleReferencesWarning": "xarray_nd2.references.opening",
+    "combine_references": "xarray_nd2.references.combine",
+    "open_references": "xarray_nd2.references.opening",
+    "to_kerchunk": "xarray_nd2.references.kerchunk",
+    "write_kerchunk": "xarray_nd2.references.kerchunk",
 }
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from nd2 import _errors
-from xarray_nd2 import _pictures
+from nd2._core import errors
+from xarray_nd2 import pictures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from nd2 import ND2File
+    from nd2._core.file import ND2File
 
 
 @xr.register_dataset_accessor("nd2")  # type: ignore[no-untyped-call]
@@ -45,7 +45,7 @@ class ND2Accessor:
         ValueError
             If the dataset does not say where it came from (it was opened from a file object without a name).
         """
-        from nd2 import ND2File
+        from nd2._core.file import ND2File
 
         dataset = self._dataset
         source = dataset.encoding.get("source") or dataset.attrs.get("source")
@@ -77,7 +77,7 @@ class ND2Accessor:
         names = self._dataset.coords.get("position_name")
         known = [] if names is None else np.atleast_1d(names.values).tolist()
         if names is None or name not in known:
-            raise _errors.no_such("position", name, known)
+            raise errors.no_such("position", name, known)
         return self._dataset.isel({dim: known.index(name) for dim in names.dims})
 
     def rgb(
@@ -104,7 +104,7 @@ class ND2Accessor:
         IndexError
             If there is no channel of that index.
         """
-        return _pictures.composite(_pictures.one_frame(self._dataset, indexers, channels))
+        return pictures.composite(pictures.one_frame(self._dataset, indexers, channels))
 
     def plot(
         self, channels: int | str | Sequence[int | str] | None = None, **indexers: int
@@ -126,7 +126,7 @@ class ND2Accessor:
         ImportError
             If matplotlib is not installed.
         """
-        return _pictures.figure(_pictures.one_frame(self._dataset, indexers, channels))
+        return pictures.figure(pictures.one_frame(self._dataset, indexers, channels))
 
     def thumbnail(
         self,
@@ -152,4 +152,4 @@ class ND2Accessor:
         ImportError
             If matplotlib is not installed.
         """
-        return _pictures.thumbnail(_pictures.one_frame(self._dataset, indexers, channels), size)
+        return pictures.thumbnail(pictures.one_frame(self._dataset, indexers, channels), size)

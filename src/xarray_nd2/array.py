@@ -8,12 +8,12 @@ import numpy as np
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from nd2._array import FrameArray
+from nd2._core.frames.array import FrameArray
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xarray_nd2._lazy import Lazy
+    from xarray_nd2.dataset.lazy import Lazy
 
 
 class ND2BackendArray(BackendArray):

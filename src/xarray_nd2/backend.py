@@ -10,25 +10,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
-from nd2 import _errors
-from nd2._format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES
-from nd2._index import load_index
-from nd2._io import open_source
-from nd2._io.open import is_url
-from nd2._probe import first_bytes
-from nd2._readers import open_reader
+from nd2._core import errors
+from nd2._core.format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES
+from nd2._core.io import open_source
+from nd2._core.io.open import is_url
+from nd2._core.open import first_bytes, open_reader
+from nd2._core.sidecar import load_index
 from xarray_nd2 import accessor
-from xarray_nd2._datasets import to_dataset
-from xarray_nd2._groups import group_datasets
-from xarray_nd2._model import dataset_model
+from xarray_nd2.dataset.model import dataset_model
+from xarray_nd2.datasets import to_dataset
+from xarray_nd2.groups import group_datasets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from nd2._index import Index
-    from nd2._io import ByteSource
-    from nd2._readers import Reader
-    from xarray_nd2._clock import TimeMode
+    from nd2._core.io import ByteSource
+    from nd2._core.readers import Reader
+    from nd2._core.sidecar import Index
+    from xarray_nd2.dataset.clock import TimeMode
 
 _ND2_URL = re.compile(r"\.nd2($|[?#]|::)", re.IGNORECASE)
 
@@ -152,7 +151,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         finally:
             source.close()
         dataset = to_dataset(
-            model.over(lasting),
+            model.with_source(lasting),
             without_image="image" in _names(drop_variables),
             decode_times=decode_times,
             use_cftime=use_cftime,
@@ -245,7 +244,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         if path is not None:
             return _ND2_URL.search(path) is not None
         try:
-            with _unmoved(filename_or_obj):
+            with _preserve_position(filename_or_obj):
                 return first_bytes(filename_or_obj) in (MAGIC_BYTES, LEGACY_MAGIC_BYTES)
         except (OSError, TypeError, ValueError):
             named = isinstance(filename_or_obj, (str, os.PathLike))
@@ -271,7 +270,7 @@ def _reader(
 
 def _refuse(unknown: Iterable[str], known: Iterable[str]) -> None:
     for name in unknown:
-        raise _errors.no_such("option", name, known, kind=TypeError)
+        raise errors.no_such("option", name, known, kind=TypeError)
 
 
 def _names(drop_variables: str | Iterable[str] | None) -> frozenset[str]:
@@ -290,7 +289,7 @@ def _remote_path(file: Any) -> str | None:
 
 
 @contextmanager
-def _unmoved(file: Any) -> Iterator[None]:
+def _preserve_position(file: Any) -> Iterator[None]:
     """Leave the position of a file object where it is."""
     place = file.tell() if hasattr(file, "tell") and hasattr(file, "seek") else None
     try:

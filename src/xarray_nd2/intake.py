@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nd2 import _errors
+from nd2._core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ else:
         from intake.readers.readers import FileReader
         from intake.source.base import DataSource
     except ImportError as _error:
-        raise _errors.missing_package("intake", "intake", "for catalogs") from _error
+        raise errors.missing_package("intake", "intake", "for catalogs") from _error
 
 _MAGIC = b"\xda\xce\xbe\x0a"
 

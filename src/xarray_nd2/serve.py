@@ -17,12 +17,12 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from nd2._io import open_source
-from nd2._readers import open_reader
-from xarray_nd2 import _zarr_metadata as documents
-from xarray_nd2._hierarchy import ome_groups, position_models
-from xarray_nd2._model import dataset_model
-from xarray_nd2._zarr_model import ChunkReferences, ZarrModel
+from nd2._core.io import open_source
+from nd2._core.open import open_reader
+from xarray_nd2.dataset.model import dataset_model
+from xarray_nd2.references import documents
+from xarray_nd2.references.groups import ome_groups, position_models
+from xarray_nd2.references.zarr_array import ChunkReferences, ZarrModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nd2._array import FrameArray
+    from nd2._core.frames.array import FrameArray
 
 _CHUNK_BYTES = 16 << 20
 """Planes that are larger than this are served in bands of rows."""

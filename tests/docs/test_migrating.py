@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nd2.cli import main
+from nd2._core.cli import main
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "migrating.md").read_text(encoding="utf-8")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 GROUPS = ("FILES", "DECODERS")
-_MOST_BYTES = 1 << 15
+_MAX_BYTES = 1 << 15
 _STATUS_EVERY = 200
 
 
@@ -116,7 +116,7 @@ def with_atheris(worker: Worker, folder: Path) -> None:
         return _mutated(data, seed, lambda part, limit: bytes(atheris.Mutate(part, limit)), most)
 
     arguments = ["fuzz", f"-max_total_time={int(worker.stop) + 5}", "-timeout=0", "-rss_limit_mb=0"]
-    arguments += [f"-max_len={_MOST_BYTES}", "-len_control=0", "-verbosity=0", str(corpus)]
+    arguments += [f"-max_len={_MAX_BYTES}", "-len_control=0", "-verbosity=0", str(corpus)]
     options = {"custom_mutator": mutate} if "file" in worker.names else {}
     atheris.Setup(arguments, worker.run, **options)
     atheris.Fuzz()
@@ -131,7 +131,7 @@ def at_random(worker: Worker) -> None:
         data = rng.choice(corpus)
         for _ in range(rng.randint(1, 4)):
             data = _mutated(
-                data, rng.getrandbits(32), lambda part, most: _flip(rng, part), _MOST_BYTES
+                data, rng.getrandbits(32), lambda part, most: _flip(rng, part), _MAX_BYTES
             )
         worker.run(data)
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nd2._format import chunks, clx_lite, clx_xml, jp2
-from nd2._format.clx_lite import I32, U32
+from nd2._core.format import chunks, clx_lite, clx_xml, jp2
+from nd2._core.format.clx_lite import I32, U32
 from tests.builder import build
 from tests.fuzz.seeds import files, join, split
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import nd2
-from nd2._format import chunks, clx_lite, clx_xml
-from nd2._format.scan import scan_chunks
-from nd2._io import open_source
+from nd2._core.format import chunks, clx_lite, clx_xml
+from nd2._core.format.scan import scan_chunks
+from nd2._core.io import open_source
 from nd2.structures import (
     ROI,
     AnimParam,
@@ -153,7 +153,7 @@ def seeds() -> tuple[tuple[str, bytes], ...]:
 
 
 def _box_file() -> bytes:
-    from nd2._format import jp2
+    from nd2._core.format import jp2
 
     size = jp2.ImageSize(4, 4, 1, 16)
     parts = [jp2.SIGNATURE, jp2.encode_image_header(size), jp2.encode_box(b"xml ", b"<variant/>")]

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import nd2
-from nd2._format import chunks, clx_lite, clx_xml, jp2, scan
-from nd2._io import open_source
-from nd2._readers import open_reader
-from xarray_nd2 import _references as kerchunk
-from xarray_nd2._hierarchy import Grouping, hierarchy
-from xarray_nd2._model import dataset_model
+from nd2._core.format import chunks, clx_lite, clx_xml, jp2, scan
+from nd2._core.io import open_source
+from nd2._core.open import open_reader
+from xarray_nd2.dataset.model import dataset_model
+from xarray_nd2.references import model as kerchunk
+from xarray_nd2.references.groups import Grouping, hierarchy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 DOCUMENTED = (OSError, ValueError, NotImplementedError, IndexError, ImportError)
 MEMORY = 64 << 20
 SECONDS = 10
-_MOST_FRAMES = 24
-_MOST_PIXELS = 4 << 20
+_MAX_FRAMES = 24
+_MAX_PIXELS = 4 << 20
 
 
 class Hang(Exception):
@@ -78,10 +78,10 @@ def _everything(file: nd2.ND2File) -> None:
 
 def _pixels(file: nd2.ND2File) -> None:
     count = _try(lambda: file._reader.frame_count) or 0
-    for frame in [*range(min(count, _MOST_FRAMES)), count - 1, count, -1]:
+    for frame in [*range(min(count, _MAX_FRAMES)), count - 1, count, -1]:
         _try(lambda frame=frame: file.frame_metadata(frame))  # type: ignore[misc]
         _try(lambda frame=frame: file.read_frame(frame))  # type: ignore[misc]
-    if (_try(lambda: file.nbytes) or _MOST_PIXELS) < _MOST_PIXELS:
+    if (_try(lambda: file.nbytes) or _MAX_PIXELS) < _MAX_PIXELS:
         _try(file.asarray)
 
 

@@ -15,8 +15,8 @@ import pytest
 import xarray as xr
 
 import nd2
-from nd2._format import clx_lite, clx_xml
-from nd2._format.clx_lite import I32, U32, Items
+from nd2._core.format import clx_lite, clx_xml
+from nd2._core.format.clx_lite import I32, U32, Items
 from nd2.structures import (
     AnimParam,
     BoxShape,

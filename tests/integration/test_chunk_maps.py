@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import nd2
-from nd2._format import chunks, names
+from nd2._core.format import chunks, names
 from tests.builder import Nd2Spec, build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from nd2._format.chunks import ChunkMap
+    from nd2._core.format.chunks import ChunkMap
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ import tifffile
 import zarr
 
 import nd2
-from nd2._command import parse_storage_options
-from nd2.cli import COMMANDS
+from nd2._core.cli import COMMANDS
+from nd2._core.command import parse_storage_options
 from tests.builder import Nd2Spec, build
 
 PROGRAM = str(Path(sys.executable).with_name("nd2"))

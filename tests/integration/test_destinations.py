@@ -13,13 +13,13 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 import nd2
-from nd2._io.aside import aside
-from nd2.cli import main
+from nd2._core.cli import main
+from nd2._core.io.destination import atomic_path
 from tests.builder import build
 from tests.exports import killed
 from tests.references import OLD_PARQUET
 from xarray_nd2 import open_references, write_kerchunk
-from xarray_nd2._references import References
+from xarray_nd2.references.model import References
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,7 +218,7 @@ def test_an_old_folder_comes_back_where_the_new_one_cannot_take_its_place(
         real(old, new)
 
     monkeypatch.setattr(os, "rename", rename)
-    with pytest.raises(PermissionError), aside(dest) as partial:
+    with pytest.raises(PermissionError), atomic_path(dest) as partial:
         partial.mkdir()
     assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
     assert (dest / "old.txt").read_text() == "old"
@@ -229,9 +229,9 @@ def test_an_old_folder_comes_back_where_the_new_one_cannot_take_its_place(
 KILL = """
 import os, sys
 from pathlib import Path
-from nd2._io.aside import aside
-from nd2.cli import main
-with aside(Path(sys.argv[1])) as partial:
+from nd2._core.io.destination import atomic_path
+from nd2._core.cli import main
+with atomic_path(Path(sys.argv[1])) as partial:
     if sys.argv[2] == "folder":
         partial.mkdir()
         (partial / "part").write_text("half")
@@ -273,8 +273,8 @@ def test_what_others_may_still_write_stays(source: Path, tmp_path: Path) -> None
         [
             sys.executable,
             "-c",
-            "import sys; from pathlib import Path; from nd2._io.aside import aside\n"
-            "with aside(Path(sys.argv[1])) as partial:\n"
+            "import sys; from pathlib import Path; from nd2._core.io.destination import atomic_path\n"
+            "with atomic_path(Path(sys.argv[1])) as partial:\n"
             "    partial.write_text('theirs')\n"
             "    print(partial.name, flush=True)\n"
             "    sys.stdin.read()",
@@ -286,7 +286,7 @@ def test_what_others_may_still_write_stays(source: Path, tmp_path: Path) -> None
     )
     assert writing.stdout is not None
     theirs = writing.stdout.readline().strip()
-    with aside(dest) as mine:  # so may another thread
+    with atomic_path(dest) as mine:  # so may another thread
         mine.write_text("mine")
         with nd2.ND2File(source) as file:
             file.write_tiff(dest)

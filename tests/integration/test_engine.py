@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 import nd2
-from nd2._format import chunks
+from nd2._core.format import chunks
 from tests.builder import Nd2Spec, build
 from tests.integration.test_file import KINDS, no_handle_is_left
 from xarray_nd2 import to_kerchunk, write_kerchunk

@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 import nd2
-from nd2._readers.modern import ModernReader
+from nd2._core.readers.modern import ModernReader
 from nd2.structures import ExperimentEvent
 from tests.builder import build
 from xarray_nd2.backend import ND2BackendEntrypoint

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import nd2
-from nd2._format.clx_lite import I32, U32
+from nd2._core.format.clx_lite import I32, U32
 from tests.builder import Nd2Spec, build, experiment_tree
 from tests.integration.test_engine_dataset import FRAMES, TIMES, masks, pixels, write
 from tests.integration.test_file import no_handle_is_left
@@ -88,7 +88,7 @@ def test_a_tree_is_written_and_closed(tmp_path: Path) -> None:
 
 
 def test_columns_without_a_value_for_each_frame_have_rows_of_their_own(tmp_path: Path) -> None:
-    from nd2._format import clx_xml
+    from nd2._core.format import clx_xml
 
     path = tmp_path / "a.nd2"
     table = {"Tag0": {"ID": "Odd", "Type": I32(3), "Size": I32(5), "Desc": "Odd one", "Unit": "mW"}}

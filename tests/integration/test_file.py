@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import nd2
-from nd2._format import chunks
+from nd2._core.format import chunks
 from nd2.structures import FrameMetadata
 from tests.builder import Nd2Spec, build
 
@@ -408,7 +408,7 @@ def test_a_frame_that_does_not_inflate(tmp_path: Path) -> None:
     [({"uiBpcInMemory": 24}, "24 bits"), ({"eCompression": 1}, "lossy")],
 )
 def test_what_is_not_supported(tmp_path: Path, overrides: dict[str, Any], message: str) -> None:
-    from nd2._format.clx_lite import I32
+    from nd2._core.format.clx_lite import I32
 
     path = tmp_path / "a.nd2"
     build(path, overrides={key: I32(value) for key, value in overrides.items()})

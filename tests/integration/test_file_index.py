@@ -11,8 +11,9 @@ import fsspec
 import pytest
 
 import nd2.index
-from nd2._filter import Filter
-from nd2.index import COLUMNS, index_file, index_files, main
+from nd2._core.catalog import COLUMNS, main
+from nd2._core.filter import Filter
+from nd2.index import index_file, index_files
 from tests.builder import build
 
 if TYPE_CHECKING:

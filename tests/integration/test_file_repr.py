@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import nd2
-from nd2._frames import Frames
-from nd2._io.redact import file_name
+from nd2._core.frames.read import Frames
+from nd2._core.io.redact import file_name
 from tests.builder import build
 from tests.samples import each_sample, sample_names
 from tests.servers import range_server

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nd2
-from nd2._array import FrameArray
-from nd2._views.dask import ImageArray
+from nd2._core.frames.array import FrameArray
+from nd2._core.views.dask import ImageArray
 from tests.builder import Nd2Spec, build
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def test_other_indices_are_left_to_dask(path: Path) -> None:
 
 
 def bytes_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    from nd2._io.local import LocalSource
+    from nd2._core.io.local import LocalSource
 
     read: list[int] = []
     read_into = LocalSource.read_into

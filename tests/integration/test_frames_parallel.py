@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import nd2
-from nd2._cache import FrameCache
-from nd2._format.inflate import inflate
+from nd2._core.format.inflate import inflate
+from nd2._core.frames.cache import FrameCache
 from tests.builder import Nd2Spec, build
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         inflated.append(nbytes)
         return inflate(data, nbytes)
 
-    monkeypatch.setattr("nd2._frames.inflate", noted)
+    monkeypatch.setattr("nd2._core.frames.read.inflate", noted)
     return inflated
 
 

@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 
 import nd2
-from nd2._io import open_source
-from nd2._readers import open_reader
+from nd2._core.io import open_source
+from nd2._core.open import open_reader
 from tests.builder import Nd2Spec, build
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ import pytest
 import xarray as xr
 
 import nd2
-from nd2._format import jp2
-from nd2._io import open_source
-from nd2._readers import open_reader
-from nd2._readers.legacy import LegacyReader
+from nd2._core.format import jp2
+from nd2._core.io import open_source
+from nd2._core.open import open_reader
+from nd2._core.readers.legacy import LegacyReader
 from nd2.structures import StagePosition
 from tests.legacy_builder import LegacySpec, build
 

@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 
 import nd2
-from nd2._errors import hint, no_such
-from nd2._filter import Filter
+from nd2._core.errors import hint, no_such
+from nd2._core.filter import Filter
 from tests.builder import build
 from xarray_nd2 import open_references, to_kerchunk
 

@@ -16,8 +16,8 @@ import pytest
 import xmlschema
 
 import nd2
-from nd2._export.ome_rois import ome_roi
-from nd2._export.optics import captures
+from nd2._core.export.ome_rois import ome_roi
+from nd2._core.views.optics import captures
 from nd2.structures import (
     ROI,
     AnimParam,

@@ -12,9 +12,9 @@ import pytest
 import zarr
 
 import nd2
-from nd2._export import blocks as blocks_module
-from nd2._export import ngff
-from nd2._frames import Frames
+from nd2._core.export import blocks as blocks_module
+from nd2._core.export import ngff
+from nd2._core.frames.read import Frames
 from tests.builder import build
 from tests.exports import as_tczyx as expected
 from tests.exports import attributes, image_paths, images, killed
@@ -365,7 +365,7 @@ def test_a_damaged_frame_leaves_what_was_there(tmp_path: Path) -> None:
 
 KILL = """
 import os, sys, nd2
-from nd2._export import blocks, ome_zarr
+from nd2._core.export import blocks, ome_zarr
 blocks._CHUNK = 96
 real, count = ome_zarr.pyramid, 0
 def dying(*arguments, **options):

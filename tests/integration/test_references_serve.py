@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from nd2._array import PIXEL_DIMS
+from nd2._core.frames.array import PIXEL_DIMS
 from tests.builder import build
 from tests.integration.test_file import KINDS
 from xarray_nd2.serve import Endpoint, serve

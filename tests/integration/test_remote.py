@@ -20,7 +20,7 @@ import xarray as xr
 from fsspec.implementations.http import HTTPFileSystem
 
 import nd2
-from nd2._io import open_source
+from nd2._core.io import open_source
 from tests.builder import build
 from tests.servers import range_server
 from tests.sparse import Sparse, build_sparse

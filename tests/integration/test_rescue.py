@@ -14,9 +14,9 @@ import pytest
 import xarray as xr
 
 import nd2
-from nd2._format import chunks
-from nd2._format.scan import collect, scan_chunks
-from nd2._io import open_source
+from nd2._core.format import chunks
+from nd2._core.format.scan import collect, scan_chunks
+from nd2._core.io import open_source
 from tests.builder import Nd2Spec, build
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import ome_types
 import pytest
 
 import nd2
-from nd2._export import tiff as tiff_module
-from nd2._frames import Frames
+from nd2._core.export import tiff as tiff_module
+from nd2._core.frames.read import Frames
 from tests.builder import build
 from tests.exports import images, killed
 from tests.samples import each_sample
@@ -254,7 +254,7 @@ import os, sys, nd2
 def stop(number, total, where):
     if number == 2:
         os.kill(os.getpid(), 9)
-from nd2._export import tiff
+from nd2._core.export import tiff
 tiff._BLOCK = 1
 nd2.nd2_to_tiff(sys.argv[1], sys.argv[2], on_frame=stop)
 """

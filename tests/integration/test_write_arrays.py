@@ -251,13 +251,13 @@ def test_a_part_says_of_its_frames_what_the_whole_says(
 def test_frames_of_a_part_are_the_stored_bytes(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import nd2._frames
+    import nd2._core.frames.read
 
     def decoding(*_: object) -> bytes:
         raise AssertionError("a frame was decoded")
 
     with monkeypatch.context() as patch, nd2.ND2File(whole) as file:
-        patch.setattr(nd2._frames, "inflate", decoding)
+        patch.setattr(nd2._core.frames.read, "inflate", decoding)
         file.write_nd2(tmp_path / "part.nd2", T=slice(2, 4))
     assert nd2.imread(tmp_path / "part.nd2").shape[0] == 2
 

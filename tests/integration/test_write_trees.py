@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nd2._format import chunks, clx_lite, clx_xml
-from nd2._parse import experiment as parse_experiment
-from nd2._parse import metadata as parse_metadata
-from nd2._write import picture, trees
+from nd2._core.chunks import experiment as parse_experiment
+from nd2._core.chunks import picture_metadata as parse_metadata
+from nd2._core.format import chunks, clx_lite, clx_xml
+from nd2._core.write import picture, trees
 from nd2.structures import (
     Attributes,
     Channel,

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import nd2
-from nd2._readers.legacy import LegacyReader
+from nd2._core.readers.legacy import LegacyReader
 from tests.legacy_builder import build
 
 pytest.importorskip("imagecodecs")

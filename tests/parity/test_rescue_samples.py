@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import nd2
-from nd2._format import chunks
-from nd2._io import open_source
-from nd2._readers.modern import ModernReader
+from nd2._core.format import chunks
+from nd2._core.io import open_source
+from nd2._core.readers.modern import ModernReader
 from tests.samples import each_sample, sample_names
 
 if TYPE_CHECKING:

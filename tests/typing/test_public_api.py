@@ -19,9 +19,9 @@ from ome_types import OME
 import nd2
 import xarray_nd2
 from nd2 import structures
-from nd2._export.picture import Picture
-from nd2._readers.rescued import RescueReport
-from nd2._write.core import FileWriter
+from nd2._core.readers.rescued import RescueReport
+from nd2._core.views.picture import Picture
+from nd2._core.write.core import FileWriter
 from nd2.jobs.types import JobsDict
 from tests.builder import build
 from xarray_nd2 import combine_references, open_references, to_kerchunk, write_kerchunk

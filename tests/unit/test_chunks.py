@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nd2._format import chunks
+from nd2._core.format import chunks
 
 NAMES = st.text("ABCDEFGHIJabcdefghij_ .-0123456789|", min_size=1, max_size=30).map(
     lambda text: text.encode() + b"!"

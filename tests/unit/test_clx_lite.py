@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nd2._format.clx_lite import (
+from nd2._core.format.clx_lite import (
     I32,
     I64,
     MAX_DEPTH,

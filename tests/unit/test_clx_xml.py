@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nd2._format.clx_lite import I32, I64, MAX_DEPTH, U32, U64, Items
-from nd2._format.clx_xml import decode, decode_items, encode
+from nd2._core.format.clx_lite import I32, I64, MAX_DEPTH, U32, U64, Items
+from nd2._core.format.clx_xml import decode, decode_items, encode
 
 PROLOG = '<?xml version="1.0" encoding="UTF-8"?>'
 

@@ -35,7 +35,7 @@ def test_xarray_finds_the_engine() -> None:
 
 def test_console_script_is_named_nd2() -> None:
     (script,) = entry_points(group="console_scripts", name="nd2")
-    assert script.value == "nd2.cli:main"
+    assert script.value == "nd2._core.cli:main"
 
 
 def test_all_is_the_union_of_the_other_extras() -> None:
@@ -89,7 +89,7 @@ def test_urls_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_parser_without_virtualizarr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(xarray_nd2, "ND2Parser", raising=False)
-    monkeypatch.delitem(sys.modules, "xarray_nd2.virtualizarr", raising=False)
+    monkeypatch.delitem(sys.modules, "xarray_nd2.references.virtualizarr", raising=False)
     monkeypatch.setitem(sys.modules, "virtualizarr.manifests", None)
     with pytest.raises(ImportError, match=r"xarray-nd2\[virtual\]"):
         _ = xarray_nd2.ND2Parser

@@ -15,20 +15,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nd2 import _plan
-from nd2._array import FrameArray
-from nd2._format.pixels import PixelLayout
-from nd2._frames import Frames, FrameTable
-from nd2._io import open_source
-from nd2._layout import Layout
+from nd2._core.format.pixels import PixelLayout
+from nd2._core.frames import plan
+from nd2._core.frames.array import FrameArray
+from nd2._core.frames.layout import Layout
+from nd2._core.frames.read import Frames, FrameTable
+from nd2._core.io import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from nd2._format.pixels import Codec
-    from nd2._plan import Picks
+    from nd2._core.format.pixels import Codec
+    from nd2._core.frames.plan import Picks
 
 
 def make(
@@ -86,15 +86,15 @@ def axis_pick(size: int) -> st.SearchStrategy[Any]:
 def read_in_blocks_of(nbytes: int) -> Iterator[None]:
     """Cut reads as those of large files are cut, though the frames are small."""
     with (
-        patch.object(_plan, "_BLOCK", nbytes),
-        patch.object(_plan, "DIRECT", 4 * nbytes),
-        patch.object(_plan, "_local", threading.local()),
+        patch.object(plan, "_BLOCK", nbytes),
+        patch.object(plan, "DIRECT", 4 * nbytes),
+        patch.object(plan, "_local", threading.local()),
     ):
         yield
 
 
 # One of these is larger than all frames, the others are smaller than some.
-@pytest.mark.parametrize("block", [_plan._BLOCK, 512, 64])
+@pytest.mark.parametrize("block", [plan._BLOCK, 512, 64])
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_any_part_of_any_frames_equals_numpy(block: int, data: st.DataObject) -> None:

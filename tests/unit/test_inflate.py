@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nd2._format import inflate as module
-from nd2._format.inflate import deflate_zlib, inflate
+from nd2._core.format import inflate as module
+from nd2._core.format.inflate import deflate_zlib, inflate
 
 
 @pytest.fixture(params=["libdeflate", "standard library"])

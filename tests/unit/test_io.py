@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 import pytest
 
-from nd2._io import open_source
+from nd2._core.io import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from nd2._io import ByteSource
+    from nd2._core.io import ByteSource
 
 DATA = bytes(range(256)) * 40
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nd2._format import jp2, legacy_xml
+from nd2._core.format import jp2, legacy_xml
 from tests.legacy_builder import document
 
 KINDS = st.sampled_from([b"jp2c", b"xml ", b"uuid", b"jp2h"])

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nd2._format import clx_lite, clx_xml
-from nd2._layout import Layout
-from nd2._parse import experiment
-from nd2._parse.stage import stage_positions
+from nd2._core.chunks import experiment
+from nd2._core.chunks.stage import stage_positions
+from nd2._core.format import clx_lite, clx_xml
+from nd2._core.frames.layout import Layout
 from nd2.structures import Attributes, NETimeLoop, XYPosLoop
 
 ATTRIBUTES = Attributes(16, 16, 2, 6, "unsigned", 1, 32, 8, channelCount=2)

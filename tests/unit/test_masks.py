@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from nd2._format.inflate import deflate_zlib
-from nd2._format.masks import decode_runs
-from nd2._write.labels import encode_mask
+from nd2._core.format.inflate import deflate_zlib
+from nd2._core.format.masks import decode_runs
+from nd2._core.write.labels import encode_mask
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=20)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from nd2._format import clx_lite, clx_xml
-from nd2._parse import attributes, text_info
+from nd2._core.chunks import attributes, texts
+from nd2._core.format import clx_lite, clx_xml
 from nd2.structures import Attributes
 
 STORED: dict[str, Any] = {
@@ -104,7 +104,7 @@ def test_text_items_that_are_not_empty() -> None:
         "TextInfoItem_9": "",
     }
     expected = {"description": "Dimensions: T(3)", "optics": "Plan Apo 20x"}
-    assert text_info.parse({"SLxImageTextInfo": items}) == expected
-    assert text_info.parse(items) == expected
-    assert list(text_info.parse(items)) == ["description", "optics"]
-    assert text_info.parse({"SLxImageTextInfo": {"TextInfoItem_0": 3}}) == {}
+    assert texts.parse({"SLxImageTextInfo": items}) == expected
+    assert texts.parse(items) == expected
+    assert list(texts.parse(items)) == ["description", "optics"]
+    assert texts.parse({"SLxImageTextInfo": {"TextInfoItem_0": 3}}) == {}

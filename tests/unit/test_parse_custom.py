@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nd2 import _errors
-from nd2._format import clx_lite, masks
-from nd2._format.clx_lite import Items
-from nd2._parse import binary, custom_description, events, jobs, recorded, rois
+from nd2._core import errors
+from nd2._core.chunks import binary_layers, events, form, jobs, recorded_data, regions
+from nd2._core.format import clx_lite, masks
+from nd2._core.format.clx_lite import Items
 from nd2.structures import ROI, ExperimentEvent
 
 KEYS = st.sampled_from(
@@ -46,11 +46,11 @@ TREES = st.dictionaries(
 
 @given(TREES)
 def test_any_tree_gives_values(tree: dict[str, Any]) -> None:
-    assert all(isinstance(roi, ROI) for roi in rois.parse(tree).values())
+    assert all(isinstance(roi, ROI) for roi in regions.parse(tree).values())
     assert all(isinstance(event, ExperimentEvent) for event in events.parse(tree))
-    assert all(info.file_tag for info in binary.parse_runs(tree))
+    assert all(info.file_tag for info in binary_layers.parse_runs(tree))
     assert set(jobs.parse(tree, None, b"a\0")) >= {"Job", "ProtectedJob", "JobRunGUID"}
-    for column in recorded.parse(tree, lambda _: b"\1" * 64).values():
+    for column in recorded_data.parse(tree, lambda _: b"\1" * 64).values():
         assert column.values.ndim == 1
         assert column.size <= 0 or len(column.values) <= column.size
 
@@ -64,7 +64,7 @@ ITEMS = st.recursive(
 
 @given(st.lists(st.tuples(KEYS, ITEMS)).map(Items))
 def test_any_form_gives_fields(items: Items) -> None:
-    for field in custom_description.parse(items):
+    for field in form.parse(items):
         assert isinstance(field.name, str)
 
 
@@ -80,12 +80,12 @@ def test_any_form_gives_fields(items: Items) -> None:
 )
 def test_a_damaged_list_of_raster_layers(data: bytes, error: str) -> None:
     with pytest.raises(ValueError, match=error):
-        binary.parse_rasters(data)
+        binary_layers.parse_rasters(data)
 
 
 def test_compression_that_is_not_known() -> None:
     with pytest.raises(NotImplementedError, match="'jpeg' compression"):
-        binary.parse_rasters(b'[{"binCompressionId": "jpeg"}]')
+        binary_layers.parse_rasters(b'[{"binCompressionId": "jpeg"}]')
 
 
 @given(st.lists(st.integers(0, 12) | st.integers(0, 2**32 - 1), max_size=40), st.booleans())
@@ -96,7 +96,7 @@ def test_any_block_gives_a_mask_or_an_error(words: list[int], plausible: bool) -
     data = struct.pack("<I", len(block)) + zlib.compress(block)
     try:
         mask = masks.decode_runs(data, (6, 8))
-    except _errors.ND2Error:
+    except errors.ND2Error:
         return
     assert mask is not None
     assert mask.shape[0] <= 6
@@ -108,10 +108,10 @@ def test_any_bytes_are_no_reason_to_fail_otherwise(data: bytes) -> None:
     for decode in (
         lambda: masks.decode_runs(data, (6, 8)),
         lambda: masks.decode_tile(data, (2, 4), 32, compressed=True),
-        lambda: custom_description.parse(clx_lite.decode_items(data)),
-        lambda: binary.parse_rasters(data),
+        lambda: form.parse(clx_lite.decode_items(data)),
+        lambda: binary_layers.parse_rasters(data),
     ):
         try:
             decode()
-        except _errors.ND2Error as error:
+        except errors.ND2Error as error:
             assert str(error)  # noqa: PT017

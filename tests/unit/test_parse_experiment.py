@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nd2._format import clx_lite, clx_xml
-from nd2._parse import experiment
+from nd2._core.chunks import experiment
+from nd2._core.format import clx_lite, clx_xml
 from nd2.structures import (
     CustomLoop,
     NETimeLoop,

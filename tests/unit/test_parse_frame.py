@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nd2._parse import events, experiment, frame, recorded, stage
+from nd2._core.chunks import events, experiment, frame, recorded_data, stage
 from nd2.structures import (
     Channel,
     ChannelMeta,
@@ -41,7 +41,7 @@ def test_columns_keep_the_order_of_the_table_and_are_read_when_asked_for() -> No
         asked.append(identifier)
         return np.arange(3.0).tobytes()
 
-    columns = recorded.parse(
+    columns = recorded_data.parse(
         table(tag("Z", 3, 3, "Z Coord", "µm"), tag("A", 3, 3, "Power", " % ")), load
     )
     assert [(c.id, c.title, c.unit) for c in columns.values()] == [
@@ -55,8 +55,8 @@ def test_columns_keep_the_order_of_the_table_and_are_read_when_asked_for() -> No
 
 
 def test_a_column_that_was_not_stored_is_empty() -> None:
-    assert len(recorded.parse(table(tag("Z", 3, 3)), lambda _: None)["Z"].values) == 0
-    assert recorded.parse(None, lambda _: None) == {}
+    assert len(recorded_data.parse(table(tag("Z", 3, 3)), lambda _: None)["Z"].values) == 0
+    assert recorded_data.parse(None, lambda _: None) == {}
 
 
 @pytest.mark.parametrize(
@@ -70,15 +70,15 @@ def test_a_column_that_was_not_stored_is_empty() -> None:
     ],
 )
 def test_numbers(kind: int, stored: np.ndarray[Any, Any], dtype: str) -> None:
-    values = recorded.decode_values(stored.tobytes(), kind, 2)
+    values = recorded_data.decode_values(stored.tobytes(), kind, 2)
     assert values.dtype == dtype
     np.testing.assert_array_equal(values, stored)
 
 
 def test_a_column_is_cut_to_its_size_and_takes_all_without_one() -> None:
     data = np.arange(4, dtype="<i4").tobytes()
-    assert recorded.decode_values(data, 2, 0).tolist() == [0, 1, 2, 3]
-    assert recorded.decode_values(data + b"\0", 2, 4).tolist() == [0, 1, 2, 3]
+    assert recorded_data.decode_values(data, 2, 0).tolist() == [0, 1, 2, 3]
+    assert recorded_data.decode_values(data + b"\0", 2, 4).tolist() == [0, 1, 2, 3]
 
 
 texts = st.lists(
@@ -92,7 +92,7 @@ def test_texts(cells: list[str]) -> None:
     data = b"".join(
         (cell.encode("utf-16-le") + b"\0\0").ljust(width, b"\xaa")[:width] for cell in cells
     )
-    assert recorded.decode_values(data, 1, len(cells)).tolist() == cells
+    assert recorded_data.decode_values(data, 1, len(cells)).tolist() == cells
 
 
 # ------------------------------------------------------------------------------------------------------------ stage

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nd2._format import clx_lite, clx_xml
-from nd2._parse import metadata
+from nd2._core.chunks import picture_metadata
+from nd2._core.format import clx_lite, clx_xml
 from nd2.structures import (
     Attributes,
     Channel,
@@ -57,8 +57,8 @@ def parse(*planes: dict[str, Any], form: str = "sPlaneNew", **more: Any) -> Meta
     raw = clx_lite.decode(
         clx_lite.encode({"SLxPictureMetadata": {"sPicturePlanes": picture_planes, **more}})
     )
-    assert metadata.plane_count(raw) == len(planes)
-    return metadata.parse(
+    assert picture_metadata.plane_count(raw) == len(planes)
+    return picture_metadata.parse(
         raw, attributes=attributes(len(planes), components), experiment=[], text_info={}
     )
 
@@ -91,12 +91,12 @@ def test_metadata_of_version_2() -> None:
         "sPicturePlanes": {"uiCount": 1, "sPlane": {"a0": plane(eModality=2)}},
     }
     raw = clx_xml.decode(clx_xml.encode(clx_lite.Items([("", picture)])))
-    parsed = metadata.parse(raw, attributes=attributes(), experiment=[], text_info={})
+    parsed = picture_metadata.parse(raw, attributes=attributes(), experiment=[], text_info={})
     assert parsed.channels is not None
     assert parsed.channels[0].channel.name == "DAPI"
     assert parsed.channels[0].microscope.pinholeDiameterUm == 40.0
     assert parsed.channels[0].microscope.modalityFlags == ["fluorescence", "laserScanConfocal"]
-    assert metadata.voxel_size(parsed) == (0.5, 0.5, 1.0)
+    assert picture_metadata.voxel_size(parsed) == (0.5, 0.5, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_metadata_of_version_2() -> None:
     [(1, 1, ["Mono"]), (1, 3, ["RGB"]), (2, 2, ["Channel_1", "Channel_2"])],
 )
 def test_a_file_without_picture_metadata(channels: int, components: int, names: list[str]) -> None:
-    assert metadata.plane_count(None) is None
-    parsed = metadata.parse(
+    assert picture_metadata.plane_count(None) is None
+    parsed = picture_metadata.parse(
         None, attributes=attributes(channels, components), experiment=[TIME, STACK], text_info={}
     )
     assert parsed.channels is not None
@@ -117,23 +117,26 @@ def test_a_file_without_picture_metadata(channels: int, components: int, names: 
         assert one.volume.componentCount == components // channels
         assert one.volume.axesCalibrated == (False, False, True)
         assert one.volume.voxelCount == (32, 24, 7)
-    assert metadata.voxel_size(parsed) == VoxelSize(1.0, 1.0, 0.5)
-    assert metadata.voxel_size(Metadata()) == (1.0, 1.0, 1.0)
+    assert picture_metadata.voxel_size(parsed) == VoxelSize(1.0, 1.0, 0.5)
+    assert picture_metadata.voxel_size(Metadata()) == (1.0, 1.0, 1.0)
 
 
 def test_planes_that_are_missing_are_named() -> None:
     raw = {"sPicturePlanes": {"uiCount": 3, "sPlaneNew": {"a0": plane()}}}
-    assert metadata.plane_count(raw) == 3
-    parsed = metadata.parse(raw, attributes=attributes(3), experiment=[], text_info={})
+    assert picture_metadata.plane_count(raw) == 3
+    parsed = picture_metadata.parse(raw, attributes=attributes(3), experiment=[], text_info={})
     assert parsed.channels is not None
     assert [one.channel.name for one in parsed.channels] == ["DAPI", "Channel_2", "Channel_3"]
 
 
 def test_planes_are_counted_where_their_number_is_missing() -> None:
     assert (
-        metadata.plane_count({"sPicturePlanes": {"sPlaneNew": {"a0": plane(), "a1": plane()}}}) == 2
+        picture_metadata.plane_count(
+            {"sPicturePlanes": {"sPlaneNew": {"a0": plane(), "a1": plane()}}}
+        )
+        == 2
     )
-    assert metadata.plane_count({}) is None
+    assert picture_metadata.plane_count({}) is None
 
 
 @pytest.mark.parametrize(
@@ -233,7 +236,9 @@ def test_optics() -> None:
 )
 def test_magnification_from_the_text(text: str, magnification: float | None) -> None:
     raw = {"sPicturePlanes": {"sPlaneNew": {"a0": plane()}}}
-    parsed = metadata.parse(raw, attributes=attributes(), experiment=[], text_info={"optics": text})
+    parsed = picture_metadata.parse(
+        raw, attributes=attributes(), experiment=[], text_info={"optics": text}
+    )
     assert parsed.channels is not None
     assert parsed.channels[0].microscope.objectiveMagnification == magnification
 
@@ -308,9 +313,9 @@ JUNK = st.recursive(
 
 @given(st.dictionaries(KEYS, JUNK))
 def test_any_tree_gives_the_channels_of_the_attributes(tree: dict[str, Any]) -> None:
-    parsed = metadata.parse(tree, attributes=attributes(2), experiment=[], text_info={})
+    parsed = picture_metadata.parse(tree, attributes=attributes(2), experiment=[], text_info={})
     assert parsed.channels is not None
     assert len(parsed.channels) == 2
-    assert min(metadata.voxel_size(parsed)) > 0
-    count = metadata.plane_count(tree)
+    assert min(picture_metadata.voxel_size(parsed)) > 0
+    count = picture_metadata.plane_count(tree)
     assert count is None or count != 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nd2._export.placement import Placement
-from nd2._layout import Layout
+from nd2._core.frames.layout import Layout
+from nd2._core.views.placement import Placement
 
 
 def placed(*loops: tuple[str, int]) -> Placement:

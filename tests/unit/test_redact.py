@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nd2._io.redact import redacted
+from nd2._core.io.redact import redacted
 
 
 @pytest.mark.parametrize(

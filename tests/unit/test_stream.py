@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nd2._write.stream import ChunkStream
+from nd2._core.write.stream import ChunkStream
 
 FULL = Path("/dev/full")
 

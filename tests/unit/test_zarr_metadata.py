@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xarray_nd2 import _zarr_metadata as documents
-from xarray_nd2._zarr_model import ChunkReferences, ZarrModel
+from xarray_nd2.references import documents
+from xarray_nd2.references.zarr_array import ChunkReferences, ZarrModel
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Types of what ``ND2File.jobs`` returns; see `nd2.jobs.types`."""
+"""Types of what ``ND2File.jobs`` returns; see `nd2._core.job_types`."""

@@ -1,0 +1,101 @@
+"""The size of a frame, where the chunk that says it was never written or is lost: from what else says something of it."""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import TYPE_CHECKING
+
+from nd2._core.chunks import fields
+from nd2._core.chunks.attributes import channel_count
+from nd2._core.format.pixels import padded_row_bytes
+from nd2._core.structures import Attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ITEM_BYTES = (2, 1, 4)
+"""Bytes of a sample, the usual one first."""
+
+
+def guess(
+    picture: fields.Tree | None, nbytes: int, *, plane_count: int | None, compressed: bool
+) -> tuple[Attributes, bool]:
+    """Guess the attributes of the image.
+
+    Parameters
+    ----------
+    picture : mapping or None
+        The picture metadata, if the file has them.
+    nbytes : int
+        Bytes of the pixels of a frame, not compressed.
+    plane_count : int or None
+        Number of channels, if it is known.
+    compressed : bool
+        Whether frames are stored compressed.
+
+    Returns
+    -------
+    tuple of Attributes and bool
+        The attributes of an image as the camera took it, if its bytes are as many; else of a square one, else of one that has a
+        single row; and whether the camera said the size.
+    """
+    tree = fields.root(picture or {}, "SLxPictureMetadata")
+    planes = fields.level(tree, "sPicturePlanes")
+    components = fields.integer(planes, "uiCompCount") or fields.integer(planes, "uiCount") or 1
+    for width, height in _camera_sizes(planes):
+        for item in _ITEM_BYTES:
+            if height * padded_row_bytes(width, components, item) == nbytes:
+                return _attributes(width, height, components, item, plane_count, compressed), True
+    for item in _ITEM_BYTES:
+        side = isqrt(nbytes // (components * item))
+        for width in (side, side - 1):  # rows of odd length are padded, so that fewer pixels fit
+            if width > 0 and width * padded_row_bytes(width, components, item) == nbytes:
+                return _attributes(width, width, components, item, plane_count, compressed), False
+    item = 2 if nbytes % (2 * components) == 0 else 1
+    width = nbytes // (components * item)
+    return _attributes(width, 1, components, item, plane_count, compressed), False
+
+
+def _camera_sizes(planes: fields.Tree) -> Iterator[tuple[int, int]]:
+    """Yield width and height of the camera's formats, in pixels of the image."""
+    for setting in fields.levels(fields.level(planes, "sSampleSetting")):
+        camera = fields.level(setting, "pCameraSetting")
+        for name in ("FormatQuality", "FormatFast"):
+            for where in (("fmtDesc", "sizeSensorPixels"), ("rectSensorUser",)):
+                yield from _size(fields.level(camera, name, *where))
+    for name in ("sPlaneNew", "sPlane"):
+        for plane in fields.levels(fields.level(planes, name)):
+            setting = fields.level(plane, "sCameraSetting")
+            width, height = (fields.integer(setting, f"uiCamPxlCount{axis}") for axis in ("X", "Y"))
+            if width > 0 and height > 0:
+                yield width, height
+
+
+def _size(level: fields.Tree) -> Iterator[tuple[int, int]]:
+    width = fields.integer(
+        level, "cx", fields.integer(level, "right") - fields.integer(level, "left")
+    )
+    height = fields.integer(
+        level, "cy", fields.integer(level, "bottom") - fields.integer(level, "top")
+    )
+    if width > 0 and height > 0:
+        yield width, height
+
+
+def _attributes(
+    width: int, height: int, components: int, item: int, plane_count: int | None, compressed: bool
+) -> Attributes:
+    return Attributes(
+        bitsPerComponentInMemory=8 * item,
+        bitsPerComponentSignificant=8 * item,
+        componentCount=components,
+        heightPx=height,
+        pixelDataType="float" if item == 4 else "unsigned",
+        sequenceCount=0,
+        widthBytes=padded_row_bytes(width, components, item)
+        if height > 1
+        else width * components * item,
+        widthPx=width,
+        compressionType="lossless" if compressed else None,
+        channelCount=channel_count(plane_count, components),
+    )

@@ -1,0 +1,319 @@
+"""Metadata of legacy files: raw dictionaries (prefixes stripped) to structures.
+
+What the software wrote of the loops may be wrong about their counts; the description is asked where the two disagree on
+the number of frames. All of it is unverified on real files.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from nd2._core import structures as s
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_DIMENSIONS = re.compile(r"(?:Dimensions|Abmessungen):[ \t]*([^\r\n]*)")
+_DIMENSION = re.compile(r"(\w+)'?\((\d+)\)")
+_STEP = re.compile(r"Z Stack Loop:[^\r\n]*[\r\n]+(?:-(?! Step)[^\r\n]*[\r\n]+)*- Step:\s*([\d.,]+)")
+_LETTER = {"TimeLoop": "T", "XYPosLoop": "P", "ZStackLoop": "Z", "CustomLoop": "U"}
+_DEPTH = 100
+_MAX_COUNT = 1 << 31
+"""More than this no loop has: a larger count is damage."""
+
+
+# -------------------------------------------------------------------------------------------------------- text
+
+
+def text_info(raw: dict[str, Any]) -> s.TextInfo:
+    """Find the description: the text item that starts with ``Metadata:``; the others are not told apart."""
+    for item in _as_list(raw.get("TextInfoItem", raw)):
+        text = item.get("Text") if isinstance(item, dict) else item
+        if isinstance(text, str) and text.startswith("Metadata:"):
+            return {"description": text}
+    return {}
+
+
+def stated_counts(description: str) -> dict[str, int]:
+    """Read the counts of T, P and Z from the description's line ``Dimensions: T(66) x XY(3) x λ(2)``."""
+    line = _DIMENSIONS.search(description)
+    counts = _DIMENSION.findall(line[1]) if line else []
+    names = {"T": "T", "XY": "P", "Z": "Z"}
+    return {names[name]: int(count) for name, count in counts if name in names}
+
+
+def stated_step(description: str) -> float | None:
+    """Read the distance of planes in micrometers from the description, where it says one."""
+    found = _STEP.search(description)
+    try:
+        return float(found[1].replace(",", ".")) if found else None
+    except ValueError:
+        return None
+
+
+# ------------------------------------------------------------------------------------------------------- loops
+
+
+def experiment(
+    raw: dict[str, Any],
+    description: str,
+    frame_count: int,
+    stage_position: Callable[[int], s.StagePosition],
+) -> list[s.ExpLoop]:
+    """Build the loops, outermost first.
+
+    Parameters
+    ----------
+    raw : dict
+        Content of the experiment's box; empty where the file has none.
+    description : str
+        The description, for the counts.
+    frame_count : int
+        Number of frames that the file holds.
+    stage_position : callable
+        Returns the stage's position at a frame, for positions that the loops do not tell.
+
+    Notes
+    -----
+    Where the product of the loops is not the number of frames but that of the description's counts is, these count.
+    Frames of which neither tells anything make a time loop.
+    """
+    stated = stated_counts(description)
+    loops = [
+        loop
+        for level, node in enumerate(_levels(_unwrapped(raw)))
+        if (loop := _loop(node, level, stated, frame_count)) is not None and loop.count > 0
+    ]
+    if not frame_count or math.prod(loop.count for loop in loops) == frame_count:
+        return loops
+    known = {_LETTER[loop.type]: loop for loop in loops}
+    if math.prod(stated.values()) != frame_count:
+        stated = {} if loops else {"T": frame_count}
+    order = known if set(known) == set(stated) else stated
+    counts = [(letter, stated[letter]) for letter in order if letter in stated]
+    rebuilt = []
+    for level, (letter, count) in enumerate(counts):
+        loop = known.get(letter) or _plain_loop(letter, level, stated_step(description))
+        if isinstance(loop, s.XYPosLoop):
+            stride = math.prod(n for _, n in counts[level + 1 :])
+            loop = _with_points(loop, [i * stride for i in range(count)], stage_position)
+        rebuilt.append(replace(loop, count=count))
+    return rebuilt or loops
+
+
+def _unwrapped(node: dict[str, Any]) -> dict[str, Any]:
+    """Descend through levels that hold nothing but one level."""
+    for _ in range(_DEPTH):
+        rest = {key: value for key, value in node.items() if key != "UnknownData"}
+        if len(rest) != 1:
+            break
+        (only,) = rest.values()
+        only = _first(only)
+        if not only:
+            break
+        node = only
+    return node
+
+
+def _levels(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the nodes of the loops, outermost first: numbered siblings, or a chain of next levels."""
+    siblings = sorted(key for key in node if key.startswith("LoopNo"))
+    if siblings:
+        return [_first(node[key]) for key in siblings]
+    levels: list[dict[str, Any]] = []
+    while node and len(levels) < _DEPTH:
+        levels.append(node)
+        node = _first(node.get("NextLevelEx"))
+        if "LoopPars" not in node:
+            node = _unwrapped(node)
+    return levels
+
+
+def _loop(
+    node: dict[str, Any], level: int, stated: dict[str, int], frame_count: int
+) -> s.ExpLoop | None:
+    """Build the loop of one node; None for channels, and for what is not known."""
+    pars, kind = _first(node.get("LoopPars")), node.get("Type")
+    if not pars:
+        return None
+    if kind in (s.LoopType.TimeLoop, s.LoopType.NETimeLoop, s.LoopType.ManTimeLoop):
+        return _time_loop(pars, level, stated.get("T"))
+    if kind == s.LoopType.XYPosLoop:
+        return _position_loop(pars, level, frame_count)
+    if kind in (s.LoopType.ZStackLoop, s.LoopType.ZStackLoopAccurate):
+        return _z_loop(pars, level)
+    if kind == s.LoopType.CustomLoop:
+        return s.CustomLoop(_count(pars), level)
+    return None
+
+
+def _time_loop(pars: dict[str, Any], level: int, stated: int | None) -> s.TimeLoop:
+    """Build a time loop from that period whose count is the description's, else from the first."""
+    value = pars.get("Period")
+    if isinstance(value, dict) and "Count" not in value:
+        value = list(value.values())
+    periods = [period for period in _as_list(value) if isinstance(period, dict)]
+    period = next((p for p in periods if p.get("Count") == stated), (periods or [pars])[0])
+    # An interval that was not measured is None, as in nd2: labels then come from the period.
+    measured: list[Any] = [period.get(f"{kind}PeriodDiff") for kind in ("Avg", "Max", "Min")]
+    parameters = s.TimeLoopParams(
+        _number(period.get("Start")),
+        _number(period.get("Period")),
+        _number(period.get("Duration")),
+        s.PeriodDiff(*measured),
+    )
+    return s.TimeLoop(_count(period), level, parameters)
+
+
+def _z_loop(pars: dict[str, Any], level: int) -> s.ZStackLoop:
+    count = _count(pars)
+    low, high, home = (_number(pars.get(key)) for key in ("ZLow", "ZHigh", "ZHome"))
+    step = abs(_number(pars.get("ZStep")))
+    if not step and count > 1:
+        step = abs(high - low) / (count - 1)
+    if low != high and min(low, high) <= home <= max(low, high):
+        index = round((home - low) / (high - low) * (count - 1))
+    else:
+        index = max(count - 1, 0) // 2
+    parameters = s.ZStackLoopParams(index, step, low < high, pars.get("ZDevice") or None)
+    return s.ZStackLoop(count, level, parameters)
+
+
+def _position_loop(pars: dict[str, Any], level: int, frame_count: int) -> s.XYPosLoop:
+    """Build the loop over positions; they are stored in reverse, under keys of five digits."""
+    columns = [_column(pars.get(key)) for key in ("PosX", "PosY", "PosZ", "PFSOffset")]
+    n = _count(pars)
+    # A count beyond all that is stored and recorded is damage, and must not fill the memory.
+    keys = [f"{n - 1 - i:05}" for i in range(min(n, max(frame_count, *map(len, columns))))]
+    points = [
+        s.Position(
+            s.StagePosition(*(_number(column.get(key)) for column in columns[:3])),
+            _number(columns[3][key]) if key in columns[3] else None,
+        )
+        for key in keys
+    ]
+    return s.XYPosLoop(len(points), level, s.XYPosLoopParams(bool(pars.get("UseZ")), points))
+
+
+def _column(value: Any) -> dict[str, Any]:
+    """Return one coordinate of all points by its key."""
+    if isinstance(value, list):
+        return {f"{i:05}": item for i, item in enumerate(value)}
+    return value if isinstance(value, dict) else {}
+
+
+def _plain_loop(letter: str, level: int, step: float | None) -> s.ExpLoop:
+    """Build a loop of which only the kind is known."""
+    if letter == "T":
+        return s.TimeLoop(0, level, s.TimeLoopParams(0.0, 0.0, 0.0, s.PeriodDiff()))
+    if letter == "Z":
+        return s.ZStackLoop(0, level, s.ZStackLoopParams(0, 1.0 if step is None else step, True))
+    return s.XYPosLoop(0, level, s.XYPosLoopParams(False, []))
+
+
+def _with_points(
+    loop: s.XYPosLoop, frames: list[int], stage_position: Callable[[int], s.StagePosition]
+) -> s.XYPosLoop:
+    """Give a loop as many points as there are first frames of a point; those it lacks are where the stage was."""
+    points = loop.parameters.points[: len(frames)]
+    points = points + [s.Position(stage_position(frame)) for frame in frames[len(points) :]]
+    return replace(loop, parameters=replace(loop.parameters, points=points))
+
+
+# ---------------------------------------------------------------------------------------------------- channels
+
+
+def planes(picture: dict[str, Any]) -> dict[str, Any]:
+    """Return the picture planes: their counts, and under ``Plane`` each by its number."""
+    found = _first(picture.get("PicturePlanes"))
+    single = found.get("PlaneNew") or found.get("Plane")
+    items = single if isinstance(single, dict) else dict(enumerate(_as_list(single)))
+    by_number = {str(key): plane for key, plane in items.items() if isinstance(plane, dict)}
+    return {"Count": found.get("Count"), "CompCount": found.get("CompCount"), "Plane": by_number}
+
+
+def metadata(
+    picture: dict[str, Any], attributes: s.Attributes, loops: list[s.ExpLoop]
+) -> s.Metadata:
+    """Build the channels from the first frame's picture metadata and calibration."""
+    types = [loop.type for loop in loops]
+    places = {kind: types.index(kind) for kind in dict.fromkeys(types)}
+    radius = _positive(picture.get("PinholeRadius"))
+    microscope = s.Microscope(
+        objectiveMagnification=_positive(picture.get("ObjectiveMag")),
+        objectiveName=picture.get("ObjectiveName") or picture.get("Objective") or None,
+        objectiveNumericalAperture=_positive(picture.get("ObjectiveNA")),
+        immersionRefractiveIndex=_positive(picture.get("RefractIndex1")),
+        projectiveMagnification=_positive(picture.get("ProjectiveMag")),
+        pinholeDiameterUm=None if radius is None else 2 * radius,
+    )
+    stack = next((loop for loop in loops if isinstance(loop, s.ZStackLoop)), None)
+    step = stack.parameters.stepUm if stack else 0.0
+    pixel = _positive(picture.get("Calibration"))
+    calibrated = pixel is not None and picture.get("Calibrated") is not False
+    channel_count = attributes.channelCount or 1
+    volume = s.Volume(
+        axesCalibrated=(calibrated, calibrated, step > 0),
+        axesCalibration=(pixel or 1.0, pixel or 1.0, step or 1.0),
+        axesInterpretation=("distance", "distance", "distance"),
+        bitsPerComponentInMemory=attributes.bitsPerComponentInMemory,
+        bitsPerComponentSignificant=attributes.bitsPerComponentSignificant,
+        cameraTransformationMatrix=(-1, 0, 0, -1),
+        componentCount=attributes.componentCount // channel_count,
+        componentDataType="unsigned",
+        voxelCount=(attributes.widthPx or 0, attributes.heightPx, stack.count if stack else 1),
+    )
+    channels = [
+        s.Channel(
+            _channel(key, plane), s.LoopIndices(**places) if loops else None, microscope, volume
+        )
+        for key, plane in list(planes(picture)["Plane"].items())[:channel_count]
+    ]
+    return s.Metadata(s.Contents(channel_count, attributes.sequenceCount), channels)
+
+
+def _channel(key: str, plane: dict[str, Any]) -> s.ChannelMeta:
+    color = plane.get("Color")
+    color = color if isinstance(color, int) else 0xFFFFFF
+    r, g, b, a = (color & 0xFFFFFFFF).to_bytes(4, "little")
+    name = plane.get("OpticalConfigName") or plane.get("Description") or ""
+    return s.ChannelMeta(
+        name=str(name),
+        index=int(key) if key.isdecimal() else 0,
+        color=s.Color(r, g, b, a / 255 if a else 1.0),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ values
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _first(value: Any) -> dict[str, Any]:
+    """Return a level, or the first of several; empty if there is none."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    if isinstance(value, dict) and isinstance(value.get("no_name"), list) and len(value) == 1:
+        return _first(value["no_name"])
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
+
+
+def _positive(value: Any) -> float | None:
+    number = _number(value)
+    return number if number > 0 else None
+
+
+def _count(level: dict[str, Any]) -> int:
+    value = level.get("Count")
+    return value if isinstance(value, int) and 0 < value < _MAX_COUNT else 0

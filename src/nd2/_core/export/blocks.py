@@ -1,0 +1,294 @@
+"""How an OME-Zarr is filled: its chunks and shards, and the blocks of whole frames that cover whole chunks.
+
+Every frame belongs to one block, so that it is read once; blocks come in the order in which the file stores their
+first frames.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from nd2._core.views.placement import rgb_picks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from nd2._core.export.ngff import ImageAxes
+    from nd2._core.readers import Reader
+    from nd2._core.readers.masks import MaskLayer
+    from nd2._core.views.placement import Placement
+
+_CHUNK = 4 << 20
+"""Bytes of a chunk that ``"auto"`` aims at."""
+_MIN_LEVEL = 256
+"""Pixels of the longer side at which ``levels="auto"`` stops halving."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Chunks, shards and levels of an image.
+
+    Attributes
+    ----------
+    chunks : tuple of int
+        Shape of a chunk, on the axes of the image.
+    shards : tuple of int or None
+        Shape of a shard, a multiple of that of a chunk.
+    levels : int
+        Number of levels, the full one included.
+    """
+
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
+    levels: int
+
+    @classmethod
+    def of(
+        cls,
+        axes: ImageAxes,
+        dtype: np.dtype[Any],
+        inner: str,
+        chunk_shape: tuple[int, ...] | Literal["auto"] | None,
+        shard_shape: tuple[int, ...] | None,
+        levels: int | Literal["auto"],
+    ) -> Grid:
+        """Check what the user asked for, and choose what was left open.
+
+        Parameters
+        ----------
+        axes : ImageAxes
+            The axes.
+        dtype : numpy.dtype
+            Type of a sample.
+        inner : str
+            ``"t"`` or ``"z"``: which of them varies fastest in the file.
+        chunk_shape, shard_shape, levels
+            As in ``ND2File.write_ome_zarr``.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit the axes, or a shard is no multiple of a chunk.
+        """
+        if chunk_shape is None:
+            chunks = axes.shape
+        elif isinstance(chunk_shape, str):
+            if chunk_shape != "auto":
+                raise ValueError(
+                    f"chunk_shape must be a tuple, 'auto' or None, not {chunk_shape!r}"
+                )
+            chunks = _auto_chunks(axes, dtype.itemsize, inner)
+        else:
+            chunks = _checked(chunk_shape, axes, "chunk_shape")
+        if shard_shape is not None:
+            shard_shape = _checked(shard_shape, axes, "shard_shape", limit=False)
+            if any(shard % chunk for shard, chunk in zip(shard_shape, chunks, strict=True)):
+                raise ValueError(
+                    f"shard_shape {shard_shape} must be a multiple of the chunks {chunks} "
+                    f"on each of the axes {axes.names!r}"
+                )
+        if isinstance(levels, str):
+            if levels != "auto":
+                raise ValueError(f"levels must be a number from 1 or 'auto', not {levels!r}")
+            longest = max(axes.shape[-2:])
+            levels = max(math.ceil(math.log2(max(longest, 1) / _MIN_LEVEL)), 0) + 1
+        if levels < 1:
+            raise ValueError(f"levels must be a number from 1 or 'auto', not {levels!r}")
+        return cls(chunks, shard_shape, levels)
+
+    def without(self, axis: int) -> Grid:
+        """Return the same grid without one axis; -1 for none."""
+        if axis < 0:
+            return self
+        shards = self.shards
+        return replace(
+            self,
+            chunks=self.chunks[:axis] + self.chunks[axis + 1 :],
+            shards=None if shards is None else shards[:axis] + shards[axis + 1 :],
+        )
+
+    def at(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+        """Return chunks and shards for a level of a given shape, neither larger than they need to be."""
+        chunks = tuple(min(c, n) for c, n in zip(self.chunks, shape, strict=True))
+        if self.shards is None:
+            return chunks, None
+        whole = (-(-n // c) * c for c, n in zip(chunks, shape, strict=True))
+        fitting = (max(s // c * c, c) for s, c in zip(self.shards, chunks, strict=True))
+        return chunks, tuple(min(s, w) for s, w in zip(fitting, whole, strict=True))
+
+    def extent(self, axes: ImageAxes, name: str) -> int:
+        """Return how many items of an axis belong together, because they share a chunk or shard."""
+        at = axes.names.find(name)
+        return (self.shards or self.chunks)[at] if at >= 0 else 1
+
+
+def _checked(
+    shape: Sequence[int], axes: ImageAxes, name: str, *, limit: bool = True
+) -> tuple[int, ...]:
+    if len(shape) != len(axes.shape) or any(int(n) < 1 for n in shape):
+        raise ValueError(
+            f"{name} {tuple(shape)} must have a positive number for each of the axes {axes.names!r}, "
+            f"whose sizes are {axes.shape}"
+        )
+    if not limit:
+        return tuple(int(n) for n in shape)
+    return tuple(min(int(n), size) for n, size in zip(shape, axes.shape, strict=True))
+
+
+def _auto_chunks(axes: ImageAxes, itemsize: int, inner: str) -> tuple[int, ...]:
+    """Return chunks of about four megabytes: parts of a large plane, or several neighbouring small ones."""
+    chunks = dict.fromkeys(axes.names, 1) | dict(zip("yx", axes.shape[-2:], strict=True))
+    while chunks["y"] * chunks["x"] * itemsize > _CHUNK and max(chunks["y"], chunks["x"]) > 1:
+        longer = "y" if chunks["y"] >= chunks["x"] else "x"
+        chunks[longer] = -(-chunks[longer] // 2)
+    planes = max(_CHUNK // max(chunks["y"] * chunks["x"] * itemsize, 1), 1)
+    for name in (inner, "t" if inner == "z" else "z"):
+        if name in axes.names:
+            chunks[name] = min(planes, axes.shape[axes.names.index(name)])
+            planes //= chunks[name]
+    return tuple(chunks[name] for name in axes.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole frames that fill whole chunks.
+
+    Attributes
+    ----------
+    image : int
+        The image they belong to.
+    data : ndarray
+        Pixels, on the axes of the image.
+    frames : ndarray of int, shape (t, z)
+        Sequence indices of the frames.
+    time, plane : int
+        Place of the first on the axes t and z.
+    """
+
+    image: int
+    data: NDArray[Any]
+    frames: NDArray[np.intp]
+    time: int
+    plane: int
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return self.frames.size
+
+    def region(self, names: str) -> tuple[slice, ...]:
+        """Return where the block goes in an array of the given axes."""
+        times, planes = self.frames.shape
+        where = {
+            "t": slice(self.time, self.time + times),
+            "z": slice(self.plane, self.plane + planes),
+        }
+        return tuple(where.get(name, slice(None)) for name in names)
+
+    def labels(self, layer: MaskLayer, names: str, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Return the masks of a binary layer for these frames, on the given axes; 0 where there is none."""
+        height, width = shape[-2:]
+        masks = np.zeros((*self.frames.shape, height, width), np.uint32)
+        for at, frame in np.ndenumerate(self.frames):
+            mask = layer.on_image(int(frame))
+            if mask is not None:
+                masks[at] = mask
+        kept = [size for name, size in zip("tz", self.frames.shape, strict=True) if name in names]
+        return masks.reshape(*kept, height, width)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """All blocks of an export, in the order in which they are read.
+
+    Attributes
+    ----------
+    reader : Reader
+        What reads the pixels.
+    names : str
+        Axes of an image.
+    groups : list of ndarray
+        Numbers of the frames of each block within the placement, sorted by time and plane.
+    placement : Placement
+        The frames.
+    """
+
+    reader: Reader
+    names: str
+    placement: Placement
+    groups: list[NDArray[np.intp]]
+
+    @classmethod
+    def of(cls, reader: Reader, placement: Placement, axes: ImageAxes, grid: Grid) -> Blocks:
+        """Group the frames by the chunks (or shards) that they share."""
+        times, planes = grid.extent(axes, "t"), grid.extent(axes, "z")
+        row, column = placement.time // times, placement.plane // planes
+        key = (placement.image * (placement.times + 1) + row) * (placement.planes + 1) + column
+        rank = np.empty(len(key), np.intp)
+        rank[placement.in_file_order(reader.frames)] = np.arange(len(key))
+        order = np.lexsort((placement.plane, placement.time, key))
+        cuts = np.flatnonzero(np.diff(key[order])) + 1
+        groups = np.split(order, cuts)
+        first = np.minimum.reduceat(rank[order], [0, *cuts])
+        return cls(
+            reader, axes.names, placement, [groups[k] for k in np.argsort(first, kind="stable")]
+        )
+
+    def read(self) -> Iterator[Block]:
+        """Read one block after the other."""
+        placement, frames, picks = self.placement, self.reader.frames, rgb_picks(self.reader)
+        for group in self.groups:
+            index = placement.index[group]
+            time, plane = placement.time[group], placement.plane[group]
+            shape = (int(time[-1] - time[0]) + 1, int(plane[-1] - plane[0]) + 1)
+            pixels = frames.read(index, picks)
+            yield Block(
+                int(placement.image[group[0]]),
+                self._arranged(pixels, *shape),
+                index.reshape(shape),
+                int(time[0]),
+                int(plane[0]),
+            )
+
+    def _arranged(self, pixels: NDArray[Any], times: int, planes: int) -> NDArray[Any]:
+        """Bring frames, shape (n, C, Y, X, S), to the axes of the image."""
+        _, c, y, x, s = pixels.shape
+        # axes t, z, C, Y, X, S to t, C, S, z, Y, X
+        moved = pixels.reshape(times, planes, c, y, x, s).transpose(0, 2, 5, 1, 3, 4)
+        sizes = {"t": times, "c": c * s, "z": planes, "y": y, "x": x}
+        return moved.reshape([sizes[name] for name in self.names])
+
+
+def pyramid(data: NDArray[Any], levels: int, *, nearest: bool = False) -> Iterator[NDArray[Any]]:
+    """Return the levels of an image: each has half as many pixels in y and x as the one before, rounded up.
+
+    A pixel is the mean of the four that it stands for (of fewer at an odd edge), or with ``nearest`` one of them, as
+    masks need it.
+    """
+    yield data
+    for _ in range(levels - 1):
+        data = data[..., ::2, ::2] if nearest else _halved(data)
+        yield data
+
+
+def _halved(data: NDArray[Any]) -> NDArray[Any]:
+    *_, height, width = data.shape
+    if height % 2 or width % 2:
+        edges = [(0, 0)] * (data.ndim - 2) + [(0, height % 2), (0, width % 2)]
+        data = np.pad(data, edges, mode="edge")
+    wide = np.float64 if data.dtype.kind == "f" else np.uint32
+    with np.errstate(invalid="ignore"):  # what is no number has no mean, and needs no warning
+        total: NDArray[Any] = data[..., ::2, ::2].astype(wide)
+        for y, x in ((0, 1), (1, 0), (1, 1)):
+            np.add(total, data[..., y::2, x::2], out=total)
+    if data.dtype.kind == "f":
+        mean: NDArray[Any] = np.divide(total, 4)
+    else:
+        mean = np.right_shift(np.add(total, 2), 2)
+    return mean.astype(data.dtype, copy=False)

@@ -1,0 +1,330 @@
+"""Writing a file as TIFF: OME-TIFF, an ImageJ hyperstack, or plain BigTIFF, through tifffile.
+
+tifffile lays out the file (headers, one directory for each page) with empty pages; the pixels are then put in their
+places in the order in which the ND2 file stores them, each frame read once, a few at a time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nd2._core import errors
+from nd2._core.export.pipeline import pump
+from nd2._core.export.progress import bar
+from nd2._core.io.destination import atomic_path, remove_stale
+from nd2._core.views.placement import Placement, rgb_picks, runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+    from ome_types import OME
+
+    from nd2._core.readers import Reader
+
+    OnFrame = Callable[[int, int, dict[str, int]], None]
+
+_BLOCK = 2 << 20
+"""Bytes of pixels that are read at once; a frame at least. No more than stays in the processor's cache until written."""
+_PACKED = 4
+"""How many times as much is read at once of compressed frames, so that several are inflated at a time."""
+_CLASSIC = (1 << 32) - (1 << 26)
+"""The most pixels that fit into a file with offsets of 32 bits, with room for the directories."""
+_IMAGEJ_TYPES = ("u1", "u2", "f4")
+_PIECE = 512 << 10
+"""Bytes of one write. Recent kernels of Linux take pages as large as a write; large ones can take eight times as long."""
+_PLACEHOLDER = b"<OME></OME>     "
+"""Longer than what an entry of a directory holds itself, so that it has an offset."""
+_MAGIC = 16
+"""Bytes at the start of a TIFF file without which nothing opens it."""
+
+
+def write_tiff(
+    reader: Reader,
+    dest: str | os.PathLike[str],
+    *,
+    include_unstructured_metadata: bool = True,
+    progress: bool = False,
+    on_frame: OnFrame | None = None,
+    modify_ome: Callable[[OME], None] | None = None,
+) -> None:
+    """Write a file as TIFF; parameters as those of ``ND2File.write_tiff``."""
+    tifffile = _tifffile()
+    path = Path(dest)
+    placement = Placement.of(reader.layout)
+    is_ome = ".ome." in path.name.lower()
+
+    def describe() -> bytes:
+        from nd2._core.export.ome import ome_metadata
+
+        ome = ome_metadata(
+            reader, include_unstructured=include_unstructured_metadata, tiff_file_name=path.name
+        )
+        if modify_ome is not None:
+            modify_ome(ome)
+        return ome.to_xml().encode()
+
+    # What the caller changes is called from the caller's thread, and before any pixel is written.
+    description = describe() if is_ome and modify_ome is not None else None
+    remove_stale(path)
+    with atomic_path(path) as partial, ThreadPoolExecutor(1) as background:
+        pages = _lay_out(tifffile, reader, placement, partial, is_ome)
+        _check_space(partial)
+        # Importing the library of OME takes about as long as writing a gigabyte: pixels are written meanwhile.
+        later = background.submit(describe) if is_ome and description is None else None
+        with partial.open("r+b", buffering=0) as handle:
+            # Pages are empty until the end: without its head, nobody takes the file for a whole one.
+            head = handle.read(_MAGIC)
+            _pwrite(handle.fileno(), bytes(_MAGIC), 0)
+            with bar(progress, len(placement.index), "frame") as advance:
+                _fill(
+                    reader, placement, pages, handle.fileno(), _reporter(reader, on_frame, advance)
+                )
+            if later is not None:
+                description = later.result()
+            if description is not None:
+                _describe(handle.fileno(), pages.description, description)
+            _pwrite(handle.fileno(), head, 0)
+
+
+def _tifffile() -> Any:
+    try:
+        import tifffile
+    except ImportError as error:
+        raise errors.missing_package("tifffile", "tiff", "to write TIFF files") from error
+    return tifffile
+
+
+def _reporter(
+    reader: Reader, on_frame: OnFrame | None, advance: Callable[[int], None]
+) -> Callable[[NDArray[np.intp]], None]:
+    """Return what is called with the sequence indices of the frames that were just written."""
+    layout, done = reader.layout, 0
+
+    def report(index: NDArray[np.intp]) -> None:
+        nonlocal done
+        advance(len(index))
+        if on_frame is not None:
+            for frame in index.tolist():
+                where = np.unravel_index(frame, layout.loop_shape) if layout.loops else ()
+                indices = {name: int(i) for (name, _), i in zip(layout.loops, where, strict=True)}
+                on_frame(done, layout.frame_count, indices)
+                done += 1
+
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Pages:
+    """Where things go in the file.
+
+    Attributes
+    ----------
+    starts : ndarray, shape (images,)
+        Offset of the pixels of each image.
+    slots : ndarray, shape (frames,)
+        Number of each frame within its image.
+    frame_bytes : int
+        Size of a frame.
+    image : ndarray, shape (frames,)
+        Number of the image of each frame.
+    description : int
+        Offset of the entry of the first directory that tells where the description is.
+    """
+
+    starts: NDArray[np.int64]
+    slots: NDArray[np.intp]
+    frame_bytes: int
+    image: NDArray[np.intp]
+    description: int
+
+    def offsets(self) -> NDArray[np.int64]:
+        """Offset of each frame's pixels in the TIFF file."""
+        return self.starts[self.image] + self.slots * self.frame_bytes
+
+
+def _lay_out(
+    tifffile: Any,
+    reader: Reader,
+    placement: Placement,
+    path: Path,
+    is_ome: bool,
+) -> _Pages:
+    """Write all but the pixels, and the description of OME."""
+    layout = reader.layout
+    frame_bytes = (
+        layout.channels * layout.height * layout.width * layout.samples * reader.dtype.itemsize
+    )
+    fits = len(placement.index) * frame_bytes < _CLASSIC
+    imagej = not is_ome and fits and _is_imagej(reader, placement)
+    nesting = "TZ" if imagej else placement.nesting
+    axes, shape = _axes(reader, placement, nesting)
+    options: dict[str, Any] = {
+        "shape": shape,
+        "dtype": reader.dtype,
+        "photometric": "rgb" if layout.samples > 1 else "minisblack",
+        "metadata": None if is_ome else {"axes": axes},
+        "contiguous": False,
+        "returnoffset": True,
+        **_resolution(reader),
+    }
+    if layout.samples > 1:
+        options["planarconfig"] = "contig"
+    if imagej:
+        options["metadata"] = {"axes": axes, **_imagej_metadata(reader, axes)}
+    starts = []
+    with tifffile.TiffWriter(path, bigtiff=not imagej, imagej=imagej, ome=False) as tif:
+        for image in range(placement.images):
+            description = _PLACEHOLDER if is_ome and image == 0 else None
+            start, _ = tif.write(None, description=description, **options)
+            starts.append(start)
+    entry = 0
+    if is_ome:
+        with tifffile.TiffFile(path) as tif:
+            entry = tif.pages.first.tags["ImageDescription"].offset
+    return _Pages(
+        np.array(starts, np.int64), placement.slots(nesting), frame_bytes, placement.image, entry
+    )
+
+
+def _describe(target: int, entry: int, text: bytes) -> None:
+    """Put the description at the end of the file, and have its entry point there."""
+    end = os.fstat(target).st_size
+    end += end % 2
+    _write_all(target, memoryview(text + b"\0"), end)
+    # An entry of BigTIFF: tag and type, 2 bytes each, then count and offset of 8 bytes.
+    _pwrite(target, struct.pack("=QQ", len(text) + 1, end), entry + 4)
+
+
+def _axes(reader: Reader, placement: Placement, nesting: str) -> tuple[str, tuple[int, ...]]:
+    """Return names and sizes of the axes of an image; those of size 1 are left out, but for Y and X."""
+    layout = reader.layout
+    counts = {"T": placement.times, "Z": placement.planes}
+    sizes = {
+        **{axis: counts[axis] for axis in nesting},
+        "C": layout.channels,
+        "Y": layout.height,
+        "X": layout.width,
+        "S": layout.samples,
+    }
+    kept = {axis: size for axis, size in sizes.items() if size > 1 or axis in "YX"}
+    return "".join(kept), tuple(kept.values())
+
+
+def _is_imagej(reader: Reader, placement: Placement) -> bool:
+    """Return whether ImageJ's own form can hold the file: one image, and types that ImageJ has."""
+    kind = reader.dtype.str[1:]
+    return placement.images == 1 and (
+        kind == "u1" if reader.layout.samples > 1 else kind in _IMAGEJ_TYPES
+    )
+
+
+def _resolution(reader: Reader) -> dict[str, Any]:
+    x, y, _ = reader.voxel_size
+    if x <= 0 or y <= 0:
+        return {}
+    return {"resolution": (1 / x, 1 / y), "resolutionunit": "MICROMETER"}
+
+
+def _imagej_metadata(reader: Reader, axes: str) -> dict[str, Any]:
+    """Return unit, distance of planes, interval of frames and look-up tables as ImageJ knows them."""
+    from nd2._core.views.channels import channels
+
+    found: dict[str, Any] = {"unit": "um", "spacing": float(reader.voxel_size.z) or 1.0}
+    if "T" in axes and reader.frame_times is not None and len(reader.frame_times) > 1:
+        found["finterval"] = float(np.diff(reader.frame_times).mean()) / 1000
+    if reader.layout.samples == 1:
+        found["mode"] = "composite" if "C" in axes else "grayscale"
+        ramp = np.arange(256, dtype=np.uint16)
+        found["LUTs"] = [
+            np.array([ramp * part // 255 for part in channel.rgb], np.uint8)
+            for channel in channels(reader)
+        ]
+    return found
+
+
+def _fill(
+    reader: Reader,
+    placement: Placement,
+    pages: _Pages,
+    target: int,
+    report: Callable[[NDArray[np.intp]], None],
+) -> None:
+    """Put the pixels of every frame in their place."""
+    frames, picks = reader.frames, rgb_picks(reader)
+    offsets, size = pages.offsets(), pages.frame_bytes
+    present = frames.table.present(reader.layout.frame_count)
+    spare: list[NDArray[Any]] = []
+    shape = (
+        reader.layout.channels,
+        reader.layout.height,
+        reader.layout.width,
+        reader.layout.samples,
+    )
+    block = _BLOCK if frames.pixels.codec == "raw" else _BLOCK * _PACKED
+    count = max(block // max(size, 1), 1)
+
+    def blocks() -> Iterator[tuple[NDArray[np.intp], NDArray[Any]]]:
+        for places in runs(placement.in_file_order(frames), count):
+            buffer = spare.pop() if spare else np.empty((count, *shape), reader.dtype)
+            index = placement.index[places]
+            if present[index].any():  # pages are zero already, as missing frames are
+                frames.read(index, picks, out=buffer[: len(places)])
+            yield places, buffer
+
+    def write(block: tuple[NDArray[np.intp], NDArray[Any]]) -> None:
+        places, buffer = block
+        if not present[placement.index[places]].any():
+            return
+        data = buffer.reshape(-1).view(np.uint8).data
+        where = offsets[places]
+        cuts = np.flatnonzero(np.diff(where) != size) + 1
+        edges = [0, *cuts.tolist(), len(places)]
+        for first, stop in pairwise(edges):
+            _write_all(target, data[first * size : stop * size], int(where[first]))
+
+    def done(block: tuple[NDArray[np.intp], NDArray[Any]]) -> None:
+        places, buffer = block
+        spare.append(buffer)
+        report(placement.index[places])
+
+    # Writing copies into the system's cache: a second thread only waits for the first one's memory.
+    pump(blocks(), write, done, writers=1)
+
+
+def _check_space(path: Path) -> None:
+    """Raise at once, not when most is written, where the disk has no room for the pixels.
+
+    Setting them aside (``posix_fallocate``) would be surer; writing takes half as long again then.
+    """
+    need, free = path.stat().st_size, shutil.disk_usage(path.parent).free
+    if need > free:
+        raise OSError(errno.ENOSPC, f"{need} bytes are needed, {free} are free", str(path.parent))
+
+
+def _write_all(target: int, data: memoryview, offset: int) -> None:
+    while data:
+        written = _pwrite(target, data[:_PIECE], offset)
+        data, offset = data[written:], offset + written
+
+
+if hasattr(os, "pwrite"):
+    _pwrite = os.pwrite
+else:  # Windows: seek and write under one lock
+    _lock = threading.Lock()
+
+    def _pwrite(target: int, data: Any, offset: int, /) -> int:
+        with _lock:
+            os.lseek(target, offset, os.SEEK_SET)
+            return os.write(target, data)

@@ -1,0 +1,215 @@
+"""Where an OME-Zarr goes: a folder or a URL, and the library that encodes and writes its chunks.
+
+The metadata documents are written here, as JSON, the same for both libraries; these only fill the arrays.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from nd2._core import errors
+from nd2._core.io.open import file_system
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+Backend = Literal["auto", "zarr", "tensorstore"]
+
+_COMPRESSION = {"cname": "zstd", "clevel": 1, "blocksize": 0}
+
+
+class Array(Protocol):
+    """An array of a store that can be written to, from several threads at once where no chunk is shared."""
+
+    def write(self, region: tuple[slice, ...], data: NDArray[Any]) -> None:
+        """Write one part, made of whole chunks (or shards)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A local folder."""
+
+    path: Path
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file."""
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+
+    def zarr_store(self) -> Any:
+        """Return the store as zarr-python knows it."""
+        from zarr.storage import LocalStore
+
+        return LocalStore(self.path)
+
+    def array(self, name: str, backend: Backend) -> Array:
+        """Open an array whose metadata stand already."""
+        if backend == "tensorstore":
+            return _tensorstore_array(self.path / name)
+        return _zarr_array(self, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A URL that fsspec knows."""
+
+    url: str
+    storage_options: Mapping[str, Any]
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file."""
+        fs, root = self.filesystem()
+        parent = f"{root}/{name}".rpartition("/")[0]
+        fs.makedirs(parent, exist_ok=True)
+        fs.pipe_file(f"{root}/{name}", data)
+
+    def filesystem(self) -> tuple[Any, str]:
+        """Return the file system, and the path in it."""
+        fs, root = file_system(self.url, self.storage_options)
+        return fs, root.rstrip("/")
+
+    def zarr_store(self) -> Any:
+        """Return the store as zarr-python knows it."""
+        from zarr.storage import FsspecStore
+
+        return FsspecStore.from_url(self.url, storage_options=dict(self.storage_options))
+
+    def array(self, name: str, backend: Backend) -> Array:
+        """Open an array whose metadata stand already."""
+        return _zarr_array(self, name)
+
+
+Target = Folder | Remote
+
+
+def put_json(target: Target, name: str, document: Any) -> None:
+    """Write a JSON document; values that JSON does not have are written as text."""
+    target.put(name, json.dumps(document, default=str).encode())
+
+
+def put_group(target: Target, path: str, attributes: Mapping[str, Any]) -> None:
+    """Write the metadata of a group; ``path`` is ``""`` for the root."""
+    document = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    put_json(target, f"{path}/zarr.json" if path else "zarr.json", document)
+
+
+def put_array(
+    target: Target,
+    path: str,
+    *,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    chunks: tuple[int, ...],
+    shards: tuple[int, ...] | None,
+    names: str,
+) -> None:
+    """Write the metadata of an array."""
+    codecs = _codecs(dtype)
+    if shards is not None:
+        codecs = [
+            {
+                "name": "sharding_indexed",
+                "configuration": {
+                    "chunk_shape": list(chunks),
+                    "codecs": codecs,
+                    "index_codecs": [_BYTES, {"name": "crc32c"}],
+                    "index_location": "end",
+                },
+            }
+        ]
+    put_json(
+        target,
+        f"{path}/zarr.json",
+        {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": list(shape),
+            "data_type": dtype.name,
+            "chunk_grid": {
+                "name": "regular",
+                "configuration": {"chunk_shape": list(shards or chunks)},
+            },
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": 0.0 if dtype.kind == "f" else 0,
+            "codecs": codecs,
+            "attributes": {},
+            "dimension_names": list(names),
+        },
+    )
+
+
+_BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
+
+
+def _codecs(dtype: np.dtype[Any]) -> list[dict[str, Any]]:
+    shuffle = "shuffle" if dtype.itemsize > 1 else "bitshuffle"
+    return [
+        _BYTES if dtype.itemsize > 1 else {"name": "bytes"},
+        {
+            "name": "blosc",
+            "configuration": {**_COMPRESSION, "typesize": dtype.itemsize, "shuffle": shuffle},
+        },
+    ]
+
+
+def choose_backend(backend: Backend, *, remote: bool) -> Backend:
+    """Return the library to write with.
+
+    Raises
+    ------
+    ValueError
+        If it is unknown, or cannot write to where the export goes.
+    ImportError
+        If it is not installed.
+    """
+    if backend not in ("auto", "zarr", "tensorstore"):
+        raise ValueError(f"backend must be 'auto', 'zarr' or 'tensorstore', not {backend!r}")
+    if backend == "tensorstore" and remote:
+        raise ValueError("backend='tensorstore' writes to local folders only; use 'zarr' for URLs")
+    if backend == "zarr" or remote:
+        return "zarr"
+    try:
+        import tensorstore  # noqa: F401  # only whether it is there
+    except ImportError as error:
+        if backend == "auto":
+            return "zarr"
+        raise errors.missing_package(
+            "tensorstore", "tensorstore", "for backend='tensorstore'"
+        ) from error
+    return "tensorstore"
+
+
+@dataclass(frozen=True, slots=True)
+class _ZarrArray:
+    array: Any
+
+    def write(self, region: tuple[slice, ...], data: NDArray[Any]) -> None:
+        self.array[region] = data
+
+
+def _zarr_array(target: Target, name: str) -> Array:
+    import zarr
+
+    return _ZarrArray(zarr.open_array(target.zarr_store(), path=name, mode="r+", zarr_format=3))
+
+
+@dataclass(frozen=True, slots=True)
+class _TensorStoreArray:
+    array: Any
+
+    def write(self, region: tuple[slice, ...], data: NDArray[Any]) -> None:
+        self.array[region].write(data, can_reference_source_data_indefinitely=True).result()
+
+
+def _tensorstore_array(path: Path) -> Array:
+    import tensorstore
+
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
+    return _TensorStoreArray(tensorstore.open(spec, open=True).result())

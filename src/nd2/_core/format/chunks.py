@@ -1,0 +1,404 @@
+"""The container of modern ND2 files: chunk headers, the file signature and the chunk map, both ways.
+
+A chunk is a 16-byte header (magic, length of the name field, length of the data), a name that ends with ``!``, zero
+bytes up to the end of the name field, then the data. The last 40 bytes of a file lead to the chunk map, which lists
+every other chunk. All of it is little-endian. Checked byte by byte on real files.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nd2._core import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+MAGIC = 0x0ABECEDA
+MAGIC_BYTES = MAGIC.to_bytes(4, "little")
+LEGACY_MAGIC_BYTES = b"\x00\x00\x00\x0c"
+PAGE = 4096
+HEADER = struct.Struct("<IIQ")
+FILE_SIGNATURE = b"ND2 FILE SIGNATURE CHUNK NAME01!"
+MAP_NAME = b"ND2 FILEMAP SIGNATURE NAME 0001!"
+MAP_SIGNATURE = b"ND2 CHUNK MAP SIGNATURE 0000001!"
+TAIL = struct.Struct("<32sQ")
+FRAME_PREFIX = b"ImageDataSeq|"
+TIMESTAMP = 8
+"""Bytes before the pixels in a frame's data: the frame's time in milliseconds, a double."""
+
+VERSION_BYTES = 112
+"""Bytes at the start of a file that hold its format version."""
+
+_NAME_RESERVE = 20
+_VERSION = re.compile(rb"Ver(\d)\.(\d)")
+
+
+def frame_name(index: int) -> bytes:
+    """Return the name of the chunk that holds frame ``index``, with its ``!``."""
+    return b"%s%d!" % (FRAME_PREFIX, index)
+
+
+def page_up(position: int) -> int:
+    """Round up to the next multiple of 4096, where the next chunk starts."""
+    return -(-position // PAGE) * PAGE
+
+
+# ------------------------------------------------------------------------------------------------------------ headers
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkHeader:
+    """Head of one chunk, found at ``position`` in the file."""
+
+    position: int
+    name: bytes
+    name_length: int
+    data_length: int
+
+    @property
+    def data_offset(self) -> int:
+        """Position of the chunk's first data byte."""
+        return self.position + HEADER.size + self.name_length
+
+    @property
+    def end(self) -> int:
+        """Position after the chunk's last data byte."""
+        return self.data_offset + self.data_length
+
+
+def parse_header(data: bytes | memoryview, position: int) -> ChunkHeader:
+    """Decode the head of a chunk.
+
+    Parameters
+    ----------
+    data : bytes
+        At least the 16-byte header; as much of the name field as there is.
+    position : int
+        Where ``data`` stands in the file, for the result and for errors.
+
+    Raises
+    ------
+    ValueError
+        If the magic number is not there, or the name does not fit its field.
+    """
+    if len(data) < HEADER.size:
+        raise errors.corrupt("chunk header is cut short", offset=position)
+    magic, name_length, data_length = HEADER.unpack_from(data)
+    if magic != MAGIC:
+        raise errors.corrupt(
+            f"no chunk starts here: magic number is 0x{magic:08X}", offset=position
+        )
+    field = bytes(data[HEADER.size : HEADER.size + min(name_length, 256)])
+    stop = field.find(b"!") + 1
+    name = field[:stop] if stop else field.split(b"\0", 1)[0]
+    return ChunkHeader(position, name, name_length, data_length)
+
+
+def encode_chunk(name: bytes, head: bytes, tail_length: int = 0) -> bytes:
+    """Encode a chunk up to and including ``head``, so that ``head`` ends on a page boundary as NIS-Elements has it.
+
+    Parameters
+    ----------
+    name : bytes
+        Name of the chunk, with its ``!``.
+    head : bytes
+        All of the data of a metadata chunk; the 8-byte timestamp of a frame.
+    tail_length : int
+        Length in bytes of the data that the caller writes behind it (a frame's pixels).
+
+    Notes
+    -----
+    For a frame this puts the first pixel 4096 bytes behind the chunk's start. The 20 spare bytes of the name field
+    allow a chunk to be renamed in place. The caller pads what follows to the next page.
+    """
+    reserved = HEADER.size + len(name) + _NAME_RESERVE
+    name_length = len(name)
+    if head:
+        name_length += _NAME_RESERVE + page_up(reserved + len(head)) - (reserved + len(head))
+    header = HEADER.pack(MAGIC, name_length, len(head) + tail_length)
+    return header + name.ljust(name_length, b"\0") + head
+
+
+def encode_signature(version: tuple[int, int] = (3, 0)) -> bytes:
+    """Encode the first page of a file: the signature chunk with the format version."""
+    text = b"Ver%d.%d" % version
+    chunk = HEADER.pack(MAGIC, len(FILE_SIGNATURE), 64) + FILE_SIGNATURE + text.ljust(64, b"\0")
+    return chunk.ljust(PAGE, b"\0")
+
+
+def parse_version(head: bytes, *, path: str = "") -> tuple[int, int]:
+    """Read the format version from the first bytes of a file.
+
+    Parameters
+    ----------
+    head : bytes
+        The first `VERSION_BYTES` bytes of the file, or more.
+    path : str
+        Name of the file, for errors.
+
+    Returns
+    -------
+    tuple of int
+        ``(3, 0)`` for files of NIS-Elements 4 and later, ``(2, x)`` for XML metadata, ``(1, 0)`` for legacy files.
+
+    Raises
+    ------
+    OSError
+        If the bytes are not those of an ND2 file.
+    ValueError
+        If the signature chunk holds no version.
+    """
+    if head[:4] == LEGACY_MAGIC_BYTES and head[4:8] in (b"jP  ", b""):
+        return (1, 0)
+    if head[:4] != MAGIC_BYTES:
+        raise errors.not_nd2(
+            f"not recognized as ND2, its first bytes are {bytes(head[:4])!r}", path=path
+        )
+    header = parse_header(head, 0)
+    match = _VERSION.match(head, min(header.data_offset, len(head)))
+    if header.name != FILE_SIGNATURE or match is None:
+        raise errors.corrupt(
+            "the file signature chunk holds no format version", path=path, offset=0
+        )
+    return (int(match[1]), int(match[2]))
+
+
+# ---------------------------------------------------------------------------------------------------------- chunk map
+
+
+def parse_tail(tail: bytes, file_size: int, *, path: str = "") -> int:
+    """Return the position of the chunk map from the last 40 bytes of a file.
+
+    Raises
+    ------
+    ValueError
+        If the signature is not there (the file was cut, or its acquisition crashed), or leads past the end.
+    """
+    position = file_size - TAIL.size
+    if len(tail) < TAIL.size or position < 0:
+        raise errors.corrupt("file is too short to hold a chunk map", path=path, offset=0)
+    signature, offset = TAIL.unpack(tail[-TAIL.size :])
+    if signature != MAP_SIGNATURE:
+        raise errors.corrupt(
+            "the file does not end with a chunk map signature; it was cut short, or its acquisition did not finish",
+            path=path,
+            offset=position,
+        )
+    if not 0 < offset < position:
+        raise errors.corrupt(
+            f"the chunk map is said to start at {offset}, in a file of {file_size} bytes",
+            path=path,
+            offset=position + len(MAP_SIGNATURE),
+        )
+    return int(offset)
+
+
+@dataclass(frozen=True)
+class ChunkMap:
+    """Where every chunk of a file starts: frames as arrays, all other chunks by name.
+
+    Attributes
+    ----------
+    frame_index : ndarray of int64, shape (n,)
+        Sequence index of each frame chunk, in the order of the map.
+    frame_position, frame_size : ndarray of uint64, shape (n,)
+        Position of the frame's chunk header, and length of its data as the map has it. A size that equals the
+        position means "unknown".
+    others : dict of bytes to (int, int)
+        Name (with ``!``) to position and data length of every other chunk; the last one wins where names repeat.
+    position : int
+        Where the map itself starts, or the file's end if it was rebuilt.
+    """
+
+    frame_index: NDArray[np.int64]
+    frame_position: NDArray[np.uint64]
+    frame_size: NDArray[np.uint64]
+    others: dict[bytes, tuple[int, int]]
+    position: int
+
+    @cached_property
+    def starts(self) -> NDArray[np.uint64]:
+        """Sorted positions of all chunks, the map's own included."""
+        rest = [position for position, _ in self.others.values()]
+        return np.sort(
+            np.concatenate([self.frame_position, np.array([*rest, self.position], np.uint64)])
+        )
+
+    def room(self, position: int) -> int:
+        """Return the number of bytes from a chunk's start to the next chunk's start."""
+        after = int(self.starts.searchsorted(np.uint64(position), "right"))
+        return int(self.starts[after]) - position if after < len(self.starts) else 0
+
+
+def parse_map(data: bytes, position: int, *, path: str = "") -> ChunkMap:
+    """Decode a chunk map: a packed list of ``name!``, position (u64), data length (u64).
+
+    The list is walked with array operations, because a map may list millions of frames.
+
+    Parameters
+    ----------
+    data : bytes
+        Data of the chunk map chunk, its trailing signature included.
+    position : int
+        Where the map's chunk starts in the file.
+    path : str
+        Name of the file, for errors.
+
+    Raises
+    ------
+    ValueError
+        If the list does not end with the map's signature, or an entry is cut.
+    """
+    raw = np.frombuffer(data, np.uint8)
+    bangs = _name_ends(raw)
+    starts = np.concatenate([[0], bangs[:-1] + 17]) if len(bangs) else bangs
+    end = _terminator(data, starts, bangs)
+    if end is None:
+        raise errors.corrupt("the chunk map has no end", path=path, chunk=MAP_NAME, offset=position)
+    starts, bangs = starts[:end], bangs[:end]
+    fields = _windows(data, 16)[bangs + 1].view("<u8").reshape(-1, 2)
+    is_frame, index = _frame_indices(data, starts, bangs)
+    others = {
+        data[start : bang + 1]: (int(where), int(size))
+        for start, bang, (where, size) in zip(
+            starts[~is_frame].tolist(),
+            bangs[~is_frame].tolist(),
+            fields[~is_frame].tolist(),
+            strict=True,
+        )
+    }
+    return ChunkMap(index, fields[is_frame, 0], fields[is_frame, 1], others, position)
+
+
+def _name_ends(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Find the ``!`` that ends each name, without being misled by a 0x21 inside the 16 bytes behind a name."""
+    bangs = np.flatnonzero(raw == ord("!"))
+    if not len(bangs):
+        return bangs
+    # Two names end at least 17 bytes apart. A candidate that far behind the one before is surely the end of a name;
+    # one that is nearer is, unless it lies within the fields of the name before, which only a walk can tell.
+    sure = np.concatenate([[True], np.diff(bangs) > 16])
+    last = 0
+    for i in np.flatnonzero(~sure).tolist():
+        last = bangs[i - 1] if sure[i - 1] else last
+        sure[i] = bangs[i] - last > 16
+    ends: NDArray[np.int64] = bangs[sure]
+    return ends
+
+
+def _terminator(data: bytes, starts: NDArray[np.int64], bangs: NDArray[np.int64]) -> int | None:
+    """Return the index of the entry that ends the list, or None."""
+    found = data.find(MAP_SIGNATURE)
+    while found >= 0:
+        entry = int(np.searchsorted(starts, found))
+        if entry < len(starts) and starts[entry] == found:
+            return entry
+        found = data.find(MAP_SIGNATURE, found + 1)
+    return None
+
+
+def _windows(data: bytes, width: int) -> NDArray[np.void]:
+    """Return a view of the ``width`` bytes that begin at each place: indexing it gathers them."""
+    return np.ndarray((max(len(data) - width + 1, 0),), f"V{width}", data, 0, (1,))
+
+
+def _frame_indices(
+    data: bytes, starts: NDArray[np.int64], bangs: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Tell which names are ``ImageDataSeq|N!``, and return their N."""
+    first = len(FRAME_PREFIX)
+    digits = bangs - starts - first
+    is_frame = (digits > 0) & (digits < 16)
+    is_frame[is_frame] = _windows(data, first)[starts[is_frame]].view(f"S{first}") == FRAME_PREFIX
+    count = digits[is_frame]
+    width = int(count.max(initial=1))
+    # A prefix of 13 bytes stands before each number: only absurd ones could begin before the map, in its first entry.
+    first_digits = np.maximum(bangs[is_frame] - width, 0)
+    text = _windows(data, width)[first_digits].view(np.uint8).reshape(-1, width)
+    values = text - np.uint8(ord("0"))
+    values[np.arange(width) < width - count[:, None]] = 0  # what stands before the number
+    index = np.zeros(len(values), np.int64)
+    for digit in values.T:
+        index *= 10
+        index += digit
+    valid = (values < 10).all(axis=1)
+    is_frame[is_frame] = valid
+    return is_frame, index[valid]
+
+
+def encode_map(
+    entries: Iterable[tuple[bytes, int, int]],
+    position: int,
+    frames: tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]] | None = None,
+) -> bytes:
+    """Encode the chunk map chunk, the last of a file.
+
+    Parameters
+    ----------
+    entries : iterable of (bytes, int, int)
+        Name (with ``!``), position and data length of each chunk, the file signature included.
+    position : int
+        Where the map's chunk is going to start.
+    frames : tuple of three ndarrays, shape (n,), optional
+        Sequence index, position and data length of frames that are not among ``entries``: of millions of frames,
+        quickly.
+
+    Notes
+    -----
+    Entries are sorted by name, descending, as in every real file; the chunk ends on a page and ends the file.
+    """
+    tail = TAIL.pack(MAP_SIGNATURE, position)
+    pack = struct.Struct("<QQ").pack
+    above: list[bytes] = []
+    below: list[bytes] = []
+    for name, where, size in sorted(entries, reverse=True):
+        (above if name > FRAME_PREFIX else below).append(name + pack(where, size))
+    records = [] if frames is None else _frame_records(*frames)
+    body = b"".join([*above, *records, *below])
+    start = HEADER.size + len(MAP_NAME)
+    total = page_up(start + len(body) + 2 * len(tail))
+    header = HEADER.pack(MAGIC, len(MAP_NAME), total - start) + MAP_NAME
+    padding = bytes(total - start - len(body) - 2 * len(tail))
+    return b"".join((header, body, tail, padding, tail))
+
+
+_RECORDS = 1 << 15
+"""Records that are encoded at once: their bytes stay in the cache."""
+
+
+def _frame_records(
+    index: NDArray[np.int64], position: NDArray[np.uint64], size: NDArray[np.uint64]
+) -> list[bytes]:
+    """Encode the map's entries of frames, their names in descending order."""
+    width = len(str(int(index.max(initial=0))))
+    digits = np.searchsorted(10 ** np.arange(1, width, dtype=np.int64), index, side="right") + 1
+    # Names sort as text: by their digits from the left, and "1!" before "10!".
+    leading = index * 10 ** (width - digits)
+    order = np.lexsort((digits, leading))[::-1]
+    first, last = len(FRAME_PREFIX), len(FRAME_PREFIX) + width
+    parts = []
+    for at in range(0, len(order), _RECORDS):
+        block = order[at : at + _RECORDS]
+        table = np.empty((len(block), last + 17), np.uint8)
+        table[:, :first] = np.frombuffer(FRAME_PREFIX, np.uint8)
+        rest = leading[block]
+        for column in range(last - 1, first - 1, -1):
+            rest, digit = np.divmod(rest, 10)
+            table[:, column] = digit + ord("0")
+        table[:, last] = ord("!")
+        fields = np.stack((position[block], size[block]), axis=1).astype("<u8")
+        table[:, last + 1 :] = fields.view(np.uint8)
+        # Shorter numbers leave columns behind their digits: those are no part of the name.
+        used = np.ones(table.shape, bool)
+        used[:, first:last] = np.arange(width) < digits[block, None]
+        parts.append(table[used].tobytes())
+    return parts

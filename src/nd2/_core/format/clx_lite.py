@@ -1,0 +1,449 @@
+"""CLX-lite, the binary tree ("lite variant") in which version 3 files keep their metadata.
+
+A record is a type byte, the length of its name in UTF-16 units (with the terminating NUL), the name, and a value. A
+level holds child records and, behind them, a table of their offsets sorted by name. As observed in real files.
+
+`decode` gives the dictionary that callers of ``unstructured_metadata`` know; `decode_items` loses nothing; `encode`
+writes either of them. Integers carry the type in which they are stored: `I32`, `U32`, `I64`, `U64`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import zlib
+from bisect import bisect_right
+from collections.abc import Mapping
+from itertools import accumulate
+from struct import Struct
+from struct import error as struct_error
+from typing import TYPE_CHECKING, Any, Final
+
+from nd2._core import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+_BOOL, _I32, _U32, _I64, _U64, _F64, _POINTER, _STRING, _BYTES = range(1, 10)
+_LEVEL = 11
+
+MAX_DEPTH: Final = 100
+"""Deepest nesting of levels that is read or written; files by NIS-Elements stay below twenty."""
+TYPE_PREFIX: Final = "_abcdefghijklmnopqrstuvwxyz"
+"""Letters of the prefix of a name that tells its type: ``uiCount`` is ``Count``."""
+
+_COMPRESSED: Final = b"LV0Z"
+_MAX_INFLATED: Final = 1 << 28
+"""Bytes that a compressed payload may inflate to; real ones stay below a few MB."""
+_MAX_INFLATION: Final = 32
+_SMALL_INFLATED: Final = 1 << 20
+"""What inflates to more than this, and by a higher ratio, is made to fill the memory: a tree takes many times its bytes."""
+_NESTING_COST: Final = MAX_DEPTH // 8
+"""Levels that a tree within a byte array counts for: each is a copy of what it holds."""
+
+_i32 = Struct("<i").unpack_from
+_u32 = Struct("<I").unpack_from
+_i64 = Struct("<q").unpack_from
+_u64 = Struct("<Q").unpack_from
+_f64 = Struct("<d").unpack_from
+_level = Struct("<IQ").unpack_from
+# four times as fast as bytes.decode, which looks the codec up each time
+_text = codecs.utf_16_le_decode
+
+
+class I32(int):
+    """An integer stored in 32 bits."""
+
+
+class U32(int):
+    """An unsigned integer stored in 32 bits."""
+
+
+class I64(int):
+    """An integer stored in 64 bits."""
+
+
+class U64(int):
+    """An unsigned integer stored in 64 bits."""
+
+
+class Items(list[tuple[str, Any]]):
+    """Children of a level in stored order: pairs of name and value, repeated names kept, "" for unnamed ones."""
+
+    __slots__ = ()
+
+
+_INTEGERS: Final[Mapping[int, type[int]]] = {_I32: I32, _U32: U32, _I64: I64, _U64: U64}
+_PACKERS: Final = {
+    I32: (_I32, Struct("<i").pack),
+    U32: (_U32, Struct("<I").pack),
+    I64: (_I64, Struct("<q").pack),
+    U64: (_U64, Struct("<Q").pack),
+}
+_RANGES: Final[Mapping[type[int], range]] = {
+    I32: range(-(1 << 31), 1 << 31),
+    I64: range(-(1 << 63), 1 << 63),
+    U64: range(1 << 64),
+    U32: range(1 << 32),
+}
+
+
+def integer_type(value: int) -> type[int]:
+    """Return the type in which an integer is stored: its own, or for a plain one the first that holds it.
+
+    Raises
+    ------
+    ValueError
+        If it does not fit.
+    """
+    kinds = [type(value)] if type(value) in _RANGES else _RANGES
+    for kind in kinds:
+        if int(value) in _RANGES[kind]:
+            return kind
+    raise ValueError(f"{value} does not fit an integer of the metadata")
+
+
+# --- decoding ------------------------------------------------------------------------------------------------------
+
+
+def decode(
+    data: bytes | memoryview, *, strip_prefix: bool = False, without: Collection[str] = ()
+) -> dict[str, Any]:
+    """Decode a payload to nested dictionaries.
+
+    Unnamed children become the keys ``i0000000000``, ``i0000000001``, ...; where named and unnamed children are mixed,
+    the unnamed ones stand as a list (a single one as itself) under ``""``. Of children with one name the last wins; see
+    `decode_items` for all of them. A byte array becomes the tree that is encoded in it, or else a list of integers.
+
+    Parameters
+    ----------
+    data : bytes or memoryview
+        The payload of a chunk, compressed (``LV0Z``) or not.
+    strip_prefix : bool
+        Remove the type prefix of each name: the leading run of lower-case letters and underscores.
+    without : collection of str
+        Names of levels to leave out with all that they hold, for callers who know what they need: most of the metadata
+        of a real file describe devices that nobody asks for.
+
+    Returns
+    -------
+    dict
+        Values are bool, int, float, str, list and dict.
+
+    Raises
+    ------
+    ValueError
+        If the payload is damaged.
+    """
+    tree: dict[str, Any] = _decode(
+        data, _STRIPPED_NAMES if strip_prefix else _NAMES, lossless=False, without=without
+    )
+    return tree
+
+
+def decode_items(data: bytes | memoryview) -> Items:
+    """Decode a payload without loss: levels as `Items`, integers with their type, byte arrays as bytes.
+
+    What a byte array encodes can be had by decoding it in its turn.
+
+    Parameters
+    ----------
+    data : bytes or memoryview
+        The payload of a chunk, compressed (``LV0Z``) or not.
+
+    Returns
+    -------
+    Items
+        Values are bool, `I32`, `U32`, `I64`, `U64`, float, str, bytes and `Items`; `encode` takes them as they are.
+
+    Raises
+    ------
+    ValueError
+        If the payload is damaged.
+    """
+    tree: Items = _decode(data, _NAMES, lossless=True)
+    return tree
+
+
+class _Names(dict[bytes, str]):
+    """Stored name -> name, filled on demand.
+
+    Kept from payload to payload, because the same few hundred names make up all of them: a look-up costs a fifth of
+    decoding. It is emptied when it grows beyond what real files need.
+    """
+
+    _MOST: Final = 4096
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def __missing__(self, raw: bytes) -> str:
+        if len(self) >= self._MOST:
+            self.clear()
+        name = _text(raw, "replace")[0].partition("\0")[0].lstrip(self._prefix)
+        self[raw] = name
+        return name
+
+
+_NAMES: Final = _Names("")
+_STRIPPED_NAMES: Final = _Names(TYPE_PREFIX)
+
+
+def _decode(
+    data: bytes | memoryview, names: _Names, *, lossless: bool, without: Collection[str] = ()
+) -> Any:
+    try:
+        return _payload(bytes(data), names, lossless, 0, compressible=True, without=without)
+    except (IndexError, struct_error):
+        raise errors.corrupt("a metadata record ends too early", offset=len(data)) from None
+
+
+def _payload(
+    data: bytes,
+    known: _Names,
+    lossless: bool,
+    depth: int,
+    *,
+    compressible: bool,
+    without: Collection[str] = (),
+) -> Any:
+    """Decode all records of a payload; zero bytes may follow them."""
+    if data.startswith(_COMPRESSED):
+        if not compressible:  # no real file does that; a chain of bombs would
+            raise errors.corrupt("compressed metadata within compressed metadata")
+        data, compressible = _inflate(data), False
+
+    finish: Callable[[list[str], list[Any]], Any] = _as_items if lossless else _as_dict
+
+    def records(
+        pos: int, start: int, end: int, count: int, depth: int, names: list[str], values: list[Any]
+    ) -> int:
+        """Append ``count`` records from ``pos`` on, all before ``end``, to the lists; return the position behind them.
+
+        Their level begins at ``start`` and has its offset table at ``end``; the root has neither and starts at -1. One
+        loop for all types, the frequent ones first: this is what opening a file costs.
+        """
+        starts: list[int] | None = None
+        value: Any
+        for _ in range(count):
+            kind = data[pos]
+            at = pos + 2 + 2 * data[pos + 1]
+            name = known[data[pos + 2 : at]]
+            if kind == _U32:
+                value = _u32(data, at)[0]
+                pos = at + 4
+            elif kind == _STRING:
+                stop = data.find(b"\0\0", at)
+                while (stop - at) & 1 and stop >= 0:  # the zero bytes of two neighbours
+                    stop = data.find(b"\0\0", stop + 1)
+                if stop < 0:
+                    raise errors.corrupt("a metadata string has no end", offset=at)
+                value = _text(data[at:stop], "replace")[0]
+                pos = stop + 2
+            elif kind == _F64:
+                value = _f64(data, at)[0]
+                pos = at + 8
+            elif kind == _LEVEL:
+                n, length = _level(data, at)
+                stop = pos + length
+                if not at + 12 <= stop <= end - 8 * n:
+                    raise errors.corrupt("a metadata level does not fit what holds it", offset=pos)
+                if depth >= MAX_DEPTH:
+                    raise errors.corrupt(
+                        f"metadata levels nest deeper than {MAX_DEPTH}", offset=pos
+                    )
+                if name in without:
+                    pos = stop + 8 * n
+                    continue
+                below: tuple[list[str], list[Any]] = [], []
+                records(at + 12, pos, stop, n, depth + 1, *below)
+                value = finish(*below)
+                pos = stop + 8 * n
+            elif kind == _I32:
+                value = _i32(data, at)[0]
+                pos = at + 4
+            elif kind == _BOOL:
+                value = data[at] != 0
+                pos = at + 1
+            elif kind == _BYTES:
+                pos = at + 8 + _u64(data, at)[0]
+                if pos > end:
+                    raise errors.corrupt(
+                        "a metadata byte array does not fit what holds it", offset=at
+                    )
+                value = data[at + 8 : pos]
+                if not lossless:
+                    value = _nested(value, known, depth, compressible)
+            elif kind == _I64:
+                value = _i64(data, at)[0]
+                pos = at + 8
+            elif kind == _U64:
+                value = _u64(data, at)[0]
+                pos = at + 8
+            elif kind == _POINTER:
+                # never seen in a real file: a length with its bytes, or else a number
+                value = _u64(data, at)[0]
+                pos = at + 8
+                if value <= end - pos:
+                    value, pos = data[pos : pos + value], pos + value
+                    value = value if lossless else list(value)
+            else:
+                if starts is None:
+                    starts = _starts(data, pos, start, end)
+                pos = starts[bisect_right(starts, pos)]
+                continue
+            if pos > end:
+                raise errors.corrupt("a metadata record does not fit what holds it", offset=at)
+            if lossless and kind in _INTEGERS:
+                value = _INTEGERS[kind](value)
+            names.append(name)
+            values.append(value)
+        return pos
+
+    root: tuple[list[str], list[Any]] = [], []
+    pos = 0
+    while pos < len(data) and (data[pos] or data.count(0, pos) < len(data) - pos):
+        pos = records(pos, -1, len(data), 1, depth, *root)
+    return finish(*root)
+
+
+def _as_items(names: list[str], values: list[Any]) -> Items:
+    return Items(zip(names, values, strict=True))
+
+
+def _as_dict(names: list[str], values: list[Any]) -> dict[str, Any]:
+    tree = dict(zip(names, values, strict=True))
+    if "" in tree:
+        if len(tree) == 1:
+            return dict(zip(list_keys(len(values)), values, strict=True))
+        unnamed = [value for name, value in zip(names, values, strict=True) if not name]
+        tree[""] = unnamed if len(unnamed) > 1 else unnamed[0]
+    return tree
+
+
+_LIST_KEYS: Final = tuple(f"i{i:010d}" for i in range(64))
+
+
+def list_keys(count: int) -> Iterable[str]:
+    """Return the keys under which the items of a list stand in a dictionary."""
+    return _LIST_KEYS[:count] if count <= len(_LIST_KEYS) else [f"i{i:010d}" for i in range(count)]
+
+
+def _nested(raw: bytes, known: _Names, depth: int, compressible: bool) -> Any:
+    """Return the tree that a byte array holds, if it holds one to its very end, else a list of its bytes."""
+    depth += _NESTING_COST
+    looks_like_tree = len(raw) >= 4 and (
+        (1 <= raw[0] <= 11 and raw[1] >= 2) or raw.startswith(_COMPRESSED)
+    )
+    if looks_like_tree and depth < MAX_DEPTH:
+        try:
+            tree = _payload(raw, known, False, depth, compressible=compressible)
+        except (ValueError, IndexError, struct_error):
+            return list(raw)
+        if tree:
+            return tree
+    return list(raw)
+
+
+def _starts(data: bytes, pos: int, start: int, end: int) -> list[int]:
+    """Return the start of each record of a level, and its end: what lies behind a record of unknown type."""
+    if start < 0:
+        raise errors.corrupt(f"a metadata record has the unknown type {data[pos]}", offset=pos)
+    count = _u32(data, start + 2 + 2 * data[start + 1])[0]
+    table = Struct("<Q").iter_unpack(data[end : end + 8 * count])
+    return [*sorted(start + at for (at,) in table if at <= end - start), end]
+
+
+def _inflate(data: bytes) -> bytes:
+    size = _u64(data, 4)[0]
+    if size > min(_MAX_INFLATED, _SMALL_INFLATED + _MAX_INFLATION * len(data)):
+        raise errors.corrupt(f"compressed metadata claims {size} bytes, more than it can hold")
+    inflater = zlib.decompressobj()
+    try:
+        plain = inflater.decompress(data[12:], size + 1)
+    except zlib.error as error:
+        raise errors.corrupt(f"compressed metadata does not inflate: {error}") from None
+    if len(plain) != size or not inflater.eof:
+        raise errors.corrupt(f"compressed metadata does not inflate to the {size} bytes it claims")
+    return plain
+
+
+# --- encoding ------------------------------------------------------------------------------------------------------
+
+
+def encode(tree: Mapping[str, Any] | Items, *, compress: bool = False) -> bytes:
+    """Encode a tree as a payload that `decode` and `decode_items` read.
+
+    Mappings and `Items` become levels with named children, other lists and tuples levels with unnamed ones. A plain
+    int is stored as the first of `I32`, `I64`, `U64` that holds it; give it one of these types, or `U32`, to choose. A
+    tree within a byte array is what another call of this function returned.
+
+    Parameters
+    ----------
+    tree : mapping or Items
+        Name -> bool, int, float, str, bytes, mapping, `Items`, list or tuple.
+    compress : bool
+        Compress the payload (``LV0Z``).
+
+    Raises
+    ------
+    TypeError
+        If a value has another type.
+    ValueError
+        If a name is longer than 254 UTF-16 units, a text holds a NUL, an integer does not fit its type, or levels nest
+        deeper than `MAX_DEPTH`.
+    """
+    pairs = tree if isinstance(tree, Items) else tree.items()
+    plain = b"".join(_record(name, value, 0) for name, value in pairs)
+    if compress:
+        return _COMPRESSED + _PACKERS[U64][1](len(plain)) + zlib.compress(plain)
+    return plain
+
+
+def _record(name: str, value: Any, depth: int) -> bytes:
+    name_bytes = _utf16(name)
+    if len(name_bytes) > 2 * 255:
+        raise ValueError(
+            f"metadata name of {len(name_bytes) // 2 - 1} UTF-16 units; at most 254 fit"
+        )
+    kind, packed = _value(value, 2 + len(name_bytes), depth)
+    return bytes((kind, len(name_bytes) // 2)) + name_bytes + packed
+
+
+def _value(value: Any, head: int, depth: int) -> tuple[int, bytes]:
+    """Return the type and the encoded value of a record whose type and name take ``head`` bytes."""
+    match value:
+        case bool():
+            return _BOOL, bytes((value,))
+        case int():
+            kind, pack = _PACKERS[integer_type(value)]
+            return kind, pack(value)
+        case float():
+            return _F64, Struct("<d").pack(value)
+        case str():
+            return _STRING, _utf16(value)
+        case bytes() | bytearray() | memoryview():
+            return _BYTES, _PACKERS[U64][1](memoryview(value).nbytes) + bytes(value)
+        case Items():
+            return _LEVEL, _children(value, head, depth)
+        case Mapping():
+            return _LEVEL, _children(list(value.items()), head, depth)
+        case list() | tuple():
+            return _LEVEL, _children([("", item) for item in value], head, depth)
+    raise TypeError(f"{type(value).__name__} has no form in CLX-lite metadata")
+
+
+def _children(pairs: list[tuple[str, Any]], head: int, depth: int) -> bytes:
+    """Encode what follows the name of a level: count, length, children, and their offsets in the order of their names."""
+    if depth >= MAX_DEPTH:
+        raise ValueError(f"metadata levels nest deeper than {MAX_DEPTH}")
+    records = [_record(name, value, depth + 1) for name, value in pairs]
+    *offsets, end = accumulate(map(len, records), initial=head + 12)
+    table = [at for _, at in sorted(zip((name for name, _ in pairs), offsets, strict=True))]
+    count = len(records)
+    return Struct("<IQ").pack(count, end) + b"".join(records) + Struct(f"<{count}Q").pack(*table)
+
+
+def _utf16(text: str) -> bytes:
+    if "\0" in text:
+        raise ValueError("metadata text holds a NUL character")
+    return text.encode("utf-16-le") + b"\0\0"

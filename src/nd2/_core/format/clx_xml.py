@@ -1,0 +1,305 @@
+"""The XML variant: the tree of version 2 files, and of the ``CustomDataVar`` chunks of all files.
+
+Each element is a named value whose type stands in ``runtype``: scalars keep their text in ``value``, all else is a level
+of child elements. Elements called ``no_name`` are the items of a list.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+from xml.etree import ElementTree
+
+from nd2._core import errors
+from nd2._core.format.clx_lite import (
+    I32,
+    I64,
+    MAX_DEPTH,
+    TYPE_PREFIX,
+    U32,
+    U64,
+    Items,
+    integer_type,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from xml.etree.ElementTree import Element
+
+_ANONYMOUS: Final = frozenset(
+    ("no_name", "", "BinaryItem", "TextInfoItem", "Wavelength", "MinSrc", "MaxSrc")
+)
+_INTEGERS: Final[Mapping[str, type[int]]] = {
+    "lx_int32": I32,
+    "lx_uint32": U32,
+    "lx_int64": I64,
+    "lx_uint64": U64,
+}
+_RUNTYPES: Final = {kind: name for name, kind in _INTEGERS.items()}
+
+_PROLOG: Final = re.compile(r"\s*<\?xml[^>]*>")
+_ILLEGAL: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_BAD_REFERENCE: Final = re.compile(
+    r"&(?!(?:amp|lt|gt|quot|apos);)(?!#(?:9|10|13|3[2-9]|[4-9]\d|\d{3,7}|x[0-9A-Fa-f]{2,6});)"
+)
+NAME: Final = re.compile(r"[^\W\d][\w.-]*")
+
+
+# --- decoding ------------------------------------------------------------------------------------------------------
+
+
+def is_xml(data: bytes) -> bool:
+    """Return whether a payload is a document, and not a tree of the binary form."""
+    return data[:64].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0")[:1] == b"<"
+
+
+def decode(data: bytes | memoryview, *, strip_prefix: bool = False) -> dict[str, Any]:
+    """Decode a document to nested dictionaries.
+
+    The items of a list stand under ``i`` and their ten-digit place among their siblings; items that are zero, false or
+    empty are left out. A document that holds one unnamed level is that level. Byte arrays keep their base64 text.
+
+    Parameters
+    ----------
+    data : bytes or memoryview
+        The payload of a chunk, UTF-8 or UTF-16. Characters that XML does not allow are dropped; of a document that is
+        cut off, or followed by anything else, the part that can be read counts.
+    strip_prefix : bool
+        Remove the type prefix of each name: the leading run of lower-case letters and underscores, unless the name
+        consists of nothing else.
+
+    Returns
+    -------
+    dict
+        Values are bool, int, float, str, bytes and dict; None for an integer that cannot be read.
+
+    Raises
+    ------
+    ValueError
+        If there is no element to read, if it declares a document type, or if levels nest deeper than `MAX_DEPTH`.
+    """
+    root = _parse(bytes(data))
+    keep_attributes = root.get("_VERSION") == "1.000000"
+    tree = _as_dict(root, without_prefix if strip_prefix else str, keep_attributes, 0)
+    if root.tag != "variant":
+        return {root.tag: tree}
+    if len(tree) == 1 and isinstance(only := tree.get("i0000000000"), dict):
+        return only
+    return tree
+
+
+def decode_items(data: bytes | memoryview) -> Items:
+    """Decode a document without loss: levels as `Items`, integers with their type, byte arrays as bytes.
+
+    The name of an element that is called ``no_name`` is ``""``.
+
+    Raises
+    ------
+    ValueError
+        As `decode`.
+    """
+    root = _parse(bytes(data))
+    items = _as_items(root, 0)
+    return items if root.tag == "variant" else Items([(root.tag, items)])
+
+
+def without_prefix(name: str) -> str:
+    """Return a name without its type prefix; one that consists of nothing else stays."""
+    return name.lstrip(TYPE_PREFIX) or name
+
+
+def _as_dict(
+    element: Element, rename: Callable[[str], str], keep_attributes: bool, depth: int
+) -> dict[str, Any]:
+    if depth > MAX_DEPTH:
+        raise errors.corrupt(f"metadata elements nest deeper than {MAX_DEPTH}")
+    tree: dict[str, Any] = dict(element.attrib) if keep_attributes else {}
+    for i, child in enumerate(element):
+        read = _SCALARS.get(child.get("runtype", ""))
+        value = (
+            read(child.get("value", ""))
+            if read
+            else _as_dict(child, rename, keep_attributes, depth + 1)
+        )
+        name = child.tag if child.tag == "no_name" else rename(child.tag)
+        if name not in _ANONYMOUS:
+            tree[name] = value
+        elif value:
+            tree[f"i{i:010d}"] = value
+    return tree
+
+
+def _as_items(element: Element, depth: int) -> Items:
+    if depth > MAX_DEPTH:
+        raise errors.corrupt(f"metadata elements nest deeper than {MAX_DEPTH}")
+    items = Items()
+    for child in element:
+        runtype, text = child.get("runtype", ""), child.get("value", "")
+        value: Any
+        if runtype in _INTEGERS:
+            number = _integer(text)
+            value = None if number is None else _INTEGERS[runtype](number)
+        elif runtype == "CLxByteArray":
+            value = _unbase64(text)
+        elif runtype in _SCALARS:
+            value = _SCALARS[runtype](text)
+        else:
+            value = _as_items(child, depth + 1)
+        items.append(("" if child.tag == "no_name" else child.tag, value))
+    return items
+
+
+def _boolean(text: str) -> bool:
+    return text.strip().lower() in ("true", "1")
+
+
+def _integer(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _base64_text(text: str) -> bytes:
+    return text.encode()
+
+
+def _unbase64(text: str) -> bytes:
+    try:
+        return b64decode(text)
+    except ValueError:
+        return b""
+
+
+_SCALARS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "bool": _boolean,
+    **dict.fromkeys(_INTEGERS, _integer),
+    "double": _float,
+    "float": _float,
+    "CLxStringW": str,
+    "unknown": str,
+    "CLxByteArray": _base64_text,
+}
+
+
+def _parse(data: bytes) -> Element:
+    text = _PROLOG.sub("", _text(data), count=1).strip("\0 \t\r\n")
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise errors.corrupt("XML metadata declares a document type")
+    try:
+        return ElementTree.fromstring(text)
+    except ElementTree.ParseError:
+        return _salvage(text)
+
+
+def _text(data: bytes) -> str:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", "ignore")
+    if data[1:2] == b"\0":
+        return data.decode("utf-16-le", "ignore")
+    return data.decode("utf-8", "ignore").removeprefix("\ufeff")
+
+
+def _salvage(text: str) -> Element:
+    """Return the root element with all that stands before the first error, once what XML does not allow is gone."""
+    roots: list[Element] = []
+    parser = ElementTree.XMLParser(target=_Salvage(roots))
+    try:
+        parser.feed(_BAD_REFERENCE.sub("&amp;", _ILLEGAL.sub("", text)))
+    except ElementTree.ParseError as error:
+        if not roots:
+            raise errors.corrupt(f"metadata is no XML: {error}") from None
+    if not roots:
+        raise errors.corrupt("XML metadata holds no element")
+    return roots[0]
+
+
+class _Salvage(ElementTree.TreeBuilder):
+    """A tree builder that gives the root away as soon as it begins."""
+
+    def __init__(self, roots: list[Element]) -> None:
+        super().__init__()
+        self._roots = roots
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> Element:
+        element = super().start(tag, attrs)
+        self._roots.append(element)
+        return element
+
+
+# --- encoding ------------------------------------------------------------------------------------------------------
+
+
+def encode(tree: Mapping[str, Any] | Items) -> bytes:
+    """Encode a tree as a document that `decode` and `decode_items` read.
+
+    Mappings and `Items` become levels with named children, other lists and tuples levels of unnamed ones. A plain int
+    is stored as the first of `I32`, `I64`, `U64` that holds it.
+
+    Parameters
+    ----------
+    tree : mapping or Items
+        Name -> bool, int, float, str, bytes, mapping, `Items`, list or tuple.
+
+    Raises
+    ------
+    TypeError
+        If a value has another type.
+    ValueError
+        If a name is no XML name, a text holds a character that XML does not allow, an integer does not fit its type, or
+        levels nest deeper than `MAX_DEPTH`.
+    """
+    parts = ['<?xml version="1.0" encoding="UTF-8"?><variant version="1.0">']
+    _write(tree, parts, 0)
+    parts.append("</variant>")
+    return "".join(parts).encode()
+
+
+def _write(tree: Any, parts: list[str], depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"metadata elements nest deeper than {MAX_DEPTH}")
+    if isinstance(tree, Mapping):
+        pairs = list(tree.items())
+    else:
+        pairs = tree if isinstance(tree, Items) else [("", item) for item in tree]
+    for name, value in pairs:
+        tag = name or "no_name"
+        if not NAME.fullmatch(tag):
+            raise ValueError(f"{name!r} is no XML name")
+        if isinstance(value, (Mapping, list, tuple)):
+            parts.append(f'<{tag} runtype="CLxListVariant">')
+            _write(value, parts, depth + 1)
+            parts.append(f"</{tag}>")
+        else:
+            runtype, text = _scalar(value)
+            parts.append(f'<{tag} runtype="{runtype}" value={text}/>')
+
+
+def _scalar(value: Any) -> tuple[str, str]:
+    """Return the runtype of a value and its quoted text."""
+    match value:
+        case bool():
+            return "bool", f'"{str(value).lower()}"'
+        case int():
+            return _RUNTYPES[integer_type(value)], f'"{int(value)}"'
+        case float():
+            return "double", f'"{value!r}"'
+        case str():
+            if _ILLEGAL.search(value):
+                raise ValueError("metadata text holds a character that XML does not allow")
+            # loads a fifth of the standard library, which readers need not have
+            from xml.sax.saxutils import quoteattr
+
+            return "CLxStringW", quoteattr(value)
+        case bytes() | bytearray() | memoryview():
+            return "CLxByteArray", f'"{b64encode(value).decode()}"'
+    raise TypeError(f"{type(value).__name__} has no form in XML metadata")

@@ -1,0 +1,76 @@
+"""zlib streams into buffers of known size: libdeflate where it is installed, else the standard library."""
+
+from __future__ import annotations
+
+import zlib
+
+from nd2._core import errors
+
+try:
+    import deflate
+except (
+    ImportError
+):  # no wheel for this platform: the standard library does the same, two to five times slower
+    deflate = None  # type: ignore[assignment]
+
+MAX_RATIO = 1032
+"""The most that deflate can compress: what claims more is damaged."""
+
+
+def inflate(data: bytes | memoryview, nbytes: int) -> bytes | bytearray:
+    """Inflate one zlib stream whose inflated size is known.
+
+    Parameters
+    ----------
+    data : bytes
+        The stream; bytes behind its end are ignored.
+    nbytes : int
+        Size in bytes of the inflated data.
+
+    Returns
+    -------
+    bytes or bytearray
+        Exactly ``nbytes`` bytes.
+
+    Raises
+    ------
+    ValueError
+        If the stream is damaged, or does not inflate to exactly ``nbytes`` bytes. Never more than ``nbytes`` (and one
+        byte) are allocated.
+    """
+    if nbytes and deflate is not None:  # which takes any stream for one of no bytes
+        try:
+            inflated: bytearray = deflate.zlib_decompress(data, nbytes)
+        except deflate.DeflateError:
+            # Trailing bytes and padding make libdeflate give up where zlib does not; let zlib say what is wrong.
+            return _inflate_with_zlib(data, nbytes)
+        if len(inflated) == nbytes:
+            return inflated
+    return _inflate_with_zlib(data, nbytes)
+
+
+def _inflate_with_zlib(data: bytes | memoryview, nbytes: int) -> bytes:
+    stream = zlib.decompressobj()
+    try:
+        inflated = stream.decompress(data, nbytes + 1)
+    except zlib.error as error:
+        raise errors.corrupt(f"the zlib stream is damaged: {error}") from error
+    if len(inflated) != nbytes:
+        more = "more" if len(inflated) > nbytes else f"{len(inflated)}"
+        raise errors.corrupt(f"the zlib stream inflates to {more} bytes instead of {nbytes}")
+    return inflated
+
+
+def deflate_zlib(data: bytes | memoryview, level: int = 6) -> bytes:
+    """Compress into one zlib stream.
+
+    Parameters
+    ----------
+    data : bytes
+        What to compress.
+    level : int
+        0 (store) to 9 (smallest).
+    """
+    if deflate is not None:
+        return bytes(deflate.zlib_compress(data, level))
+    return zlib.compress(data, level)

@@ -1,0 +1,317 @@
+"""The container of legacy ND2 files: JPEG 2000 boxes and the box map at the end of the file, both ways.
+
+A box is a big-endian length (header included), a four-letter kind, then the payload. One codestream (``jp2c``) holds one
+channel of one frame; XML boxes hold the metadata. The last 40 bytes of a file lead to the box map, which gives every box a
+second name, its tag. All of it is unverified on real files.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nd2._core import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
+MAP_SIGNATURE = b"LABORATORY IMAGING ND BOX MAP 00"
+TAIL = struct.Struct("<32sQ")
+CODESTREAM = b"LUNK"
+"""Tag of the codestreams."""
+HEADER_BYTES = 16
+"""The longest header of a box; most take half of it."""
+
+_SHORT = struct.Struct(">I4s")
+_LONG = struct.Struct(">Q")
+_IHDR = struct.Struct(">IIHBB")
+_SIZ = struct.Struct(">4sHHIIIIIIIIHB")
+_SIZ_MARKERS = b"\xff\x4f\xff\x51"
+SIZE_BYTES = _SIZ.size
+"""Bytes at the start of a codestream that tell its size."""
+
+_ENTRY = np.dtype([("kind", "S4"), ("tag", "S4"), ("offset", "<u8")])
+_OF_KIND = (b"jP  ", b"ftyp", b"jp2h")
+_TAG_OF_ROOT = {
+    b"CalibrationSeq": b"VCAL",
+    b"MetadataSeq": b"VIMD",
+    b"Calibration": b"ACAL",
+    b"AdvancedImageAttributes": b"ARTT",
+    b"Metadata_V1.2": b"AIM1",
+    b"Metadata": b"AIMD",
+    b"TextInfo": b"TINF",
+}
+_ROOT = re.compile(rb"<(?!(?:variant|no_name)\b)([A-Za-z_][\w.\-]*)")
+_ROOT_WITHIN = 256
+
+
+# -------------------------------------------------------------------------------------------------------------- boxes
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One box, found at ``position`` in the file."""
+
+    position: int
+    kind: bytes
+    header_length: int
+    length: int
+
+    @property
+    def payload_offset(self) -> int:
+        """Position of the first byte behind the header."""
+        return self.position + self.header_length
+
+    @property
+    def end(self) -> int:
+        """Position after the last byte."""
+        return self.position + self.length
+
+
+def parse_box(data: bytes | memoryview, position: int, file_size: int) -> Box:
+    """Decode the head of a box.
+
+    Parameters
+    ----------
+    data : bytes
+        The first 16 bytes of the box, fewer at the end of the file.
+    position : int
+        Where ``data`` stands in the file.
+    file_size : int
+        Length of the file; a box of length 0 reaches to its end.
+
+    Raises
+    ------
+    ValueError
+        If the head is cut, or the length is less than the head's or leads beyond the file's end.
+    """
+    if len(data) < _SHORT.size:
+        raise errors.corrupt("box header is cut short", offset=position)
+    length, kind = _SHORT.unpack_from(data)
+    header = _SHORT.size
+    if length == 1:
+        header += _LONG.size
+        if len(data) < header:
+            raise errors.corrupt("box header is cut short", offset=position)
+        (length,) = _LONG.unpack_from(data, _SHORT.size)
+    elif length == 0:
+        length = file_size - position
+    if not header <= length <= file_size - position:
+        raise errors.corrupt(
+            f"no box starts here: kind {kind!r}, {length} bytes, in a file of {file_size}",
+            offset=position,
+        )
+    return Box(position, kind, header, length)
+
+
+def encode_box(kind: bytes, payload: bytes) -> bytes:
+    """Encode a box; a long one gets the long form of its length."""
+    length = _SHORT.size + len(payload)
+    if length < 1 << 32:
+        return _SHORT.pack(length, kind) + payload
+    return _SHORT.pack(1, kind) + _LONG.pack(length + _LONG.size) + payload
+
+
+# --------------------------------------------------------------------------------------------------------- image size
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSize:
+    """Size of one codestream: pixels, components of a pixel, bits of a component; the compression's number."""
+
+    height: int
+    width: int
+    components: int
+    bits: int
+    compression: int = 7
+
+
+def parse_image_header(payload: bytes) -> ImageSize | None:
+    """Find the size in a JP2 header (the payload of a ``jp2h`` box).
+
+    Returns
+    -------
+    ImageSize or None
+        None if the header does not tell the size, or not one number of bits for all components.
+    """
+    position = 0
+    while position + _SHORT.size <= len(payload):
+        box = parse_box(payload[position : position + HEADER_BYTES], position, len(payload))
+        if box.kind == b"ihdr" and box.end - box.payload_offset >= _IHDR.size:
+            height, width, components, depth, compression = _IHDR.unpack_from(
+                payload, box.payload_offset
+            )
+            if depth == 0xFF:
+                return None
+            return ImageSize(height, width, components, (depth & 0x7F) + 1, compression)
+        position = box.end
+    return None
+
+
+def encode_image_header(size: ImageSize) -> bytes:
+    """Encode a JP2 header box: size and colour space (grey, or sRGB for three components)."""
+    ihdr = _IHDR.pack(size.height, size.width, size.components, size.bits - 1, size.compression)
+    colour = struct.pack(">BBBI", 1, 0, 0, 16 if size.components == 3 else 17)
+    return encode_box(b"jp2h", encode_box(b"ihdr", ihdr + b"\0\0") + encode_box(b"colr", colour))
+
+
+def parse_codestream_size(data: bytes | memoryview) -> ImageSize:
+    """Read the size from the first bytes of a codestream.
+
+    Raises
+    ------
+    ValueError
+        If no codestream starts here.
+    """
+    if len(data) < _SIZ.size or bytes(data[:4]) != _SIZ_MARKERS:
+        raise errors.corrupt("no JPEG 2000 codestream starts here")
+    _, _, _, right, bottom, left, top, _, _, _, _, components, depth = _SIZ.unpack_from(data)
+    return ImageSize(bottom - top, right - left, components, (depth & 0x7F) + 1)
+
+
+# ------------------------------------------------------------------------------------------------------------ box map
+
+
+@dataclass(frozen=True)
+class BoxMap:
+    """Where every box of a file starts.
+
+    Attributes
+    ----------
+    kinds, tags : ndarray of bytes, shape (n,)
+        Kind and tag of each box, in the order of the map.
+    offsets : ndarray of uint64, shape (n,)
+        Position of each box.
+    end : int
+        Where the last box ends at the latest: the map's own position, or the file's end.
+    """
+
+    kinds: NDArray[np.bytes_]
+    tags: NDArray[np.bytes_]
+    offsets: NDArray[np.uint64]
+    end: int
+
+    def of(self, name: bytes) -> NDArray[np.uint64]:
+        """Return the positions of the boxes of a tag (of a kind, for ``jP  ``, ``ftyp``, ``jp2h``), in their order."""
+        of_kind = np.isin(self.kinds, _OF_KIND)
+        here = self.kinds == name if name in _OF_KIND else (self.tags == name) & ~of_kind
+        return self.offsets[np.flatnonzero(here)]
+
+    @cached_property
+    def _starts(self) -> NDArray[np.uint64]:
+        return np.unique(np.append(self.offsets, np.uint64(self.end)))
+
+    def room(self, offsets: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Return the number of bytes from each box to the next listed box."""
+        after = np.searchsorted(self._starts, offsets, side="right")
+        following: NDArray[np.uint64] = np.append(self._starts, self._starts[-1])[after]
+        return np.maximum(following, offsets) - offsets
+
+
+def parse_tail(tail: bytes, file_size: int, *, path: str = "") -> int | None:
+    """Return the position of the box map from the last 40 bytes of a file; None if the file has no map.
+
+    Raises
+    ------
+    ValueError
+        If the signature is there but leads out of the file.
+    """
+    if len(tail) < TAIL.size:
+        return None
+    signature, distance = TAIL.unpack(tail[-TAIL.size :])
+    if signature != MAP_SIGNATURE:
+        return None
+    if not TAIL.size < distance <= file_size:
+        raise errors.corrupt(
+            f"the box map is said to start {distance} bytes before the end of a file of {file_size} bytes",
+            path=path,
+            offset=file_size - 8,
+        )
+    return int(file_size - distance)
+
+
+def parse_map(data: bytes, position: int, *, path: str = "") -> BoxMap:
+    """Decode a box map: a count (big-endian), then kind, tag and position (u64, little-endian) of each box.
+
+    Parameters
+    ----------
+    data : bytes
+        From the map's position to the end of the file.
+    position : int
+        Where the map starts.
+    path : str
+        Name of the file, for errors.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer entries than the count says, or a box is said to lie behind the map.
+    """
+    count = int.from_bytes(data[:4], "big")
+    if 4 + count * _ENTRY.itemsize + TAIL.size > len(data):
+        raise errors.corrupt(
+            f"the box map is too short for its {count} entries", path=path, offset=position
+        )
+    entries = np.frombuffer(data, _ENTRY, count, 4)
+    if (entries["offset"] >= position).any():
+        raise errors.corrupt(
+            f"the box map lists a box at {int(entries['offset'].max())}, behind the map itself",
+            path=path,
+            offset=position,
+        )
+    return BoxMap(entries["kind"], entries["tag"], entries["offset"].astype(np.uint64), position)
+
+
+def encode_map(entries: Iterable[tuple[bytes, bytes, int]]) -> bytes:
+    """Encode the box that ends a file: the map of kind, tag and position of each box, and the file's tail.
+
+    Notes
+    -----
+    The map stands in a ``uuid`` box, so that other software that walks the boxes passes over it.
+    """
+    packed = np.array(list(entries), _ENTRY)
+    body = len(packed).to_bytes(4, "big") + packed.tobytes()
+    tail = TAIL.pack(MAP_SIGNATURE, len(body) + TAIL.size)
+    return encode_box(b"uuid", b"ND2 legacy map\0\0" + body + tail)
+
+
+def walk(read: Callable[[int, int], bytes], file_size: int) -> BoxMap:
+    """Rebuild the map of a file that has none, from box to box; a box that is cut ends the walk.
+
+    Parameters
+    ----------
+    read : callable
+        Reads ``(offset, nbytes)``.
+    file_size : int
+        Length of the file.
+
+    Notes
+    -----
+    Codestreams are told by their kind, XML boxes by their root element.
+    """
+    found: list[tuple[bytes, bytes, int]] = []
+    position = 0
+    while position + _SHORT.size <= file_size:
+        head = read(position, min(HEADER_BYTES + _ROOT_WITHIN, file_size - position))
+        try:
+            box = parse_box(head, position, file_size)
+        except ValueError:
+            break
+        tag = b""
+        if box.kind == b"jp2c":
+            tag = CODESTREAM
+        elif box.kind == b"xml ":
+            root = _ROOT.search(head[box.header_length : box.length])
+            tag = _TAG_OF_ROOT.get(root[1], b"") if root else b""
+        found.append((box.kind, tag, position))
+        position = box.end
+    entries = np.array(found, _ENTRY)
+    return BoxMap(entries["kind"], entries["tag"], entries["offset"].astype(np.uint64), position)

@@ -1,0 +1,129 @@
+"""Pixels of binary layers: run-length encoded objects, and zlib-compressed tiles of object numbers.
+
+The run-length form is accepted by two other readers, the tiles are those of the vendor's own writer; neither was seen
+in a file by NIS-Elements.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from nd2._core import errors
+from nd2._core.format.inflate import inflate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SIZE: Final = Struct("<I")
+_NO_MASK: Final = 5
+"""Fewer bytes than this stand for a frame without a mask."""
+_MAX_BYTES: Final = 1 << 30
+_MAX_INFLATION: Final = 64
+_SMALL_BLOCK: Final = 1 << 20
+"""A block that inflates to more than this, and by a higher ratio, is made to fill the memory."""
+_MAX_OVERLAP: Final = 16
+"""How often objects may cover the pixels of a mask, on average."""
+_HEADER, _OBJECT = 7, {2: 11, 3: 9}
+"""Numbers in the head of a mask, and in that of an object by the version of the mask."""
+
+
+def decode_runs(data: bytes, shape: tuple[int, int]) -> NDArray[Any] | None:
+    """Decode a run-length encoded mask.
+
+    Parameters
+    ----------
+    data : bytes
+        The payload of a frame's chunk: the size of the block, and the block as a zlib stream.
+    shape : (int, int)
+        Height and width of the image, beyond which a mask is not believed.
+
+    Returns
+    -------
+    ndarray, shape (Y, X), or None
+        The number of the object at each pixel, 0 for none; uint16, or uint32 where a number does not fit. None if the
+        frame has no mask.
+
+    Raises
+    ------
+    ValueError
+        If the mask is damaged.
+    """
+    if len(data) < _NO_MASK:
+        return None
+    (size,) = _SIZE.unpack_from(data)
+    if size > min(_MAX_BYTES, _SMALL_BLOCK + _MAX_INFLATION * len(data)):
+        raise errors.corrupt(f"a mask claims {size} bytes, more than it can hold")
+    block = inflate(memoryview(data)[_SIZE.size :], size)
+    numbers = np.frombuffer(block, "<u4", len(block) // 4).tolist()
+    if len(numbers) < _HEADER:
+        raise errors.corrupt("a mask ends too early")
+    version, width, height, count = numbers[:4]
+    if version not in _OBJECT:
+        raise errors.unsupported(f"binary layers of version {version}")
+    if not (0 < height <= shape[0] and 0 < width <= shape[1]):
+        raise errors.corrupt(f"a mask of {width} x {height} pixels on an image of {shape[::-1]}")
+    mask = np.zeros((height, width), np.uint32)
+    try:
+        _paint(mask, numbers, _OBJECT[version], count)
+    except IndexError:
+        raise errors.corrupt("a mask ends too early") from None
+    return mask if int(mask.max()) > 0xFFFF else mask.astype(np.uint16)
+
+
+def _paint(mask: NDArray[np.uint32], numbers: list[int], object_head: int, count: int) -> None:
+    """Write the number of each object into its runs; later objects cover earlier ones."""
+    height, width = mask.shape
+    at = _HEADER
+    left = _MAX_OVERLAP * mask.size
+    for _ in range(count):
+        label, rows = numbers[at], numbers[at + 6]
+        at += object_head
+        for _ in range(rows):
+            y, segments = numbers[at], numbers[at + 1]
+            at += 2
+            if y >= height:
+                raise errors.corrupt(f"a mask has a run in row {y} of {height}")
+            row = mask[y]
+            for k in range(at, at + 2 * segments, 2):
+                row[numbers[k] : numbers[k] + numbers[k + 1]] = label
+                left -= min(numbers[k + 1], width)
+            if left < 0:
+                raise errors.corrupt(f"objects of a mask cover it {_MAX_OVERLAP} times")
+            at += 2 * segments
+
+
+def decode_tile(
+    data: bytes, shape: tuple[int, int], bits: int, *, compressed: bool
+) -> NDArray[Any]:
+    """Decode one tile of a raster layer.
+
+    Parameters
+    ----------
+    data : bytes
+        The payload of the tile's chunk.
+    shape : (int, int)
+        Height and width of a tile; those at the edge are as large as the others.
+    bits : int
+        Bits in a pixel.
+    compressed : bool
+        Whether the payload is a zlib stream.
+
+    Returns
+    -------
+    ndarray, shape (Y, X)
+        The number of the object at each pixel.
+
+    Raises
+    ------
+    ValueError
+        If the tile is damaged.
+    """
+    dtype = np.dtype(f"<u{bits // 8}")
+    nbytes = shape[0] * shape[1] * dtype.itemsize
+    plain = inflate(data, nbytes) if compressed else data
+    if len(plain) < nbytes:
+        raise errors.corrupt(f"a tile has {len(plain)} bytes instead of {nbytes}")
+    return np.frombuffer(plain, dtype, shape[0] * shape[1]).reshape(shape)

@@ -1,0 +1,156 @@
+"""How the pixels of a frame lie in its bytes, and both ways between the two.
+
+A frame holds rows of ``row_bytes`` bytes (padded, as a rule to a multiple of 4). Within a row, the samples of a pixel
+stand together: first all samples of channel 0, then those of channel 1, and so on. Colour channels have three
+samples, stored blue, green, red (in legacy files red, green, blue). The layout of single-sample channels and of one colour channel was checked on real
+files; padded rows and several colour channels stand on made files only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from nd2._core import errors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Codec = Literal["raw", "zlib", "jpeg2k"]
+SampleOrder = Literal["BGR", "RGB"]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelLayout:
+    """Layout of one (inflated) frame.
+
+    Attributes
+    ----------
+    height, width : int
+        Rows, and pixels of a row.
+    channels, samples : int
+        Channels, and samples of each (1, or 3 for colour).
+    dtype : numpy.dtype
+        Little-endian type of a sample.
+    row_bytes : int
+        Distance in bytes from one row to the next.
+    codec : {"raw", "zlib", "jpeg2k"}
+        How frames are stored.
+    sample_order : {"BGR", "RGB"}
+        What the samples of a colour channel are, as they are stored and as arrays have them.
+    """
+
+    height: int
+    width: int
+    channels: int
+    samples: int
+    dtype: np.dtype[Any]
+    row_bytes: int
+    codec: Codec = "raw"
+    sample_order: SampleOrder = "BGR"
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of a frame as arrays have it: ``(C, Y, X, S)``."""
+        return (self.channels, self.height, self.width, self.samples)
+
+    @property
+    def packed_row_bytes(self) -> int:
+        """Bytes of a row that hold pixels; the rest up to ``row_bytes`` is padding."""
+        return self.width * self.channels * self.samples * self.dtype.itemsize
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of an inflated frame, padding of every row included."""
+        return self.height * self.row_bytes
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the stored bytes are those of a C-contiguous ``(C, Y, X, S)`` array."""
+        return self.row_bytes == self.packed_row_bytes and (
+            self.channels == 1 or self.height * self.width == 1
+        )
+
+    def rows(self, data: Any, count: int) -> NDArray[Any]:
+        """View the bytes of whole rows as an array, without a copy.
+
+        Parameters
+        ----------
+        data : buffer
+            ``count * row_bytes`` bytes.
+        count : int
+            Number of rows.
+
+        Returns
+        -------
+        ndarray, shape (C, count, X, S)
+            A strided view of ``data``.
+        """
+        rows: NDArray[Any] = self.stacked_rows(np.frombuffer(data, np.uint8), 1, 0, count)[0]
+        return rows
+
+    def stacked_rows(
+        self, raw: NDArray[np.uint8], frames: int, stride: int, count: int
+    ) -> NDArray[Any]:
+        """View rows of several frames that lie at equal distances in a buffer, without a copy.
+
+        Parameters
+        ----------
+        raw : ndarray of uint8
+            Bytes from the first row of the first frame on.
+        frames : int
+            Number of frames.
+        stride : int
+            Distance in bytes between the frames.
+        count : int
+            Rows of each frame.
+
+        Returns
+        -------
+        ndarray, shape (frames, C, count, X, S)
+        """
+        size = self.dtype.itemsize
+        pixel = self.channels * self.samples * size
+        return np.ndarray(
+            (frames, self.channels, count, self.width, self.samples),
+            self.dtype,
+            raw,
+            strides=(stride, self.samples * size, self.row_bytes, pixel, size),
+        )
+
+    def encode(self, frame: NDArray[Any]) -> bytes:
+        """Lay out a ``(C, Y, X, S)`` frame as bytes, padding set to zero (not compressed)."""
+        raw = np.zeros(self.frame_bytes, np.uint8)
+        self.rows(raw.data, self.height)[...] = frame
+        return raw.tobytes()
+
+
+def padded_row_bytes(width: int, components: int, itemsize: int) -> int:
+    """Return the row length that NIS-Elements writes: the packed row, rounded up to a multiple of 4 bytes."""
+    return -(-width * components * itemsize // 4) * 4
+
+
+def sample_dtype(bits_in_memory: int) -> np.dtype[Any]:
+    """Return the little-endian type of a stored sample.
+
+    Parameters
+    ----------
+    bits_in_memory : int
+        8, 16 or 32.
+
+    Notes
+    -----
+    Nikon's SDK and nd2 0.12.0 take 8 and 16 bits for unsigned and 32 bits for float, whatever the file's own pixel
+    type says; so does this package.
+
+    Raises
+    ------
+    NotImplementedError
+        For any other number of bits.
+    """
+    try:
+        return np.dtype({8: "|u1", 16: "<u2", 32: "<f4"}[bits_in_memory])
+    except KeyError:
+        raise errors.unsupported(f"{bits_in_memory} bits per component") from None

@@ -1,0 +1,239 @@
+"""Finding the chunks of a file without its chunk map: one pass forward, from chunk to chunk where they are sound.
+
+A chunk whose head is plausible, and behind which the next one stands, is passed over as a whole, so that nothing within
+its data can be taken for a chunk. Where none stands behind it, the pass goes on byte by byte, until a head is found that
+lies where heads lie (on a page, or as far from one as another head in the file), or behind which another head or the
+file's end stands.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nd2._core.format.chunks import (
+    FRAME_PREFIX,
+    HEADER,
+    MAGIC_BYTES,
+    MAP_NAME,
+    PAGE,
+    ChunkHeader,
+    ChunkMap,
+    page_up,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from nd2._core.io import ByteSource
+
+_MIN_READ = 64 << 10
+_MAX_READ = 8 << 20
+_MAX_NAME_FIELD = 64 << 10
+_HEAD = HEADER.size + 128
+_NAME = re.compile(rb"[A-Za-z][\x20\x22-\x7e]{0,126}!")
+_FRAME_NAME = re.compile(re.escape(FRAME_PREFIX) + rb"(\d{1,15})!")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundChunk:
+    """A chunk that a scan found, and whether all of its bytes are there."""
+
+    header: ChunkHeader
+    whole: bool
+
+    @property
+    def frame(self) -> int | None:
+        """Sequence index, if it is a frame."""
+        match = _FRAME_NAME.fullmatch(self.header.name)
+        return int(match[1]) if match else None
+
+
+class _Window:
+    """The bytes of a source around the place of a scan: small reads after a jump, larger ones where it goes on."""
+
+    def __init__(self, source: ByteSource, magic: bytes) -> None:
+        self.source, self.size, self.magic = source, source.size, magic
+        # Where a request costs much, each fetches more.
+        self._least = min(max(_MIN_READ, source.max_gap), _MAX_READ)
+        self._start, self._data = 0, b""
+        # A head is looked at from the chunk before, and once more when the scan comes to it.
+        self._last: ChunkHeader | None = None
+
+    def _load(self, position: int) -> None:
+        follows = self._start <= position <= self._start + len(self._data)
+        nbytes = min(2 * len(self._data), _MAX_READ) if follows else self._least
+        self._start = position
+        self._data = b""
+        self._data = self.source.read(position, min(max(nbytes, self._least), self.size - position))
+
+    def head(self, position: int, *, aside: bool = False) -> ChunkHeader | None:
+        """Return the head that starts at a position, None if none does; `aside` leaves the window where it is."""
+        if self._last is not None and self._last.position == position:
+            return self._last
+        if position + HEADER.size > self.size:
+            return None
+        nbytes = min(_HEAD, self.size - position)
+        at = position - self._start
+        if not 0 <= at <= len(self._data) - nbytes:
+            if aside:
+                return self._parse(self.source.read(position, nbytes), 0, position)
+            self._load(position)
+            at = 0
+        self._last = self._parse(self._data, at, position)
+        return self._last
+
+    def _parse(self, data: bytes, at: int, position: int) -> ChunkHeader | None:
+        if not data.startswith(self.magic, at):
+            return None
+        _, name_length, data_length = HEADER.unpack_from(data, at)
+        if name_length > _MAX_NAME_FIELD:
+            return None
+        first = at + HEADER.size
+        name = _NAME.match(data, first, first + min(name_length, _HEAD - HEADER.size))
+        return name and ChunkHeader(position, name[0], name_length, data_length)
+
+    def find(self, position: int) -> int:
+        """Return the first position from ``position`` on where the magic number stands; the file's size if none does."""
+        while position + HEADER.size <= self.size:
+            at = position - self._start
+            if not 0 <= at <= len(self._data) - HEADER.size:
+                self._load(position)
+                at = 0
+            found = self._data.find(self.magic, at)
+            if found >= 0:
+                return self._start + found
+            position = self._start + len(self._data) - len(self.magic) + 1
+        return self.size
+
+
+def scan_chunks(source: ByteSource, magic: bytes = MAGIC_BYTES) -> Iterator[FoundChunk]:
+    """Find the chunks of a file, in the order in which they lie in it.
+
+    Parameters
+    ----------
+    source : ByteSource
+        The file; it is read forward, in blocks of up to 8 MB.
+    magic : bytes
+        The bytes with which each chunk starts.
+
+    Yields
+    ------
+    FoundChunk
+        Those that are cut by the file's end, or by a chunk that starts within them, are not whole.
+    """
+    window, size = _Window(source, magic), source.size
+    residues = {0}
+    position, landed = 0, True
+    while position + HEADER.size <= size:
+        head = window.head(position)
+        behind = _behind(window, head) if head else None
+        known = landed or position % PAGE in residues
+        if head is None or not (known or behind is not None):
+            position, landed = window.find(position + 1), False
+            continue
+        residues.add(position % PAGE)
+        if behind is not None:
+            yield FoundChunk(head, True)
+            position, landed = behind, True
+            continue
+        # No chunk stands behind this one: bytes are lost, or too many, or the next head is damaged.
+        inside = window.find(position + HEADER.size)
+        while inside < min(head.end, size) and not _sound(window, inside, residues):
+            inside = window.find(inside + 1)
+        yield FoundChunk(head, _is_whole(head, inside, size))
+        position, landed = inside, False
+
+
+def _behind(window: _Window, head: ChunkHeader) -> int | None:
+    """Return where the chunk behind another one starts (or the file ends); None if none is there."""
+    padded = head.position + page_up(head.end - head.position)
+    for position in (padded, head.end) if padded != head.end else (padded,):
+        if window.head(position, aside=True):
+            return position
+    return padded if head.end <= window.size <= padded else None
+
+
+def _is_whole(head: ChunkHeader, following: int, size: int) -> bool:
+    """Return whether a chunk is whole behind which the next head, or the file's end, is not where it should be.
+
+    Where the next head is too near, by less than whole pages, bytes were lost in between: in the chunk or behind it.
+    """
+    padded = head.position + page_up(head.end - head.position)
+    lost = following < min(padded, size) and (padded - following) % PAGE != 0
+    return head.end <= min(following, size) and not lost
+
+
+def _sound(window: _Window, position: int, residues: set[int]) -> bool:
+    """Return whether what looks like a chunk within another one is one."""
+    head = window.head(position, aside=True)
+    if head is None:
+        return False
+    return position % PAGE in residues or _behind(window, head) is not None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a scan found.
+
+    Attributes
+    ----------
+    chunk_map : ChunkMap
+        The whole chunks. Of several with one name the last is taken.
+    data_offset : ndarray of uint64, shape (n,)
+        Position of the first data byte of each frame of the map.
+    cut : ndarray of int64
+        Sequence indices of frames of which only a part is there, sorted.
+    lost : tuple of str
+        Names of other chunks of which only a part is there.
+    map_at : int or None
+        Where the file's own chunk map stands, if it does.
+    """
+
+    chunk_map: ChunkMap
+    data_offset: NDArray[np.uint64]
+    cut: NDArray[np.int64]
+    lost: tuple[str, ...]
+    map_at: int | None
+
+    def __len__(self) -> int:
+        return len(self.chunk_map.frame_index) + len(self.chunk_map.others)
+
+
+def collect(found: Iterable[FoundChunk], end: int) -> Found:
+    """Make a chunk map of the chunks of a file that is ``end`` bytes long."""
+    frames: list[tuple[int, int, int, int]] = []
+    others: dict[bytes, tuple[int, int]] = {}
+    cut: set[int] = set()
+    lost: set[bytes] = set()
+    map_at = None
+    for chunk in found:
+        head, index = chunk.header, chunk.frame
+        if head.name == MAP_NAME:
+            map_at = head.position
+        elif index is not None:
+            if chunk.whole:
+                frames.append((index, head.position, head.data_length, head.data_offset))
+            else:
+                cut.add(index)
+        elif chunk.whole:
+            others[head.name] = (head.position, head.data_length)
+        else:
+            lost.add(head.name)
+    table = np.array(frames, np.uint64).reshape(-1, 4)
+    # Of equal indices the last one counts: the first when read backwards.
+    numbers, place = np.unique(table[::-1, 0], return_index=True)
+    table = table[::-1][place]
+    chunk_map = ChunkMap(numbers.astype(np.int64), table[:, 1], table[:, 2], others, end)
+    return Found(
+        chunk_map,
+        table[:, 3],
+        np.setdiff1d(np.array(sorted(cut), np.int64), chunk_map.frame_index),
+        tuple(sorted(name.decode("ascii") for name in lost - others.keys())),
+        map_at,
+    )

@@ -1,0 +1,212 @@
+"""The label model: which axes a file has, and where each frame stands on them.
+
+Frames are numbered in the order of the loops, the outermost slowest. A frame holds all channels, so the axes are those
+of the loops (``T`` time, ``P`` position, ``Z`` stack, ``U`` custom), then ``C Y X``, and ``S`` for colour.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nd2._core import errors
+from nd2._core.format.inflate import MAX_RATIO
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from nd2._core.structures import Attributes, ExpLoop
+
+AXIS: dict[str, str] = {
+    "Unknown": "U",
+    "TimeLoop": "T",
+    "XYPosLoop": "P",
+    "XYDiscrLoop": "P",
+    "ZStackLoop": "Z",
+    "SpectLoop": "C",
+    "CustomLoop": "U",
+    "NETimeLoop": "T",
+    "ManTimeLoop": "T",
+    "ZStackLoopAccurate": "Z",
+}
+"""Letter of the axis that each kind of loop makes."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Axes of a file.
+
+    Attributes
+    ----------
+    loops : tuple of (str, int)
+        Name and count of each loop that makes an axis, outermost first, those of one item included. Where loops of
+        one kind are nested, the inner ones are numbered: ``T``, ``T2``.
+    channels, height, width, samples : int
+        Shape of a frame.
+    """
+
+    loops: tuple[tuple[str, int], ...]
+    channels: int
+    height: int
+    width: int
+    samples: int
+
+    @classmethod
+    def of(cls, experiment: Sequence[ExpLoop], attributes: Attributes) -> Layout:
+        """Build the label model from the loops and the pixel geometry."""
+        loops: list[tuple[str, int]] = []
+        for loop in experiment:
+            letter = AXIS[loop.type]
+            if letter == "C":
+                continue  # spectral loops are channels, which share a frame
+            same = sum(name[0] == letter for name, _ in loops)
+            loops.append((f"{letter}{same + 1}" if same else letter, loop.count))
+        channels, samples = split_components(attributes)
+        return cls(tuple(loops), channels, attributes.heightPx, attributes.widthPx or 0, samples)
+
+    def with_all_loops(self) -> Layout:
+        """Return the same layout with a loop of one item for each of T, P and Z that the file does not have."""
+        names = [name for name, _ in self.loops]
+        for letter in "TPZ":
+            if letter not in names:
+                later = [
+                    i for i, name in enumerate(names) if "TPZ".find(name[0]) > "TPZ".find(letter)
+                ]
+                names.insert(later[0] if later else len(names), letter)
+        counts = dict(self.loops)
+        return replace(self, loops=tuple((name, counts.get(name, 1)) for name in names))
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames that the loops make: the product of their counts, 1 without loops."""
+        return math.prod(self.loop_shape)
+
+    @property
+    def loop_shape(self) -> tuple[int, ...]:
+        """Count of each loop, outermost first."""
+        return tuple(count for _, count in self.loops)
+
+    @cached_property
+    def all_sizes(self) -> dict[str, int]:
+        """Sizes of all axes, those of size 1 included; ``S`` for colour only."""
+        sizes = {**dict(self.loops), "C": self.channels, "Y": self.height, "X": self.width}
+        return {**sizes, "S": self.samples} if self.samples > 1 else sizes
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Sizes of the axes that are longer than 1, as ``ND2File.sizes`` has them."""
+        return {name: size for name, size in self.all_sizes.items() if size > 1}
+
+    @cached_property
+    def loop_indices(self) -> tuple[dict[str, int], ...]:
+        """Index on each loop, for each frame."""
+        names = [name for name, _ in self.loops]
+        return tuple(dict(zip(names, row, strict=True)) for row in self.frame_grid.T.tolist())
+
+    @property
+    def frame_grid(self) -> NDArray[np.intp]:
+        """Index of each frame on each loop, shape (number of loops, frame_count)."""
+        return np.indices(self.loop_shape, np.intp).reshape(len(self.loops), self.frame_count)
+
+    def sequence_index(self, indices: Sequence[int]) -> int:
+        """Return the sequence index of the frame that has these indices on the loops, outermost first.
+
+        Raises
+        ------
+        IndexError
+            If there are not as many indices as loops, or one is out of range.
+        """
+        shape = self.loop_shape
+        if len(indices) != len(shape) or not all(
+            0 <= i < n for i, n in zip(indices, shape, strict=True)
+        ):
+            raise IndexError(f"loop indices {tuple(indices)} are out of range for {self.loops}")
+        return int(np.ravel_multi_index(tuple(indices), shape)) if shape else 0
+
+
+def warn_of_frames_beyond(layout: Layout, stored: int, path: str) -> None:
+    """Warn where a file holds frames that its loops do not reach, because no axis of its arrays shows them.
+
+    Parameters
+    ----------
+    layout : Layout
+        Axes of the file.
+    stored : int
+        Number of frames up to the last one that is stored.
+    path : str
+        Name of the file.
+    """
+    if stored > layout.frame_count:
+        warnings.warn(
+            f"file {path!r} holds {stored} frames that are numbered, of which its loops "
+            f"{dict(layout.loops)} reach {layout.frame_count}; read_frame() reads the others, and "
+            "flat_frames=True puts all of them on one axis",
+            stacklevel=3,
+        )
+
+
+def max_frames(file_size: int) -> int:
+    """Return how many frames the loops of a file may reach: many times as many as fit into it, and some thousands more.
+
+    Acquisitions that end early have longer loops than frames. What claims more is damaged: labels of all its frames
+    would take more memory than the file is worth.
+    """
+    return (1 << 15) + file_size // 16
+
+
+def check_claims(layout: Layout, file_size: int, path: str, *, compressed: bool) -> None:
+    """Refuse axes that are too long for the file, before anything of their length is allocated.
+
+    Parameters
+    ----------
+    layout : Layout
+        Axes of the file.
+    file_size : int
+        Length of the file in bytes.
+    path : str
+        Name of the file, for the error.
+    compressed : bool
+        Whether frames are compressed.
+
+    Raises
+    ------
+    ValueError
+        If the loops reach more frames than `max_frames`, or a frame has more pixels than the file has room for when
+        it is compressed as far as deflate can (and a megapixel more), or an axis has more than half as many as the
+        file has bytes (and a megapixel more); or if there are more than 256 channels, and more than the file has pages.
+    """
+    most = max_frames(file_size)
+    if layout.frame_count > most:
+        raise errors.corrupt(
+            f"the loops {dict(layout.loops)} reach {layout.frame_count} frames, but at most {most} are plausible in "
+            f"{file_size} bytes; rescue=True opens the file",
+            path=path,
+        )
+    samples = layout.height * layout.width * layout.channels * layout.samples
+    ratio = MAX_RATIO if compressed else 1
+    channels = layout.channels > 256 + file_size // 4096
+    sides = max(layout.height, layout.width) > (1 << 20) + file_size // 2
+    if samples > (1 << 20) + ratio * file_size or sides or channels:
+        raise errors.corrupt(
+            f"frames of {layout.channels} channels of {layout.width} x {layout.height} pixels do not fit into a file "
+            f"of {file_size} bytes",
+            path=path,
+        )
+
+
+def split_components(attributes: Attributes) -> tuple[int, int]:
+    """Return the number of channels, and of samples in each, as arrays have them.
+
+    Three components in a channel are colour samples; any other number of components counts as channels.
+    """
+    channels = attributes.channelCount or 1
+    if attributes.componentCount == 3 * channels:
+        return channels, 3
+    return attributes.componentCount, 1

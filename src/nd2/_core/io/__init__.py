@@ -1,0 +1,6 @@
+"""Where bytes come from: local files, URLs through fsspec, and open file objects, behind one protocol."""
+
+from nd2._core.io.open import open_source
+from nd2._core.io.source import ByteSource, Span
+
+__all__ = ["ByteSource", "Span", "open_source"]

@@ -1,0 +1,115 @@
+"""Open binary file objects: the only source that needs a lock, because a file object has one position."""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import TYPE_CHECKING, BinaryIO
+
+from nd2._core import errors
+from nd2._core.io.near import CheapReads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class FileObjectSource(CheapReads):
+    """Bytes of an open, seekable, binary file object.
+
+    The object stays the caller's: closing the source does not close it.
+
+    Parameters
+    ----------
+    handle : BinaryIO
+        Anything with ``read`` and ``seek``: an open file, ``io.BytesIO``, a file inside an archive.
+
+    Raises
+    ------
+    TypeError
+        If the object was opened in text mode, or cannot seek.
+    """
+
+    def __init__(self, handle: BinaryIO) -> None:
+        if isinstance(handle, io.TextIOBase):
+            raise TypeError("the file must be opened in binary mode ('rb')")
+        if not (hasattr(handle, "read") and hasattr(handle, "seek")):
+            raise TypeError(f"expected a path or a binary file object, got {type(handle).__name__}")
+        self._handle = handle
+        self._lock = threading.Lock()
+        self._closed = False
+        name = getattr(handle, "name", "")
+        self._url = name if isinstance(name, str) else ""
+        with self._lock:
+            self._size = handle.seek(0, io.SEEK_END)
+
+    @property
+    def url(self) -> str:
+        """Name of the file object where it has one, else an empty string."""
+        return self._url
+
+    @property
+    def size(self) -> int:
+        """Length of the file in bytes when the source was made."""
+        return self._size
+
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        """``(name, size, identity of the object)``."""
+        return (self._url, self._size, f"object {id(self._handle)}")
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called here, or on the file object itself."""
+        return self._closed or bool(getattr(self._handle, "closed", False))
+
+    def read(self, offset: int, nbytes: int) -> bytes:
+        """Read exactly ``nbytes`` bytes at ``offset``."""
+        if self.closed:
+            raise errors.closed(self._url)
+        if offset < 0 or nbytes < 0 or offset + nbytes > self._size:
+            raise errors.beyond_end(offset, nbytes, self._size, path=self.url)
+        parts: list[bytes] = []
+        left = nbytes
+        with self._lock:
+            self._handle.seek(offset)
+            while left:
+                part = self._handle.read(left)
+                if not part:
+                    raise errors.source(
+                        f"file ends {left} bytes too early", path=self._url, offset=offset
+                    )
+                parts.append(part)
+                left -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
+        """Fill each buffer with the bytes at its offset."""
+        for offset, buffer in targets:
+            view = buffer.cast("B")
+            view[:] = self.read(offset, view.nbytes)
+
+    def release(self) -> None:
+        """Do nothing: the file object is its owner's."""
+
+    def close(self) -> None:
+        """Stop reading; the file object itself stays open for its owner."""
+        self._closed = True
+
+    def reopened(self) -> FileObjectSource:
+        """Return an open source over the same file object."""
+        new = object.__new__(FileObjectSource)
+        new.__dict__.update(self.__dict__, _closed=False)
+        return new
+
+    def __getstate__(self) -> dict[str, object]:
+        if isinstance(self._handle, io.BytesIO):
+            return {"data": self._handle.getvalue()}
+        raise TypeError(
+            f"a {type(self._handle).__name__} cannot be sent to another process; open the file by its path"
+        )
+
+    def __setstate__(self, state: dict[str, bytes]) -> None:
+        self.__init__(io.BytesIO(state["data"]))  # type: ignore[misc]
+
+    def __repr__(self) -> str:
+        return f"FileObjectSource({self._url!r})"

@@ -1,0 +1,122 @@
+"""One function that turns whatever a user passes as a file into a byte source."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from nd2._core import errors
+from nd2._core.io.fileobj import FileObjectSource
+from nd2._core.io.local import LocalSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fsspec.spec import AbstractFileSystem
+
+    from nd2._core.io.source import ByteSource
+
+# A drive letter is not a protocol; "::" chains protocols.
+_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+(://|::)")
+
+# What fsspec needs for the protocols of the extra "remote".
+_PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "s3a": "s3fs"}
+
+
+def is_url(path: object) -> TypeGuard[str]:
+    """Return whether ``path`` is a string that fsspec has to open, not a local path."""
+    return isinstance(path, str) and _URL.match(path) is not None
+
+
+def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> ByteSource:
+    """Open what a user passes as a file.
+
+    Parameters
+    ----------
+    file : str, os.PathLike, BinaryIO, fsspec.core.OpenFile, UPath
+        A local path, a URL that fsspec knows (``s3://``, ``https://``, ``memory://``, chained ones too), an open
+        binary file, or an object that carries an fsspec file system and a path.
+    storage_options : Mapping, optional
+        Options for the file system of a URL.
+
+    Returns
+    -------
+    ByteSource
+        An open source.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    TypeError
+        If ``file`` is none of the above, or was opened in text mode.
+    ValueError
+        If it is to be read through a compression.
+    ImportError
+        If the package that reads such URLs is not installed.
+    """
+    if isinstance(file, bytes):
+        file = os.fsdecode(file)
+    if is_url(file):
+        return _through(*file_system(file, storage_options))
+    fs, path = getattr(file, "fs", None), getattr(file, "path", None)
+    if fs is not None and isinstance(path, str):
+        # fsspec's open files, OpenFile and UPath: read through their file system, not through one shared handle.
+        if not getattr(file, "compression", None):
+            if "b" not in getattr(file, "mode", "rb"):
+                raise TypeError("the file must be opened in binary mode ('rb')")
+            return _through(fs, path)
+        if not hasattr(file, "read"):
+            raise ValueError(
+                f"{path!r} is to be read through {file.compression!r}, which has no random access; decompress it first"
+            )
+    if isinstance(file, (str, os.PathLike)):
+        return LocalSource(os.fsdecode(os.fspath(file)))
+    if isinstance(file, (io.BufferedReader, io.FileIO)) and _is_whole_local_file(file):
+        return LocalSource(os.fsdecode(file.name))
+    return FileObjectSource(file)
+
+
+def file_system(
+    url: str, storage_options: Mapping[str, Any] | None = None
+) -> tuple[AbstractFileSystem, str]:
+    """Return the file system of a URL or a path, and the path in it.
+
+    Raises
+    ------
+    ImportError
+        If the package that knows such URLs is not installed.
+    """
+    from fsspec.core import split_protocol, url_to_fs
+
+    try:
+        return url_to_fs(url, **(storage_options or {}))  # type: ignore[no-any-return]
+    except ImportError as error:
+        package = _PACKAGES.get(split_protocol(url)[0])
+        if package is None:  # fsspec's own message names the package
+            raise
+        raise errors.missing_package(package, "remote", f"to open {url}") from error
+
+
+def _through(fs: Any, path: str) -> ByteSource:
+    """Open a path in an fsspec file system; the local one is not asked, paths are read as paths."""
+    from fsspec.implementations.local import LocalFileSystem
+
+    if type(fs) is LocalFileSystem:
+        return LocalSource(path)
+    from nd2._core.io.remote import FsspecSource
+
+    return FsspecSource(fs, path)
+
+
+def _is_whole_local_file(handle: io.BufferedReader | io.FileIO) -> bool:
+    """Return whether a handle is a plain open file whose name still leads to the same file."""
+    raw = handle if isinstance(handle, io.FileIO) else handle.raw
+    if type(raw) is not io.FileIO or not isinstance(raw.name, (str, bytes)) or handle.closed:
+        return False
+    try:
+        return os.path.samestat(os.stat(raw.name), os.fstat(raw.fileno()))
+    except OSError:
+        return False

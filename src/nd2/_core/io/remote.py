@@ -1,0 +1,315 @@
+"""URLs through fsspec: exact byte ranges, many at once, and the file's two ends kept in memory."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from nd2._core import errors
+from nd2._core.io.redact import redacted
+from nd2._core.io.requests import Tuning, plan
+from nd2._core.io.transport import AsyncTransport, BlockingTransport, check_same, is_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fsspec.spec import AbstractFileSystem
+
+    from nd2._core.io.requests import Request
+    from nd2._core.io.source import Span
+    from nd2._core.io.transport import Blocks, Stat
+
+# In real files the experiment and the first picture metadata end within the first 40 to 220 KB; the chunk map and the
+# other metadata lie within the last 82 to 172 KB.
+_HEAD = 224 << 10
+_TAIL = 256 << 10
+_PAGE = 4096
+_PREFETCH_LIMIT = 256 << 20
+_KEPT = 1 << 20
+
+
+class FsspecSource:
+    """Bytes of a file that fsspec reaches.
+
+    Nothing is asked of the server before the first read. That one fetches the file's two ends, and with them its
+    length and its version (ETag or modification time), against which later reads are checked.
+
+    Parameters
+    ----------
+    fs : fsspec.AbstractFileSystem
+        The file system; its options (credentials among them) stay inside it.
+    path : str
+        Path of the file inside ``fs``, without the protocol.
+    """
+
+    concurrent = True
+
+    def __init__(self, fs: AbstractFileSystem, path: str) -> None:
+        self._transport = _transport(fs, path)
+        self._tuning = Tuning.current()
+        self._stat: Stat | None = None
+        self._verified = True
+        self._closed = False
+        self._blocks: Blocks = []
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """The URL, with the protocol; without passwords, signatures and tokens."""
+        return self._transport.url
+
+    @property
+    def size(self) -> int:
+        """Length of the file in bytes."""
+        return self._known().size
+
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        """``(url, size, ETag or modification time)``."""
+        stat = self._known()
+        return (self.url, stat.size, stat.version)
+
+    @property
+    def max_gap(self) -> int:
+        """Distance in bytes up to which two reads are done as one."""
+        return self._tuning.max_gap
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._closed
+
+    # -------------------------------------------------------------------------------------------------------- reads
+
+    def read(self, offset: int, nbytes: int) -> bytes:
+        """Read exactly ``nbytes`` bytes at ``offset``."""
+        return self.read_many([(offset, nbytes)])[0]
+
+    def read_many(self, spans: Sequence[Span]) -> list[bytes]:
+        """Read several ranges in one go, as many at once as the file system allows."""
+        self._check(spans)
+        self._fill_ends(spans)
+        found = [self._in_memory(offset, nbytes) for offset, nbytes in spans]
+        missing = [i for i, data in enumerate(found) if data is None]
+        buffers = [bytearray(spans[i][1]) for i in missing]
+        self._fetch([(spans[i][0], memoryview(b)) for i, b in zip(missing, buffers, strict=True)])
+        for i, buffer in zip(missing, buffers, strict=True):
+            found[i] = bytes(buffer)
+        return [data for data in found if data is not None]
+
+    def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
+        """Fill each buffer with the bytes at its offset."""
+        self._fetch(self._absent(targets))
+
+    async def read_into_async(self, targets: Sequence[tuple[int, memoryview]]) -> None:
+        """Fill each buffer; other coroutines run meanwhile, on whatever event loop."""
+        with self._explained():
+            requests = plan(self._absent(targets), self._tuning)
+            if requests:
+                await self._transport.fetch_async(requests, self._checked_stat())
+
+    def start(self, nbytes: int) -> bytes:
+        """Read the first bytes of the file, fewer if it is shorter, by one request."""
+        if self._closed:
+            raise errors.closed(self.url)
+        if self._stat is not None:
+            return self.read(0, min(nbytes, self._stat.size))
+        with self._explained():
+            return self._transport.start(nbytes)
+
+    def prefetch(self, spans: Sequence[Span]) -> None:
+        """Read ranges that are going to be read one by one, and keep them; those that lie near each other as one."""
+        size = self.size
+        wanted = sorted(
+            (offset, min(offset + nbytes, size))
+            for offset, nbytes in spans
+            if 0 <= offset < size and nbytes > 0
+        )
+        merged: list[tuple[int, int]] = []
+        for start, stop in wanted:
+            if self._in_memory(start, stop - start) is not None:
+                continue
+            if merged and start - merged[-1][1] <= self.max_gap:
+                merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+            else:
+                merged.append((start, stop))
+        if sum(stop - start for start, stop in merged) > _PREFETCH_LIMIT:
+            return
+        self._blocks = self._blocks + self._fetched([self._beside_tail(*span) for span in merged])
+
+    def keep(self, blocks: Sequence[tuple[int, bytes]]) -> None:
+        """Take parts of the file that are known from elsewhere: then its ends need not be read to open it."""
+        self._blocks = [*self._blocks, *blocks]
+
+    def _beside_tail(self, start: int, stop: int) -> tuple[int, int, bytes]:
+        """Return what is still to be read of a range, and what of its end is in memory."""
+        for begin, data in self._blocks:
+            if start < begin < stop <= begin + len(data):
+                return start, begin, data[: stop - begin]
+        return start, stop, b""
+
+    def _fetched(self, spans: Sequence[tuple[int, int, bytes]]) -> Blocks:
+        buffers = [bytearray(stop - start) for start, stop, _ in spans]
+        self._fetch(
+            [(start, memoryview(b)) for (start, _, _), b in zip(spans, buffers, strict=True)]
+        )
+        return [(s, bytes(b) + rest) for (s, _, rest), b in zip(spans, buffers, strict=True)]
+
+    # ---------------------------------------------------------------------------------------------------- in memory
+
+    def _known(self) -> Stat:
+        """Return length and version; the first time, the file's two ends are read with them."""
+        if self._stat is None:
+            with self._lock:
+                if self._stat is None:
+                    # Where metadata is known already, one page tells whether the file still ends as it did.
+                    return self._read_ends(*((0, _PAGE) if self._blocks else (_HEAD, _TAIL)))
+        return self._stat
+
+    def _open(self) -> None:
+        """Read the file's two ends, for the metadata in them or because the file comes only as a whole."""
+        with self._lock:
+            if not self._blocks:
+                self._read_ends(_HEAD, _TAIL)
+
+    def _read_ends(self, head: int, tail: int) -> Stat:
+        if self._closed:
+            raise errors.closed(self.url)
+        with self._explained():
+            stat, blocks = self._transport.ends(head, tail)
+        if self._stat is not None:
+            check_same(self._stat, stat, self.url)
+        self._blocks = [*self._blocks, *blocks]
+        self._stat, self._verified = stat, True
+        return stat
+
+    def _fill_ends(self, spans: Sequence[Span]) -> None:
+        """Read the ends again where a file is opened anew: where its signature is asked for."""
+        if not self._blocks and any(offset == 0 and nbytes for offset, nbytes in spans):
+            self._open()
+
+    def _in_memory(self, offset: int, nbytes: int) -> bytes | None:
+        if nbytes == 0:
+            return b""
+        for start, data in self._blocks:
+            if start <= offset and offset + nbytes <= start + len(data):
+                return data[offset - start : offset - start + nbytes]
+        return None
+
+    def _absent(self, targets: Sequence[tuple[int, memoryview]]) -> list[tuple[int, memoryview]]:
+        """Fill what can be filled from memory, return the other targets as buffers of bytes."""
+        flat = [(offset, view.cast("B")) for offset, view in targets]
+        self._check([(offset, len(view)) for offset, view in flat])
+        if not self._known().ranges and not self._blocks:
+            self._open()
+        absent = []
+        for offset, view in flat:
+            data = self._in_memory(offset, len(view)) if self._blocks else None
+            if data is None:
+                absent.append((offset, view))
+            else:
+                view[:] = data
+        return absent
+
+    def _check(self, spans: Sequence[Span]) -> None:
+        if self._closed:
+            raise errors.closed(self.url)
+        size = self.size
+        for offset, nbytes in spans:
+            if offset < 0 or nbytes < 0 or offset + nbytes > size:
+                raise errors.beyond_end(offset, nbytes, size, path=self.url)
+
+    # ----------------------------------------------------------------------------------------------------- requests
+
+    def _fetch(self, targets: Sequence[tuple[int, memoryview]]) -> None:
+        requests: list[Request] = plan(targets, self._tuning)
+        if requests:
+            with self._explained():
+                self._transport.fetch(requests, self._checked_stat())
+
+    def _checked_stat(self) -> Stat:
+        """Return length and version; after unpickling, ask once whether they still hold if responses do not tell."""
+        stat = self._known()
+        if not self._verified and not self._transport.verifies:
+            check_same(stat, self._transport.stat(), self.url)
+        self._verified = True
+        return stat
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn the errors of file systems into this package's, without what should stay secret."""
+        try:
+            yield
+        except (errors.ND2Error, ValueError, MemoryError, NotImplementedError):
+            raise
+        except Exception as error:
+            secret = redacted(raw := self._transport.raw_url) != raw
+            raise explained(error, self.url) from (None if secret else error)
+
+    # ---------------------------------------------------------------------------------------------------- lifetime
+
+    def release(self) -> None:
+        """Forget what was read; the file system itself is shared and stays."""
+        self._blocks = []
+
+    def close(self) -> None:
+        """Read nothing any more; may be called twice."""
+        self._closed = True
+        self.release()
+
+    def reopened(self) -> FsspecSource:
+        """Return an open source for the same URL; large parts that are in memory stay behind."""
+        new = object.__new__(FsspecSource)
+        whole = self._stat is not None and not self._stat.ranges
+        kept = [block for block in self._blocks if whole or len(block[1]) <= _KEPT]
+        new.__dict__.update(self.__dict__, _closed=False, _blocks=kept, _lock=threading.Lock())
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        fs, path = self._transport.fs, self._transport.path
+        return {"fs": fs, "path": path, "stat": self._stat, "tuning": self._tuning}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._transport = _transport(state["fs"], state["path"])
+        self._stat, self._tuning = state["stat"], state["tuning"]
+        self._verified, self._closed, self._blocks = False, False, []
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"FsspecSource({self.url!r})"
+
+
+def _transport(fs: AbstractFileSystem, path: str) -> BlockingTransport:
+    """Choose how requests are made; a subclass of a known file system may do things in its own way."""
+    kind = f"{type(fs).__module__}.{type(fs).__qualname__}"
+    if kind == "fsspec.implementations.http.HTTPFileSystem":
+        from nd2._core.io.http import HttpTransport
+
+        return HttpTransport(fs, path)
+    if kind == "s3fs.core.S3FileSystem":
+        from nd2._core.io.s3 import S3Transport
+
+        return S3Transport(fs, path)
+    concurrent = fs.async_impl and not is_cache(fs)
+    return AsyncTransport(fs, path) if concurrent else BlockingTransport(fs, path)
+
+
+def explained(error: Exception, url: str) -> OSError:
+    """Return the error to raise in place of what a file system raised."""
+    if isinstance(error, FileNotFoundError):
+        return FileNotFoundError(f"there is no such file: {url!r}")
+    if isinstance(error, IsADirectoryError):
+        return IsADirectoryError(f"a folder, not an ND2 file: {url!r}")
+    text = " ".join(str(error).split())
+    if "://" in text:  # the text may name the URL in full
+        text = ""
+    if isinstance(error, PermissionError):
+        return PermissionError(f"access denied to {url!r}" + (f": {text}" if text else ""))
+    kind = type(error).__name__
+    if kind == "NoCredentialsError":
+        return PermissionError(
+            f"no credentials for {url!r}; give them by storage_options, or "
+            "storage_options={'anon': True} for a public bucket"
+        )
+    return errors.source(f"the bytes could not be read: {kind}{': ' * bool(text)}{text}", path=url)

@@ -1,0 +1,149 @@
+"""Planning of remote reads: which ranges become one request, and putting a stream of bytes where it belongs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from nd2._core import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PARALLEL = 8
+_LEAST = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What a user may set about remote reads, in fsspec's configuration under ``"nd2"``.
+
+    ``fsspec.config.conf["nd2"] = {"max_gap": 0}``, a file in ``~/.config/fsspec``, or the environment variable
+    ``FSSPEC_ND2_MAX_GAP=0``. The values travel with pickled sources.
+
+    Attributes
+    ----------
+    max_gap : int
+        Ranges that lie at most this many bytes apart are read by one request, and the bytes between them discarded.
+        About the bandwidth times the latency of a connection, divided by the number of requests in flight.
+    max_request : int
+        The most bytes that one request asks for; what is longer is read by several requests at once.
+    """
+
+    max_gap: int = 64 << 10
+    max_request: int = 32 << 20
+
+    @classmethod
+    def current(cls) -> Tuning:
+        """Return what fsspec's configuration says now."""
+        from fsspec.config import conf
+
+        found = conf.get("nd2", {})
+        values = {name: int(found[name]) for name in cls.__slots__ if name in found}
+        if any(value < (name == "max_request") for name, value in values.items()):
+            raise ValueError(f"fsspec's configuration for nd2 is out of range: {values}")
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One range to ask for, and the buffers that take parts of it.
+
+    Attributes
+    ----------
+    start, stop : int
+        The range in the file.
+    pieces : list of (int, memoryview)
+        Offset in the file and buffer (1-D, of bytes) of each part, sorted, without overlap.
+    """
+
+    start: int
+    stop: int
+    pieces: list[tuple[int, memoryview]]
+
+
+def plan(targets: Sequence[tuple[int, memoryview]], tuning: Tuning) -> list[Request]:
+    """Merge near ranges and cut long ones.
+
+    Parameters
+    ----------
+    targets : sequence of (int, memoryview)
+        Offset and buffer (1-D, of bytes) of each range, in any order.
+    tuning : Tuning
+        Limits.
+
+    Returns
+    -------
+    list of Request
+        In file order; nothing in it is asked for twice, unless the targets overlap.
+    """
+    total = sum(len(view) for _, view in targets)
+    # Large reads are spread over several connections, small ones are not worth cutting.
+    block = min(max(total // _PARALLEL, _LEAST), tuning.max_request)
+    requests: list[Request] = []
+    start = stop = -1
+    pieces: list[tuple[int, memoryview]] = []
+    for offset, view in _cut(sorted(targets, key=itemgetter(0)), block):
+        end = offset + len(view)
+        if pieces and 0 <= offset - stop <= tuning.max_gap and end - start <= block:
+            pieces.append((offset, view))
+        else:
+            if pieces:
+                requests.append(Request(start, stop, pieces))
+            start, pieces = offset, [(offset, view)]
+        stop = end
+    if pieces:
+        requests.append(Request(start, stop, pieces))
+    return requests
+
+
+def _cut(targets: Sequence[tuple[int, memoryview]], block: int) -> Sequence[tuple[int, memoryview]]:
+    """Cut buffers that are longer than a block into equal parts."""
+    if all(len(view) <= block for _, view in targets):
+        return [(offset, view) for offset, view in targets if len(view)]
+    parts: list[tuple[int, memoryview]] = []
+    for offset, view in targets:
+        step = -(-len(view) // (-(-len(view) // block) or 1)) or 1
+        parts.extend((offset + k, view[k : k + step]) for k in range(0, len(view), step))
+    return parts
+
+
+class Scatter:
+    """Takes the bytes of one request as they come, and puts each where it belongs."""
+
+    def __init__(self, request: Request, url: str) -> None:
+        self._request, self._url = request, url
+        self._position = request.start
+        self._next = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        start = self._position
+        end = start + len(chunk)
+        if end > self._request.stop:
+            raise self._wrong(end - self._request.start, "at least ")
+        source, pieces = memoryview(chunk), self._request.pieces
+        while self._next < len(pieces):
+            offset, view = pieces[self._next]
+            stop = offset + len(view)
+            first, last = max(offset, start), min(stop, end)
+            if first < last:
+                view[first - offset : last - offset] = source[first - start : last - start]
+            if stop > end:
+                break
+            self._next += 1
+        self._position = end
+
+    def finish(self) -> None:
+        """Check that every byte has come."""
+        if self._position != self._request.stop:
+            raise self._wrong(self._position - self._request.start, "")
+
+    def _wrong(self, got: int, about: str) -> OSError:
+        return errors.source(
+            f"asked for {self._request.stop - self._request.start} bytes, got {about}{got}; "
+            "does the server serve byte ranges, and did the file change?",
+            path=self._url,
+            offset=self._request.start,
+        )

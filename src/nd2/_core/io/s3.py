@@ -1,0 +1,63 @@
+"""Requests to S3 and what speaks its language, through the client of s3fs, which signs and repeats them."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from nd2._core.io.transport import Answer, RangeTransport, normal_version, sent_range
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from nd2._core.io.requests import Request
+    from nd2._core.io.transport import Stat
+
+_READ = 1 << 20
+
+
+class S3Transport(RangeTransport):
+    """Objects in a bucket; what fails is repeated as often as ``s3fs`` repeats it."""
+
+    @asynccontextmanager
+    async def _request(self, wanted: str) -> AsyncIterator[Answer]:
+        bucket, key, version_id = self.fs.split_path(self.path)
+        pinned = {"VersionId": version_id} if version_id else {}
+        response = await self.fs._call_s3(  # noqa: SLF001 - fsspec's way to name coroutines
+            "get_object", Bucket=bucket, Key=key, Range=wanted, **pinned, **self.fs.req_kw
+        )
+        body = response["Body"]
+        try:
+            version = normal_version(response.get("ETag") or str(response.get("LastModified", "")))
+            sent = sent_range(response.get("ContentRange"))
+            if sent is None:
+                size = int(response["ContentLength"])
+                yield Answer(0, size, size, version, False, _chunks(body))
+            else:
+                yield Answer(*sent, version, True, _chunks(body))
+        finally:
+            body.close()
+
+    async def _full_response(self, wanted: str) -> tuple[Stat, tuple[int, bytes]]:
+        answer: tuple[Stat, tuple[int, bytes]] = await self._repeated(
+            super()._full_response, wanted
+        )
+        return answer
+
+    async def _start(self, nbytes: int) -> bytes:
+        data: bytes = await self._repeated(super()._start, nbytes)
+        return data
+
+    async def _fetch_one(self, request: Request, expected: Stat) -> None:
+        # A body that breaks off is read again from its start.
+        await self._repeated(super()._fetch_one, request, expected)
+
+    async def _repeated(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        from s3fs.core import _error_wrapper
+
+        return await _error_wrapper(function, args=arguments, retries=self.fs.retries)
+
+
+async def _chunks(body: Any) -> AsyncIterator[bytes]:
+    while chunk := await body.read(_READ):
+        yield chunk

@@ -1,0 +1,376 @@
+"""How requests are made: through any fsspec file system, and in its own way where a response tells more than bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nd2._core import errors
+from nd2._core.io.redact import redacted
+from nd2._core.io.requests import Request, Scatter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from fsspec.spec import AbstractFileSystem
+
+logger = logging.getLogger("nd2")
+
+WHOLE = 32 << 20
+"""Files up to this length are read whole from servers that do not serve byte ranges."""
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_IN_FLIGHT = 128
+# More bytes at once do not come faster, but requests that wait for their share of a slow line would time out.
+_BUSY = 64 << 20
+_MIN_IN_FLIGHT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What a server says of a file: its length, its ETag or modification time, whether it serves parts of it."""
+
+    size: int
+    version: str
+    ranges: bool = True
+
+
+Blocks = list[tuple[int, bytes]]
+"""Parts of a file in memory: offset and bytes."""
+
+
+class BlockingTransport:
+    """File systems without coroutines: memory, archives, caches, SFTP ...
+
+    Parameters
+    ----------
+    fs : fsspec.AbstractFileSystem
+        The file system; its options (credentials among them) stay inside it.
+    path : str
+        Path of the file inside ``fs``.
+    """
+
+    verifies = False
+    """Whether each response tells the file's version."""
+
+    def __init__(self, fs: AbstractFileSystem, path: str) -> None:
+        self.fs, self.path = fs, path
+        self.raw_url = str(fs.unstrip_protocol(path))
+        self.url = redacted(self.raw_url)
+        self.stat_is_free = _kind(fs) in ("memory", "file", "local")
+        self.through_handle = is_cache(fs)
+
+    def stat(self) -> Stat:
+        """Ask for length and version."""
+        return stat_of(self.fs.info(self.path), self.url)
+
+    def ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
+        """Read length, version, and the file's two ends."""
+        stat = self.stat()
+        return stat, [(a, self._cat(a, b)) for a, b in end_spans(stat.size, head, tail)]
+
+    def start(self, nbytes: int) -> bytes:
+        """Read the first bytes of the file, fewer if it is shorter."""
+        return self._cat(0, nbytes)
+
+    def fetch(self, requests: Sequence[Request], expected: Stat) -> None:
+        """Make requests, one after the other."""
+        for request in requests:
+            scatter = Scatter(request, self.url)
+            scatter.feed(self._cat(request.start, request.stop))
+            scatter.finish()
+        if self.stat_is_free:
+            check_same(expected, self.stat(), self.url)
+
+    async def fetch_async(self, requests: Sequence[Request], expected: Stat) -> None:
+        """Make requests in another thread."""
+        await asyncio.to_thread(self.fetch, requests, expected)
+
+    def _cat(self, start: int, stop: int) -> bytes:
+        data: bytes
+        if self.through_handle:
+            with self.fs.open(self.path, "rb") as handle:
+                handle.seek(start)
+                data = handle.read(stop - start)
+        else:
+            data = self.fs.cat_file(self.path, start=start, end=stop)
+        self.log(start, stop, len(data))
+        return data
+
+    def log(self, start: int, stop: int, nbytes: int) -> None:
+        """Note a request at debug level."""
+        logger.debug("read %d bytes at %d:%d of %s", nbytes, start, stop, self.url)
+
+
+class AsyncTransport(BlockingTransport):
+    """File systems with coroutines: requests are made at the same time, on fsspec's own event loop."""
+
+    def __init__(self, fs: AbstractFileSystem, path: str) -> None:
+        if fs.asynchronous:
+            # One that belongs to the caller's event loop cannot be used from threads: take its twin.
+            options = {
+                k: v for k, v in fs.storage_options.items() if k not in ("asynchronous", "loop")
+            }
+            fs = type(fs)(*fs.storage_args, **options)
+        super().__init__(fs, path)
+
+    def _sync(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        from fsspec.asyn import sync
+
+        async def run() -> Any:
+            return await coroutine
+
+        return sync(self.fs.loop, run)
+
+    def stat(self) -> Stat:
+        """Ask for length and version."""
+        result: Stat = self._sync(self._stat())
+        return result
+
+    def ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
+        """Read length, version, and the file's two ends."""
+        result: tuple[Stat, Blocks] = self._sync(self._ends(head, tail))
+        return result
+
+    def start(self, nbytes: int) -> bytes:
+        """Read the first bytes of the file, fewer if it is shorter."""
+        result: bytes = self._sync(self._start(nbytes))
+        return result
+
+    def fetch(self, requests: Sequence[Request], expected: Stat) -> None:
+        """Make requests at the same time."""
+        self._sync(self._fetch(requests, expected))
+
+    async def fetch_async(self, requests: Sequence[Request], expected: Stat) -> None:
+        """Make requests at the same time, from any event loop."""
+        await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(self._fetch(requests, expected), self.fs.loop)
+        )
+
+    # ------------------------------------------------------------------------- what runs on fsspec's event loop
+
+    async def _stat(self) -> Stat:
+        return stat_of(await self.fs._info(self.path), self.url)  # noqa: SLF001 - fsspec's way to name coroutines
+
+    async def _cat_async(self, start: int, stop: int) -> bytes:
+        data: bytes = await self.fs._cat_file(self.path, start=start, end=stop)  # noqa: SLF001 - see above
+        self.log(start, stop, len(data))
+        return data
+
+    async def _ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
+        stat = await self._stat()
+        spans = end_spans(stat.size, head, tail)
+        data = await asyncio.gather(*(self._cat_async(a, b) for a, b in spans))
+        return stat, [(a, part) for (a, _), part in zip(spans, data, strict=True)]
+
+    async def _start(self, nbytes: int) -> bytes:
+        return await self._cat_async(0, nbytes)
+
+    async def _fetch(self, requests: Sequence[Request], expected: Stat) -> None:
+        """Make requests, as many at once as fsspec's settings say; after an error none is left running."""
+        total = sum(request.stop - request.start for request in requests)
+        limit = min(
+            self.fs.batch_size or _configured_limit(),
+            max(_BUSY * len(requests) // max(total, 1), _MIN_IN_FLIGHT),
+        )
+        remaining = iter(requests)
+
+        async def work() -> None:
+            for request in remaining:
+                await self._fetch_one(request, expected)
+
+        tasks = [asyncio.ensure_future(work()) for _ in range(min(limit, len(requests)))]
+        try:
+            await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+
+    async def _fetch_one(self, request: Request, expected: Stat) -> None:
+        scatter = Scatter(request, self.url)
+        scatter.feed(await self._cat_async(request.start, request.stop))
+        scatter.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response whose body has not been read yet.
+
+    Attributes
+    ----------
+    start, stop : int
+        The range that it holds.
+    size : int
+        Length of the whole file.
+    version : str
+        ETag or modification time; empty where the server tells neither.
+    partial : bool
+        Whether it holds the range that was asked for, or the whole file instead.
+    chunks : AsyncIterator of bytes
+        The body.
+    """
+
+    start: int
+    stop: int
+    size: int
+    version: str
+    partial: bool
+    chunks: AsyncIterator[bytes]
+
+
+class RangeTransport(AsyncTransport):
+    """File systems whose responses can be looked at: each tells length and version of the file along with its bytes.
+
+    So a file's length costs no request of its own, and a file that changes between two reads is noticed.
+    """
+
+    verifies = True
+
+    def _request(self, wanted: str) -> AbstractAsyncContextManager[Answer]:
+        """Ask for a range, as the header ``Range`` has it."""
+        raise NotImplementedError
+
+    async def _ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
+        wanted = [f"bytes=0-{head - 1}"] if head else []
+        *first, last = await asyncio.gather(
+            *(self._full_response(text) for text in [*wanted, f"bytes=-{tail}"]),
+            return_exceptions=True,
+        )
+        if first and isinstance(first[0], BaseException):
+            raise first[0]
+        answers = [answer for answer in (*first, last) if not isinstance(answer, BaseException)]
+        # Not every server knows ranges that count from the end: the start tells the length just as well.
+        stat = answers[0][0] if answers else await self._stat()
+        for other, _ in answers:
+            check_same(stat, other, self.url)
+        blocks = [block for _, block in answers]
+        if not stat.ranges:
+            return stat, blocks[:1]
+        if isinstance(last, BaseException) and stat.size:
+            begin = max(stat.size - tail, 0)
+            found, block = await self._full_response(f"bytes={begin}-{stat.size - 1}")
+            check_same(stat, found, self.url)
+            if not found.ranges:
+                return found, [block]
+            blocks.append(block)
+        return stat, blocks
+
+    async def _full_response(self, wanted: str) -> tuple[Stat, tuple[int, bytes]]:
+        """Read one range whose length is not known before."""
+        async with self._request(wanted) as answer:
+            if not answer.partial and (wanted.startswith("bytes=-") or answer.size > WHOLE):
+                raise no_ranges(answer.size, self.url)
+            stat = Stat(answer.size, answer.version, answer.partial)
+            data = b"".join([chunk async for chunk in answer.chunks])
+            self.log(answer.start, answer.stop, len(data))
+            if len(data) != answer.stop - answer.start:
+                raise errors.source(
+                    f"the server announced {answer.stop - answer.start} bytes and sent {len(data)}",
+                    path=self.url,
+                    offset=answer.start,
+                )
+            return stat, (answer.start, data)
+
+    async def _start(self, nbytes: int) -> bytes:
+        async with self._request(f"bytes=0-{nbytes - 1}") as answer:
+            data = b""
+            async for chunk in answer.chunks:
+                data += chunk
+                if len(data) >= nbytes:
+                    break
+        self.log(0, nbytes, len(data))
+        return data[:nbytes]
+
+    async def _fetch_one(self, request: Request, expected: Stat) -> None:
+        scatter = Scatter(request, self.url)
+        async with self._request(f"bytes={request.start}-{request.stop - 1}") as answer:
+            check_same(expected, Stat(answer.size, answer.version), self.url)
+            if (answer.start, answer.stop) != (request.start, request.stop):
+                if not answer.partial:
+                    raise no_ranges(answer.size, self.url)
+                raise errors.source(
+                    f"asked for bytes {request.start} to {request.stop}, "
+                    f"the server answered with {answer.start} to {answer.stop}",
+                    path=self.url,
+                )
+            async for chunk in answer.chunks:
+                scatter.feed(chunk)
+        scatter.finish()
+        self.log(request.start, request.stop, request.stop - request.start)
+
+
+def _kind(fs: AbstractFileSystem) -> str:
+    """Return the first protocol of a file system; asked of its class, because caches pass on what is inside them."""
+    protocol = type(fs).protocol
+    return protocol if isinstance(protocol, str) else str(protocol[0])
+
+
+def is_cache(fs: AbstractFileSystem) -> bool:
+    """Return whether a file system downloads whole files; some versions do so for open files only, not for ranges."""
+    return _kind(fs) == "simplecache"
+
+
+def _configured_limit() -> int:
+    from fsspec.config import conf
+
+    limit = int(conf.get("nofiles_gather_batch_size", _IN_FLIGHT))
+    return limit if limit > 0 else 1 << 30
+
+
+def end_spans(size: int, head: int, tail: int) -> list[tuple[int, int]]:
+    """Return start and stop of a file's two ends, of the whole file where they meet."""
+    if size <= head + tail:
+        return [(0, size)] if size and head else [(max(size - tail, 0), size)] if size else []
+    return [(0, head), (size - tail, size)] if head else [(size - tail, size)]
+
+
+def stat_of(info: Mapping[str, Any], url: str) -> Stat:
+    """Return length and version from what ``fs.info`` says."""
+    if info.get("type") == "directory":
+        raise IsADirectoryError(f"a folder, not an ND2 file: {url!r}")
+    if info.get("size") is None:
+        raise errors.source("the server does not tell the file's size", path=url)
+    keys = ("ETag", "etag", "mtime", "Last-Modified", "LastModified", "last_modified", "created")
+    version = next((str(info[key]) for key in keys if info.get(key)), "")
+    return Stat(int(info["size"]), normal_version(version), info.get("partial", True))
+
+
+def normal_version(text: str) -> str:
+    """Return an ETag without the mark of a weak one: servers are not consistent in it."""
+    return text.strip().removeprefix("W/")
+
+
+def sent_range(content_range: str | None) -> tuple[int, int, int] | None:
+    """Return start, stop and size of the file from a response's ``Content-Range``; None where it does not tell them."""
+    found = _CONTENT_RANGE.fullmatch(content_range or "")
+    if found is None:
+        return None
+    first, last, size = map(int, found.groups())
+    return first, last + 1, size
+
+
+def check_same(expected: Stat, found: Stat, url: str) -> None:
+    """Refuse bytes of a file that is not the one that was opened."""
+    versions = {expected.version, found.version} - {""}
+    if expected.size != found.size or len(versions) > 1:
+        raise errors.source(
+            "the file changed since it was opened: "
+            f"it had {expected.size} bytes and version {expected.version!r}, "
+            f"now {found.size} and {found.version!r}",
+            path=url,
+        )
+
+
+def no_ranges(size: int, url: str) -> OSError:
+    """Build the error for a server that sends the whole file instead of the part asked for."""
+    return errors.source(
+        f"the server does not serve byte ranges, and the file ({size} bytes) is too long to be read whole; "
+        "to download it first, put 'simplecache::' before the URL",
+        path=url,
+    )

@@ -1,0 +1,398 @@
+"""Reader of legacy files: JPEG 2000 boxes, one codestream for each channel of each frame, metadata in XML."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nd2._core import errors
+from nd2._core.chunks import fields
+from nd2._core.chunks import legacy as parse
+from nd2._core.format import jp2, legacy_xml
+from nd2._core.format.pixels import PixelLayout
+from nd2._core.frames.layout import Layout, check_claims, split_components, warn_of_frames_beyond
+from nd2._core.frames.read import Frames, FrameTable
+from nd2._core.readers.base import BaseReader
+from nd2._core.structures import Attributes, CustomLoop, StagePosition, VoxelSize
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from nd2._core.chunks.recorded_data import RecordedColumn
+    from nd2._core.readers.masks import MaskLayer
+    from nd2._core.structures import ROI, CustomField, ExperimentEvent, ExpLoop, Metadata, TextInfo
+
+# Tags of boxes; frames have one of each of the first two.
+CALIBRATION = b"VCAL"
+PICTURE = b"VIMD"
+EXPERIMENT = (b"AIM1", b"AIMD")
+TEXT_INFO = b"TINF"
+ADVANCED = b"ARTT"
+
+_PER_FRAME = (b"TimeMSec", b"XPos", b"YPos", b"ZPos")
+_NUMBER = re.compile(
+    rb"<(?:\w+:)?[a-z_]*(" + b"|".join(_PER_FRAME) + rb""")\b[^<>]*\bvalue=["']([^"']*)["']"""
+)
+
+
+class LegacyReader(BaseReader):
+    """Decodes the boxes of one file when they are asked for, each once."""
+
+    # ------------------------------------------------------------------------------------------------------- boxes
+
+    @cached_property
+    def box_map(self) -> jp2.BoxMap:
+        """Where every box is; found by walking through the file if it has no map."""
+        source, path = self.source, self.source.url
+        size = min(jp2.TAIL.size, source.size)
+        start = jp2.parse_tail(source.read(source.size - size, size), source.size, path=path)
+        if start is None:
+            return jp2.walk(source.read, source.size)
+        return jp2.parse_map(source.read(start, source.size - start), start, path=path)
+
+    def payloads(self, tag: bytes, first: int = 0, stop: int | None = None) -> list[bytes]:
+        """Return the payloads of the boxes of a tag, in the order of the map.
+
+        Parameters
+        ----------
+        tag : bytes
+            The tag.
+        first, stop : int
+            Which of them, as in a slice.
+
+        Raises
+        ------
+        ValueError
+            If a box is not where the map says.
+        """
+        offsets = self.box_map.of(tag)[first:stop]
+        room = self.box_map.room(offsets)
+        spans = list(zip(offsets.tolist(), room.tolist(), strict=True))
+        return [
+            self._payload(tag, position, data)
+            for (position, _), data in zip(spans, self.source.read_many(spans), strict=True)
+        ]
+
+    def _payload(self, tag: bytes, position: int, data: bytes) -> bytes:
+        box = self._box(tag, position, data)
+        if box.length > len(data):
+            return self.source.read(box.payload_offset, box.end - box.payload_offset)
+        return data[box.header_length : box.length]
+
+    def _box(self, tag: bytes, position: int, data: bytes) -> jp2.Box:
+        try:
+            return jp2.parse_box(data[: jp2.HEADER_BYTES], position, self.source.size)
+        except ValueError as error:
+            raise self._corrupt(error, tag) from error
+
+    def _corrupt(self, error: ValueError, tag: bytes) -> errors.CorruptFileError:
+        return errors.corrupt_in(error, path=self.source.url, chunk=tag)
+
+    def _decode(self, tag: bytes, data: bytes) -> dict[str, Any]:
+        try:
+            return legacy_xml.decode(data)
+        except ValueError as error:
+            raise self._corrupt(error, tag) from error
+
+    def _document(self, tag: bytes, index: int = 0) -> dict[str, Any]:
+        """Decode the XML box of a tag; empty if there is none."""
+        found = self.payloads(tag, index, index + 1)
+        return self._decode(tag, found[0]) if found else {}
+
+    # -------------------------------------------------------------------------------------------------- structures
+
+    @cached_property
+    def _stored_frames(self) -> int:
+        """Number of frames: that of their calibrations, or of their metadata, or of the codestreams."""
+        counts = [len(self.box_map.of(tag)) for tag in (CALIBRATION, PICTURE)]
+        return counts[0] or counts[1] or len(self.box_map.of(jp2.CODESTREAM))
+
+    @cached_property
+    def _picture(self) -> dict[str, Any]:
+        """Calibration and picture metadata of the first frame."""
+        return self._picture_of(0)
+
+    def _picture_of(self, frame: int) -> dict[str, Any]:
+        return {**self._document(CALIBRATION, frame), **self._document(PICTURE, frame)}
+
+    @cached_property
+    def _image_size(self) -> jp2.ImageSize:
+        """Size of a frame, from the JP2 header or the first codestream."""
+        for payload in self.payloads(b"jp2h", 0, 1):
+            try:
+                size = jp2.parse_image_header(payload)
+            except ValueError as error:
+                raise self._corrupt(error, b"jp2h") from error
+            if size is not None:
+                return size
+        return self._codestream_header[1]
+
+    @cached_property
+    def _codestream_header(self) -> tuple[jp2.Box, jp2.ImageSize]:
+        """Box and size of the first codestream."""
+        offsets = self.box_map.of(jp2.CODESTREAM)
+        if not len(offsets):
+            raise errors.corrupt("the file has no codestream", path=self.source.url)
+        position = int(offsets[0])
+        nbytes = min(jp2.HEADER_BYTES + jp2.SIZE_BYTES, self.source.size - position)
+        data = self.source.read(position, nbytes)
+        box = self._box(jp2.CODESTREAM, position, data)
+        try:
+            return box, jp2.parse_codestream_size(data[box.header_length :])
+        except ValueError as error:
+            raise self._corrupt(error, jp2.CODESTREAM) from error
+
+    @cached_property
+    def attributes(self) -> Attributes:
+        """Pixel geometry and number of frames."""
+        size, planes = self._image_size, parse.planes(self._picture)
+        channels = planes["Count"]
+        if not isinstance(channels, int) or channels < 1:
+            channels = 1
+        components = planes["CompCount"]
+        if components not in (channels, 3 * channels):
+            # the codestream holds one channel: three components are colour
+            components = channels * (3 if self._codestream_header[1].components == 3 else 1)
+        in_memory = size.bits if size.bits > 16 else -(-size.bits // 8) * 8
+        advanced = self._document(ADVANCED)
+        advanced = advanced.get("AdvancedImageAttributes", advanced)
+        try:
+            significant = int(advanced["SignificantBits"])
+        except (KeyError, TypeError, ValueError):
+            significant = size.bits
+        return Attributes(
+            bitsPerComponentInMemory=in_memory,
+            bitsPerComponentSignificant=min(significant, in_memory),
+            componentCount=components,
+            heightPx=size.height,
+            pixelDataType="unsigned",
+            sequenceCount=self._stored_frames,
+            widthBytes=size.width * in_memory // 8 * components,
+            widthPx=size.width,
+            compressionLevel=size.compression,
+            channelCount=channels,
+        )
+
+    @cached_property
+    def experiment(self) -> list[ExpLoop]:
+        """The loops, outermost first; or one of all frames."""
+        if self.flat_frames:
+            return [CustomLoop(self._stored_frames)]
+        present = [tag for tag in EXPERIMENT if len(self.box_map.of(tag))]
+        return parse.experiment(
+            self._document(present[0]) if present else {},
+            self.text_info.get("description", ""),
+            self._stored_frames,
+            self._stage_position,
+        )
+
+    def _stage_position(self, frame: int) -> StagePosition:
+        picture = self._picture_of(frame)
+        x, y, z = (picture.get(key) for key in ("XPos", "YPos", "ZPos"))
+        return StagePosition(float(x or 0), float(y or 0), float(z or 0))
+
+    @cached_property
+    def text_info(self) -> TextInfo:
+        """The description."""
+        return parse.text_info(self._document(TEXT_INFO))
+
+    @cached_property
+    def metadata(self) -> Metadata:
+        """Channels, optics, calibration."""
+        return parse.metadata(self._picture, self.attributes, self.experiment)
+
+    @cached_property
+    def voxel_size(self) -> VoxelSize:
+        """Size of a voxel in micrometers."""
+        channels = self.metadata.channels
+        if channels:
+            return VoxelSize(*channels[0].volume.axesCalibration)
+        return VoxelSize(1.0, 1.0, 1.0)
+
+    def frame_metadata(self, frame: int) -> dict[str, Any]:
+        """Return the calibration and picture metadata of a frame, names without type prefix.
+
+        Parameters
+        ----------
+        frame : int
+            Sequence index of the frame.
+
+        Raises
+        ------
+        IndexError
+            If the file has no such frame.
+        """
+        if not 0 <= frame < self._stored_frames:
+            raise errors.frame_range(frame, self._stored_frames, path=self.source.url)
+        return self._picture_of(frame)
+
+    # ------------------------------------------------------------------------------------------------------ frames
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Axes and sizes."""
+        layout = Layout.of(self.experiment, self.attributes)
+        check_claims(layout, self.source.size, self.source.url, compressed=True)
+        warn_of_frames_beyond(layout, self._stored_frames, self.source.url)
+        return layout
+
+    @cached_property
+    def frame_times(self) -> NDArray[np.float64] | None:
+        """Recorded time of each frame in milliseconds, from the frames' metadata; NaN where it is missing."""
+        times: NDArray[np.float64] = self._per_frame[:, 0]
+        return times if np.isfinite(times).any() else None
+
+    @cached_property
+    def stage_positions(self) -> NDArray[np.float64]:
+        """Position of the stage at each frame in micrometers, from the frames' metadata; NaN where it is missing."""
+        stage = np.full((self.frame_count, 3), np.nan)
+        stored = self._per_frame[: len(stage), 1:]
+        stage[: len(stored)] = stored
+        return stage
+
+    @cached_property
+    def _per_frame(self) -> NDArray[np.float64]:
+        """Time and stage position of each frame, shape (n, 4), picked from the XML without decoding the rest of it."""
+        found = [
+            {match[1]: match[2] for match in reversed(list(_NUMBER.finditer(data)))}
+            for data in self.payloads(PICTURE)
+        ]
+        values = [[_as_float(part.get(name, b"")) for name in _PER_FRAME] for part in found]
+        return np.array(values, np.float64).reshape(-1, len(_PER_FRAME))
+
+    @property
+    def frame_positions(self) -> NDArray[np.uint64]:
+        """Empty: frames have no chunks; where their codestreams are stands in the frame table."""
+        return np.zeros(0, np.uint64)
+
+    pfs_status = None
+    """Not recorded in legacy files."""
+
+    @property
+    def start_julian_day(self) -> float:
+        """Julian day number of the first frame; 0 where it is not known."""
+        return fields.real(self._picture, "TimeAbsolute")
+
+    large_image = None
+    """Not known in legacy files."""
+    software = ""
+    """Not told by legacy files."""
+
+    def stored(self, name: str) -> None:
+        """Return None: legacy files have no chunks."""
+
+    @property
+    def recorded(self) -> Mapping[str, RecordedColumn]:
+        """Empty: legacy files have no table of recorded data."""
+        return {}
+
+    def prefetch_recorded(self) -> None:
+        """Do nothing: there are no columns."""
+
+    @property
+    def experiment_events(self) -> list[ExperimentEvent]:
+        """Empty: the events of legacy files are not read."""
+        return []
+
+    @property
+    def rois(self) -> dict[int, ROI]:
+        """Empty: legacy files have none."""
+        return {}
+
+    @property
+    def mask_layers(self) -> list[MaskLayer]:
+        """Empty: legacy files have none."""
+        return []
+
+    @property
+    def jobs(self) -> dict[str, Any] | None:
+        """None: legacy files have none."""
+        return None
+
+    @property
+    def custom_metadata(self) -> list[CustomField]:
+        """Empty: legacy files have none."""
+        return []
+
+    @property
+    def custom_data(self) -> dict[str, Any]:
+        """Empty: legacy files have none."""
+        return {}
+
+    def unstructured_metadata(
+        self, *, strip_prefix: bool, include: set[str] | None, exclude: set[str] | None
+    ) -> dict[str, Any]:
+        """Return nothing: the metadata of legacy files are in `metadata`."""
+        return {}
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a sample."""
+        bits = self.attributes.bitsPerComponentInMemory
+        if bits > 16:
+            raise errors.unsupported(
+                f"{bits} bits per component in a legacy file", path=self.source.url
+            )
+        return np.dtype("<u2" if bits > 8 else "|u1")
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames that can be addressed: those of the loops, and those that exist beyond them."""
+        return max(self.layout.frame_count, len(self.frames.table))
+
+    @cached_property
+    def frames(self) -> Frames:
+        """The frames: their table and their pixel layout; samples of colour run red, green, blue."""
+        attributes = self.attributes
+        channels, samples = split_components(attributes)
+        pixels = PixelLayout(
+            attributes.heightPx,
+            attributes.widthPx or 0,
+            channels,
+            samples,
+            self.dtype,
+            attributes.widthBytes or 0,
+            codec="jpeg2k",
+            sample_order="RGB",
+        )
+        return Frames(self.source, self._table(channels), pixels)
+
+    def _table(self, channels: int) -> FrameTable:
+        """Find the bytes of every codestream.
+
+        The map gives positions; how long a box is stands in its own head. If the first codestream's box reaches to the
+        next listed box, all do, and what might stand between two is ignored when one is decoded. Else every head is
+        read.
+        """
+        offsets = self.box_map.of(jp2.CODESTREAM)
+        if not len(offsets):
+            return FrameTable(np.zeros(0, np.uint64), np.zeros(0, np.uint64), channels)
+        room, (first, _) = self.box_map.room(offsets), self._codestream_header
+        if first.payload_offset - first.position == 8 and first.length == room[0]:
+            starts, stops = offsets + np.uint64(8), offsets + room
+        else:
+            size = self.source.size
+            spans = [(at, min(jp2.HEADER_BYTES, size - at)) for at in offsets.tolist()]
+            heads = self.source.read_many(spans)
+            boxes = [
+                self._box(jp2.CODESTREAM, at, head)
+                for (at, _), head in zip(spans, heads, strict=True)
+            ]
+            starts = np.array([box.payload_offset for box in boxes], np.uint64)
+            stops = np.array([box.end for box in boxes], np.uint64)
+        table = np.zeros((2, -(-len(offsets) // channels) * channels), np.uint64)
+        table[0, : len(offsets)] = starts
+        table[1, : len(offsets)] = np.maximum(stops, starts) - starts
+        return FrameTable(table[0], table[1], channels)
+
+
+def _as_float(text: bytes) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")

@@ -1,0 +1,277 @@
+"""Reader of the chunked format: files of version 2.x (XML metadata) and 3.x (binary metadata)."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nd2._core import errors
+from nd2._core.chunks import attributes as parse_attributes
+from nd2._core.chunks import experiment as parse_experiment
+from nd2._core.chunks import fields
+from nd2._core.chunks import frame as parse_frame
+from nd2._core.chunks import large_image as parse_large_image
+from nd2._core.chunks import picture_metadata as parse_metadata
+from nd2._core.chunks import stage as parse_stage
+from nd2._core.chunks import texts as parse_text_info
+from nd2._core.format import names
+from nd2._core.format.pixels import Codec, PixelLayout, sample_dtype
+from nd2._core.frames.layout import (
+    Layout,
+    check_claims,
+    max_frames,
+    split_components,
+    warn_of_frames_beyond,
+)
+from nd2._core.readers.custom import CustomChunks
+from nd2._core.readers.located import HEAD_SAMPLE, locate
+from nd2._core.structures import CustomLoop
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nd2._core.chunks.large_image import LargeImage
+    from nd2._core.frames.read import Frames
+    from nd2._core.structures import (
+        Attributes,
+        ExpLoop,
+        FrameMetadata,
+        Metadata,
+        TextInfo,
+        VoxelSize,
+    )
+
+# Levels that make up most of these chunks in real files, and of which nothing is used.
+_UNUSED: dict[tuple[bytes, ...], frozenset[str]] = {
+    names.PICTURE: frozenset(
+        (
+            "pCameraSetting",
+            "sCameraSetting",
+            "sOpticalConfigFull",
+            "MultiViewChannelDesc",
+            "m_MirrorSpectrum",
+        )
+    ),
+    names.EXPERIMENT: frozenset(
+        (
+            "pRecordedData",
+            "sAutoFocusBeforeLoop",
+            "sAutoFocusBeforeCapture",
+            "sAutoFocusBeforePeriod",
+            "sPlane",
+            "sPlaneNew",
+            "sSampleSetting",
+        )
+    ),
+}
+
+
+class ModernReader(CustomChunks):
+    """Decodes the chunks of one file when they are asked for, each once."""
+
+    @cached_property
+    def _opening(self) -> dict[bytes, bytes]:
+        """Data of the four chunks that every opening needs, read together."""
+        frames = self.chunk_map.frame_position
+        spans = self._spans(names.OPENING)
+        # The head of the first frame, which `frames` needs, lies behind the picture metadata.
+        first = [(int(frames.min()), HEAD_SAMPLE)] if len(frames) else []
+        self.source.prefetch([*spans.values(), *first])
+        return self._payloads(spans)
+
+    def _opening_tree(self, forms: tuple[bytes, ...]) -> dict[str, Any] | None:
+        """Decode one of these chunks, in whichever form the file has it."""
+        for name in forms:
+            if name in self._opening:
+                return self.decode(name, self._opening[name], without=_UNUSED.get(forms, ()))
+        return None
+
+    # -------------------------------------------------------------------------------------------------- structures
+
+    @cached_property
+    def attributes(self) -> Attributes:
+        """Pixel geometry and number of frames."""
+        raw = self._opening_tree(names.ATTRIBUTES)
+        if raw is None:
+            raise errors.corrupt(
+                "the file has no image attributes", path=self.source.url, chunk=names.ATTRIBUTES[0]
+            )
+        return parse_attributes.parse(raw, plane_count=parse_metadata.plane_count(self._picture))
+
+    @cached_property
+    def _picture(self) -> dict[str, Any] | None:
+        return self._opening_tree(names.PICTURE)
+
+    @cached_property
+    def experiment(self) -> list[ExpLoop]:
+        """The loops, outermost first; or one of all frames."""
+        if self.flat_frames:
+            return [
+                CustomLoop(max(math.prod(loop.count for loop in self._loops), self._stored_frames))
+            ]
+        return self._loops
+
+    @cached_property
+    def _loops(self) -> list[ExpLoop]:
+        """The loops of the experiment as they are stored."""
+        raw = self._opening_tree(names.EXPERIMENT)
+        return [] if raw is None else parse_experiment.parse(raw)
+
+    @cached_property
+    def large_image(self) -> LargeImage | None:
+        """The grid of fields that the image was stitched from."""
+        return parse_large_image.parse(self._opening_tree(names.EXPERIMENT) or {})
+
+    @cached_property
+    def text_info(self) -> TextInfo:
+        """Free text."""
+        raw = self._opening_tree(names.TEXT_INFO)
+        return {} if raw is None else parse_text_info.parse(raw)
+
+    @cached_property
+    def metadata(self) -> Metadata:
+        """Channels, optics, calibration."""
+        return parse_metadata.parse(
+            self._picture,
+            attributes=self.attributes,
+            experiment=self.experiment,
+            text_info=self.text_info,
+        )
+
+    @cached_property
+    def voxel_size(self) -> VoxelSize:
+        """Size of a voxel in micrometers."""
+        return parse_metadata.voxel_size(self.metadata)
+
+    # ------------------------------------------------------------------------------------------------------ frames
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Axes and sizes."""
+        layout = Layout.of(self.experiment, self.attributes)
+        compressed = self.attributes.compressionType is not None
+        check_claims(layout, self.source.size, self.source.url, compressed=compressed)
+        warn_of_frames_beyond(layout, self._stored_frames, self.source.url)
+        return layout
+
+    @cached_property
+    def _stored_frames(self) -> int:
+        """Number of frames up to the last one that is stored."""
+        count = int(self.chunk_map.frame_index.max(initial=-1)) + 1
+        if count > max_frames(self.source.size):
+            raise errors.corrupt(
+                f"a frame {count - 1} cannot be in a file of {self.source.size} bytes",
+                path=self.source.url,
+                frame=count - 1,
+            )
+        return count
+
+    @cached_property
+    def frame_times(self) -> NDArray[np.float64] | None:
+        """Recorded time of each frame in milliseconds."""
+        data = self.chunk(names.FRAME_TIMES)
+        return None if not data else np.frombuffer(data[: len(data) // 8 * 8], "<f8")
+
+    @cached_property
+    def stage_positions(self) -> NDArray[np.float64]:
+        """Position of the stage at each frame in micrometers."""
+        return parse_stage.stage_positions(self._picture, self._loops, self.frame_count)
+
+    @cached_property
+    def pfs_status(self) -> NDArray[np.int32] | None:
+        """Recorded state of the focus system at each frame."""
+        data = self.chunk(names.PFS_STATUS)
+        return None if not data else np.frombuffer(data[: len(data) // 4 * 4], "<i4")
+
+    def frame_metadata(self, frame: int) -> FrameMetadata:
+        """Return the metadata of a frame, with its own time, position and focus."""
+        if not 0 <= frame < self.frame_count:
+            raise errors.frame_range(frame, self.frame_count, path=self.source.url)
+        offset = self.recorded.get("PFS_OFFSET")
+        return parse_frame.frame_metadata(
+            self.metadata,
+            stage_um=self.stage_positions[frame].tolist(),
+            name=self._position_name(frame),
+            pfs_offset=_at(offset.values, frame) if offset else None,
+            pfs_status=_at(self.pfs_status, frame),
+            time=parse_frame.time_stamp(_at(self.frame_times, frame), *self._start),
+        )
+
+    @cached_property
+    def _start(self) -> tuple[float, float]:
+        """Time of the first frame: milliseconds, and Julian day number."""
+        return parse_metadata.start_time(self._picture)
+
+    def _position_name(self, frame: int) -> str | None:
+        """Return the name of a frame's point; None where no loop reaches the frame."""
+        loops = self._loops
+        if frame < math.prod(loop.count for loop in loops):
+            for axis, loop in enumerate(loops):
+                if loop.type == "XYPosLoop":
+                    inner = math.prod(one.count for one in loops[axis + 1 :])
+                    return loop.parameters.points[frame // inner % loop.count].name
+        return None
+
+    @property
+    def start_julian_day(self) -> float:
+        """Julian day number of the first frame; 0 where it is not known."""
+        return self._start[1]
+
+    @cached_property
+    def software(self) -> str:
+        """Name and version of the software that wrote the file."""
+        data = self.chunk(names.APP_INFO)
+        info = fields.unwrap({} if data is None else self.decode(names.APP_INFO, data))
+        parts = [fields.text(info, key) for key in ("m_SWNameString", "m_VersionString")]
+        return " ".join(part for part in parts if part)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a sample."""
+        return sample_dtype(self.attributes.bitsPerComponentInMemory)
+
+    @cached_property
+    def frame_count(self) -> int:
+        """Number of frames that can be addressed: those of the loops, and those that exist beyond them."""
+        return max(self.layout.frame_count, self._stored_frames)
+
+    @property
+    def frame_positions(self) -> NDArray[np.uint64]:
+        """Where the chunk of each frame starts; 0 where it is missing."""
+        positions = np.zeros(self._stored_frames, np.uint64)
+        positions[self.chunk_map.frame_index] = self.chunk_map.frame_position
+        return positions
+
+    @cached_property
+    def frames(self) -> Frames:
+        """The frames: their table and their pixel layout."""
+        attributes = self.attributes
+        compression = attributes.compressionType
+        if compression == "lossy":
+            raise errors.unsupported("frames with lossy compression", path=self.source.url)
+        channels, samples = split_components(attributes)
+        width, height = attributes.widthPx or 0, attributes.heightPx
+        packed = width * channels * samples * self.dtype.itemsize
+        codec: Codec = "zlib" if compression == "lossless" else "raw"
+        pixels = PixelLayout(
+            height,
+            width,
+            channels,
+            samples,
+            self.dtype,
+            max(attributes.widthBytes or 0, packed),
+            codec,
+        )
+        return self._locate(pixels)
+
+    def _locate(self, pixels: PixelLayout) -> Frames:
+        """Find the stored bytes of every frame."""
+        return locate(self.source, self.chunk_map, self._stored_frames, pixels)
+
+
+def _at(values: NDArray[Any] | None, frame: int) -> Any:
+    """Return what was recorded for a frame; None if nothing was."""
+    return None if values is None or frame >= len(values) else values[frame].item()

@@ -1,0 +1,169 @@
+"""The table of recorded data and events, as plain lists and dictionaries."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nd2._core.structures import XYPosLoop, ZStackLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from nd2._core.readers import Reader
+    from nd2._core.structures import ExperimentEvent
+
+TIME = "Time [s]"
+EVENTS = "Events"
+_BLOCK = 1000
+
+
+def events(reader: Reader, orient: str, null_value: Any) -> list[dict[str, Any]] | dict[str, Any]:
+    """Return one row for each frame and each event, in the order of time; see ``ND2File.events``.
+
+    Frames keep the order in which they were stored. Where columns differ in length, cells are missing at their end.
+    """
+    if orient not in ("records", "list", "dict"):
+        raise ValueError(f"orient must be 'records', 'list' or 'dict', not {orient!r}")
+    count = reader.layout.frame_count
+    columns = loop_columns(reader)
+    recorded = recorded_columns(reader, columns)
+    happened = reader.experiment_events
+    if orient == "records":
+        return _records(columns | recorded, count, happened)
+    if orient == "list" and not happened:
+        lists = {name: _filled(values, count, null_value) for name, values in columns.items()}
+        return lists | {
+            # as arrays, because that is what callers have always had, unless there is a cell to fill
+            name: values
+            if len(values) == count and values.dtype.kind in "if"
+            else _filled(values, count, null_value)
+            for name, values in recorded.items()
+        }
+    table = _merged(columns | recorded, count, happened, null_value)
+    if orient == "list":
+        return table
+    return {name: dict(enumerate(values)) for name, values in table.items()}
+
+
+def loop_columns(reader: Reader) -> dict[str, NDArray[Any]]:
+    """Return what the loops say of their frames, by column: time, index, index on each loop, names, heights."""
+    layout = reader.layout
+    count = layout.frame_count
+    columns: dict[str, NDArray[Any]] = {}
+    if reader.frame_times is not None:
+        columns[TIME] = reader.frame_times[:count] / 1000
+    columns["Index"] = np.arange(count)
+    grid = layout.frame_grid
+    columns |= {f"{name} Index": index for (name, _), index in zip(layout.loops, grid, strict=True)}
+    for loop, index in zip(reader.experiment, grid, strict=True):
+        if isinstance(loop, XYPosLoop):
+            names = [point.name or "" for point in loop.parameters.points]
+            columns["Position Name"] = np.array(names, object)[index]
+        elif isinstance(loop, ZStackLoop):
+            planes = loop.parameters.stepUm * (np.arange(loop.count) - loop.parameters.homeIndex)
+            columns["Z-Series"] = (planes if loop.parameters.bottomToTop else planes[::-1])[index]
+    return columns
+
+
+def recorded_columns(reader: Reader, taken: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the recorded data by title and unit, at most one value for each frame of the loops."""
+    count = reader.layout.frame_count
+    columns: dict[str, NDArray[Any]] = {}
+    reader.prefetch_recorded()
+    for one in reader.recorded.values():
+        title = _header(one.title, one.id, one.unit, taken | columns)
+        columns[title] = one.values[:count]
+    return columns
+
+
+def _header(title: str, identifier: str, unit: str, taken: Mapping[str, object]) -> str:
+    """Return the title of a column with its unit; where that is taken, one with the identifier."""
+    suffix = f" [{unit}]" if unit else ""
+    names = (title, identifier, f"{title} ({identifier})")
+    free = [name for name in names if name and not {name, name + suffix} & taken.keys()]
+    return (free[0] if free else names[-1]) + suffix
+
+
+def _filled(values: NDArray[Any], count: int, null_value: Any) -> list[Any]:
+    """Return a column whose missing cells hold `null_value`."""
+    return [*values.tolist(), *[null_value] * (count - len(values))]
+
+
+def _slots(
+    columns: Mapping[str, NDArray[Any]], count: int, happened: list[ExperimentEvent]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], list[ExperimentEvent]]:
+    """Return the rows of the frames and of the events, and the events in the order of time."""
+    ordered = sorted(happened, key=lambda event: event.time)
+    times = np.full(count, -np.inf)
+    known = columns.get(TIME, np.zeros(0))
+    times[: len(known)] = np.where(np.isfinite(known), known, -np.inf)
+    clock = np.maximum.accumulate(times)  # a frame without a time stays behind the one before it
+    before = np.searchsorted(clock, [event.time / 1000 for event in ordered], side="right")
+    event_rows = before + np.arange(len(ordered))
+    frame_rows = np.ones(count + len(ordered), bool)
+    frame_rows[event_rows] = False
+    return np.flatnonzero(frame_rows), event_rows, ordered
+
+
+def _merged(
+    columns: Mapping[str, NDArray[Any]],
+    count: int,
+    happened: list[ExperimentEvent],
+    null_value: Any,
+) -> dict[str, list[Any]]:
+    frame_rows, event_rows, ordered = _slots(columns, count, happened)
+
+    def column(rows: NDArray[np.intp], values: list[Any]) -> NDArray[Any]:
+        cells = np.empty(count + len(ordered), object)
+        cells.fill(null_value)
+        cells[rows[: len(values)]] = np.array([*values, None], object)[:-1]
+        return cells
+
+    table = {name: column(frame_rows, values.tolist()) for name, values in columns.items()}
+    if ordered:
+        times = table.setdefault(TIME, column(frame_rows, []))
+        times[event_rows] = [event.time / 1000 for event in ordered]
+        table[EVENTS] = column(event_rows, [event.description for event in ordered])
+    return {name: cells.tolist() for name, cells in table.items()}
+
+
+def _records(
+    columns: Mapping[str, NDArray[Any]], count: int, happened: list[ExperimentEvent]
+) -> list[dict[str, Any]]:
+    """Return rows that hold what there is."""
+    rows: list[dict[str, Any]] = []
+    values = {name: column.tolist() for name, column in columns.items()}
+    for start, stop in pairwise(sorted({0, count, *map(len, values.values())})):
+        there = {name: column[start:stop] for name, column in values.items() if len(column) >= stop}
+        rows += _rows(there, stop - start)
+    if not happened:
+        return rows
+    frame_rows, event_rows, ordered = _slots(columns, count, happened)
+    merged: list[dict[str, Any]] = [{}] * (count + len(ordered))
+    for at, row in zip(frame_rows.tolist(), rows, strict=True):
+        merged[at] = row
+    for at, event in zip(event_rows.tolist(), ordered, strict=True):
+        merged[at] = {TIME: event.time / 1000, EVENTS: event.description}
+    return merged
+
+
+def _rows(columns: Mapping[str, list[Any]], count: int) -> list[dict[str, Any]]:
+    """Return the rows of columns of equal length.
+
+    Column by column into copies of an empty row, so many rows at a time as stay in the processor's cache: twice as fast
+    as one row after the other.
+    """
+    empty = dict.fromkeys(columns)
+    rows: list[dict[str, Any]] = []
+    for start in range(0, count, _BLOCK):
+        block = [empty.copy() for _ in range(min(_BLOCK, count - start))]
+        for name, values in columns.items():
+            for row, value in zip(block, values[start : start + _BLOCK], strict=True):
+                row[name] = value
+        rows += block
+    return rows

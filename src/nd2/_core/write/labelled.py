@@ -1,0 +1,363 @@
+"""What a labelled array says of itself: its coordinates and attributes as the options of a writer.
+
+Understood are the arrays of this package (``ND2File.to_xarray``, the xarray engine), and coordinates of any other
+origin: names on C and P, positions in length units on Z, Y and X, times on T.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from nd2._core.chunks.julian import DAY_MS, UNIX_EPOCH
+from nd2._core.chunks.modality import MASKS
+from nd2._core.frames.array import PIXEL_DIMS
+from nd2._core.structures import (
+    ChannelMeta,
+    Color,
+    Metadata,
+    Microscope,
+    Position,
+    StagePosition,
+    TextInfo,
+)
+from nd2._core.write.columns import STAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from nd2._core.write.plan import ChannelLike
+    from nd2._core.write.writer import WriterOptions
+
+_MICROMETERS = {
+    "m": 1e6,
+    "mm": 1e3,
+    "millimeter": 1e3,
+    "um": 1.0,
+    "µm": 1.0,
+    "μm": 1.0,
+    "micron": 1.0,
+    "micrometer": 1.0,
+    "nm": 1e-3,
+    "nanometer": 1e-3,
+}
+_MILLISECONDS = {
+    "ns": 1e-6,
+    "us": 1e-3,
+    "µs": 1e-3,
+    "ms": 1.0,
+    "millisecond": 1.0,
+    "s": 1e3,
+    "sec": 1e3,
+    "second": 1e3,
+    "min": 6e4,
+    "minute": 6e4,
+    "h": 3.6e6,
+    "hour": 3.6e6,
+}
+_UNIT_SIGNS = {"micrometer": "µm", "degree_Celsius": "°C", "percent": "%", "degree": "°"}
+_STAGE = dict(zip(("stage_x", "stage_y", "stage_z"), STAGE, strict=True))
+_OWN = {"time", "position_name", "frame_present", *_STAGE}
+_HEX_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+def options(image: xr.DataArray, dims: Mapping[str, str]) -> WriterOptions:
+    """Return the options that follow from the labels of an array.
+
+    Parameters
+    ----------
+    image : xarray.DataArray
+        The array.
+    dims : mapping
+        Name of each dimension to the axis that it is.
+
+    Raises
+    ------
+    ValueError
+        If pixels are not square, or coordinates have units that are neither of length nor of time.
+    """
+    by_axis = {axis: dim for dim, axis in dims.items()}
+    known: dict[str, Any] = {}
+    known.update(_times(image, by_axis, dims))
+    if (z := _lengths(image, by_axis.get("Z"))) is not None:
+        known["z"] = z
+    if (voxel := _voxel_size(image, by_axis)) is not None:
+        known["voxel_size"] = voxel
+    if (points := _positions(image, by_axis.get("P"), by_axis.get("Z"))) is not None:
+        known["positions"] = points
+    if (channels := _channels(image, by_axis.get("C"))) is not None:
+        known["channels"] = channels
+    if microscopes := _microscopes(image, by_axis.get("C")):
+        known["microscope"] = microscopes
+    if (stage := _stage(image, by_axis.get("Z"))) is not None:
+        known["stage"] = stage
+    if text := _text_info(image):
+        known["text_info"] = text
+    if columns := _columns(image, dims):
+        known["columns"] = columns
+    bits = image.attrs.get("bit_depth")
+    if isinstance(bits, (int, np.integer)) and 0 < bits <= 8 * image.dtype.itemsize:
+        known["significant_bits"] = int(bits)
+    result: WriterOptions = known  # type: ignore[assignment]
+    return result
+
+
+def sample_order(image: xr.DataArray, dim: str | None) -> str | None:
+    """Return the order of the colour samples by their labels, as "RGB" or "BGR" or another; None without labels."""
+    if dim is None or dim not in image.coords:
+        return None
+    order = "".join(str(name)[:1].upper() for name in image[dim].values)
+    if sorted(order) != ["B", "G", "R"]:
+        raise ValueError(f"samples are labelled {image[dim].values.tolist()}: expected R, G and B")
+    return order
+
+
+# --- axes ----------------------------------------------------------------------------------------------------------
+
+
+def _scale(coordinate: xr.DataArray, scales: Mapping[str, float], default: float) -> float:
+    unit = str(coordinate.attrs.get("units", coordinate.attrs.get("unit", "")))
+    if not unit:
+        return default
+    if unit not in scales and unit.removesuffix("s") not in scales:
+        raise ValueError(f"coordinate {coordinate.name!r} has the unit {unit!r}")
+    return scales.get(unit, scales.get(unit.removesuffix("s"), default))
+
+
+def _numeric(image: xr.DataArray, dim: str | None) -> xr.DataArray | None:
+    if dim is None or dim not in image.coords:
+        return None
+    coordinate = image.coords[dim]
+    return coordinate if coordinate.dtype.kind in "iuf" else None
+
+
+def _lengths(image: xr.DataArray, dim: str | None) -> NDArray[np.float64] | None:
+    """Return a coordinate in micrometers, those without a unit taken for micrometers."""
+    coordinate = _numeric(image, dim)
+    if coordinate is None:
+        return None
+    return np.asarray(coordinate.values, float) * _scale(coordinate, _MICROMETERS, 1.0)
+
+
+def _voxel_size(image: xr.DataArray, by_axis: Mapping[str, str]) -> tuple[float, float] | None:
+    """Return the steps of X and Y; None where they count pixels: by ones, without a unit."""
+    steps = []
+    for axis in "XY":
+        coordinate = _numeric(image, by_axis.get(axis))
+        if coordinate is None or coordinate.size < 2:
+            continue
+        values = np.asarray(coordinate.values, float)
+        step = abs(float(values[-1] - values[0])) / (len(values) - 1)
+        has_unit = "units" in coordinate.attrs or "unit" in coordinate.attrs
+        if not has_unit and np.isclose(step, 1.0):
+            continue
+        # Rounded to micrometers by a million: what is left of decimal fractions in binary.
+        steps.append(float(f"{step * _scale(coordinate, _MICROMETERS, 1.0):.12g}"))
+    return (steps[0], steps[-1]) if steps else None
+
+
+def _milliseconds(coordinate: xr.DataArray) -> NDArray[np.float64]:
+    """Return times in milliseconds: moments from the first one on, numbers by their unit, or as they are."""
+    values = coordinate.values
+    if values.dtype.kind == "M":
+        values = values - values.min()
+    if values.dtype.kind == "m":
+        return np.asarray(values / np.timedelta64(1, "ns"), float) / 1e6
+    return np.asarray(values, float) * _scale(coordinate, _MILLISECONDS, 1.0)
+
+
+def _times(
+    image: xr.DataArray, by_axis: Mapping[str, str], dims: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the times of frames if they were recorded, else of the steps of T; and the start, where they are moments."""
+    loops = _loops(image, dims)
+    found: dict[str, Any] = {}
+    step = by_axis.get("T")
+    coordinate = image.coords.get("time")
+    each = coordinate is not None and set(coordinate.dims) <= set(loops)
+    if not each:
+        coordinate = None if step is None else image.coords.get(step)
+    if coordinate is None or coordinate.dtype.kind not in "iufmM":
+        return found
+    if coordinate.dtype.kind == "M" and coordinate.size:
+        first = coordinate.values.min().astype("datetime64[ns]").astype(np.int64)
+        found["start"] = UNIX_EPOCH + float(first) / 1e6 / DAY_MS
+    times = _milliseconds(coordinate)
+    found["times"] = _spread(times, coordinate.dims, loops) if each else times
+    if not np.isfinite(found["times"]).any():
+        del found["times"]
+    return found
+
+
+def _loops(image: xr.DataArray, dims: Mapping[str, str]) -> dict[Any, int]:
+    return {dim: image.sizes[dim] for dim in image.dims if dims[str(dim)] not in PIXEL_DIMS}
+
+
+def _spread(values: NDArray[Any], own: Sequence[Any], loops: Mapping[Any, int]) -> NDArray[Any]:
+    """Return one value for each frame, of values that vary with some of the loops."""
+    order = sorted(own, key=list(loops).index)
+    values = values.transpose([list(own).index(dim) for dim in order])
+    shape = [size if dim in own else 1 for dim, size in loops.items()]
+    return np.broadcast_to(values.reshape(shape), tuple(loops.values())).reshape(-1)
+
+
+# --- positions and channels ----------------------------------------------------------------------------------------
+
+
+def _positions(image: xr.DataArray, dim: str | None, stack: str | None) -> list[Position] | None:
+    if dim is None:
+        return None
+    count = image.sizes[dim]
+    names: list[str | None] = [None] * count
+    for key in ("position_name", dim):
+        coordinate = image.coords.get(key)
+        if coordinate is not None and coordinate.dims == (dim,) and coordinate.dtype.kind in "UOT":
+            names = [str(name) or None for name in coordinate.values]
+            break
+    stage = np.zeros((3, count))
+    for axis, key in enumerate(_STAGE):
+        coordinate = image.coords.get(key)
+        if coordinate is not None and dim in coordinate.dims:
+            rest = {other: 0 for other in coordinate.dims if other != dim}
+            stage[axis] = np.asarray(coordinate.isel(rest).values, float)
+    if len(np.unique(stage[2])) > 1:
+        stage[2] -= _first_height(image, stack)
+    else:
+        stage[2] = 0.0
+    if not any(names) and not stage.any():
+        return None
+    return [
+        Position(StagePosition(x, y, z), pfsOffset=0.0, name=name)
+        for name, (x, y, z) in zip(names, stage.T.tolist(), strict=True)
+    ]
+
+
+def _first_height(image: xr.DataArray, stack: str | None) -> float:
+    """Return z of the first plane relative to the home plane, 0 without a stack."""
+    heights = _lengths(image, stack)
+    return 0.0 if heights is None or not heights.min() <= 0 <= heights.max() else float(heights[0])
+
+
+def _stage(image: xr.DataArray, stack: str | None) -> list[float] | None:
+    """Return where the stage stood at the first frame, z of the home plane; None if that is not known."""
+    first = []
+    for key in _STAGE:
+        coordinate = image.coords.get(key)
+        if coordinate is None or coordinate.dtype.kind not in "iuf" or not coordinate.size:
+            return None
+        first.append(float(coordinate.values.flat[0]))
+    first[2] -= _first_height(image, stack)
+    return first if np.isfinite(first).all() else None
+
+
+def _structures(image: xr.DataArray) -> Mapping[str, Any]:
+    """Return the public value types that ``ND2File.to_xarray`` attaches."""
+    attached = image.attrs.get("metadata")
+    return attached if isinstance(attached, dict) else {}
+
+
+def _channels(image: xr.DataArray, dim: str | None) -> list[ChannelLike] | None:
+    count = 1 if dim is None else image.sizes[dim]
+    coordinate = image.coords.get(dim if dim is not None else "C")
+    names: list[str] | None = None
+    if coordinate is not None and coordinate.dtype.kind in "UOT":
+        names = [str(name) for name in np.atleast_1d(coordinate.values)]
+    metadata = _structures(image).get("metadata")
+    if isinstance(metadata, Metadata) and metadata.channels:
+        known = {channel.channel.name: channel for channel in metadata.channels}
+        if names is not None and len(known) == len(metadata.channels) and set(names) <= set(known):
+            return [known[name] for name in names]
+        if len(metadata.channels) == count:
+            return list(metadata.channels)
+    if names is None or len(names) != count:
+        return None
+    colors, emission, excitation = (
+        _per_channel(image, key, count)
+        for key in ("channel_color", "emission_wavelength", "excitation_wavelength")
+    )
+    if not any(value is not None for value in colors):
+        return list(names)
+    return [
+        ChannelMeta(
+            name, i, _color(colors[i]), _wavelength(emission[i]), _wavelength(excitation[i])
+        )
+        for i, name in enumerate(names)
+    ]
+
+
+def _per_channel(image: xr.DataArray, key: str, count: int) -> list[Any]:
+    coordinate = image.coords.get(key)
+    if coordinate is None or coordinate.size != count:
+        return [None] * count
+    return list(np.atleast_1d(coordinate.values))
+
+
+def _color(text: Any) -> Color:
+    if not _HEX_COLOR.fullmatch(str(text)):
+        return Color(255, 255, 255)
+    return Color(*bytes.fromhex(str(text)[1:]))
+
+
+def _wavelength(value: Any) -> float | None:
+    number = float(value) if value is not None else 0.0
+    return number if number > 0 else None
+
+
+def _microscopes(image: xr.DataArray, dim: str | None) -> list[Microscope]:
+    """Return the optics of each channel; nothing if they are not known."""
+    count = 1 if dim is None else image.sizes[dim]
+    keys = {
+        "objectiveName": "objective",
+        "objectiveMagnification": "magnification",
+        "objectiveNumericalAperture": "numerical_aperture",
+    }
+    known = {field: image.attrs[key] for field, key in keys.items() if image.attrs.get(key)}
+    modality = _per_channel(image, "modality", count)
+    if not known and modality[0] is None:
+        return []
+    flags = [[flag for flag in str(text or "").split(", ") if flag in MASKS] for text in modality]
+    return [Microscope(**known, modalityFlags=names) for names in flags]
+
+
+def _text_info(image: xr.DataArray) -> TextInfo:
+    attached = _structures(image).get("text_info")
+    if not attached:
+        try:
+            attached = json.loads(image.attrs.get("nd2_text_info", "{}"))
+        except (TypeError, ValueError):
+            attached = {}
+    allowed = TextInfo.__annotations__
+    found = {key: value for key, value in attached.items() if key in allowed}
+    return cast("TextInfo", found)
+
+
+# --- recorded data -------------------------------------------------------------------------------------------------
+
+
+def _columns(image: xr.DataArray, dims: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """Return the coordinates that vary with the loops alone, as columns of the recorded data."""
+    loops = _loops(image, dims)
+    found: dict[str, NDArray[Any]] = {}
+    for key, coordinate in image.coords.items():
+        name, own = str(key), coordinate.dims
+        nominal = coordinate.attrs.get("source") == "nominal"
+        if name in dims or nominal or not set(own) <= set(loops):
+            continue
+        if not own and coordinate.attrs.get("source") != "recorded":
+            continue
+        if coordinate.dtype.kind not in "biufUT" or (name in _OWN and name not in _STAGE):
+            continue
+        title = str(coordinate.attrs.get("long_name", name))
+        unit = str(coordinate.attrs.get("units", ""))
+        header = f"{title} [{_UNIT_SIGNS.get(unit, unit)}]" if unit else title
+        values = coordinate.values
+        if values.dtype.kind == "T":
+            values = values.astype("U")
+        found[_STAGE.get(name, header)] = _spread(values, own, loops)
+    return found

@@ -1,0 +1,415 @@
+"""What a file is going to hold, worked out before its first byte is written: sizes, pixel layout, loops, channels.
+
+Callers say it in plain values or in the public value types; from here on it is in the latter.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from nd2._core.format.pixels import PixelLayout, padded_row_bytes
+from nd2._core.frames.array import PIXEL_DIMS
+from nd2._core.frames.layout import Layout
+from nd2._core.structures import (
+    Attributes,
+    Channel,
+    ChannelMeta,
+    Color,
+    CustomLoop,
+    ExpLoop,
+    Microscope,
+    PeriodDiff,
+    Position,
+    StagePosition,
+    TimeLoop,
+    TimeLoopParams,
+    Volume,
+    XYPosLoop,
+    XYPosLoopParams,
+    ZStackLoop,
+    ZStackLoopParams,
+)
+from nd2._core.write.picture import one_pixel_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+Compression: TypeAlias = Literal["zlib"] | None
+ChannelLike: TypeAlias = "str | ChannelMeta | Channel"
+PositionLike: TypeAlias = "str | Position | Sequence[float]"
+
+_LOOP_AXES = "TPZU"
+_COLORS = tuple(
+    Color(*rgb)
+    for rgb in (
+        (0, 0, 255),
+        (0, 255, 0),
+        (255, 0, 0),
+        (255, 0, 255),
+        (0, 255, 255),
+        (255, 255, 0),
+    )
+)
+_WHITE = Color(255, 255, 255)
+_NO_TIMES = TimeLoopParams(0.0, 0.0, 0.0, PeriodDiff())
+_MAX_FRAMES = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a file is going to hold.
+
+    Attributes
+    ----------
+    attributes : Attributes
+        Pixel geometry and number of frames.
+    loops : list of ExpLoop
+        The loops, outermost first.
+    channels : list of Channel
+        The channels; none for a copy of a file that says nothing of them.
+    pixels : PixelLayout
+        Layout of a stored frame.
+    layout : Layout
+        Axes and their sizes.
+    frame_count : int
+        Number of frames that can be written.
+    z_home : float
+        Z of the home plane of the stack, micrometers.
+    """
+
+    attributes: Attributes
+    loops: list[ExpLoop]
+    channels: list[Channel]
+    pixels: PixelLayout
+    layout: Layout
+    frame_count: int
+    z_home: float = 0.0
+
+
+def make(
+    sizes: Mapping[str, int],
+    dtype: DTypeLike,
+    *,
+    channels: Sequence[ChannelLike] | None = None,
+    microscope: Microscope | Sequence[Microscope] | None = None,
+    voxel_size: Sequence[float] | None = None,
+    positions: Sequence[PositionLike] | None = None,
+    times: ArrayLike | None = None,
+    z: ArrayLike | None = None,
+    significant_bits: int | None = None,
+    compression: Compression = None,
+) -> Plan:
+    """Work out a file from plain values; see `ND2Writer` for what they mean.
+
+    Raises
+    ------
+    ValueError
+        If the values contradict each other, or a file cannot hold them.
+    """
+    sample = _sample_type(dtype)
+    frame = {axis: sizes.get(axis, 1) for axis in PIXEL_DIMS}
+    layout = PixelLayout(
+        frame["Y"],
+        frame["X"],
+        frame["C"],
+        frame["S"],
+        sample,
+        padded_row_bytes(frame["X"], frame["C"] * frame["S"], sample.itemsize),
+        _codec(compression),
+    )
+    loops = [(name, size) for name, size in sizes.items() if name not in PIXEL_DIMS]
+    frame_count = math.prod(size for _, size in loops)
+    z_step = float(voxel_size[2]) if voxel_size is not None and len(voxel_size) > 2 else 0.0
+    built: list[ExpLoop] = []
+    home = 0.0
+    for nesting, (name, count) in enumerate(loops):
+        if name[0] == "T":
+            built.append(_time_loop(count, nesting, times, frame_count))
+        elif name[0] == "P":
+            built.append(_position_loop(count, nesting, positions))
+        elif name[0] == "Z":
+            loop, home = _stack(count, nesting, z, z_step)
+            built.append(loop)
+        else:
+            built.append(CustomLoop(count, nesting))
+    bits = 8 * sample.itemsize
+    attributes = Attributes(
+        bitsPerComponentInMemory=bits,
+        bitsPerComponentSignificant=significant_bits or bits,
+        componentCount=layout.channels * layout.samples,
+        heightPx=layout.height,
+        pixelDataType="float" if bits == 32 else "unsigned",
+        sequenceCount=frame_count,
+        widthBytes=layout.row_bytes,
+        widthPx=layout.width,
+        compressionLevel=0.0 if compression else None,
+        compressionType="lossless" if compression else None,
+        channelCount=layout.channels,
+    )
+    if not 1 <= attributes.bitsPerComponentSignificant <= bits:
+        raise ValueError(f"{significant_bits} significant bits in samples of {bits} bits")
+    _check_leftovers(dict(loops), positions=positions, z=z)
+    labelled = _channels(layout, channels, microscope, voxel_size, attributes)
+    return Plan(
+        attributes, built, labelled, layout, Layout.of(built, attributes), frame_count, home
+    )
+
+
+def of_structures(
+    attributes: Attributes,
+    loops: Sequence[ExpLoop],
+    channels: Sequence[Channel],
+    *,
+    dtype: DTypeLike,
+    samples: int,
+    frame_count: int,
+) -> Plan:
+    """Work out a file from the public value types, as a reader gives them.
+
+    Parameters
+    ----------
+    attributes, loops, channels
+        What the file says.
+    dtype : dtype
+        Type of a sample.
+    samples : int
+        Samples of a channel.
+    frame_count : int
+        Number of frames, those beyond the loops included.
+    """
+    sample = _sample_type(dtype)
+    width, components = attributes.widthPx or 0, attributes.componentCount
+    packed = width * components * sample.itemsize
+    pixels = PixelLayout(
+        attributes.heightPx,
+        width,
+        components // samples,
+        samples,
+        sample,
+        max(attributes.widthBytes or 0, packed),
+        _codec("zlib" if attributes.compressionType == "lossless" else None),
+    )
+    return Plan(
+        attributes,
+        list(loops),
+        list(channels),
+        pixels,
+        Layout.of(loops, attributes),
+        frame_count,
+    )
+
+
+def resolve_sizes(
+    sizes: Mapping[str, int] | None, shape: Sequence[int] | None, axes: Sequence[str] | None
+) -> dict[str, int]:
+    """Return name and size of each axis from either form, checked.
+
+    Raises
+    ------
+    ValueError
+        If axes are unknown, repeated or missing, or a size is not positive.
+    """
+    if sizes is None:
+        if shape is None or axes is None:
+            raise ValueError("give sizes, as {'T': 10, 'Y': 512, 'X': 512}, or shape and axes")
+        if len(shape) != len(axes) or len(set(axes)) != len(axes):
+            raise ValueError(f"axes {axes!r} do not name the {len(shape)} axes of shape {shape}")
+        sizes = dict(zip(axes, shape, strict=True))
+    resolved = {str(name): int(size) for name, size in sizes.items()}
+    for name, size in resolved.items():
+        loop = name[:1] in _LOOP_AXES and (name[1:] == "" or name[1:].isdecimal())
+        if not name or not (loop or name in PIXEL_DIMS):
+            raise ValueError(
+                f"axis {name!r} is not one of T, P, Z, U (loops), C, Y, X, S: rename it"
+            )
+        if size < 1:
+            raise ValueError(f"axis {name!r} has size {size}")
+    if "Y" not in resolved or "X" not in resolved:
+        raise ValueError(f"axes {tuple(resolved)} lack Y and X")
+    if resolved.get("S", 1) not in (1, 3):
+        raise ValueError(f"{resolved['S']} samples of a pixel: a file holds 1, or 3 for colour")
+    frames = math.prod(size for name, size in resolved.items() if name not in PIXEL_DIMS)
+    if frames >= _MAX_FRAMES:
+        raise ValueError(f"{frames} frames: a file holds fewer than {_MAX_FRAMES}")
+    return resolved
+
+
+def _codec(compression: str | None) -> Literal["raw", "zlib"]:
+    if compression not in (None, "zlib"):
+        raise ValueError(f"compression {compression!r}: None and 'zlib' are known")
+    return "zlib" if compression else "raw"
+
+
+def _sample_type(dtype: DTypeLike) -> np.dtype[Any]:
+    """Return the stored type of samples, or refuse those that readers would take for another type."""
+    given = np.dtype(dtype)
+    stored = {"u1": "|u1", "u2": "<u2", "f4": "<f4"}.get(given.str[1:])
+    if stored is not None:
+        return np.dtype(stored)
+    advice = {
+        "b": "np.uint8",
+        "i": "np.uint8, np.uint16 or np.float32",
+        "u": "np.uint16 or np.float32",
+        "f": "np.float32",
+    }.get(given.kind, "np.uint8, np.uint16 or np.float32")
+    raise TypeError(
+        f"ND2 files hold uint8, uint16 and float32 (readers take 16 bits for unsigned integers and 32 bits for floating "
+        f"point), not {given}: convert with .astype({advice}), where the values allow it"
+    )
+
+
+def _check_leftovers(loops: dict[str, int], **given: object) -> None:
+    """Refuse values for an axis that is not there, which would be lost."""
+    for name, axis in (("positions", "P"), ("z", "Z")):
+        if given[name] is not None and axis not in loops:
+            raise ValueError(f"{name} were given, but sizes have no axis {axis!r}")
+
+
+# --- loops ---------------------------------------------------------------------------------------------------------
+
+
+def _time_loop(count: int, nesting: int, times: ArrayLike | None, frame_count: int) -> TimeLoop:
+    if times is None:
+        return TimeLoop(count, nesting, _NO_TIMES)
+    given = np.asarray(times, np.float64)
+    if given.shape == (count,) and np.isfinite(given).all():
+        return measured_time_loop(TimeLoop(count, nesting, _NO_TIMES), given)
+    if given.shape in ((count,), (frame_count,)):
+        return TimeLoop(count, nesting, _NO_TIMES)  # measured when the file is finished
+    raise ValueError(
+        f"times have shape {given.shape}; expected ({count},), or ({frame_count},) for each frame"
+    )
+
+
+def measured_time_loop(loop: TimeLoop, times: NDArray[np.float64]) -> TimeLoop:
+    """Return the loop with start, period and duration as they follow from the times of its steps, milliseconds."""
+    steps = np.diff(times)
+    if not len(steps):
+        return replace(loop, parameters=replace(_NO_TIMES, startMs=float(times[0])))
+    period = float((times[-1] - times[0]) / len(steps))
+    parameters = TimeLoopParams(
+        startMs=float(times[0]),
+        periodMs=period,
+        durationMs=float(times[-1] - times[0]),
+        periodDiff=PeriodDiff(avg=period, max=float(steps.max()), min=float(steps.min())),
+    )
+    return replace(loop, parameters=parameters)
+
+
+def _position_loop(count: int, nesting: int, positions: Sequence[PositionLike] | None) -> XYPosLoop:
+    if positions is not None and len(positions) != count:
+        raise ValueError(f"{len(positions)} positions for an axis P of {count}")
+    points = [_position(point) for point in positions or [Position(StagePosition(0, 0, 0))] * count]
+    sets_z = any(point.stagePositionUm[2] for point in points)
+    return XYPosLoop(count, nesting, XYPosLoopParams(sets_z, points))
+
+
+def _position(value: PositionLike) -> Position:
+    if isinstance(value, Position):
+        return value
+    if isinstance(value, str):
+        return Position(StagePosition(0.0, 0.0, 0.0), pfsOffset=0.0, name=value)
+    x, y, z = (float(part) for part in (*value, 0.0)[:3])
+    return Position(StagePosition(x, y, z), pfsOffset=0.0)
+
+
+def _stack(count: int, nesting: int, z: ArrayLike | None, step: float) -> tuple[ZStackLoop, float]:
+    """Return the loop, and z of its home plane."""
+    home, home_z = (count - 1) // 2, 0.0
+    if z is not None:
+        planes = np.asarray(z, np.float64)
+        if planes.shape != (count,):
+            raise ValueError(f"z has shape {planes.shape}; expected ({count},)")
+        if not np.isfinite(planes).all():
+            raise ValueError("z holds values that are not finite")
+        if count > 1:
+            # Rounded to picometers: what is left of decimal fractions in binary.
+            step = round(float(planes[-1] - planes[0]) / (count - 1), 6)
+        if planes.min() <= 0 <= planes.max():
+            home = int(np.abs(planes).argmin())
+        home_z = float(planes[home])
+    return ZStackLoop(count, nesting, ZStackLoopParams(home, step, step >= 0)), home_z
+
+
+# --- channels ------------------------------------------------------------------------------------------------------
+
+
+def _channels(
+    layout: PixelLayout,
+    given: Sequence[ChannelLike] | None,
+    microscope: Microscope | Sequence[Microscope] | None,
+    voxel_size: Sequence[float] | None,
+    attributes: Attributes,
+) -> list[Channel]:
+    count = layout.channels
+    if given is None:
+        names = [f"Channel_{i + 1}" for i in range(count)]
+        given = names if count > 1 else ["RGB" if layout.samples == 3 else "Mono"]
+    if len(given) != count:
+        raise ValueError(f"{len(given)} channels for an axis C of {count}")
+    pixel: float | None = None
+    if voxel_size is not None:
+        if len(voxel_size) not in (2, 3):
+            raise ValueError(f"voxel_size {voxel_size}: expected (x, y) or (x, y, z)")
+        pixel = one_pixel_size(float(voxel_size[0]), float(voxel_size[1]))
+        if not (pixel > 0 and math.isfinite(pixel)):
+            raise ValueError(f"voxel_size {voxel_size}: expected positive numbers, in micrometers")
+    if microscope is None or isinstance(microscope, Microscope):
+        microscope = [microscope or Microscope()] * count
+    if len(microscope) != count:
+        raise ValueError(f"{len(microscope)} microscopes for an axis C of {count}")
+    return [
+        _channel(value, i, layout, optics, pixel, attributes)
+        for i, (value, optics) in enumerate(zip(given, microscope, strict=True))
+    ]
+
+
+def _channel(
+    value: ChannelLike,
+    index: int,
+    layout: PixelLayout,
+    microscope: Microscope,
+    pixel: float | None,
+    attributes: Attributes,
+) -> Channel:
+    known = value if isinstance(value, Channel) else None
+    if isinstance(value, str):
+        single = layout.channels == 1
+        color = _WHITE if single else _COLORS[index % len(_COLORS)]
+        value = ChannelMeta(value, index, color)
+    meta = value.channel if isinstance(value, Channel) else value
+    optics = known.microscope if known else microscope
+    if not optics.modalityFlags:
+        optics = replace(
+            optics, modalityFlags=["brightfield" if layout.samples == 3 else "fluorescence"]
+        )
+    volume = Volume(
+        axesCalibrated=(pixel is not None, pixel is not None, False),
+        axesCalibration=(pixel or 1.0, pixel or 1.0, 1.0),
+        axesInterpretation=("distance", "distance", "distance"),
+        bitsPerComponentInMemory=attributes.bitsPerComponentInMemory,
+        bitsPerComponentSignificant=attributes.bitsPerComponentSignificant,
+        cameraTransformationMatrix=(1.0, 0.0, 0.0, 1.0),
+        componentCount=layout.samples,
+        componentDataType=attributes.pixelDataType,
+        voxelCount=(layout.width, layout.height, 1),
+    )
+    if known is not None:
+        kept = (
+            known.volume
+            if pixel is None
+            else replace(
+                known.volume,
+                axesCalibrated=volume.axesCalibrated,
+                axesCalibration=volume.axesCalibration,
+                pixelToStageTransformationMatrix=None,
+            )
+        )
+        volume = replace(kept, componentCount=layout.samples)
+    return Channel(meta, None, optics, volume)

@@ -1,0 +1,213 @@
+"""A file that grows by chunks, from any number of threads, and becomes an ND2 file when its map is written.
+
+Space is reserved under a lock; bytes are written outside it, to their own place. Until `ChunkStream.finish`, the file
+has neither a chunk map nor the signature that ends a file: no reader takes it for finished, and a scan for chunks
+finds all that was written.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nd2._core import errors
+from nd2._core.format import chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Parts = Sequence[bytes | memoryview]
+
+_ZEROS = memoryview(bytes(chunks.PAGE))
+
+
+class ChunkStream:
+    """Chunks on their way into a file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file to be.
+    frame_count : int
+        Number of frames that may be written.
+    in_place : bool
+        Write to ``path`` itself; else to ``path`` with ``.part`` appended, which becomes ``path`` when it is finished.
+    version : tuple of int
+        Format version.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be created or written.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        frame_count: int,
+        *,
+        in_place: bool = False,
+        version: tuple[int, int] = (3, 0),
+    ) -> None:
+        self.path = Path(path)
+        self.place, self._file = _create(self.path, in_place)
+        self._in_place = in_place
+        self._lock = threading.Lock()
+        self._end = chunks.PAGE
+        self._others: dict[bytes, tuple[int, int]] = {chunks.FILE_SIGNATURE: (0, 64)}
+        self._frame_position = np.zeros(frame_count, np.uint64)
+        self._frame_size = np.zeros(frame_count, np.uint64)
+        try:
+            self._write([chunks.encode_signature(version)], 0, "the file signature")
+        except BaseException:
+            self.abandon()
+            raise
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file was finished or abandoned."""
+        return self._file.closed
+
+    def append(self, name: bytes, data: bytes) -> None:
+        """Write a chunk; one of the same name that was written before is replaced.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, as when the disk is full.
+        """
+        known = self._others.get(name)
+        if known is not None and known[1] == len(data):
+            position = known[0]
+        else:
+            position = self._reserve(len(chunks.encode_chunk(name, data)))
+        self._put(position, name, data, b"")
+        self._others[name] = (position, len(data))
+
+    def append_frame(self, index: int, stamp: bytes, pixels: memoryview | bytes) -> None:
+        """Write the chunk of a frame; safe to call from several threads.
+
+        Parameters
+        ----------
+        index : int
+            Sequence index.
+        stamp : bytes
+            The frame's time.
+        pixels : bytes
+            Stored pixels, contiguous.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, as when the disk is full; the frame then counts as missing.
+        """
+        name = chunks.frame_name(index)
+        nbytes = pixels.nbytes if isinstance(pixels, memoryview) else len(pixels)
+        # The head of a frame fills its first page, the timestamp included.
+        position = self._reserve(chunks.PAGE + nbytes)
+        self._put(position, name, stamp, pixels)
+        self._frame_position[index] = position
+        self._frame_size[index] = len(stamp) + nbytes
+
+    def finish(self) -> None:
+        """Write the chunk map, close the file, and give it its name.
+
+        Raises
+        ------
+        OSError
+            If that fails; the file is then abandoned.
+        """
+        index = np.flatnonzero(self._frame_size)
+        frames = (index, self._frame_position[index], self._frame_size[index])
+        others = [(name, *where) for name, where in self._others.items()]
+        try:
+            data = chunks.encode_map(others, self._end, frames)
+            self._write([data], self._end, "the chunk map")
+            self._file.close()
+            if not self._in_place:
+                os.replace(self.place, self.path)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Close the file without finishing it; removes it unless it was written in place. May be called twice."""
+        self._file.close()
+        if not self._in_place:
+            with suppress(FileNotFoundError):
+                self.place.unlink()
+
+    def _reserve(self, nbytes: int) -> int:
+        with self._lock:
+            position = self._end
+            self._end += chunks.page_up(nbytes)
+        return position
+
+    def _put(self, position: int, name: bytes, head: bytes, tail: memoryview | bytes) -> None:
+        nbytes = tail.nbytes if isinstance(tail, memoryview) else len(tail)
+        start = chunks.encode_chunk(name, head, nbytes)
+        padding = -(len(start) + nbytes) % chunks.PAGE
+        self._write([start, tail, _ZEROS[:padding]], position, name.decode("ascii", "replace"))
+
+    def _write(self, parts: Parts, position: int, what: str) -> None:
+        if self.closed:
+            raise errors.closed(str(self.path))
+        try:
+            _write_at(self._file.fileno(), parts, position)
+        except OSError as error:
+            raise errors.unwritten(error, what, path=str(self.place)) from error
+
+
+def _create(path: Path, in_place: bool) -> tuple[Path, FileIO]:
+    """Create the file; one that an earlier crash left behind is never overwritten."""
+    if in_place:
+        return path, FileIO(path, "w")
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    number = 1
+    while True:
+        place = path.with_name(f"{path.name}.part{number if number > 1 else ''}")
+        try:
+            return place, FileIO(place, "x")
+        except FileExistsError:
+            number += 1
+
+
+if hasattr(os, "pwritev"):
+
+    def _write_some(fd: int, parts: Parts, position: int) -> int:
+        return os.pwritev(fd, parts, position)
+
+else:  # Windows: the file has one position, and one thread at a time
+    _position_lock = threading.Lock()
+
+    def _write_some(fd: int, parts: Parts, position: int) -> int:
+        with _position_lock:
+            os.lseek(fd, position, os.SEEK_SET)
+            return os.write(fd, parts[0])
+
+
+def _write_at(fd: int, parts: Parts, position: int) -> None:
+    """Write all parts, with one system call as a rule."""
+    while (written := _write_some(fd, parts, position)) < sum(map(len, parts)):
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        position += written
+        parts = _behind(parts, written)
+
+
+def _behind(parts: Parts, count: int) -> Parts:
+    """Return what is left of the parts behind their first bytes."""
+    left = []
+    for part in parts:
+        if count < len(part):
+            left.append(memoryview(part)[count:])
+        count = max(count - len(part), 0)
+    return left

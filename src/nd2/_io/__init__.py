@@ -1,6 +1,0 @@
-"""Where bytes come from: local files, URLs through fsspec, and open file objects, behind one protocol."""
-
-from nd2._io.open import open_source
-from nd2._io.source import ByteSource, Span
-
-__all__ = ["ByteSource", "Span", "open_source"]

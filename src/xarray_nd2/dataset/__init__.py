@@ -1,0 +1,1 @@
+"""The dataset of a file as plain values; imports neither xarray nor zarr."""

@@ -1,0 +1,174 @@
+"""A file as groups: what all positions share, each position, the labels, the recorded data and events, the tiles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from nd2._core.frames.array import FrameArray
+from xarray_nd2.dataset.axis_coords import position_names
+from xarray_nd2.dataset.clock import Clock
+from xarray_nd2.dataset.frame_coords import (
+    column_attrs,
+    column_names,
+    recorded_coordinates,
+    time_coordinate,
+)
+from xarray_nd2.dataset.lazy import FrameValues, TableColumn
+from xarray_nd2.dataset.model import dataset_model
+from xarray_nd2.dataset.variable import VariableModel
+from xarray_nd2.datasets import decoded, to_dataset, to_variable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from nd2._core.chunks.large_image import LargeImage
+    from nd2._core.io import ByteSource
+    from nd2._core.readers import Reader
+    from xarray_nd2.dataset.clock import TimeMode
+    from xarray_nd2.dataset.model import DatasetModel
+
+
+def group_datasets(
+    reader: Reader,
+    source: ByteSource,
+    *,
+    squeeze: bool,
+    time: TimeMode,
+    dropped: Collection[str],
+    decode_times: Any,
+    use_cftime: bool | None,
+) -> dict[str, xr.Dataset]:
+    """Open a file as datasets by the path of their group.
+
+    Parameters
+    ----------
+    reader : Reader
+        The file.
+    source : ByteSource
+        What the datasets read from, when the reader is gone.
+    squeeze, time, dropped
+        See `dataset_model`.
+    decode_times, use_cftime
+        See `to_dataset`.
+    """
+    options: dict[str, Any] = {"decode_times": decode_times, "use_cftime": use_cftime}
+    model = dataset_model(reader, squeeze=squeeze, time=time, dropped=dropped).with_source(source)
+    origin = {"source": model.attrs["source"]}
+    groups = {"/": _root(model)}
+    for index in range(dict(reader.layout.loops).get("P", 1)):
+        part = dataset_model(
+            reader, squeeze=squeeze, time=time, position=index, dropped=dropped, labels=False
+        )
+        part = replace(part.with_source(source), attrs=origin)
+        groups[f"/P{index}"] = to_dataset(part, without_image="image" in dropped, **options)
+    if model.labels:
+        dims = {dim for layer in model.labels.values() for dim in layer.dims}
+        coords = {name: one for name, one in model.coords.items() if dims.issuperset(one.dims)}
+        layers = replace(model, coords=coords, attrs=origin)
+        groups["/labels"] = to_dataset(layers, without_image=True, **options)
+    events = _events(reader, source, Clock.of(reader, time))
+    if events:
+        groups["/events"] = _decoded_group(events, origin, options)
+    tiles = reader.large_image
+    if tiles is not None:
+        groups["/tiles"] = _tiles(tiles, origin)
+    return groups
+
+
+def _root(model: DatasetModel) -> xr.Dataset:
+    """Return what spans all positions: the attributes, and the names of the positions.
+
+    There are no axes with labels here: they would be inherited by every group, by the table of events too.
+    """
+    dataset = xr.Dataset(attrs=model.attrs)
+    names = model.coords.get("position_name")
+    if names is not None and names.dims:
+        dataset["position_name"] = to_variable(names)
+    return dataset
+
+
+def _events(reader: Reader, source: ByteSource, clock: Clock) -> dict[str, VariableModel]:
+    """Return the table of recorded data, one row a frame, and the events of the experiment; empty if there is neither.
+
+    Columns that do not have a value for each frame are on an axis of their own.
+    """
+    events = reader.experiment_events
+    if not reader.recorded and reader.frame_times is None and not events:
+        return {}
+    count = reader.layout.frame_count
+    frames = FrameArray(reader.frames, (("frame", count, 1),), 0, ("frame",))
+    table: dict[str, VariableModel] = {}
+    times = time_coordinate(reader, frames, clock)
+    table |= {} if times is None else {"time": times}
+    whole = FrameArray.of(reader.frames, reader.layout, ())
+    for name, size, step in whole.loops:
+        index = TableColumn(np.arange(size), ((step, size),), name, source)
+        table[f"{name}_index"] = VariableModel(
+            ("frame",), FrameValues.of(frames, index), {"long_name": f"index on {name}"}
+        )
+    names = position_names(reader)
+    if names is not None:
+        step, size = next((step, size) for name, size, step in whole.loops if (name,) == names.dims)
+        named = TableColumn(np.asarray(names.values), ((step, size),), "position_name", source)
+        table["position_name"] = VariableModel(
+            ("frame",), FrameValues.of(frames, named), names.attrs
+        )
+    columns = column_names(reader.recorded.values(), table)
+    table |= recorded_coordinates(reader, frames, table)
+    for identifier, column in reader.recorded.items():
+        if columns[identifier] not in table and len(column.values):
+            rows = (f"row_{len(column.values)}",)
+            table[columns[identifier]] = VariableModel(rows, column.values, column_attrs(column))
+    table = {name: variable.with_source(source) for name, variable in table.items()}
+    return table | _event_coords(reader, clock)
+
+
+def _event_coords(reader: Reader, clock: Clock) -> dict[str, VariableModel]:
+    """Return the events of the experiment on the axis ``event``."""
+    events = reader.experiment_events
+    if not events:
+        return {}
+    seconds = clock.convert(np.array([event.time for event in events], np.float64) / 1000)
+    return {
+        "event_time": VariableModel(
+            ("event",), seconds, {"long_name": "time of the event", **clock.units}
+        ),
+        "event_meaning": VariableModel(
+            ("event",), np.array([int(event.meaning) for event in events]), {"long_name": "code"}
+        ),
+        "event_description": VariableModel(
+            ("event",), np.array([event.description for event in events], np.str_), {}
+        ),
+        "event_data": VariableModel(
+            ("event",), np.array([event.data or "" for event in events], np.str_), {}
+        ),
+    }
+
+
+def _decoded_group(
+    table: dict[str, VariableModel], attrs: dict[str, Any], options: dict[str, Any]
+) -> xr.Dataset:
+    variables = {name: decoded(name, to_variable(v), **options) for name, v in table.items()}
+    return xr.Dataset(variables, attrs=attrs)
+
+
+def _tiles(tiles: LargeImage, attrs: dict[str, Any]) -> xr.Dataset:
+    """Return the grid of fields that a stitched image was made of."""
+    number = np.arange(tiles.rows * tiles.columns).reshape(tiles.rows, tiles.columns)
+    known = {
+        "overlap": tiles.overlap,
+        "width_mm": tiles.width_mm,
+        "height_mm": tiles.height_mm,
+        "stitched": int(tiles.stitched),
+        "pattern": tiles.pattern,
+        "camera": tiles.camera,
+    }
+    return xr.Dataset(
+        {"tile": (("tile_y", "tile_x"), number, {"long_name": "number of the field, row by row"})},
+        coords={"tile_y": np.arange(tiles.rows), "tile_x": np.arange(tiles.columns)},
+        attrs={**attrs, **{key: value for key, value in known.items() if value not in ("", None)}},
+    )

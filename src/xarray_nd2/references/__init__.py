@@ -1,0 +1,1 @@
+"""References to the bytes of a file: kerchunk, VirtualiZarr, and what opens and combines them."""

@@ -1,0 +1,219 @@
+"""Opening references as a dataset, with a look at whether they still describe the file that they lead to."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from nd2._core import errors
+from nd2._core.io import open_source
+from nd2._core.io.open import file_system, is_url
+from xarray_nd2.references.groups import SOURCE_SIZE, SOURCE_VERSION
+from xarray_nd2.references.model import TEMPLATE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import xarray as xr
+
+
+class StaleReferencesWarning(UserWarning):
+    """The file that references lead to is not the one that they were made from."""
+
+
+def open_references(
+    refs: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    url: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    remote_options: Mapping[str, Any] | None = None,
+    group: str | None = None,
+    check: bool = True,
+    **options: Any,
+) -> xr.Dataset:
+    """Open references as a dataset.
+
+    Parameters
+    ----------
+    refs : str, os.PathLike or Mapping
+        A JSON file or a folder of Parquet tables (path, or URL that fsspec knows), or the references themselves.
+    url : str, optional
+        Where the ND2 file is now, if it has moved; not for Parquet.
+    storage_options : Mapping, optional
+        Options for the file system of ``refs``.
+    remote_options : Mapping, optional
+        Options for the file system of the ND2 file, credentials among them.
+    group : str, optional
+        Group to open, where there are several.
+    check : bool
+        Whether to compare the file's length and version (ETag or modification time) with those that it had.
+    **options
+        Passed to ``xarray.open_zarr``; by default ``chunks={}``, one block a frame.
+
+    Returns
+    -------
+    xarray.Dataset
+
+    Warns
+    -----
+    StaleReferencesWarning
+        If the file changed since the references were made, or cannot be reached.
+
+    Raises
+    ------
+    OSError
+        If the references cannot be read.
+    ValueError
+        If they are none, or have no such group, or ``url`` is given for Parquet.
+    """
+    import xarray as xr
+
+    content, attrs, zarr_format = load(refs, storage_options)
+    source = attrs.get("source", "")
+    sources = [str(item) for item in source] if isinstance(source, list) else [str(source)]
+    if url is not None:
+        if isinstance(content, str) or len(sources) != 1:
+            raise ValueError(
+                "only references to one file, in JSON or in memory, can be led elsewhere; write them anew with url="
+            )
+        content = _with_url(content, url)
+    if group is not None and not isinstance(content, str):
+        groups = _groups(content["refs"])
+        if group.strip("/") not in ("", *groups):
+            raise errors.no_such("group", group, groups)
+    if check:
+        for message in _changes(sources, attrs, url, remote_options):
+            warnings.warn(message, StaleReferencesWarning, stacklevel=2)
+    protocol = _protocol(url if url is not None else sources[0])
+    fs_options: dict[str, Any] = {
+        "fo": content,
+        "remote_protocol": protocol,
+        "remote_options": _remote_options(protocol, remote_options),
+    }
+    if isinstance(content, str):
+        fs_options["target_options"] = dict(storage_options or {})
+    dataset: xr.Dataset = xr.open_zarr(
+        "reference://",
+        storage_options=fs_options,
+        consolidated=True,
+        zarr_format=zarr_format,
+        group=group,
+        **{"chunks": {}, **options},
+    )
+    return dataset
+
+
+def load(
+    refs: str | os.PathLike[str] | Mapping[str, Any],
+    storage_options: Mapping[str, Any] | None = None,
+) -> tuple[str | dict[str, Any], dict[str, Any], int]:
+    """Read references, Parquet ones excepted, of which the place is returned.
+
+    Returns
+    -------
+    content : str or dict
+        URL of the folder of Parquet tables, or references in memory.
+    attrs : dict
+        Attributes of the root.
+    zarr_format : int
+
+    Raises
+    ------
+    OSError
+        If they cannot be read.
+    ValueError
+        If they are no references.
+    """
+    if not isinstance(refs, (str, os.PathLike)):
+        content = dict(refs)
+    else:
+        place = os.fspath(refs) if not is_url(refs) else str(refs)
+        fs, path = file_system(place, storage_options)
+        if fs.isdir(path):
+            head = json.loads(fs.cat_file(f"{path.rstrip('/')}/.zmetadata"))
+            return place, dict(head["metadata"].get(".zattrs", {})), 2
+        content = json.loads(fs.cat_file(path))
+    if "refs" not in content:
+        raise ValueError("these are no kerchunk references of version 1: they have no 'refs'")
+    members = content["refs"]
+    if "zarr.json" in members:
+        return content, dict(_document(members["zarr.json"]).get("attributes", {})), 3
+    return content, dict(_document(members.get(".zattrs", "{}"))), 2
+
+
+def _document(text: Any) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(text) if isinstance(text, (str, bytes)) else text
+    return document
+
+
+def _groups(members: Mapping[str, Any]) -> list[str]:
+    """Return the paths of all groups but the root."""
+    found = []
+    for key, value in members.items():
+        path, _, name = key.rpartition("/")
+        of_3 = name == "zarr.json" and _document(value).get("node_type") == "group"
+        if path and (name == ".zgroup" or of_3):
+            found.append(path)
+    return found
+
+
+def _with_url(content: dict[str, Any], url: str) -> dict[str, Any]:
+    """Return references that lead to another place."""
+    if TEMPLATE in content.get("templates", {}):
+        return {**content, "templates": {**content["templates"], TEMPLATE: url}}
+    refs = {
+        key: [url, *value[1:]] if isinstance(value, list) else value
+        for key, value in content["refs"].items()
+    }
+    return {**content, "refs": refs}
+
+
+def _protocol(url: str) -> str:
+    from fsspec.core import split_protocol
+
+    protocol, _ = split_protocol(url)
+    return protocol or "file"
+
+
+def _remote_options(protocol: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return options for the file's file system, which must be asynchronous where it can."""
+    from fsspec import get_filesystem_class
+
+    given = dict(options or {})
+    return {**given, "asynchronous": True} if get_filesystem_class(protocol).async_impl else given
+
+
+def _changes(
+    sources: list[str],
+    attrs: Mapping[str, Any],
+    url: str | None,
+    remote_options: Mapping[str, Any] | None,
+) -> list[str]:
+    """Return what is to be warned of."""
+    sizes, versions = (
+        value if isinstance(value, list) else [value] * len(sources)
+        for value in (attrs.get(SOURCE_SIZE), attrs.get(SOURCE_VERSION))
+    )
+    messages = []
+    for place, size, version in zip(sources, sizes, versions, strict=True):
+        if size is None:
+            continue
+        try:
+            source = open_source(url if url is not None else place, remote_options)
+        except OSError as error:
+            messages.append(f"the file that the references lead to cannot be reached: {error}")
+            continue
+        try:
+            now, now_size, now_version = source.identity
+        finally:
+            source.close()
+        # A copy has another version, but the same length.
+        same = url is not None or not version or not now_version or version == now_version
+        if now_size != size or not same:
+            messages.append(
+                f"{now!r} changed since the references were made: it has {now_size} bytes, version {now_version!r}, "
+                f"and had {size} bytes, version {version!r}; write them anew"
+            )
+    return messages
