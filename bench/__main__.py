@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.harness import HEADER, ROOT, Case, measure, row
+from bench.harness import HEADER, HEADER_BEFORE, PYTHON, ROOT, SIDES, Case, measure, row, row_before
 
 PAGE = ROOT / "docs" / "performance.md"
 _MARKED = re.compile(r"(<!-- table: start -->\n).*?(<!-- table: end -->)", re.DOTALL)
@@ -30,16 +30,28 @@ def main() -> None:
     parser.add_argument("-n", "--rounds", type=int, default=5, help="processes for each side")
     parser.add_argument("-k", "--match", default="", help="only cases whose name contains this")
     parser.add_argument("--write", action="store_true", help=f"put the table into docs/{PAGE.name}")
+    parser.add_argument(
+        "--before",
+        metavar="PYTHON",
+        help="compare with another checkout of this project, installed where this interpreter finds it",
+    )
     options = parser.parse_args()
+    if options.before and options.write:
+        parser.error("--write takes the table without --before")
+    sides: tuple[str, ...] = SIDES
+    header, line = HEADER, row
+    if options.before:
+        PYTHON["before"] = options.before
+        sides, header, line = ("ours", "before"), HEADER_BEFORE, row_before
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f}; medians, {options.rounds} rounds\n")
-    print(HEADER, flush=True)
-    rows = [HEADER]
+    print(header, flush=True)
+    rows = [header]
     for group in options.groups or groups:
         cases: list[Case] = import_module(f"bench.cases_{group}").CASES
         for case in cases:
             if options.match in case.name:
-                rows.append(row(case, measure(case, options.rounds)))
+                rows.append(line(case, measure(case, options.rounds, sides)))
                 print(rows[-1], flush=True)
     end = os.getloadavg()[0]
     print(f"\nload at the end {end:.1f}")

@@ -13,8 +13,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from bench.files import FILES, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = {
@@ -22,7 +26,9 @@ PYTHON = {
     "nd2": str(ROOT / ".venv-oracle" / "bin" / "python"),
     "numpy": sys.executable,
 }
-SIDES = tuple(PYTHON)
+MAX_SLOWDOWN = 1.1
+"""Ratio to the time of another checkout above which a row is marked."""
+SIDES = ("ours", "nd2", "numpy")
 
 # Imports next to nothing before the clock starts, so that importing can be timed, too.
 _CHILD = """
@@ -111,10 +117,10 @@ class Measured:
     rounds: int
 
 
-def measure(case: Case, rounds: int) -> dict[str, Measured]:
+def measure(case: Case, rounds: int, sides: Sequence[str] = SIDES) -> dict[str, Measured]:
     """Run a case on all of its sides, in turn; the side that begins changes with every round."""
     path = str(path_of(case.file)) if case.file in FILES else case.file or ""
-    sides = [side for side in SIDES if case.code(side)[1]]
+    sides = [side for side in sides if case.code(side)[1]]
     if not Path(PYTHON["nd2"]).exists():
         sides = [side for side in sides if side != "nd2"]
     found: dict[str, list[tuple[float, int | None]]] = {side: [] for side in sides}
@@ -145,7 +151,7 @@ def _warm(path: str) -> None:
 def _run(side: str, setup: str, run: str, path: str) -> tuple[float, int | None]:
     command = [PYTHON[side], "-c", _CHILD, setup, run, path]
     # The package of this project is importable where it is installed only: not from the working folder.
-    hidden = {"PYTHONPATH"} if side == "nd2" else set()  # it may name this project
+    hidden = {"PYTHONPATH"} if side in ("nd2", "before") else set()  # it may name this project
     env = {name: value for name, value in os.environ.items() if name not in hidden}
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "bench", env=env)
     if done.returncode:
@@ -181,6 +187,27 @@ def row(case: Case, found: dict[str, Measured]) -> str:
         _peak(ours, case, case.memory_goal),
         _peak(theirs, case, None),
         _goal(case.memory_goal),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+HEADER_BEFORE = (
+    "| work | now | before | now / before | of the best | peak, now | peak, before |\n"
+    "| --- | --: | --: | --: | --: | --: | --: |"
+)
+
+
+def row_before(case: Case, found: dict[str, Measured]) -> str:
+    """Return a case as a line of the table that compares with another checkout of this project."""
+    now, before = found["ours"], found["before"]
+    cells = [
+        case.name,
+        _seconds(now),
+        _seconds(before),
+        _ratio(now, before, MAX_SLOWDOWN),
+        f"{now.least / before.least:.3g}",
+        _peak(now, case, None),
+        _peak(before, case, None),
     ]
     return f"| {' | '.join(cells)} |"
 
