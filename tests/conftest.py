@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import rich
 from tests.samples import ABSENT, SAMPLES
 
 if TYPE_CHECKING:
@@ -18,3 +19,9 @@ def shared_samples() -> Path:
     if not SAMPLES.is_dir():
         pytest.skip(ABSENT)
     return SAMPLES
+
+
+@pytest.fixture(scope="session", name="rich")
+def _rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with something of everything that the writer knows."""
+    return rich.write(tmp_path_factory.mktemp("rich") / "rich.nd2")

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.docs.test_docs import blocks, bucket_with, run  # noqa: E402  # found by the line above
+from tests.pages import blocks, bucket_with, run  # noqa: E402  # found by the line above
 from tests.servers import range_server  # noqa: E402
 
 

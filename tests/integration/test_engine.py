@@ -17,7 +17,8 @@ import xarray as xr
 import nd2
 from nd2._core.format import chunks
 from tests.builder import Nd2Spec, build
-from tests.integration.test_file import KINDS, no_handle_is_left
+from tests.handles import no_handle_is_left
+from tests.kinds import KINDS
 from xarray_nd2 import to_kerchunk, write_kerchunk
 
 if TYPE_CHECKING:

@@ -13,17 +13,12 @@ import xarray as xr
 import nd2
 from nd2._core.format.clx_lite import I32, U32
 from tests.builder import Nd2Spec, build, experiment_tree
-from tests.integration.test_engine_dataset import FRAMES, TIMES, masks, pixels, write
-from tests.integration.test_file import no_handle_is_left
+from tests.handles import no_handle_is_left
+from tests.rich import FRAMES, TIMES, masks, pixels, write
 from xarray_nd2.backend import ND2BackendEntrypoint
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("groups") / "rich.nd2")
 
 
 # ---------------------------------------------------------------------------------------------------------------- trees

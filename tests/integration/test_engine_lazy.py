@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.builder import Nd2Spec, build
-from tests.integration.test_file import no_handle_is_left
+from tests.handles import no_handle_is_left
 from tests.sparse import build_sparse
 
 if TYPE_CHECKING:

@@ -17,39 +17,11 @@ import nd2
 from nd2._core.format import chunks
 from nd2.structures import FrameMetadata
 from tests.builder import Nd2Spec, build
+from tests.handles import no_handle_is_left
+from tests.kinds import KINDS
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-KINDS: dict[str, dict[str, Any]] = {
-    "one frame": {},
-    "time": {"loops": [("T", 4)]},
-    "phases": {"loops": [("N", 5)]},
-    "positions": {"loops": [("P", 3)]},
-    "custom": {"loops": [("U", 3)]},
-    "T P Z": {"loops": [("T", 2), ("P", 3), ("Z", 4)], "channels": 3},
-    "Z T": {"loops": [("Z", 3), ("T", 2)]},
-    "P T Z": {"loops": [("P", 2), ("T", 3), ("Z", 2)], "channels": 2, "width": 7},
-    "nested T": {"loops": [("T", 2), ("T", 3)]},
-    "loop of one": {"loops": [("T", 1), ("Z", 3)]},
-    "colour": {"samples": 3, "dtype": "u1", "width": 9},
-    "two colour channels, padded": {"samples": 3, "channels": 2, "dtype": "u1", "width": 5},
-    "float": {"dtype": "<f4", "pixel_type": 2},
-    "8 bit, odd width": {"dtype": "u1", "width": 5, "channels": 3},
-    "odd row stride": {"row_bytes": 23, "loops": [("T", 3)]},
-    "zlib": {"zlib": True, "loops": [("T", 3)], "channels": 2},
-    "zlib, odd row stride": {"zlib": True, "row_bytes": 19},
-    "missing": {"loops": [("T", 5)], "missing": frozenset({0, 3}), "width": 5},
-    "missing, zlib": {"loops": [("T", 5)], "missing": frozenset({2, 4}), "zlib": True},
-    "any order": {"loops": [("T", 4)], "order": [3, 1, 0, 2]},
-    "odd name field": {"loops": [("T", 12)], "name_field": 5},
-    "odd name field, zlib": {"loops": [("T", 12)], "name_field": 5, "zlib": True},
-    "version 2": {"version": (2, 1), "loops": [("T", 2), ("P", 2), ("Z", 3)], "channels": 2},
-    "no times": {"loops": [("T", 3)], "times": []},
-    "uncalibrated": {"calibration": 0.0},
-    "one row": {"height": 1},
-    "one column": {"width": 1},
-}
 
 
 @pytest.fixture(params=KINDS, ids=str)
@@ -311,11 +283,6 @@ def test_every_public_name_is_there() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------- bad input
-
-
-def no_handle_is_left(path: Path) -> bool:
-    open_files = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
-    return str(path.resolve()) not in open_files
 
 
 @pytest.mark.parametrize("content", [b"", b"hello world", b"\xda\xce", b"\0" * 200])

@@ -17,7 +17,7 @@ import xarray as xr
 
 from nd2._core.format import chunks
 from tests.builder import Nd2Spec, build
-from tests.integration.test_file import KINDS
+from tests.kinds import KINDS
 from tests.references import OLD_PARQUET, V3_ZLIB, assert_same
 from tests.samples import each_sample
 from tests.sparse import build_sparse

@@ -13,7 +13,7 @@ import zarr
 
 from nd2._core.frames.array import PIXEL_DIMS
 from tests.builder import build
-from tests.integration.test_file import KINDS
+from tests.kinds import KINDS
 from xarray_nd2.serve import Endpoint, serve
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import xarray as xr
 import nd2
 from tests import legacy_builder
 from tests.builder import build
-from tests.integration.test_file import KINDS
+from tests.kinds import KINDS
 from tests.samples import each_sample, sample_names
 from tests.servers import range_server
 from tests.sparse import build_sparse
