@@ -1,16 +1,25 @@
-"""Fixtures that every test may ask for."""
+"""Fixtures that every test may ask for, and the settings of hypothesis."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import rich
 from tests.samples import ABSENT, SAMPLES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# A busy machine must fail no test. Fixtures of functions are folders and files that no example changes.
+settings.register_profile(
+    "here",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builder import Nd2Spec, build
@@ -58,9 +58,7 @@ def single(size: int) -> st.SearchStrategy[Any]:
     )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_outer_indexing_is_that_of_an_array_in_memory(
     indexed: tuple[xr.DataArray, xr.DataArray], data: st.DataObject
@@ -71,9 +69,7 @@ def test_outer_indexing_is_that_of_an_array_in_memory(
     xr.testing.assert_equal(lazy.isel(key), memory.isel(key))
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_indexing_twice_is_that_of_an_array_in_memory(
     indexed: tuple[xr.DataArray, xr.DataArray], data: st.DataObject
@@ -87,9 +83,7 @@ def test_indexing_twice_is_that_of_an_array_in_memory(
     xr.testing.assert_equal(lazy, memory)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_vectorised_indexing_is_that_of_an_array_in_memory(
     indexed: tuple[xr.DataArray, xr.DataArray], data: st.DataObject

@@ -136,7 +136,7 @@ def axis_key(size: int) -> st.SearchStrategy[Any]:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_parts_are_those_of_numpy_and_have_the_blocks_of_dask(
     path: Path, data: st.DataObject

@@ -127,7 +127,7 @@ def test_no_handle_stays_open_when_opening_fails(tmp_path: Path) -> None:
         assert not any(str(path) in name for name in _open_files()), i
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 @pytest.mark.parametrize("target", ["file", "rescue", "references", "frames", "validate"])
 def test_mutated_files(target: str, data: st.DataObject) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nd2
@@ -55,9 +55,7 @@ def nothing_but(folder: Path, *names: str) -> bool:
 # ------------------------------------------------------------------------------------------------------- round trips
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_what_is_written_is_read(data: st.DataObject, tmp_path: Path) -> None:
     """Sizes, dtype, order of writing, compression, missing frames, threads."""
@@ -303,9 +301,7 @@ def test_regions_events_layers_custom_data(tmp_path: Path) -> None:
         assert file.custom_data["Mine_V1_0"] == custom["Mine_V1_0"]
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(
     shape=st.tuples(st.integers(1, 12), st.integers(1, 12)),
     seed=st.integers(0, 1000),

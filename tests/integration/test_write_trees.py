@@ -87,7 +87,7 @@ def loops(draw: st.DrawFn) -> list[ExpLoop]:
 
 
 @pytest.mark.parametrize("version", [(3, 0), (2, 1)])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(made=loops())
 def test_loops(version: tuple[int, int], made: list[ExpLoop]) -> None:
     tree = trees.experiment(made)
@@ -171,7 +171,7 @@ def channels(draw: st.DrawFn) -> list[Channel]:
     return made
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(made=channels())
 def test_channels(made: list[Channel]) -> None:
     attributes = Attributes(
@@ -193,7 +193,7 @@ def test_channels(made: list[Channel]) -> None:
         assert one.loops is None or isinstance(one.loops, LoopIndices)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_maps_of_arrays_and_of_entries_are_the_same(data: st.DataObject) -> None:
     indices = data.draw(st.lists(st.integers(0, 10**9), unique=True, max_size=60))

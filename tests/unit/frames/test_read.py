@@ -95,7 +95,7 @@ def read_in_blocks_of(nbytes: int) -> Iterator[None]:
 
 # One of these is larger than all frames, the others are smaller than some.
 @pytest.mark.parametrize("block", [plan._BLOCK, 512, 64])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_any_part_of_any_frames_equals_numpy(block: int, data: st.DataObject) -> None:
     frames, pixels = data.draw(stored_frames())
@@ -253,7 +253,7 @@ def test_bytes_behind_a_stream_do_no_harm() -> None:
     np.testing.assert_array_equal(frames.read(np.array([0]))[0], pixels)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_the_lazy_array_indexes_as_numpy_does_orthogonally(data: st.DataObject) -> None:
     layout = PixelLayout(5, 7, 2, 1, np.dtype("<u2"), 28)
