@@ -49,16 +49,20 @@ def of(names: str) -> frozenset[str]:
 
 ALL = frozenset(name.rpartition("/")[2] for name in sample_names()) - {"nometa"}
 """nd2 0.12.0 cannot read nometa at all."""
-COLOUR = of("plain_rgb8_T2 rgb8 rgb8_T3_w31 rgb8_w33 rgb_64 zip_rgb8_w33")
+COLOUR = of("plain_rgb8_T2 rgb8 rgb8_T3_w31 rgb8_w33 rgb_64 vendor_rgb zip_rgb8_w33")
 STACKS = of(
-    "TPZ TPZ_ch3_w33 TZ Z7 cluster_t3z10c2 loop_xy_invalid_Z order_ZT z_down z_t0_i1_c0"
+    "TPZ TPZ_ch3_w33 TZ Z7 cluster_t3z10c2 crop_z18c4 loop_xy_invalid_Z order_ZT z_down z_t0_i1_c0"
     " z_t2_i0_c1 z_t2_i1_c2 z_t6_i0_c1 zip_smooth_TZ zstack_z11"
 )
 BEYOND = frozenset(BEYOND_THE_LOOPS)
 UNTIMED = of("plain_TPZ_ch3 plain_mono16 plain_rgb8_T2")
 NESTED = of("loop_t_t nested_TT")
-SCAN_AREA = of("confocal_c3 multichannel_c4 rgb_64 timelapse_t53 zstack_z11")
-FOCUS = of("confocal_c3 confocal_c5 multichannel_c4 rgb_64 zstack_z11")
+SCAN_AREA = of(
+    "confocal_c3 confocal_shared_setting crop_z18c4 multichannel_c4 rgb_64 timelapse_t53 zstack_z11"
+)
+FOCUS = of(
+    "confocal_c3 confocal_c5 confocal_shared_setting crop_z18c4 multichannel_c4 rgb_64 zstack_z11"
+)
 
 KNOWN = [
     Known(
@@ -113,9 +117,19 @@ KNOWN = [
         "All records of a byte array are decoded; nd2 decodes the first one.",
     ),
     Known(
-        of("multichannel_c4 timelapse_t53 zstack_z11"),
+        of("crop_z18c4 multichannel_c4 timelapse_t53 zstack_z11"),
         r"unstructured_metadata(_raw)?\..*\.p?DeviceSetting\.\.len",
         "Two unnamed, empty arrays are two; nd2 gives one.",
+    ),
+    Known(
+        of("confocal_shared_setting"),
+        r"(frame_)?metadata(\[\d+\])?\.channels\[\d+\]\.channel\.index",
+        "The place of the channel, as the SDK says; nd2 gives that of its sample setting.",
+    ),
+    Known(
+        of("confocal_shared_setting"),
+        r"custom_data\.AcqTimeV1_0",
+        "A list of one item, as in other files; nd2 gives the item.",
     ),
     Known(
         of("xy_names"),

@@ -151,10 +151,10 @@ def test_color(stored: int, color: tuple[float, ...]) -> None:
     assert channel(plane(uiColor=clx_lite.U32(stored))).channel.color == color
 
 
-def test_index_is_that_of_the_sample_setting() -> None:
-    parsed = parse(plane(), plane(), plane(uiSampleIndex=1)).channels
+def test_index_is_the_place_of_the_channel_whatever_its_sample_setting() -> None:
+    parsed = parse(plane(), plane(uiSampleIndex=1), plane(uiSampleIndex=1)).channels
     assert parsed is not None
-    assert [one.channel.index for one in parsed] == [0, 1, 1]
+    assert [one.channel.index for one in parsed] == [0, 1, 2]
 
 
 def wavelengths(*planes: dict[str, Any]) -> tuple[float | None, float | None]:

@@ -126,8 +126,7 @@ def _channel_meta(plane: fields.Tree, index: int) -> ChannelMeta:
     emission, excitation = spectrum.wavelengths(plane, index)
     return ChannelMeta(
         name=fields.text(plane, "sDescription"),
-        # Planes may share a sample setting, and then an index; as Nikon's own reader has it.
-        index=fields.integer(plane, "uiSampleIndex") or index,
+        index=index,
         color=_color(fields.integer(plane, "uiColor")),
         emissionLambdaNm=emission,
         excitationLambdaNm=excitation,

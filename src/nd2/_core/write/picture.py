@@ -45,11 +45,8 @@ def tree(channels: Sequence[Channel], first: FirstFrame) -> Tree:
     volume, optics = channels[0].volume, channels[0].microscope
     calibrated, pixel = volume.axesCalibrated[0], float(volume.axesCalibration[0])
     rotation, orientation = _rotation(channels[0], pixel)
-    samples = 1 + max(_sample_index(channel) for channel in channels)
     x_axis, y_axis, _ = volume.axesInterpretation
     components = sum(channel.volume.componentCount for channel in channels)
-    by_sample = {_sample_index(channel): channel for channel in reversed(channels)}
-    settings = [by_sample.get(k, channels[0]) for k in range(samples)]
     content = {
         "dTimeAbsolute": float(first.julian_day),
         "dTimeMSec": float(first.time_ms),
@@ -65,10 +62,10 @@ def tree(channels: Sequence[Channel], first: FirstFrame) -> Tree:
             "uiCount": U32(len(channels)),
             "uiCompCount": U32(components),
             "sPlaneNew": {f"a{i}": _plane(channel, i) for i, channel in enumerate(channels)},
-            "uiSampleCount": U32(samples),
+            "uiSampleCount": U32(len(channels)),
             "sSampleSetting": {
                 f"a{k}": _sample(channel, rotation, orientation)
-                for k, channel in enumerate(settings)
+                for k, channel in enumerate(channels)
             },
             "sDescription": "",
             "eRepresentation": U32(0),
@@ -103,10 +100,6 @@ def _or_unknown(value: float | None) -> float:
     return -1.0 if value is None else float(value)
 
 
-def _sample_index(channel: Channel) -> int:
-    return max(channel.channel.index, 0)
-
-
 # --- channels ------------------------------------------------------------------------------------------------------
 
 
@@ -120,7 +113,7 @@ def _plane(channel: Channel, index: int) -> Tree:
     mask = sum(MASKS[flag] for flag in optics.modalityFlags)
     return {
         "uiCompCount": U32(channel.volume.componentCount),
-        "uiSampleIndex": U32(_sample_index(channel)),
+        "uiSampleIndex": U32(index),
         "uiModalityMask": U64(mask),
         # nd2 0.12.0 needs at least one key in the probe.
         "pFluorescentProbe": {
