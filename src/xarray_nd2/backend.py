@@ -13,7 +13,7 @@ from xarray.backends import BackendEntrypoint
 from nd2._core import errors
 from nd2._core.format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES
 from nd2._core.io import open_source
-from nd2._core.io.open import is_url
+from nd2._core.io.urls import is_url
 from nd2._core.open import first_bytes, open_reader
 from nd2._core.sidecar import load_index
 from xarray_nd2 import accessor
@@ -147,7 +147,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             )
             # Everything reads through a source that opens when it is needed: nothing is held between opening and the
             # first read, and what xarray closes can still be read, as its copies in other processes can.
-            lasting = source.reopened()
+            lasting = source.reopen()
         finally:
             source.close()
         dataset = to_dataset(
@@ -203,7 +203,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         source = open_source(filename_or_obj, storage_options)
         try:
             reader = _reader(source, known, validate_frames, search_window, rescue, flat_frames)
-            lasting = source.reopened()
+            lasting = source.reopen()
             groups = group_datasets(
                 reader,
                 lasting,

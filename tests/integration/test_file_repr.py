@@ -12,7 +12,7 @@ import pytest
 
 import nd2
 from nd2._core.frames.read import Frames
-from nd2._core.io.redact import file_name
+from nd2._core.io.urls import file_name
 from tests.builder import build
 from tests.samples import each_sample, sample_names
 from tests.servers import range_server

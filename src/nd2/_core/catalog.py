@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from nd2._core import errors
 from nd2._core.filter import Filter
 from nd2._core.io import open_source
-from nd2._core.io.open import file_system, is_url
+from nd2._core.io.open import file_system
+from nd2._core.io.urls import is_url
 from nd2._core.open import open_reader
 from nd2._core.views.clock import start_date
 

@@ -17,8 +17,7 @@ from nd2._core import errors
 from nd2._core.command import GROUP, Command, parse_storage_options
 from nd2._core.file import ND2File
 from nd2._core.io import open_source
-from nd2._core.io.open import is_url
-from nd2._core.io.redact import file_name
+from nd2._core.io.urls import file_name, is_url
 from nd2._core.open import open_reader
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def first_bytes(file: Any, storage_options: Mapping[str, Any] | None = None) -> bytes:
     """Return the first four bytes of a file, fewer if it is shorter."""
     with closing(open_source(file, storage_options)) as source:
-        return source.start(4)
+        return source.read_start(4)
 
 
 def is_supported_file(

@@ -21,7 +21,8 @@ from nd2._core.format.pixels import PixelLayout
 from nd2._core.frames.read import Frames, FrameTable
 from nd2._core.io import open_source
 from nd2._core.io.destination import atomic_path
-from nd2._core.io.open import file_system, is_url
+from nd2._core.io.open import file_system
+from nd2._core.io.urls import is_url
 from nd2._core.open import open_reader
 from nd2._core.readers.legacy import LegacyReader
 from nd2._core.readers.modern import ModernReader
@@ -206,7 +207,7 @@ def load_index(index: Any, path: Any, storage_options: Mapping[str, Any] | None 
     """
     opened = open_source(default_index_path(path) if index is True else index, storage_options)
     try:
-        return decode_index(opened.start(_MAX_INDEX), path=opened.url)
+        return decode_index(opened.read_start(_MAX_INDEX), path=opened.url)
     finally:
         opened.close()
 

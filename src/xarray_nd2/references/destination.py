@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nd2._core.io.destination import atomic_path
-from nd2._core.io.open import file_system, is_url
+from nd2._core.io.open import file_system
+from nd2._core.io.urls import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

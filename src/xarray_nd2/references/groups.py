@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nd2._core.io.redact import redacted
+from nd2._core.io.urls import redact
 from xarray_nd2.dataset.model import DatasetModel, VariableModel, dataset_model
 from xarray_nd2.references import ome_zarr
 from xarray_nd2.references.check import check_frames
@@ -136,9 +136,9 @@ def _public_url(url: str) -> str:
     """Return a URL that may be written down; one that holds a credential is refused."""
     if not url:
         raise ValueError("the file object has no name: say with url= where readers find the file")
-    if redacted(url) != url:
+    if redact(url) != url:
         raise ValueError(
-            f"the URL holds a credential, which must not enter references: pass url={redacted(url)!r}, "
+            f"the URL holds a credential, which must not enter references: pass url={redact(url)!r}, "
             "and give the credential when the references are read"
         )
     return url

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.io import open_source
-from nd2._core.io.open import file_system, is_url
+from nd2._core.io.open import file_system
+from nd2._core.io.urls import is_url
 from xarray_nd2.references.groups import SOURCE_SIZE, SOURCE_VERSION
 from xarray_nd2.references.model import TEMPLATE
 

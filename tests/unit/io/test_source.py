@@ -93,7 +93,7 @@ def test_a_range_that_the_file_lacks_is_an_error_not_fewer_bytes(
 
 
 def test_a_closed_source_says_so_and_its_copy_still_reads(source: ByteSource) -> None:
-    copy = source.reopened()
+    copy = source.reopen()
     source.close()
     source.close()
     assert source.closed

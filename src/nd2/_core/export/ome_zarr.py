@@ -25,8 +25,7 @@ from nd2._core.export.zarr_store import (
 )
 from nd2._core.frames import pool
 from nd2._core.io.destination import atomic_path, remove_stale
-from nd2._core.io.open import is_url
-from nd2._core.io.redact import file_name
+from nd2._core.io.urls import file_name, is_url
 from nd2._core.readers.positions import position_names
 from nd2._core.views.placement import Placement
 from nd2._core.views.recorded import recorded_values

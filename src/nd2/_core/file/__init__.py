@@ -5,7 +5,7 @@ from __future__ import annotations
 from nd2._core.file.exports import FileExports
 from nd2._core.file.metadata import FileMetadata
 from nd2._core.file.pixels import FilePixels
-from nd2._core.io.redact import file_name
+from nd2._core.io.urls import file_name
 
 
 class ND2File(FileMetadata, FilePixels, FileExports):

@@ -78,7 +78,7 @@ class FileHandle:
     def open(self) -> None:
         """Open the file again after ``close``; does nothing if it is open."""
         if self.closed:
-            source, index, options = self._reader.source.reopened(), self._index, self._options
+            source, index, options = self._reader.source.reopen(), self._index, self._options
             self.__dict__.clear()
             self._options = options
             self._begin(source, index)
@@ -100,7 +100,7 @@ class FileHandle:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        source = self._reader.source.reopened()
+        source = self._reader.source.reopen()
         options = self._options
         return {"source": source, "closed": self.closed, "index": self._index, "options": options}
 

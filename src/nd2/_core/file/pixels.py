@@ -195,4 +195,4 @@ class FilePixels(FileHandle):
 
     def _independent(self, array: FrameArray) -> FrameArray:
         """Return the same array over a source of its own, which lives when this file is closed."""
-        return array.with_source(self._reader.source.reopened())
+        return array.with_source(self._reader.source.reopen())

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import io
 import threading
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from nd2._core import errors
-from nd2._core.io.near import CheapReads
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from nd2._core.io.source import ByteSource
 
 
-class FileObjectSource(CheapReads):
+class FileObjectSource(ByteSource):
     """Bytes of an open, seekable, binary file object.
 
     The object stays the caller's: closing the source does not close it.
@@ -36,7 +33,6 @@ class FileObjectSource(CheapReads):
             raise TypeError(f"expected a path or a binary file object, got {type(handle).__name__}")
         self._handle = handle
         self._lock = threading.Lock()
-        self._closed = False
         name = getattr(handle, "name", "")
         self._url = name if isinstance(name, str) else ""
         with self._lock:
@@ -44,13 +40,8 @@ class FileObjectSource(CheapReads):
 
     @property
     def url(self) -> str:
-        """Name of the file object where it has one, else an empty string."""
+        """Name of the file object, if it has one, else an empty string."""
         return self._url
-
-    @property
-    def size(self) -> int:
-        """Length of the file in bytes when the source was made."""
-        return self._size
 
     @property
     def identity(self) -> tuple[str, int, str]:
@@ -63,7 +54,6 @@ class FileObjectSource(CheapReads):
         return self._closed or bool(getattr(self._handle, "closed", False))
 
     def read(self, offset: int, nbytes: int) -> bytes:
-        """Read exactly ``nbytes`` bytes at ``offset``."""
         if self.closed:
             raise errors.closed(self._url)
         if offset < 0 or nbytes < 0 or offset + nbytes > self._size:
@@ -82,21 +72,7 @@ class FileObjectSource(CheapReads):
                 left -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
-        """Fill each buffer with the bytes at its offset."""
-        for offset, buffer in targets:
-            view = buffer.cast("B")
-            view[:] = self.read(offset, view.nbytes)
-
-    def release(self) -> None:
-        """Do nothing: the file object is its owner's."""
-
-    def close(self) -> None:
-        """Stop reading; the file object itself stays open for its owner."""
-        self._closed = True
-
-    def reopened(self) -> FileObjectSource:
-        """Return an open source over the same file object."""
+    def reopen(self) -> FileObjectSource:
         new = object.__new__(FileObjectSource)
         new.__dict__.update(self.__dict__, _closed=False)
         return new

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from fsspec.implementations.http import HTTPFileSystem
+
 from nd2._core import errors
 from nd2._core.io.transport import Answer, RangeTransport, normal_version, sent_range
 
@@ -13,13 +15,15 @@ if TYPE_CHECKING:
 
 
 class HttpTransport(RangeTransport):
-    """Files behind HTTP or HTTPS; ``storage_options`` reach the session and every request as fsspec has it."""
+    """Files behind HTTP or HTTPS; ``storage_options`` reach the session and every request as in fsspec."""
+
+    file_system = HTTPFileSystem
 
     @asynccontextmanager
-    async def _request(self, wanted: str) -> AsyncIterator[Answer]:
+    async def _request(self, byte_range: str) -> AsyncIterator[Answer]:
         options = dict(self.fs.kwargs)
         # Compressed on its way, a range would not be that of the file.
-        headers = {**options.pop("headers", {}), "Range": wanted, "Accept-Encoding": "identity"}
+        headers = {**options.pop("headers", {}), "Range": byte_range, "Accept-Encoding": "identity"}
         session = await self.fs.set_session()
         target = self.fs.encode_url(self.path)
         async with session.get(target, headers=headers, **options) as response:

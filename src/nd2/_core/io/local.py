@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
-from nd2._core.io.near import CheapReads
+from nd2._core.io.source import ByteSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ _O_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0
 _MAX_READ = 1 << 30
 
 
-class LocalSource(CheapReads):
+class LocalSource(ByteSource):
     """Bytes of a file in the local file system.
 
     Parameters
@@ -36,7 +36,6 @@ class LocalSource(CheapReads):
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)
         self._lock = threading.Lock()
-        self._closed = False
         self._fd = -1
         self._open()
 
@@ -71,12 +70,10 @@ class LocalSource(CheapReads):
 
     @property
     def url(self) -> str:
-        """Absolute path of the file."""
         return self._path
 
     @property
     def size(self) -> int:
-        """Length of the file in bytes when it was opened."""
         return self._size
 
     @property
@@ -84,13 +81,7 @@ class LocalSource(CheapReads):
         """``(path, size, mtime in ns)``."""
         return (self._path, self._size, str(self._mtime))
 
-    @property
-    def closed(self) -> bool:
-        """Whether ``close`` was called."""
-        return self._closed
-
     def read(self, offset: int, nbytes: int) -> bytes:
-        """Read exactly ``nbytes`` bytes at ``offset``."""
         self._check(offset, nbytes)
         if 0 < nbytes <= _MAX_READ:
             data = _pread(self._handle(), nbytes, offset)
@@ -101,7 +92,6 @@ class LocalSource(CheapReads):
         return bytes(buffer)
 
     def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
-        """Fill each buffer with the bytes at its offset."""
         fd = self._handle()
         for offset, buffer in targets:
             view = buffer if buffer.format == "B" and buffer.ndim == 1 else buffer.cast("B")
@@ -123,19 +113,12 @@ class LocalSource(CheapReads):
             raise errors.beyond_end(offset, nbytes, self._size, path=self.url)
 
     def release(self) -> None:
-        """Close the descriptor; the next read opens it again."""
         with self._lock:
             fd, self._fd = self._fd, -1
             if fd >= 0:
                 os.close(fd)
 
-    def close(self) -> None:
-        """Close the descriptor for good; may be called twice."""
-        self._closed = True
-        self.release()
-
-    def reopened(self) -> LocalSource:
-        """Return an independent source for the same path, opened on its first read."""
+    def reopen(self) -> LocalSource:
         new = object.__new__(LocalSource)
         new.__setstate__(self.__getstate__())
         return new
@@ -146,7 +129,6 @@ class LocalSource(CheapReads):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._path, self._size, self._mtime = state["path"], state["size"], state["mtime"]
         self._lock = threading.Lock()
-        self._closed = False
         self._fd = -1
 
     def __del__(self) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import re
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.io.fileobj import FileObjectSource
 from nd2._core.io.local import LocalSource
+from nd2._core.io.urls import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,16 +18,8 @@ if TYPE_CHECKING:
 
     from nd2._core.io.source import ByteSource
 
-# A drive letter is not a protocol; "::" chains protocols.
-_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+(://|::)")
-
 # What fsspec needs for the protocols of the extra "remote".
 _PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "s3a": "s3fs"}
-
-
-def is_url(path: object) -> TypeGuard[str]:
-    """Return whether ``path`` is a string that fsspec has to open, not a local path."""
-    return isinstance(path, str) and _URL.match(path) is not None
 
 
 def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> ByteSource:
@@ -60,14 +52,14 @@ def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> 
     if isinstance(file, bytes):
         file = os.fsdecode(file)
     if is_url(file):
-        return _through(*file_system(file, storage_options))
+        return _open_path(*file_system(file, storage_options))
     fs, path = getattr(file, "fs", None), getattr(file, "path", None)
     if fs is not None and isinstance(path, str):
         # fsspec's open files, OpenFile and UPath: read through their file system, not through one shared handle.
         if not getattr(file, "compression", None):
             if "b" not in getattr(file, "mode", "rb"):
                 raise TypeError("the file must be opened in binary mode ('rb')")
-            return _through(fs, path)
+            return _open_path(fs, path)
         if not hasattr(file, "read"):
             raise ValueError(
                 f"{path!r} is to be read through {file.compression!r}, which has no random access; decompress it first"
@@ -100,7 +92,7 @@ def file_system(
         raise errors.missing_package(package, "remote", f"to open {url}") from error
 
 
-def _through(fs: Any, path: str) -> ByteSource:
+def _open_path(fs: Any, path: str) -> ByteSource:
     """Open a path in an fsspec file system; the local one is not asked, paths are read as paths."""
     from fsspec.implementations.local import LocalFileSystem
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
-from nd2._core.io.redact import redacted
 from nd2._core.io.requests import Tuning, plan
-from nd2._core.io.transport import AsyncTransport, BlockingTransport, check_same, is_cache
+from nd2._core.io.source import ByteSource
+from nd2._core.io.transport import AsyncTransport, BlockingTransport, check_same, is_cache, protocol
+from nd2._core.io.urls import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from nd2._core.io.requests import Request
     from nd2._core.io.source import Span
-    from nd2._core.io.transport import Blocks, Stat
+    from nd2._core.io.transport import Blocks, RangeTransport, Stat
 
 # In real files the experiment and the first picture metadata end within the first 40 to 220 KB; the chunk map and the
 # other metadata lie within the last 82 to 172 KB.
@@ -29,7 +30,7 @@ _PREFETCH_LIMIT = 256 << 20
 _KEPT = 1 << 20
 
 
-class FsspecSource:
+class FsspecSource(ByteSource):
     """Bytes of a file that fsspec reaches.
 
     Nothing is asked of the server before the first read. That one fetches the file's two ends, and with them its
@@ -43,14 +44,11 @@ class FsspecSource:
         Path of the file inside ``fs``, without the protocol.
     """
 
-    concurrent = True
-
     def __init__(self, fs: AbstractFileSystem, path: str) -> None:
         self._transport = _transport(fs, path)
         self._tuning = Tuning.current()
         self._stat: Stat | None = None
         self._verified = True
-        self._closed = False
         self._blocks: Blocks = []
         self._lock = threading.Lock()
 
@@ -61,7 +59,6 @@ class FsspecSource:
 
     @property
     def size(self) -> int:
-        """Length of the file in bytes."""
         return self._known().size
 
     @property
@@ -72,18 +69,13 @@ class FsspecSource:
 
     @property
     def max_gap(self) -> int:
-        """Distance in bytes up to which two reads are done as one."""
         return self._tuning.max_gap
 
     @property
-    def closed(self) -> bool:
-        """Whether ``close`` was called."""
-        return self._closed
-
-    # -------------------------------------------------------------------------------------------------------- reads
+    def concurrent(self) -> bool:
+        return True
 
     def read(self, offset: int, nbytes: int) -> bytes:
-        """Read exactly ``nbytes`` bytes at ``offset``."""
         return self.read_many([(offset, nbytes)])[0]
 
     def read_many(self, spans: Sequence[Span]) -> list[bytes]:
@@ -99,27 +91,23 @@ class FsspecSource:
         return [data for data in found if data is not None]
 
     def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
-        """Fill each buffer with the bytes at its offset."""
         self._fetch(self._absent(targets))
 
     async def read_into_async(self, targets: Sequence[tuple[int, memoryview]]) -> None:
-        """Fill each buffer; other coroutines run meanwhile, on whatever event loop."""
         with self._explained():
             requests = plan(self._absent(targets), self._tuning)
             if requests:
                 await self._transport.fetch_async(requests, self._checked_stat())
 
-    def start(self, nbytes: int) -> bytes:
-        """Read the first bytes of the file, fewer if it is shorter, by one request."""
+    def read_start(self, nbytes: int) -> bytes:
         if self._closed:
             raise errors.closed(self.url)
         if self._stat is not None:
             return self.read(0, min(nbytes, self._stat.size))
         with self._explained():
-            return self._transport.start(nbytes)
+            return self._transport.read_start(nbytes)
 
     def prefetch(self, spans: Sequence[Span]) -> None:
-        """Read ranges that are going to be read one by one, and keep them; those that lie near each other as one."""
         size = self.size
         wanted = sorted(
             (offset, min(offset + nbytes, size))
@@ -136,27 +124,26 @@ class FsspecSource:
                 merged.append((start, stop))
         if sum(stop - start for start, stop in merged) > _PREFETCH_LIMIT:
             return
-        self._blocks = self._blocks + self._fetched([self._beside_tail(*span) for span in merged])
+        self._blocks = self._blocks + self._read_spans(
+            [self._to_kept_block(*span) for span in merged]
+        )
 
     def keep(self, blocks: Sequence[tuple[int, bytes]]) -> None:
-        """Take parts of the file that are known from elsewhere: then its ends need not be read to open it."""
         self._blocks = [*self._blocks, *blocks]
 
-    def _beside_tail(self, start: int, stop: int) -> tuple[int, int, bytes]:
-        """Return what is still to be read of a range, and what of its end is in memory."""
+    def _to_kept_block(self, start: int, stop: int) -> tuple[int, int, bytes]:
+        """Return the part of a range that still has to be read, and its end as far as it is in memory."""
         for begin, data in self._blocks:
             if start < begin < stop <= begin + len(data):
                 return start, begin, data[: stop - begin]
         return start, stop, b""
 
-    def _fetched(self, spans: Sequence[tuple[int, int, bytes]]) -> Blocks:
+    def _read_spans(self, spans: Sequence[tuple[int, int, bytes]]) -> Blocks:
         buffers = [bytearray(stop - start) for start, stop, _ in spans]
         self._fetch(
             [(start, memoryview(b)) for (start, _, _), b in zip(spans, buffers, strict=True)]
         )
         return [(s, bytes(b) + rest) for (s, _, rest), b in zip(spans, buffers, strict=True)]
-
-    # ---------------------------------------------------------------------------------------------------- in memory
 
     def _known(self) -> Stat:
         """Return length and version; the first time, the file's two ends are read with them."""
@@ -220,8 +207,6 @@ class FsspecSource:
             if offset < 0 or nbytes < 0 or offset + nbytes > size:
                 raise errors.beyond_end(offset, nbytes, size, path=self.url)
 
-    # ----------------------------------------------------------------------------------------------------- requests
-
     def _fetch(self, targets: Sequence[tuple[int, memoryview]]) -> None:
         requests: list[Request] = plan(targets, self._tuning)
         if requests:
@@ -244,22 +229,14 @@ class FsspecSource:
         except (errors.ND2Error, ValueError, MemoryError, NotImplementedError):
             raise
         except Exception as error:
-            secret = redacted(raw := self._transport.raw_url) != raw
+            secret = redact(raw := self._transport.raw_url) != raw
             raise explained(error, self.url) from (None if secret else error)
 
-    # ---------------------------------------------------------------------------------------------------- lifetime
-
     def release(self) -> None:
-        """Forget what was read; the file system itself is shared and stays."""
         self._blocks = []
 
-    def close(self) -> None:
-        """Read nothing any more; may be called twice."""
-        self._closed = True
-        self.release()
-
-    def reopened(self) -> FsspecSource:
-        """Return an open source for the same URL; large parts that are in memory stay behind."""
+    def reopen(self) -> FsspecSource:
+        # Large parts that are in memory stay behind.
         new = object.__new__(FsspecSource)
         whole = self._stat is not None and not self._stat.ranges
         kept = [block for block in self._blocks if whole or len(block[1]) <= _KEPT]
@@ -273,7 +250,7 @@ class FsspecSource:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._transport = _transport(state["fs"], state["path"])
         self._stat, self._tuning = state["stat"], state["tuning"]
-        self._verified, self._closed, self._blocks = False, False, []
+        self._verified, self._blocks = False, []
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -282,17 +259,25 @@ class FsspecSource:
 
 def _transport(fs: AbstractFileSystem, path: str) -> BlockingTransport:
     """Choose how requests are made; a subclass of a known file system may do things in its own way."""
-    kind = f"{type(fs).__module__}.{type(fs).__qualname__}"
-    if kind == "fsspec.implementations.http.HTTPFileSystem":
-        from nd2._core.io.http import HttpTransport
-
-        return HttpTransport(fs, path)
-    if kind == "s3fs.core.S3FileSystem":
-        from nd2._core.io.s3 import S3Transport
-
-        return S3Transport(fs, path)
+    special = _range_transport(protocol(fs))
+    if special is not None and type(fs) is special.file_system:
+        return special(fs, path)
     concurrent = fs.async_impl and not is_cache(fs)
     return AsyncTransport(fs, path) if concurrent else BlockingTransport(fs, path)
+
+
+def _range_transport(name: str) -> type[RangeTransport] | None:
+    """Return what makes the requests of a protocol, if its file system is installed."""
+    with suppress(ImportError):
+        if name in ("http", "https"):
+            from nd2._core.io.http import HttpTransport
+
+            return HttpTransport
+        if name in ("s3", "s3a"):
+            from nd2._core.io.s3 import S3Transport
+
+            return S3Transport
+    return None
 
 
 def explained(error: Exception, url: str) -> OSError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from s3fs.core import S3FileSystem, _error_wrapper
+
 from nd2._core.io.transport import Answer, RangeTransport, normal_version, sent_range
 
 if TYPE_CHECKING:
@@ -19,12 +21,14 @@ _READ = 1 << 20
 class S3Transport(RangeTransport):
     """Objects in a bucket; what fails is repeated as often as ``s3fs`` repeats it."""
 
+    file_system = S3FileSystem
+
     @asynccontextmanager
-    async def _request(self, wanted: str) -> AsyncIterator[Answer]:
+    async def _request(self, byte_range: str) -> AsyncIterator[Answer]:
         bucket, key, version_id = self.fs.split_path(self.path)
         pinned = {"VersionId": version_id} if version_id else {}
         response = await self.fs._call_s3(  # noqa: SLF001 - fsspec's way to name coroutines
-            "get_object", Bucket=bucket, Key=key, Range=wanted, **pinned, **self.fs.req_kw
+            "get_object", Bucket=bucket, Key=key, Range=byte_range, **pinned, **self.fs.req_kw
         )
         body = response["Body"]
         try:
@@ -38,23 +42,21 @@ class S3Transport(RangeTransport):
         finally:
             body.close()
 
-    async def _full_response(self, wanted: str) -> tuple[Stat, tuple[int, bytes]]:
-        answer: tuple[Stat, tuple[int, bytes]] = await self._repeated(
-            super()._full_response, wanted
+    async def _full_response(self, byte_range: str) -> tuple[Stat, tuple[int, bytes]]:
+        answer: tuple[Stat, tuple[int, bytes]] = await self._retry(
+            super()._full_response, byte_range
         )
         return answer
 
-    async def _start(self, nbytes: int) -> bytes:
-        data: bytes = await self._repeated(super()._start, nbytes)
+    async def _read_start(self, nbytes: int) -> bytes:
+        data: bytes = await self._retry(super()._read_start, nbytes)
         return data
 
     async def _fetch_one(self, request: Request, expected: Stat) -> None:
         # A body that breaks off is read again from its start.
-        await self._repeated(super()._fetch_one, request, expected)
+        await self._retry(super()._fetch_one, request, expected)
 
-    async def _repeated(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        from s3fs.core import _error_wrapper
-
+    async def _retry(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await _error_wrapper(function, args=arguments, retries=self.fs.retries)
 
 

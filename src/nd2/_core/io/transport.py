@@ -6,11 +6,11 @@ import asyncio
 import logging
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nd2._core import errors
-from nd2._core.io.redact import redacted
 from nd2._core.io.requests import Request, Scatter
+from nd2._core.io.urls import redact
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
@@ -60,20 +60,20 @@ class BlockingTransport:
     def __init__(self, fs: AbstractFileSystem, path: str) -> None:
         self.fs, self.path = fs, path
         self.raw_url = str(fs.unstrip_protocol(path))
-        self.url = redacted(self.raw_url)
-        self.stat_is_free = _kind(fs) in ("memory", "file", "local")
+        self.url = redact(self.raw_url)
+        self.stat_is_free = protocol(fs) in ("memory", "file", "local")
         self.through_handle = is_cache(fs)
 
     def stat(self) -> Stat:
         """Ask for length and version."""
-        return stat_of(self.fs.info(self.path), self.url)
+        return parse_info(self.fs.info(self.path), self.url)
 
     def ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
         """Read length, version, and the file's two ends."""
         stat = self.stat()
         return stat, [(a, self._cat(a, b)) for a, b in end_spans(stat.size, head, tail)]
 
-    def start(self, nbytes: int) -> bytes:
+    def read_start(self, nbytes: int) -> bytes:
         """Read the first bytes of the file, fewer if it is shorter."""
         return self._cat(0, nbytes)
 
@@ -127,34 +127,29 @@ class AsyncTransport(BlockingTransport):
         return sync(self.fs.loop, run)
 
     def stat(self) -> Stat:
-        """Ask for length and version."""
         result: Stat = self._sync(self._stat())
         return result
 
     def ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
-        """Read length, version, and the file's two ends."""
         result: tuple[Stat, Blocks] = self._sync(self._ends(head, tail))
         return result
 
-    def start(self, nbytes: int) -> bytes:
-        """Read the first bytes of the file, fewer if it is shorter."""
-        result: bytes = self._sync(self._start(nbytes))
+    def read_start(self, nbytes: int) -> bytes:
+        result: bytes = self._sync(self._read_start(nbytes))
         return result
 
     def fetch(self, requests: Sequence[Request], expected: Stat) -> None:
-        """Make requests at the same time."""
         self._sync(self._fetch(requests, expected))
 
     async def fetch_async(self, requests: Sequence[Request], expected: Stat) -> None:
-        """Make requests at the same time, from any event loop."""
         await asyncio.wrap_future(
             asyncio.run_coroutine_threadsafe(self._fetch(requests, expected), self.fs.loop)
         )
 
-    # ------------------------------------------------------------------------- what runs on fsspec's event loop
+    # The coroutines below run on fsspec's event loop.
 
     async def _stat(self) -> Stat:
-        return stat_of(await self.fs._info(self.path), self.url)  # noqa: SLF001 - fsspec's way to name coroutines
+        return parse_info(await self.fs._info(self.path), self.url)  # noqa: SLF001 - fsspec's way to name coroutines
 
     async def _cat_async(self, start: int, stop: int) -> bytes:
         data: bytes = await self.fs._cat_file(self.path, start=start, end=stop)  # noqa: SLF001 - see above
@@ -167,7 +162,7 @@ class AsyncTransport(BlockingTransport):
         data = await asyncio.gather(*(self._cat_async(a, b) for a, b in spans))
         return stat, [(a, part) for (a, _), part in zip(spans, data, strict=True)]
 
-    async def _start(self, nbytes: int) -> bytes:
+    async def _read_start(self, nbytes: int) -> bytes:
         return await self._cat_async(0, nbytes)
 
     async def _fetch(self, requests: Sequence[Request], expected: Stat) -> None:
@@ -231,15 +226,17 @@ class RangeTransport(AsyncTransport):
     """
 
     verifies = True
+    file_system: ClassVar[type]
+    """The class of fsspec whose files these are."""
 
-    def _request(self, wanted: str) -> AbstractAsyncContextManager[Answer]:
+    def _request(self, byte_range: str) -> AbstractAsyncContextManager[Answer]:
         """Ask for a range, as the header ``Range`` has it."""
         raise NotImplementedError
 
     async def _ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
-        wanted = [f"bytes=0-{head - 1}"] if head else []
+        start = [f"bytes=0-{head - 1}"] if head else []
         *first, last = await asyncio.gather(
-            *(self._full_response(text) for text in [*wanted, f"bytes=-{tail}"]),
+            *(self._full_response(text) for text in [*start, f"bytes=-{tail}"]),
             return_exceptions=True,
         )
         if first and isinstance(first[0], BaseException):
@@ -261,10 +258,10 @@ class RangeTransport(AsyncTransport):
             blocks.append(block)
         return stat, blocks
 
-    async def _full_response(self, wanted: str) -> tuple[Stat, tuple[int, bytes]]:
+    async def _full_response(self, byte_range: str) -> tuple[Stat, tuple[int, bytes]]:
         """Read one range whose length is not known before."""
-        async with self._request(wanted) as answer:
-            if not answer.partial and (wanted.startswith("bytes=-") or answer.size > WHOLE):
+        async with self._request(byte_range) as answer:
+            if not answer.partial and (byte_range.startswith("bytes=-") or answer.size > WHOLE):
                 raise no_ranges(answer.size, self.url)
             stat = Stat(answer.size, answer.version, answer.partial)
             data = b"".join([chunk async for chunk in answer.chunks])
@@ -277,7 +274,7 @@ class RangeTransport(AsyncTransport):
                 )
             return stat, (answer.start, data)
 
-    async def _start(self, nbytes: int) -> bytes:
+    async def _read_start(self, nbytes: int) -> bytes:
         async with self._request(f"bytes=0-{nbytes - 1}") as answer:
             data = b""
             async for chunk in answer.chunks:
@@ -305,7 +302,7 @@ class RangeTransport(AsyncTransport):
         self.log(request.start, request.stop, request.stop - request.start)
 
 
-def _kind(fs: AbstractFileSystem) -> str:
+def protocol(fs: AbstractFileSystem) -> str:
     """Return the first protocol of a file system; asked of its class, because caches pass on what is inside them."""
     protocol = type(fs).protocol
     return protocol if isinstance(protocol, str) else str(protocol[0])
@@ -313,7 +310,7 @@ def _kind(fs: AbstractFileSystem) -> str:
 
 def is_cache(fs: AbstractFileSystem) -> bool:
     """Return whether a file system downloads whole files; some versions do so for open files only, not for ranges."""
-    return _kind(fs) == "simplecache"
+    return protocol(fs) == "simplecache"
 
 
 def _configured_limit() -> int:
@@ -330,7 +327,7 @@ def end_spans(size: int, head: int, tail: int) -> list[tuple[int, int]]:
     return [(0, head), (size - tail, size)] if head else [(size - tail, size)]
 
 
-def stat_of(info: Mapping[str, Any], url: str) -> Stat:
+def parse_info(info: Mapping[str, Any], url: str) -> Stat:
     """Return length and version from what ``fs.info`` says."""
     if info.get("type") == "directory":
         raise IsADirectoryError(f"a folder, not an ND2 file: {url!r}")

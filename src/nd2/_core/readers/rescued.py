@@ -80,7 +80,7 @@ def open_rescued(source: ByteSource, *, flat_frames: bool = False) -> RescuedRea
     OSError
         If nothing in the file is of an ND2 file.
     """
-    if source.start(8) == chunks.LEGACY_MAGIC_BYTES + b"jP  ":
+    if source.read_start(8) == chunks.LEGACY_MAGIC_BYTES + b"jP  ":
         return RescuedLegacyReader(source, (1, 0), flat_frames=flat_frames)
     found = collect(scan_chunks(source), source.size)
     if not len(found):
@@ -95,7 +95,7 @@ def open_rescued(source: ByteSource, *, flat_frames: bool = False) -> RescuedRea
 def _version(source: ByteSource, found: Found) -> tuple[int, int]:
     """Return the format version by the signature, or else by the names of the chunks."""
     try:
-        return chunks.parse_version(source.start(chunks.VERSION_BYTES))
+        return chunks.parse_version(source.read_start(chunks.VERSION_BYTES))
     except (OSError, ValueError):
         xml = any(name in found.chunk_map.others for name in names.OPENING[1::2])
         return (2, 1) if xml else (3, 0)

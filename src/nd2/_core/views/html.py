@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from nd2._core.frames.layout import AXIS
-from nd2._core.io.redact import file_name
+from nd2._core.io.urls import file_name
 from nd2._core.views.channels import channels
 from nd2._core.views.clock import start_date
 from nd2._core.views.summary import byte_size, channel_facts, loop_facts

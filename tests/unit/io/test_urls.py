@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nd2._core.io.redact import redacted
+from nd2._core.io.urls import redact
 
 
 @pytest.mark.parametrize(
@@ -26,5 +26,5 @@ from nd2._core.io.redact import redacted
         ("github://org:repo@main/a.nd2", "github://org:repo@main/a.nd2"),
     ],
 )  # fmt: skip
-def test_redacted(url: str, shown: str) -> None:
-    assert redacted(url) == shown
+def test_redact(url: str, shown: str) -> None:
+    assert redact(url) == shown

@@ -1,11 +1,14 @@
-"""URLs as they may be shown: without passwords, signatures and tokens, and the name of the file alone."""
+"""URLs: which strings are one, the name of the file it leads to, and the form that may be shown."""
 
 from __future__ import annotations
 
 import re
 from pathlib import PurePath
+from typing import TypeGuard
 from urllib.parse import urlsplit, urlunsplit
 
+# A drive letter is not a protocol; "::" chains protocols.
+_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+(://|::)")
 _SECRET = re.compile(
     r"^(x-amz-.*|x-goog-.*|.*(signature|token|secret|passw|credential|auth|api[-_]?key|accesskey).*"
     r"|sig|key|se|sp|sv|st|skoid|sktid|expires|policy|key-pair-id)$",
@@ -14,16 +17,13 @@ _SECRET = re.compile(
 _REPOSITORIES = ("github", "gist", "git")
 
 
-def redacted(url: str) -> str:
-    """Return a URL without user name, password, fragment, and the parts of the query that sign it.
-
-    What is left still names the file; of the links of a chained URL each is treated.
-    """
-    return "::".join(_redacted(part) for part in url.split("::"))
+def is_url(path: object) -> TypeGuard[str]:
+    """Return whether ``path`` is a string that fsspec has to open, not a local path."""
+    return isinstance(path, str) and _URL.match(path) is not None
 
 
 def file_name(url: str) -> str:
-    """Return the name of the file that a path or URL leads to; of a chained URL, that of the innermost file."""
+    """Return the name of the file at a path or URL; of a chained URL, that of the innermost file."""
     place = next((part for part in url.split("::") if "://" in part), None)
     if place is None:
         return PurePath(url).name
@@ -32,7 +32,15 @@ def file_name(url: str) -> str:
     return place.rstrip("/").rpartition("/")[2]
 
 
-def _redacted(url: str) -> str:
+def redact(url: str) -> str:
+    """Return a URL without user name, password, fragment, and the parts of the query that sign it.
+
+    The result still names the file. Each link of a chained URL is treated.
+    """
+    return "::".join(_redact_link(part) for part in url.split("::"))
+
+
+def _redact_link(url: str) -> str:
     if "://" not in url or ("@" not in url and "?" not in url and "#" not in url):
         return url
     parts = urlsplit(url)
