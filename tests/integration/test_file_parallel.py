@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,6 @@ import pytest
 
 import nd2
 from nd2._core.format.inflate import inflate
-from nd2._core.frames.cache import FrameCache
 from tests.builder import Nd2Spec, build
 
 if TYPE_CHECKING:
@@ -134,9 +131,6 @@ def test_an_array_takes_no_more_memory_than_it_has(
     assert float(done.stdout) < 1.2
 
 
-# ------------------------------------------------------------------------------------------ the cache of decoded frames
-
-
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Note every inflated frame."""
     inflated: list[int] = []
@@ -173,43 +167,3 @@ def test_whole_frames_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         file.read_frame(1)
         assert not file._reader.frames.cache._frames
     assert len(inflated) == 5
-
-
-def test_the_cache_keeps_to_its_limit_and_decodes_once_for_all_threads() -> None:
-    cache = FrameCache(limit=4 * 800)
-    decoded: list[int] = []
-    together = threading.Barrier(8)
-
-    def frame(key: int) -> Any:
-        def decode() -> Any:
-            decoded.append(key)
-            return np.full(100, key, np.int64)
-
-        return decode
-
-    def work(_: int) -> None:
-        together.wait()
-        for key in range(10):
-            assert (cache.get(key, frame(key)) == key).all()
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, range(8)))
-    assert sum(key in cache for key in range(10)) == 4
-    assert cache._nbytes == 4 * 800
-    cache.get(9, frame(9))
-    copy = pickle.loads(pickle.dumps(cache))
-    assert copy.limit == cache.limit
-    assert 9 in cache
-    assert 9 not in copy
-
-
-def test_a_frame_that_failed_is_tried_again() -> None:
-    cache = FrameCache()
-
-    def fails() -> Any:
-        raise ValueError("damaged")
-
-    with pytest.raises(ValueError, match="damaged"):
-        cache.get(1, fails)
-    assert 1 not in cache
-    assert cache.get(1, lambda: np.zeros(1)).shape == (1,)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nd2._core.chunks import attributes, texts
+from nd2._core.chunks import attributes
 from nd2._core.format import clx_lite, clx_xml
 from nd2.structures import Attributes
 
@@ -95,16 +95,3 @@ def test_an_image_without_extent_is_refused(key: str, value: Any) -> None:
 def test_absurd_numbers_of_components_are_refused() -> None:
     with pytest.raises(ValueError, match="4294967295 components"):
         parse(uiComp=4294967295)
-
-
-def test_text_items_that_are_not_empty() -> None:
-    items = {
-        "TextInfoItem_13": "Plan Apo 20x",
-        "TextInfoItem_5": "Dimensions: T(3)",
-        "TextInfoItem_9": "",
-    }
-    expected = {"description": "Dimensions: T(3)", "optics": "Plan Apo 20x"}
-    assert texts.parse({"SLxImageTextInfo": items}) == expected
-    assert texts.parse(items) == expected
-    assert list(texts.parse(items)) == ["description", "optics"]
-    assert texts.parse({"SLxImageTextInfo": {"TextInfoItem_0": 3}}) == {}

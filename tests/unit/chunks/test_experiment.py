@@ -6,19 +6,25 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nd2._core.chunks import experiment
 from nd2._core.format import clx_lite, clx_xml
+from nd2._core.write import trees
 from nd2.structures import (
     CustomLoop,
+    ExpLoop,
     NETimeLoop,
+    NETimeLoopParams,
+    Period,
     PeriodDiff,
+    Position,
     StagePosition,
     TimeLoop,
     TimeLoopParams,
     XYPosLoop,
+    XYPosLoopParams,
     ZStackLoop,
     ZStackLoopParams,
 )
@@ -269,6 +275,7 @@ KEYS = st.sampled_from(
         "i9999999999",
     ]
 )
+
 JUNK = st.recursive(
     st.none()
     | st.integers(-1, 12)
@@ -286,3 +293,68 @@ def test_any_tree_parses_to_loops_that_have_items(tree: dict[str, Any]) -> None:
     for loop in experiment.parse(tree):
         assert loop.count > 0
         assert dataclasses.is_dataclass(loop)
+
+
+numbers = st.floats(-1e6, 1e6)
+positive = st.floats(1e-3, 1e3)
+names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
+diffs = st.builds(PeriodDiff, numbers, numbers, numbers)
+times = st.builds(TimeLoopParams, numbers, numbers, numbers, diffs)
+periods = st.builds(Period, numbers, numbers, numbers, diffs, count=st.integers(1, 5))
+stage_points = st.builds(
+    Position,
+    st.builds(StagePosition, numbers, numbers, numbers),
+    st.none() | st.floats(0, 1e5),
+    st.none() | names.filter(bool),
+)
+
+
+@st.composite
+def loops(draw: st.DrawFn) -> list[ExpLoop]:
+    made: list[ExpLoop] = []
+    for nesting, kind in enumerate(draw(st.lists(st.sampled_from("TNPZU"), max_size=5))):
+        count = draw(st.integers(1, 30))
+        if kind == "T":
+            made.append(TimeLoop(count, nesting, draw(times)))
+        elif kind == "N":
+            phases = draw(st.lists(periods, min_size=1, max_size=4))
+            total = sum(phase.count for phase in phases)
+            made.append(NETimeLoop(total, nesting, NETimeLoopParams(phases)))
+        elif kind == "P":
+            listed = draw(st.lists(stage_points, min_size=1, max_size=5))
+            sets_z = draw(st.booleans())
+            if not sets_z:
+                listed = [
+                    Position(p.stagePositionUm._replace(z=0.0), p.pfsOffset, p.name) for p in listed
+                ]
+            made.append(XYPosLoop(len(listed), nesting, XYPosLoopParams(sets_z, listed)))
+        elif kind == "Z":
+            step = draw(positive | positive.map(lambda x: -x) | st.just(0.0))
+            home = draw(st.integers(0, count - 1)) if step else 0
+            device = draw(st.none() | names)
+            made.append(
+                ZStackLoop(
+                    count, nesting, ZStackLoopParams(home, step, draw(st.booleans()), device)
+                )
+            )
+        else:
+            made.append(CustomLoop(count, nesting))
+    return made
+
+
+ROUNDED = ZStackLoop(8, 0, ZStackLoopParams(7, -167.8797694720814, False))
+
+
+@pytest.mark.parametrize("version", [(3, 0), (2, 1)])
+@settings(max_examples=150)
+@example(made=[ROUNDED])
+@given(made=loops())
+def test_what_is_encoded_is_parsed(version: tuple[int, int], made: list[ExpLoop]) -> None:
+    tree = trees.experiment(made)
+    if tree is None:
+        assert made == []
+        return
+    name, data = trees.chunk(b"ImageMetadata", b"", tree, version)
+    assert name == (b"ImageMetadataLV!" if version == (3, 0) else b"ImageMetadata!")
+    decoded = clx_lite.decode(data) if version == (3, 0) else clx_xml.decode(data)
+    assert experiment.parse(decoded) == made

@@ -5,22 +5,27 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nd2._core.chunks import picture_metadata
 from nd2._core.format import clx_lite, clx_xml
+from nd2._core.write import picture
 from nd2.structures import (
     Attributes,
     Channel,
+    ChannelMeta,
     Color,
     LoopIndices,
     Metadata,
     Microscope,
+    ModalityFlags,
     PeriodDiff,
     TimeLoop,
     TimeLoopParams,
+    Volume,
     VoxelSize,
     ZStackLoop,
     ZStackLoopParams,
@@ -304,6 +309,7 @@ KEYS = st.sampled_from(
         "bCalibrated",
     ]
 )
+
 JUNK = st.recursive(
     st.none() | st.integers(-1, 2**32) | st.floats() | st.text(max_size=3) | st.binary(max_size=32),
     lambda inner: st.dictionaries(KEYS, inner, max_size=6),
@@ -319,3 +325,101 @@ def test_any_tree_gives_the_channels_of_the_attributes(tree: dict[str, Any]) -> 
     assert min(picture_metadata.voxel_size(parsed)) > 0
     count = picture_metadata.plane_count(tree)
     assert count is None or count != 0
+
+
+bytes_ = st.integers(0, 255)
+positive = st.floats(1e-3, 1e3)
+names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
+
+
+def matrix(pixel: float, rows: list[float], size: tuple[int, int]) -> tuple[float, ...]:
+    """The matrix from pixels to the stage as the parser computes it."""
+    x1, x2, y1, y2 = (pixel * value for value in rows)
+    width, height = size
+    return (
+        x1,
+        x2,
+        -(x1 * width + x2 * height) / 2,
+        y1,
+        y2,
+        -(y1 * width + y2 * height) / 2,
+    )
+
+
+@st.composite
+def channels(draw: st.DrawFn) -> list[Channel]:
+    pixel = draw(positive)
+    calibrated = draw(st.booleans())
+    shared: dict[str, Any] = {
+        "objectiveMagnification": draw(st.none() | positive),
+        "objectiveName": draw(st.none() | st.sampled_from(["Plan Apo", "λ"])),
+        "objectiveNumericalAperture": draw(st.none() | positive),
+        "zoomMagnification": draw(st.none() | positive),
+        "immersionRefractiveIndex": draw(st.none() | positive),
+        "projectiveMagnification": draw(st.none() | positive),
+    }
+    rotation = [draw(st.sampled_from([1.0, -1.0, 0.0, 0.6])) for _ in range(4)]
+    on_stage = calibrated and draw(st.booleans())
+    flags: st.SearchStrategy[list[ModalityFlags]] = st.sampled_from(
+        [["fluorescence"], ["brightfield", "camera"], ["fluorescence", "pmt", "aux"]]
+    )
+    made: list[Channel] = []
+    for i in range(draw(st.integers(1, 4))):
+        microscope = Microscope(
+            **shared, pinholeDiameterUm=draw(st.none() | positive), modalityFlags=draw(flags)
+        )
+        volume = Volume(
+            axesCalibrated=(calibrated, calibrated, False),
+            axesCalibration=(pixel, pixel, 1.0),
+            axesInterpretation=(
+                draw(st.sampled_from(["distance", "time"]))
+                if not made
+                else made[0].volume.axesInterpretation[0],
+                "distance",
+                "distance",
+            ),
+            bitsPerComponentInMemory=16,
+            bitsPerComponentSignificant=12,
+            cameraTransformationMatrix=tuple(rotation),  # type: ignore[arg-type]
+            componentCount=1,
+            componentDataType="unsigned",
+            voxelCount=(64, 48, 1),
+            componentMaxima=[0.0],
+            componentMinima=[0.0],
+            pixelToStageTransformationMatrix=matrix(pixel, rotation, (64, 48))
+            if on_stage
+            else None,  # type: ignore[arg-type]
+        )
+        meta = ChannelMeta(
+            draw(names),
+            i,
+            draw(
+                st.builds(Color, bytes_, bytes_, bytes_, st.integers(1, 255).map(lambda a: a / 255))
+            ),
+            draw(st.none() | positive),
+            draw(st.none() | positive),
+        )
+        made.append(Channel(meta, None, microscope, volume))
+    return made
+
+
+@settings(max_examples=150)
+@given(made=channels())
+def test_what_is_encoded_is_parsed(made: list[Channel]) -> None:
+    attributes = Attributes(
+        16, 12, len(made), 48, "unsigned", 7, widthPx=64, channelCount=len(made)
+    )
+    tree = picture.tree(made, picture.FirstFrame(1.0, 2.0, (3.0, 4.0, 5.0)))
+    decoded = clx_lite.decode(clx_lite.encode(tree))
+    found = picture_metadata.parse(decoded, attributes=attributes, experiment=[], text_info={})
+    assert found.channels is not None
+    for one, other in zip(found.channels, made, strict=True):
+        assert one.channel == other.channel
+        assert one.microscope == other.microscope
+        a, b = vars(one.volume).copy(), vars(other.volume).copy()
+        for key in ("pixelToStageTransformationMatrix", "cameraTransformationMatrix"):
+            assert (a[key] is None) == (b[key] is None)
+            if a[key] is not None:
+                np.testing.assert_allclose(a.pop(key), b.pop(key), rtol=1e-12, atol=1e-12)
+        assert a == b
+        assert one.loops is None or isinstance(one.loops, LoopIndices)

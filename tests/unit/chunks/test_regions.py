@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given
+
 from nd2._core.chunks import regions
+from nd2.structures import ROI
+from tests.trees import trees
 
 
 def test_regions_are_in_the_order_of_their_numbers_the_global_ones_first() -> None:
@@ -17,3 +21,13 @@ def test_regions_are_in_the_order_of_their_numbers_the_global_ones_first() -> No
     found = regions.parse({"RoiMetadata_v1": stored})
     assert list(found) == [0, 1, 2, 10, 11, 31, 32, 40]
     assert [region.info.label for region in found.values()] == [str(number) for number in found]
+
+
+@given(
+    trees(
+        *("RoiMetadata_v1", "Global_0", "Global_", "2PerMPoint_1", "Id", "Info", "ShapeType"),
+        *("AnimParams_0", "BoxShape", "SizeX", "ExtrudedShape", "BasePoints_0", "Label"),
+    )
+)
+def test_any_tree_gives_regions(tree: dict[str, Any]) -> None:
+    assert all(isinstance(roi, ROI) for roi in regions.parse(tree).values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nd2._core.format import chunks
@@ -12,6 +12,7 @@ from nd2._core.format import chunks
 NAMES = st.text("ABCDEFGHIJabcdefghij_ .-0123456789|", min_size=1, max_size=30).map(
     lambda text: text.encode() + b"!"
 )
+
 # Positions that hold 0x21 ("!") bytes would mislead a parser that looks for the end of names only.
 NUMBERS = st.one_of(st.integers(0, 2**63 - 1), st.sampled_from([0x21, 0x2121, 0x2121212121212121]))
 
@@ -142,3 +143,30 @@ def test_a_million_entries_are_arrays() -> None:
     assert np.array_equal(found.frame_index[order], np.arange(count))
     assert np.array_equal(found.frame_position[order], 4096 + 12288 * np.arange(count))
     assert not found.others
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_maps_of_arrays_and_of_entries_are_the_same(data: st.DataObject) -> None:
+    indices = data.draw(st.lists(st.integers(0, 10**9), unique=True, max_size=60))
+    index = np.array(indices, np.int64)
+    position = np.arange(len(index), dtype=np.uint64) * np.uint64(4096)
+    size = position + np.uint64(7)
+    others = [(b"CustomData|X!", 5, 6), (b"ImageTextInfoLV!", 7, 8), (b"Z!", 1, 1)]
+    one_by_one = [
+        (chunks.frame_name(i), p, s)
+        for i, p, s in zip(indices, position.tolist(), size.tolist(), strict=True)
+    ]
+    expected = chunks.encode_map([*others, *one_by_one], 1 << 40)
+    assert chunks.encode_map(others, 1 << 40, (index, position, size)) == expected
+
+
+def test_a_map_of_many_frames_is_read_back() -> None:
+    index = np.random.default_rng(0).permutation(200_000).astype(np.int64)
+    position = (index.astype(np.uint64) + np.uint64(1)) * np.uint64(8192)
+    data = chunks.encode_map([], 1 << 40, (index, position, position))
+    found = chunks.parse_map(data[chunks.HEADER.size + len(chunks.MAP_NAME) :], 1 << 40)
+    assert sorted(found.frame_index.tolist()) == list(range(200_000))
+    np.testing.assert_array_equal(
+        found.frame_position, (found.frame_index.astype(np.uint64) + np.uint64(1)) * np.uint64(8192)
+    )

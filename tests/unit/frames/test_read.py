@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 
 from nd2._core.format.pixels import PixelLayout
 from nd2._core.frames import plan
-from nd2._core.frames.array import FrameArray
-from nd2._core.frames.layout import Layout
 from nd2._core.frames.read import Frames, FrameTable
 from nd2._core.io import open_source
+from tests.frames import axis_pick, make_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,27 +28,6 @@ if TYPE_CHECKING:
 
     from nd2._core.format.pixels import Codec
     from nd2._core.frames.plan import Picks
-
-
-def make(
-    layout: PixelLayout, count: int, missing: frozenset[int], order: list[int], gaps: list[int]
-) -> tuple[Frames, NDArray[Any]]:
-    """Frames in a file in memory, in any order and at any distance, and the pixels that they hold."""
-    rng = np.random.default_rng(count)
-    pixels = rng.integers(0, 200, (count, *layout.shape)).astype(layout.dtype)
-    table = np.zeros((2, count), np.uint64)
-    content = b"x"
-    for frame, gap in zip(order, gaps, strict=True):
-        if frame in missing:
-            pixels[frame] = 0
-            continue
-        data = layout.encode(pixels[frame])
-        data = zlib.compress(data) if layout.codec == "zlib" else data
-        content += b"\xff" * gap
-        table[:, frame] = len(content), len(data)
-        content += data
-    source = open_source(io.BytesIO(content))
-    return Frames(source, FrameTable(table[0], table[1]), layout), pixels
 
 
 @st.composite
@@ -71,15 +49,7 @@ def stored_frames(draw: st.DrawFn) -> tuple[Frames, NDArray[Any]]:
     order = draw(st.permutations(range(count)))
     gaps = draw(st.lists(st.sampled_from([0, 0, 7, 7, 40_000]), min_size=count, max_size=count))
     missing = draw(st.frozensets(st.integers(0, count - 1), max_size=2))
-    return make(draw(layouts()), count, missing, order, gaps)
-
-
-def axis_pick(size: int) -> st.SearchStrategy[Any]:
-    return st.one_of(
-        st.just(slice(None)),
-        st.slices(size),
-        st.lists(st.integers(0, size - 1), max_size=4).map(lambda p: np.array(p, np.intp)),
-    )
+    return make_frames(draw(layouts()), count, missing, order, gaps)
 
 
 @contextmanager
@@ -168,7 +138,7 @@ class Counting:
 
 
 def counted(layout: PixelLayout, count: int) -> tuple[Frames, NDArray[Any], Counting]:
-    frames, pixels = make(layout, count, frozenset(), list(range(count)), [4096] * count)
+    frames, pixels = make_frames(layout, count, frozenset(), list(range(count)), [4096] * count)
     source = Counting(frames.source)
     return Frames(source, frames.table, layout), pixels, source  # type: ignore[arg-type]
 
@@ -211,7 +181,7 @@ def layout_bytes(frames: Frames) -> int:
 @pytest.mark.parametrize("codec", ["raw", "zlib"])
 def test_a_damaged_frame_is_named(codec: Any) -> None:
     layout = PixelLayout(6, 8, 1, 1, np.dtype("<u2"), 16, codec)
-    frames, pixels = make(layout, 3, frozenset(), [0, 1, 2], [0, 0, 0])
+    frames, pixels = make_frames(layout, 3, frozenset(), [0, 1, 2], [0, 0, 0])
     lengths = frames.table.lengths.copy()
     lengths[1] = 1 if codec == "zlib" else 50
     cut = Frames(frames.source, FrameTable(frames.table.offsets, lengths), layout)
@@ -222,7 +192,7 @@ def test_a_damaged_frame_is_named(codec: Any) -> None:
 
 def test_a_frame_beyond_the_end_is_named_before_anything_is_read() -> None:
     layout = PixelLayout(6, 8, 1, 1, np.dtype("<u2"), 16)
-    frames, _ = make(layout, 2, frozenset(), [0, 1], [0, 0])
+    frames, _ = make_frames(layout, 2, frozenset(), [0, 1], [0, 0])
     offsets = frames.table.offsets.copy()
     offsets[1] += 1
     moved = Frames(frames.source, FrameTable(offsets, frames.table.lengths), layout)
@@ -251,37 +221,3 @@ def test_bytes_behind_a_stream_do_no_harm() -> None:
     table = FrameTable(np.array([0], np.uint64), np.array([len(data)], np.uint64))
     frames = Frames(open_source(io.BytesIO(data)), table, layout)
     np.testing.assert_array_equal(frames.read(np.array([0]))[0], pixels)
-
-
-@settings(max_examples=200)
-@given(st.data())
-def test_the_lazy_array_indexes_as_numpy_does_orthogonally(data: st.DataObject) -> None:
-    layout = PixelLayout(5, 7, 2, 1, np.dtype("<u2"), 28)
-    frames, pixels = make(layout, 12, frozenset({4}), list(range(12))[::-1], [9] * 12)
-    labels = Layout((("T", 2), ("P", 3), ("Z", 2)), 2, 5, 7, 1)
-    array = FrameArray.of(frames, labels, ("T", "P", "Z", "C", "Y", "X"))
-    expected = pixels.reshape(2, 3, 2, 2, 5, 7)
-    key = tuple(
-        data.draw(st.one_of(st.integers(-size, size - 1), axis_pick(size))) for size in array.shape
-    )
-    for axis in reversed(range(6)):
-        expected = expected[(slice(None),) * axis + (key[axis],)]
-    np.testing.assert_array_equal(array.read(key), expected)
-
-
-def test_the_lazy_array_checks_what_it_is_asked() -> None:
-    layout = PixelLayout(5, 7, 1, 1, np.dtype("<u2"), 16)
-    frames, pixels = make(layout, 2, frozenset(), [0, 1], [0, 0])
-    array = FrameArray.of(frames, Layout((("T", 2),), 1, 5, 7, 1), ("T", "Y", "X"))
-    with pytest.raises(IndexError, match="axis 'T' of size 2"):
-        array[2]
-    with pytest.raises(IndexError, match="too many"):
-        array[0, 0, 0, 0]
-    with pytest.raises(IndexError, match="boolean"):
-        array[np.array([True])]
-    with pytest.raises(IndexError, match="integer"):
-        array[np.array([0.5])]
-    with pytest.raises(ValueError, match="out must be"):
-        array.read((0, slice(None), slice(None)), np.zeros((5, 7), np.uint8))
-    np.testing.assert_array_equal(array[..., 2], pixels[:, 0, :, 2, 0])
-    np.testing.assert_array_equal(np.asarray(array), pixels[:, 0, :, :, 0])

@@ -199,6 +199,9 @@ def _home_index(
         return last // 2
     if step <= 0:
         full = abs(high - low)
-        return min(int(last * span / full), last) if full else 0
+        if not full:
+            return 0
+        # Rounding must not move the last plane: 7 * x / x may be less than 7.
+        return last if span >= full else int(last * span / full)
     planes = (span - 0.05 * step) / step  # the last plane may fall short by a twentieth of a step
     return last if planes >= last else abs(ceil(planes))
