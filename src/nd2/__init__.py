@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from nd2 import tiff as tiff
     from nd2._core._version import __version__
     from nd2._core.file import ND2File
-    from nd2._core.frames.layout import AXIS
     from nd2._core.imread import imread
     from nd2._core.nd2_to_tiff import nd2_to_tiff
     from nd2._core.open import is_legacy, is_supported_file
     from nd2._core.sidecar import save_index
+    from nd2._core.structures import AXIS
     from nd2._core.views.binary import BinaryLayer, BinaryLayers
     from nd2._core.write.arrays import imwrite
     from nd2._core.write.rescue import rescue_file, rescue_nd2
@@ -46,7 +46,7 @@ __all__ = [
 
 _HOME = {
     "__version__": "nd2._core._version",
-    "AXIS": "nd2._core.frames.layout",
+    "AXIS": "nd2._core.structures",
     "BinaryLayer": "nd2._core.views.binary",
     "BinaryLayers": "nd2._core.views.binary",
     "ND2File": "nd2._core.file",

@@ -1,16 +1,27 @@
-"""Public value types of an ND2 file's metadata: attributes, loops, channels, positions, regions of interest, events.
+"""Public value types of an ND2 file's metadata: attributes, loops, channels, positions, events.
 
-Values only, no logic. Lengths on the stage are micrometres, wavelengths nanometres, times milliseconds, unless a field
-says otherwise.
+Lengths on the stage are micrometers, wavelengths nanometers, times milliseconds, unless a field
+says otherwise. All classes show as members of the module ``nd2.structures``, but pickles of their
+instances name this module: they load also where another package owns ``nd2.structures``.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar, dataclass_transform
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    dataclass_transform,
+)
 
 __all__ = [
+    "AXIS",
     "ROI",
     "AnimParam",
     "Attributes",
@@ -102,36 +113,94 @@ ModalityFlags: TypeAlias = Literal[
 ]
 
 
-class _Value:
-    """Representation, equality and hash of the frozen dataclasses below.
+LOOP_AXES = {
+    "Unknown": "U",
+    "TimeLoop": "T",
+    "NETimeLoop": "T",
+    "XYPosLoop": "P",
+    "ZStackLoop": "Z",
+    "CustomLoop": "U",
+    "SpectLoop": "C",
+}
+"""Letter of the axis that each kind of loop makes."""
 
-    Written once instead of generated for each class: generating them takes a third of the import time of this module.
+
+class AXIS:
+    """Letters of the axes of an image."""
+
+    X = "X"
+    Y = "Y"
+    Z = "Z"
+    CHANNEL = "C"
+    RGB = "S"
+    TIME = "T"
+    POSITION = "P"
+    UNKNOWN = "U"
+
+    _MAP = LOOP_AXES
+
+    @classmethod
+    def frame_coords(cls) -> set[str]:
+        """Return the axes of one frame, which no loop makes."""
+        return {cls.X, cls.Y, cls.CHANNEL, cls.RGB}
+
+
+class _Value:
+    """Representation, equality and pickles of the dataclasses below.
+
+    Written once instead of generated for each class: generating them takes a third of the import
+    time of this module.
     """
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+        values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({values})"
 
     def __eq__(self, other: object) -> bool:
         return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
 
-    def __hash__(self) -> int:
-        return hash(tuple(vars(self).values()))
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _blank, _name(self), vars(self)
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+@dataclass_transform(field_specifiers=(field,))
 def _value(cls: type[_T]) -> type[_T]:
-    """Make a frozen dataclass whose representation and equality come from `_Value`."""
-    return dataclass(frozen=True, repr=False, eq=False)(cls)
+    """Make a dataclass whose representation, equality and pickles come from `_Value`."""
+    return dataclass(repr=False, eq=False)(cls)
 
 
-# --- image ---------------------------------------------------------------------------------------------------------
+def _name(value: object) -> tuple[str | type]:
+    """Return the name of a value's class here; the class itself if it is a subclass."""
+    cls = type(value)
+    return (cls.__name__ if globals().get(cls.__name__) is cls else cls,)
+
+
+def _class(name: str | type) -> Any:
+    return globals()[name] if isinstance(name, str) else name
+
+
+def _blank(name: str | type) -> Any:
+    """Return an instance without values, which unpickling sets."""
+    cls = _class(name)
+    return cls.__new__(cls)
+
+
+def _filled(name: str | type, *values: Any) -> Any:
+    """Return a named tuple or a member of an enumeration."""
+    return _class(name)(*values)
+
+
+def _reduce(value: Any, protocol: object = None) -> tuple[Any, ...]:
+    """Pickle a named tuple or a member of an enumeration."""
+    values = value if isinstance(value, tuple) else (value.value,)
+    return _filled, (*_name(value), *values)
 
 
 class Attributes(NamedTuple):
     """Geometry of the stored image: bits, bytes, pixels and number of frames.
 
-    ``widthBytes`` is the stride of a row in bytes; ``componentCount`` counts all samples of a pixel, three for a colour
-    channel.
+    ``widthBytes`` is the stride of a row in bytes; ``componentCount`` counts all samples of a
+    pixel, three for a color channel.
     """
 
     bitsPerComponentInMemory: int
@@ -150,7 +219,7 @@ class Attributes(NamedTuple):
 
 
 class VoxelSize(NamedTuple):
-    """Size of a voxel in micrometres; 1.0 where the file is not calibrated."""
+    """Size of a voxel in micrometers; 1.0 where the file is not calibrated."""
 
     x: float
     y: float
@@ -185,9 +254,6 @@ class TextInfo(TypedDict, total=False):
     appVersion: str
 
 
-# --- acquisition loops ---------------------------------------------------------------------------------------------
-
-
 class LoopType(IntEnum):
     """Kind of an acquisition loop, as stored."""
 
@@ -206,7 +272,7 @@ class LoopType(IntEnum):
 
 @_value
 class PeriodDiff(_Value):
-    """Measured intervals between the frames of a time loop, in milliseconds; zero where nothing was measured."""
+    """Measured intervals between the frames of a time loop, in milliseconds; 0 if not measured."""
 
     avg: float = 0
     max: float = 0
@@ -215,7 +281,7 @@ class PeriodDiff(_Value):
 
 @_value
 class TimeLoopParams(_Value):
-    """Start, nominal period and duration of a time loop, in milliseconds; period 0 means as fast as possible."""
+    """Start, nominal period (0: as fast as possible), duration of a time loop, in milliseconds."""
 
     startMs: float
     periodMs: float
@@ -238,7 +304,7 @@ class NETimeLoopParams(_Value):
 
 
 class StagePosition(NamedTuple):
-    """Position of the stage in micrometres."""
+    """Position of the stage in micrometers."""
 
     x: float
     y: float
@@ -256,7 +322,7 @@ class Position(_Value):
 
 @_value
 class XYPosLoopParams(_Value):
-    """Points of a multi-point loop, those that were used; ``isSettingZ`` tells whether their z was driven to."""
+    """Points of a multi-point loop that were used; ``isSettingZ``: the stage went to their z."""
 
     isSettingZ: bool
     points: list[Position]
@@ -264,7 +330,7 @@ class XYPosLoopParams(_Value):
 
 @_value
 class ZStackLoopParams(_Value):
-    """Geometry of a z stack: index of the home plane, step in micrometres, direction, name of the drive."""
+    """Geometry of a z stack: home plane, step in micrometers, direction, name of the drive."""
 
     homeIndex: int
     stepUm: float
@@ -327,7 +393,7 @@ class CustomLoop(_Value):
 
 @_value
 class SpectLoop(_Value):
-    """Loop over channels; it is no axis of its own, because the channels of a frame are stored together."""
+    """Loop over channels, which are not an axis of frames: a frame stores all its channels."""
 
     count: int
     type: Literal["SpectLoop"] = "SpectLoop"
@@ -336,16 +402,28 @@ class SpectLoop(_Value):
 ExpLoop: TypeAlias = TimeLoop | NETimeLoop | XYPosLoop | ZStackLoop | CustomLoop
 
 
-# --- channels ------------------------------------------------------------------------------------------------------
-
-
 class Color(NamedTuple):
-    """Display colour: red, green, blue from 0 to 255, opacity from 0 to 1."""
+    """Display color: red, green, blue from 0 to 255, opacity from 0 to 1."""
 
     r: int
     g: int
     b: int
     a: float = 1.0
+
+    @classmethod
+    def from_abgr_u4(cls, val: int) -> Color:
+        """Return the color of a number 0xAABBGGRR, in which opacity 0 means opaque."""
+        red, green, blue, opacity = ((val >> shift) & 255 for shift in (0, 8, 16, 24))
+        return cls(red, green, blue, opacity / 255 if opacity else 1.0)
+
+    def as_abgr_u4(self) -> int:
+        """Return the color as a number 0xAABBGGRR, with opacity 0 for opaque."""
+        opacity = 0 if self.a == 1 else int(self.a * 255)
+        return opacity << 24 | self.b << 16 | self.g << 8 | self.r
+
+    def as_hex(self) -> str:
+        """Return the color as ``"#rrggbb"``; the opacity is left out."""
+        return f"#{self.r:02x}{self.g:02x}{self.b:02x}"
 
 
 @_value
@@ -358,13 +436,20 @@ class Contents(_Value):
 
 @_value
 class ChannelMeta(_Value):
-    """Name, colour and wavelengths (nanometres) of a channel."""
+    """Name, color and wavelengths (nanometers) of a channel."""
 
     name: str
     index: int
     color: Color
     emissionLambdaNm: float | None = None
     excitationLambdaNm: float | None = None
+
+    @property
+    def colorRGBA(self) -> int:
+        """The color as a number 0xAABBGGRR; deprecated, use ``color.as_abgr_u4()``."""
+        message = "`ChannelMeta.colorRGBA` is deprecated: use `color.as_abgr_u4()`"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return self.color.as_abgr_u4()
 
 
 @_value
@@ -380,7 +465,7 @@ class LoopIndices(_Value):
 
 @_value
 class Microscope(_Value):
-    """Optics of a channel: objective, zoom, pinhole (diameter in micrometres), modality."""
+    """Optics of a channel: objective, zoom, pinhole (diameter in micrometers), modality."""
 
     objectiveMagnification: float | None = None
     objectiveName: str | None = None
@@ -394,7 +479,7 @@ class Microscope(_Value):
 
 @_value
 class Volume(_Value):
-    """Voxels of a channel in the order x, y, z: calibration in micrometres, counts, transformations to the stage."""
+    """Voxels of a channel as x, y, z: calibration in micrometers, counts, stage transformations."""
 
     axesCalibrated: tuple[bool, bool, bool]
     axesCalibration: tuple[float, float, float]
@@ -422,18 +507,15 @@ class Channel(_Value):
 
 @_value
 class Metadata(_Value):
-    """Metadata that hold for the whole file."""
+    """Metadata of the whole file."""
 
     contents: Contents | None = None
     channels: list[Channel] | None = None
 
 
-# --- frames --------------------------------------------------------------------------------------------------------
-
-
 @_value
 class TimeStamp(_Value):
-    """Time of a frame: Julian day number (days, UTC) and milliseconds on the clock of the acquisition."""
+    """Time of a frame: Julian day number (UTC), and milliseconds on the acquisition's clock."""
 
     absoluteJulianDayNumber: float
     relativeTimeMs: float
@@ -469,9 +551,6 @@ class FrameMetadata(_Value):
     channels: list[FrameChannel]
 
 
-# --- regions of interest -------------------------------------------------------------------------------------------
-
-
 class RoiShapeType(IntEnum):
     """Shape of a region of interest."""
 
@@ -501,7 +580,7 @@ class InterpType(IntEnum):
 
 
 class ScopeType(IntEnum):
-    """Whether a region of interest holds for all positions or for one."""
+    """Whether a region of interest is valid for all positions or for one."""
 
     Any = 0
     Global = 1
@@ -509,14 +588,14 @@ class ScopeType(IntEnum):
 
 
 class XYPoint(NamedTuple):
-    """A point in the plane, in the stored, normalised units."""
+    """A point in the plane, in the stored, normalized units."""
 
     x: float = 0
     y: float = 0
 
 
 class XYZPoint(NamedTuple):
-    """A point in space, in the stored, normalised units."""
+    """A point in space, in the stored, normalized units."""
 
     x: float = 0
     y: float = 0
@@ -524,7 +603,7 @@ class XYZPoint(NamedTuple):
 
 
 class BoxShape(NamedTuple):
-    """Extent of a region of interest, in the stored, normalised units."""
+    """Extent of a region of interest, in the stored, normalized units."""
 
     sizeX: float = 0
     sizeY: float = 0
@@ -532,7 +611,7 @@ class BoxShape(NamedTuple):
 
 
 class ExtrudedShape(NamedTuple):
-    """A polygon with a height, in the stored, normalised units."""
+    """A polygon with a height, in the stored, normalized units."""
 
     sizeZ: float = 0
     basePoints: tuple[XYPoint, ...] | list[XYPoint] = ()
@@ -548,8 +627,13 @@ class AnimParam(_Value):
     centerY: float = 0
     centerZ: float = 0
     rotationZ: float = 0
-    boxShape: BoxShape = BoxShape()
-    extrudedShape: ExtrudedShape = ExtrudedShape()
+    boxShape: BoxShape = field(default_factory=BoxShape)
+    extrudedShape: ExtrudedShape = field(default_factory=ExtrudedShape)
+
+    @property
+    def center(self) -> XYZPoint:
+        """The center of the region."""
+        return XYZPoint(self.centerX, self.centerY, self.centerZ)
 
 
 @_value
@@ -583,9 +667,6 @@ class ROI(_Value):
     info: RoiInfo
     guid: str
     animParams: list[AnimParam] = field(default_factory=list)
-
-
-# --- events --------------------------------------------------------------------------------------------------------
 
 
 class EventMeaning(IntEnum):
@@ -646,10 +727,11 @@ class EventMeaning(IntEnum):
     WIDReplenishmentStart = 52
     WIDReplenishmentEnd = 53
     NSTORM = 54
+    EventCount = 55
 
 
 class StimulationType(IntEnum):
-    """How a stimulation ran beside the acquisition."""
+    """How a stimulation ran with the acquisition."""
 
     NoStimulation = 0
     Sequential = 1
@@ -682,14 +764,11 @@ class ExperimentEvent(_Value):
     stimulation: StimulationEvent | None = None
 
 
-# --- what the user wrote ---------------------------------------------------------------------------------------------
-
-
 class CustomField(NamedTuple):
     """A field of the form that the user filled in; ``value`` is None where the user left it empty.
 
-    ``kind`` is "text", "number", "check", "selection", "date" or "unknown"; a value is a str, float, bool, the label
-    that was chosen, a datetime, or a dict of all that was stored.
+    ``kind`` is "text", "number", "check", "selection", "date" or "unknown"; a value is a str,
+    float, bool, the label that was chosen, a datetime, or a dict of all that was stored.
     """
 
     name: str
@@ -701,6 +780,9 @@ class CustomField(NamedTuple):
 
 
 # Programs compare and print the public name of a class, wherever it is defined.
-for _name in __all__:
-    if isinstance(globals()[_name], type):
-        globals()[_name].__module__ = "nd2.structures"
+for _key in __all__:
+    _public = globals()[_key]
+    if isinstance(_public, type):
+        _public.__module__ = "nd2.structures"
+        if issubclass(_public, tuple | IntEnum):
+            _public.__reduce_ex__ = _reduce  # type: ignore[method-assign]

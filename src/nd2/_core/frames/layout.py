@@ -16,6 +16,7 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.format.inflate import MAX_RATIO
+from nd2._core.structures import LOOP_AXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,20 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.structures import Attributes, ExpLoop
-
-AXIS: dict[str, str] = {
-    "Unknown": "U",
-    "TimeLoop": "T",
-    "XYPosLoop": "P",
-    "XYDiscrLoop": "P",
-    "ZStackLoop": "Z",
-    "SpectLoop": "C",
-    "CustomLoop": "U",
-    "NETimeLoop": "T",
-    "ManTimeLoop": "T",
-    "ZStackLoopAccurate": "Z",
-}
-"""Letter of the axis that each kind of loop makes."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +50,7 @@ class Layout:
         """Build the label model from the loops and the pixel geometry."""
         loops: list[tuple[str, int]] = []
         for loop in experiment:
-            letter = AXIS[loop.type]
+            letter = LOOP_AXES[loop.type]
             if letter == "C":
                 continue  # spectral loops are channels, which share a frame
             same = sum(name[0] == letter for name, _ in loops)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from nd2._core.frames.layout import AXIS
 from nd2._core.io.urls import file_name
+from nd2._core.structures import LOOP_AXES
 from nd2._core.views.channels import channels
 from nd2._core.views.clock import start_date
 from nd2._core.views.summary import byte_size, channel_facts, loop_facts
@@ -53,7 +53,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _axes(reader: Reader) -> Iterator[tuple[str, str, str, str]]:
-    loops = [loop for loop in reader.experiment if AXIS[loop.type] != "C"]
+    loops = [loop for loop in reader.experiment if LOOP_AXES[loop.type] != "C"]
     facts = {
         name: loop_facts(loop) for (name, _), loop in zip(reader.layout.loops, loops, strict=False)
     }
