@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nd2._core.export.ngff import VERSION
+from nd2._core.export.zarr_documents import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,7 +1,7 @@
-"""How an OME-Zarr is filled: its chunks and shards, and the blocks of whole frames that cover whole chunks.
+"""Chunks and shards of an OME-Zarr, and the blocks of whole frames that fill whole chunks.
 
-Every frame belongs to one block, so that it is read once; blocks come in the order in which the file stores their
-first frames.
+Every frame belongs to one block, so that it is read once. Blocks come in the order in which the file
+stores their first frames.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nd2._core.export.ngff import ImageAxes
+    from nd2._core.export.zarr_documents import ImageAxes
     from nd2._core.readers import Reader
     from nd2._core.readers.masks import MaskLayer
     from nd2._core.views.placement import Placement
@@ -49,7 +49,7 @@ class Grid:
     levels: int
 
     @classmethod
-    def of(
+    def choose(
         cls,
         axes: ImageAxes,
         dtype: np.dtype[Any],
@@ -58,23 +58,14 @@ class Grid:
         shard_shape: tuple[int, ...] | None,
         levels: int | Literal["auto"],
     ) -> Grid:
-        """Check what the user asked for, and choose what was left open.
+        """Check what the user gave, and choose the rest; see ``ND2File.write_ome_zarr``.
 
-        Parameters
-        ----------
-        axes : ImageAxes
-            The axes.
-        dtype : numpy.dtype
-            Type of a sample.
-        inner : str
-            ``"t"`` or ``"z"``: which of them varies fastest in the file.
-        chunk_shape, shard_shape, levels
-            As in ``ND2File.write_ome_zarr``.
+        ``inner`` is ``"t"`` or ``"z"``, whichever varies fastest in the file.
 
         Raises
         ------
         ValueError
-            If a shape does not fit the axes, or a shard is no multiple of a chunk.
+            If a shape does not fit the axes, or a shard is not a multiple of a chunk.
         """
         if chunk_shape is None:
             chunks = axes.shape
@@ -102,8 +93,8 @@ class Grid:
             raise ValueError(f"levels must be a number from 1 or 'auto', not {levels!r}")
         return cls(chunks, shard_shape, levels)
 
-    def without(self, axis: int) -> Grid:
-        """Return the same grid without one axis; -1 for none."""
+    def drop(self, axis: int) -> Grid:
+        """Return the same grid without one axis; -1 drops none."""
         if axis < 0:
             return self
         shards = self.shards
@@ -113,8 +104,8 @@ class Grid:
             shards=None if shards is None else shards[:axis] + shards[axis + 1 :],
         )
 
-    def at(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-        """Return chunks and shards for a level of a given shape, neither larger than they need to be."""
+    def fit(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+        """Return chunks and shards for a level, no larger than its shape needs."""
         chunks = tuple(min(c, n) for c, n in zip(self.chunks, shape, strict=True))
         if self.shards is None:
             return chunks, None
@@ -123,9 +114,9 @@ class Grid:
         return chunks, tuple(min(s, w) for s, w in zip(fitting, whole, strict=True))
 
     def extent(self, axes: ImageAxes, name: str) -> int:
-        """Return how many items of an axis belong together, because they share a chunk or shard."""
-        at = axes.names.find(name)
-        return (self.shards or self.chunks)[at] if at >= 0 else 1
+        """Return how many items of an axis share a chunk or shard."""
+        axis = axes.names.find(name)
+        return (self.shards or self.chunks)[axis] if axis >= 0 else 1
 
 
 def _checked(
@@ -142,7 +133,7 @@ def _checked(
 
 
 def _auto_chunks(axes: ImageAxes, itemsize: int, inner: str) -> tuple[int, ...]:
-    """Return chunks of about four megabytes: parts of a large plane, or several neighbouring small ones."""
+    """Return chunks of about 4 MB: a part of a large plane, or several small neighbors."""
     chunks = dict.fromkeys(axes.names, 1) | dict(zip("yx", axes.shape[-2:], strict=True))
     while chunks["y"] * chunks["x"] * itemsize > _CHUNK and max(chunks["y"], chunks["x"]) > 1:
         longer = "y" if chunks["y"] >= chunks["x"] else "x"
@@ -192,13 +183,13 @@ class Block:
         return tuple(where.get(name, slice(None)) for name in names)
 
     def labels(self, layer: MaskLayer, names: str, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Return the masks of a binary layer for these frames, on the given axes; 0 where there is none."""
+        """Return a binary layer of these frames on the axes ``names``; 0 where there is none."""
         height, width = shape[-2:]
         masks = np.zeros((*self.frames.shape, height, width), np.uint32)
-        for at, frame in np.ndenumerate(self.frames):
+        for place, frame in np.ndenumerate(self.frames):
             mask = layer.on_image(int(frame))
             if mask is not None:
-                masks[at] = mask
+                masks[place] = mask
         kept = [size for name, size in zip("tz", self.frames.shape, strict=True) if name in names]
         return masks.reshape(*kept, height, width)
 
@@ -209,14 +200,12 @@ class Blocks:
 
     Attributes
     ----------
-    reader : Reader
-        What reads the pixels.
     names : str
         Axes of an image.
-    groups : list of ndarray
-        Numbers of the frames of each block within the placement, sorted by time and plane.
     placement : Placement
         The frames.
+    groups : list of ndarray
+        Frames of each block as indices into the placement, sorted by time and plane.
     """
 
     reader: Reader
@@ -225,7 +214,9 @@ class Blocks:
     groups: list[NDArray[np.intp]]
 
     @classmethod
-    def of(cls, reader: Reader, placement: Placement, axes: ImageAxes, grid: Grid) -> Blocks:
+    def from_placement(
+        cls, reader: Reader, placement: Placement, axes: ImageAxes, grid: Grid
+    ) -> Blocks:
         """Group the frames by the chunks (or shards) that they share."""
         times, planes = grid.extent(axes, "t"), grid.extent(axes, "z")
         row, column = placement.time // times, placement.plane // planes
@@ -266,10 +257,10 @@ class Blocks:
 
 
 def pyramid(data: NDArray[Any], levels: int, *, nearest: bool = False) -> Iterator[NDArray[Any]]:
-    """Return the levels of an image: each has half as many pixels in y and x as the one before, rounded up.
+    """Return the levels of an image: each halves y and x, rounded up.
 
-    A pixel is the mean of the four that it stands for (of fewer at an odd edge), or with ``nearest`` one of them, as
-    masks need it.
+    A pixel is the mean of four (of fewer at an odd edge), or with ``nearest``, for labels, the
+    first of them.
     """
     yield data
     for _ in range(levels - 1):
@@ -283,7 +274,7 @@ def _halved(data: NDArray[Any]) -> NDArray[Any]:
         edges = [(0, 0)] * (data.ndim - 2) + [(0, height % 2), (0, width % 2)]
         data = np.pad(data, edges, mode="edge")
     wide = np.float64 if data.dtype.kind == "f" else np.uint32
-    with np.errstate(invalid="ignore"):  # what is no number has no mean, and needs no warning
+    with np.errstate(invalid="ignore"):  # NaN has no mean and needs no warning
         total: NDArray[Any] = data[..., ::2, ::2].astype(wide)
         for y, x in ((0, 1), (1, 0), (1, 1)):
             np.add(total, data[..., y::2, x::2], out=total)

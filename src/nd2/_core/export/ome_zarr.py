@@ -1,4 +1,4 @@
-"""Writing a file as OME-Zarr (OME-NGFF 0.5): images, pyramids, series of positions, plates, labels, metadata."""
+"""Writing a file as OME-Zarr (OME-NGFF 0.5): images, pyramids, series, plates, labels, metadata."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.export import ngff
+from nd2._core.export import zarr_documents as documents
 from nd2._core.export.blocks import Blocks, Grid, pyramid
-from nd2._core.export.pipeline import pump
-from nd2._core.export.progress import bar
+from nd2._core.export.pipeline import bar, pump
 from nd2._core.export.zarr_store import (
     Backend,
     Folder,
@@ -38,69 +37,63 @@ if TYPE_CHECKING:
     from nd2._core.readers import Reader
     from nd2._core.readers.masks import MaskLayer
 
-ChunkShape = tuple[int, ...] | Literal["auto"] | None
-Levels = int | Literal["auto"]
-
 _LABEL_TYPE = np.dtype(np.uint32)
 _TRIAL = ".partial"
 """Name of an object that is written, and removed with what is to be replaced: who may not write must not remove."""
 
 
-@dataclass(frozen=True, slots=True)
-class ZarrOptions:
-    """How to write, as the user asked for it; see ``ND2File.write_ome_zarr``."""
-
-    chunk_shape: ChunkShape = "auto"
-    shard_shape: tuple[int, ...] | None = None
-    backend: Backend = "auto"
-    levels: Levels = 1
-    version: str = ngff.VERSION
-    include_all_metadata: bool = True
-    include_labels: bool = True
-    progress: bool = False
-
-
 def write_ome_zarr(
     reader: Reader,
     dest: str | os.PathLike[str],
-    options: ZarrOptions,
     *,
+    chunk_shape: tuple[int, ...] | Literal["auto"] | None = "auto",
+    shard_shape: tuple[int, ...] | None = None,
+    backend: Backend = "auto",
+    progress: bool = False,
     position: int | None = None,
     force_series: bool = False,
+    include_all_metadata: bool = True,
+    include_labels: bool = True,
+    version: str = documents.VERSION,
     overwrite: bool = False,
+    levels: int | Literal["auto"] = 1,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Path | str:
-    """Write a file as OME-Zarr; parameters as those of ``ND2File.write_ome_zarr``.
-
-    Returns
-    -------
-    Path or str
-        Where it is.
-    """
-    if options.version != ngff.VERSION:
-        raise ValueError(f"OME-NGFF {options.version!r} is not written; {ngff.VERSION!r} is")
+    """Write a file as OME-Zarr and return where it is; see ``ND2File.write_ome_zarr``."""
+    if version != documents.VERSION:
+        raise ValueError(f"OME-NGFF {version!r} is not written; {documents.VERSION!r} is")
     placement = Placement.of(reader.layout)
-    names = position_names(reader)
+    names: Sequence[str | None] = position_names(reader)
     if len(names) != placement.images:
         names = [None] * placement.images
     if position is not None:
         placement = placement.of_image(position)
         names = [names[position]]
-    axes = ngff.ImageAxes.of(reader, placement)
-    grid = Grid.of(
+    axes = documents.ImageAxes.from_reader(reader, placement)
+    inner = "z" if placement.nesting == "TZ" else "t"
+    grid = Grid.choose(axes, reader.dtype, inner, chunk_shape, shard_shape, levels)
+    backend = choose_backend(backend, remote=is_url(dest))
+    layers = reader.mask_layers if include_labels else []
+    export = _Export(
+        reader,
+        placement,
+        names,
         axes,
-        reader.dtype,
-        "z" if placement.nesting == "TZ" else "t",
-        options.chunk_shape,
-        options.shard_shape,
-        options.levels,
+        grid,
+        [(documents.label_name(i, layer.info.name), layer) for i, layer in enumerate(layers)],
+        None if placement.images == 1 or force_series else documents.plate_fields(names),
+        single=placement.images == 1 and not force_series,
     )
-    backend = choose_backend(options.backend, remote=is_url(dest))
-    export = _Export(reader, placement, names, axes, grid, backend, options)
     # What can fail for reasons of the file or of the options fails here, before anything is removed.
-    content = export.content(force_series)
+    reader.frames.check_codec()
+    groups = export.groups(include_all_metadata)
+    files = {} if export.single or export.fields else {"OME/METADATA.ome.xml": _ome_xml(reader)}
     with _destination(dest, overwrite, storage_options) as target:
-        export.write(content, target)
+        export.write_pixels(target, backend, progress)
+        for name, data in files.items():
+            target.put(name, data)
+        for path, attributes in groups.items():
+            put_group(target, path, attributes)
     return str(dest) if is_url(dest) else Path(dest)
 
 
@@ -139,228 +132,142 @@ def _destination(
 
 
 @dataclass(frozen=True, slots=True)
-class _Content:
-    """All that is written but the pixels.
+class _Export:
+    """One export: the images, their layers, and where each goes.
 
     Attributes
     ----------
-    paths : sequence of str
-        Path of each image.
+    names : sequence of str or None
+        Name of each image's position.
     layers : sequence of (str, MaskLayer)
-        Name of each binary layer, and what reads it.
-    blocks : Blocks
-        What reads the pixels.
-    files : sequence of (str, bytes)
-        Name and content of files that are no Zarr metadata.
-    groups : sequence of (str, dict)
-        Path and attributes of each group; the root comes last, so that what is not whole does not open.
+        Name of each binary layer's group, and what reads it.
+    fields : sequence of Field, optional
+        Place of each image on a plate.
+    single : bool
+        Whether the root is the only image.
     """
-
-    paths: Sequence[str]
-    layers: Sequence[tuple[str, MaskLayer]]
-    blocks: Blocks
-    files: Sequence[tuple[str, bytes]]
-    groups: Sequence[tuple[str, Mapping[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Export:
-    """One export: what is written, and how."""
 
     reader: Reader
     placement: Placement
     names: Sequence[str | None]
-    axes: ngff.ImageAxes
+    axes: documents.ImageAxes
     grid: Grid
-    backend: Backend
-    options: ZarrOptions
+    layers: Sequence[tuple[str, MaskLayer]]
+    fields: Sequence[documents.Field] | None
+    single: bool
 
-    def content(self, force_series: bool) -> _Content:
-        """Work out all that is written but the pixels.
+    @property
+    def paths(self) -> list[str]:
+        """Path of each image."""
+        if self.fields is not None:
+            return [field.path for field in self.fields]
+        return [""] if self.single else [str(i) for i in range(self.placement.images)]
 
-        Raises
-        ------
-        ValueError
-            If the file is damaged.
-        NotImplementedError, ImportError
-            If its frames cannot be decoded.
-        """
-        self.reader.frames.check_codec()
-        layers = self._layers()
-        fields = None
-        if self.placement.images > 1 and not force_series:
-            fields = ngff.plate_fields(self.names)
-        single = self.placement.images == 1 and not force_series
-        if fields is not None:
-            paths = [field.path for field in fields]
-        else:
-            paths = [""] if single else [str(i) for i in range(self.placement.images)]
-        groups: list[tuple[str, Mapping[str, Any]]] = []
-        for image, path in enumerate(paths):
-            groups += self._labels(path, layers)
-            if path:
-                groups.append((path, self._image_attributes(image, path)))
-        files: list[tuple[str, bytes]] = []
-        nd2 = self._file_attributes()
-        if single:
-            attributes = self._image_attributes(0, self._stem())
-            groups.append(("", {**attributes, "nd2": {**nd2, **attributes["nd2"]}}))
-        elif fields is not None:
-            groups += self._plate(fields, nd2)
-        else:
-            files.append(("OME/METADATA.ome.xml", self._ome_xml()))
-            groups += self._series(paths, nd2)
-        blocks = Blocks.of(self.reader, self.placement, self.axes, self.grid)
-        return _Content(paths, layers, blocks, files, groups)
+    def write_pixels(self, target: Target, backend: Backend, progress: bool) -> None:
+        """Write the levels of all images and labels."""
 
-    def write(self, content: _Content, target: Target) -> None:
-        """Write everything."""
-        self._pixels(content, target)
-        for name, data in content.files:
-            target.put(name, data)
-        for path, attributes in content.groups:
-            put_group(target, path, attributes)
+        def create(
+            path: str, axes: documents.ImageAxes, grid: Grid, dtype: np.dtype[Any]
+        ) -> list[Array]:
+            arrays = []
+            for level in range(grid.levels):
+                name = f"{path}/{level}".lstrip("/")
+                shape = axes.level_shape(level)
+                chunks, shards = grid.fit(shape)
+                put_array(target, name, shape, dtype, chunks, shards, axes.names)
+                arrays.append(target.array(name, backend))
+            return arrays
 
-    # ---------------------------------------------------------------------------------------------- pixels
-
-    def _pixels(self, content: _Content, target: Target) -> None:
-        images = [
-            self._create(target, path, self.axes, self.grid, self.reader.dtype)
-            for path in content.paths
-        ]
-        masks_axes = self.axes.without("c")
-        masks_grid = self.grid.without(self.axes.names.find("c"))
-        masks = [
+        images = [create(path, self.axes, self.grid, self.reader.dtype) for path in self.paths]
+        label_axes = self.axes.drop("c")
+        label_grid = self.grid.drop(self.axes.names.find("c"))
+        labels = [
             [
-                self._create(
-                    target,
-                    f"{path}/labels/{name}".lstrip("/"),
-                    masks_axes,
-                    masks_grid,
-                    _LABEL_TYPE,
-                )
-                for name, _ in content.layers
+                create(f"{path}/labels/{name}".lstrip("/"), label_axes, label_grid, _LABEL_TYPE)
+                for name, _ in self.layers
             ]
-            for path in content.paths
+            for path in self.paths
         ]
 
         def write(block: Block) -> None:
             for level, data in enumerate(pyramid(block.data, self.grid.levels)):
                 images[block.image][level].write(block.region(self.axes.names), data)
-            for (_, layer), arrays in zip(content.layers, masks[block.image], strict=True):
-                data = block.labels(layer, masks_axes.names, masks_axes.shape)
+            for (_, layer), arrays in zip(self.layers, labels[block.image], strict=True):
+                data = block.labels(layer, label_axes.names, label_axes.shape)
                 for level, part in enumerate(pyramid(data, self.grid.levels, nearest=True)):
-                    arrays[level].write(block.region(masks_axes.names), part)
+                    arrays[level].write(block.region(label_axes.names), part)
 
-        with bar(self.options.progress, len(self.placement.index), "frame") as advance:
-            pump(
-                content.blocks.read(),
-                write,
-                lambda block: advance(block.count),
-                writers=pool.workers(),
-            )
+        blocks = Blocks.from_placement(self.reader, self.placement, self.axes, self.grid)
+        with bar(progress, len(self.placement.index), "frame") as advance:
+            pump(blocks.read(), write, lambda block: advance(block.count), writers=pool.workers())
 
-    def _create(
-        self,
-        target: Target,
-        path: str,
-        axes: ngff.ImageAxes,
-        grid: Grid,
-        dtype: np.dtype[Any],
-    ) -> list[Array]:
-        arrays = []
-        for level in range(grid.levels):
-            name = f"{path}/{level}".lstrip("/")
-            shape = axes.level_shape(level)
-            chunks, shards = grid.at(shape)
-            put_array(
-                target,
-                name,
-                shape=shape,
-                dtype=dtype,
-                chunks=chunks,
-                shards=shards,
-                names=axes.names,
-            )
-            arrays.append(target.array(name, self.backend))
-        return arrays
-
-    # -------------------------------------------------------------------------------------------- metadata
-
-    def _stem(self) -> str:
-        return Path(file_name(self.reader.source.url)).stem or "image"
+    def groups(self, include_all_metadata: bool) -> dict[str, Mapping[str, Any]]:
+        """Return the attributes of each group; the root is last, so that a part does not open."""
+        stem = Path(file_name(self.reader.source.url)).stem or "image"
+        groups: dict[str, Mapping[str, Any]] = {}
+        for image, path in enumerate(self.paths):
+            groups |= self._label_groups(path)
+            groups[path] = self._image_attributes(image, path or stem)
+        nd2 = _file_attributes(self.reader, include_all_metadata)
+        if self.single:
+            nd2 |= groups[""]["nd2"]
+            return groups | {"": {**groups[""], "nd2": nd2}}
+        if self.fields is not None:
+            groups |= {field.row: {} for field in self.fields}
+            for well in dict.fromkeys(field.well for field in self.fields):
+                images = [{"path": str(f.field)} for f in self.fields if f.well == well]
+                groups[well] = _ome(well={"images": images})
+            return groups | {"": {**_ome(plate=documents.plate(stem, self.fields)), "nd2": nd2}}
+        root, series = documents.collection(self.paths)
+        return groups | {"OME": {"ome": series}, "": {"ome": root, "nd2": nd2}}
 
     def _image_attributes(self, image: int, name: str) -> dict[str, Any]:
-        mine = self.placement.of_image(image) if self.placement.images > 1 else self.placement
+        placement = self.placement
+        if placement.images > 1:
+            placement = placement.of_image(image)
+        reader = self.reader
+        bits = reader.attributes.bitsPerComponentSignificant
         return {
-            "ome": {
-                "version": ngff.VERSION,
-                "multiscales": ngff.multiscales(self.axes, name, self.grid.levels),
-                "omero": ngff.omero(self.reader),
-            },
-            "nd2": {"position_name": self.names[image], **recorded_values(self.reader, mine)},
+            **_ome(
+                multiscales=documents.multiscales(self.axes, name, self.grid.levels),
+                omero=documents.omero(documents.shown_channels(reader), reader.dtype, bits),
+            ),
+            "nd2": {"position_name": self.names[image], **recorded_values(reader, placement)},
         }
 
-    def _file_attributes(self) -> dict[str, Any]:
-        from nd2._core._version import __version__
-
-        found: dict[str, Any] = {"version": __version__}
-        if self.options.include_all_metadata:
-            from nd2._core.views.jsonable import everything
-
-            found.update(everything(self.reader))
-        return found
-
-    def _ome_xml(self) -> bytes:
-        from nd2._core.export.ome import ome_metadata
-
-        return ome_metadata(self.reader, include_unstructured=False).to_xml().encode()
-
-    def _series(
-        self, paths: Sequence[str], nd2: Mapping[str, Any]
-    ) -> list[tuple[str, dict[str, Any]]]:
-        layout = {"version": ngff.VERSION, "bioformats2raw.layout": 3}
-        return [
-            ("OME", {"ome": {"version": ngff.VERSION, "series": list(paths)}}),
-            ("", {"ome": layout, "nd2": nd2}),
-        ]
-
-    def _plate(
-        self, fields: Sequence[ngff.Field], nd2: Mapping[str, Any]
-    ) -> list[tuple[str, dict[str, Any]]]:
-        groups: list[tuple[str, dict[str, Any]]] = [
-            (row, {}) for row in dict.fromkeys(field.row for field in fields)
-        ]
-        for well in dict.fromkeys(field.well for field in fields):
-            images = [{"path": str(field.field)} for field in fields if field.well == well]
-            groups.append((well, {"ome": {"version": ngff.VERSION, "well": {"images": images}}}))
-        plate = ngff.plate(self._stem(), fields)
-        return [*groups, ("", {"ome": {"version": ngff.VERSION, "plate": plate}, "nd2": nd2})]
-
-    # ---------------------------------------------------------------------------------------------- labels
-
-    def _layers(self) -> list[tuple[str, MaskLayer]]:
-        if not self.options.include_labels:
-            return []
-        return [
-            (ngff.label_name(i, layer.info.name), layer)
-            for i, layer in enumerate(self.reader.mask_layers)
-        ]
-
-    def _labels(
-        self, path: str, layers: Sequence[tuple[str, MaskLayer]]
-    ) -> list[tuple[str, dict[str, Any]]]:
-        if not layers:
-            return []
-        axes = self.axes.without("c")
+    def _label_groups(self, path: str) -> dict[str, dict[str, Any]]:
+        if not self.layers:
+            return {}
         root = f"{path}/labels".lstrip("/")
-        groups = []
-        for name, layer in layers:
-            block = {
-                "version": ngff.VERSION,
-                "multiscales": ngff.multiscales(axes, name, self.grid.levels),
-                "image-label": ngff.image_label(layer.info.color),
-            }
-            groups.append((f"{root}/{name}", {"ome": block}))
-        names = [name for name, _ in layers]
-        return [*groups, (root, {"ome": {"version": ngff.VERSION, "labels": names}})]
+        axes, levels = self.axes.drop("c"), self.grid.levels
+        groups = {
+            f"{root}/{name}": _ome(
+                **{
+                    "multiscales": documents.multiscales(axes, name, levels),
+                    "image-label": documents.image_label(layer.info.color),
+                }
+            )
+            for name, layer in self.layers
+        }
+        return {**groups, root: _ome(labels=[name for name, _ in self.layers])}
+
+
+def _ome(**blocks: Any) -> dict[str, Any]:
+    return {"ome": {"version": documents.VERSION, **blocks}}
+
+
+def _file_attributes(reader: Reader, include_all_metadata: bool) -> dict[str, Any]:
+    from nd2._core._version import __version__
+
+    attributes: dict[str, Any] = {"version": __version__}
+    if include_all_metadata:
+        from nd2._core.views.jsonable import everything
+
+        attributes.update(everything(reader))
+    return attributes
+
+
+def _ome_xml(reader: Reader) -> bytes:
+    from nd2._core.export.ome import ome_metadata
+
+    return ome_metadata(reader, include_unstructured=False).to_xml().encode()

@@ -1,13 +1,15 @@
-"""Reading in one thread and writing in others, with only a few blocks in memory between them."""
+"""Reading in one thread and writing in others, with few blocks in memory, and a progress bar."""
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
 _Block = TypeVar("_Block")
@@ -20,23 +22,10 @@ def pump(
     *,
     writers: int,
 ) -> None:
-    """Hand each block to ``write`` in another thread; call ``done`` here when it is written, in the order of the blocks.
+    """Write each block in one of ``writers`` threads; at most one block more is in memory.
 
-    Parameters
-    ----------
-    blocks : iterable
-        Blocks; taking the next one reads it.
-    write : callable
-        Writes a block.
-    done : callable
-        Called in this thread for each block that is written.
-    writers : int
-        How many threads write. One more block than these is kept in memory.
-
-    Raises
-    ------
-    Exception
-        The first error of reading or writing, when no thread writes any more.
+    ``done`` is called in this thread after each block, in the order of the blocks. The first error
+    of reading or writing is raised when no thread writes any longer.
     """
     pending: deque[tuple[Future[None], _Block]] = deque()
 
@@ -56,3 +45,41 @@ def pump(
         finally:
             for future, _ in pending:
                 future.cancel()
+
+
+@contextmanager
+def bar(show: bool, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """Give a function to call with the number of items done since its last call.
+
+    With ``show``, tqdm displays them on the standard error stream, or a plain counter without it.
+    """
+    if not show:
+        yield lambda _: None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        with _counter(total, unit) as advance:
+            yield advance
+        return
+    with tqdm(total=total, unit=unit) as shown:
+        yield shown.update
+
+
+@contextmanager
+def _counter(total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    done, shown = 0, -1
+
+    def advance(count: int) -> None:
+        nonlocal done, shown
+        done += count
+        percent = 100 * done // max(total, 1)
+        if percent != shown:
+            shown = percent
+            sys.stderr.write(f"\r{unit} {done}/{total} ({percent} %)")
+            sys.stderr.flush()
+
+    try:
+        yield advance
+    finally:
+        sys.stderr.write("\n")

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.export.pipeline import pump
-from nd2._core.export.progress import bar
+from nd2._core.export.pipeline import bar, pump
 from nd2._core.io.destination import atomic_path, remove_stale
 from nd2._core.views.placement import Placement, rgb_picks, runs
 

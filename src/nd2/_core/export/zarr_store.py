@@ -9,19 +9,19 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
+
 from nd2._core import errors
+from nd2._core.export import zarr_documents
 from nd2._core.io.open import file_system
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
 Backend = Literal["auto", "zarr", "tensorstore"]
-
-_COMPRESSION = {"cname": "zstd", "clevel": 1, "blocksize": 0}
 
 
 class Array(Protocol):
@@ -96,67 +96,49 @@ def put_json(target: Target, name: str, document: Any) -> None:
 
 def put_group(target: Target, path: str, attributes: Mapping[str, Any]) -> None:
     """Write the metadata of a group; ``path`` is ``""`` for the root."""
-    document = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    document = zarr_documents.group_document(attributes)
     put_json(target, f"{path}/zarr.json" if path else "zarr.json", document)
 
 
 def put_array(
     target: Target,
     path: str,
-    *,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     chunks: tuple[int, ...],
     shards: tuple[int, ...] | None,
     names: str,
 ) -> None:
-    """Write the metadata of an array."""
-    codecs = _codecs(dtype)
-    if shards is not None:
-        codecs = [
-            {
-                "name": "sharding_indexed",
-                "configuration": {
-                    "chunk_shape": list(chunks),
-                    "codecs": codecs,
-                    "index_codecs": [_BYTES, {"name": "crc32c"}],
-                    "index_location": "end",
-                },
-            }
-        ]
-    put_json(
-        target,
-        f"{path}/zarr.json",
-        {
-            "zarr_format": 3,
-            "node_type": "array",
-            "shape": list(shape),
-            "data_type": dtype.name,
-            "chunk_grid": {
-                "name": "regular",
-                "configuration": {"chunk_shape": list(shards or chunks)},
-            },
-            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-            "fill_value": 0.0 if dtype.kind == "f" else 0,
-            "codecs": codecs,
-            "attributes": {},
-            "dimension_names": list(names),
-        },
-    )
-
-
-_BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
-
-
-def _codecs(dtype: np.dtype[Any]) -> list[dict[str, Any]]:
-    shuffle = "shuffle" if dtype.itemsize > 1 else "bitshuffle"
-    return [
-        _BYTES if dtype.itemsize > 1 else {"name": "bytes"},
-        {
-            "name": "blosc",
-            "configuration": {**_COMPRESSION, "typesize": dtype.itemsize, "shuffle": shuffle},
-        },
+    """Write the metadata of an array with the axes ``names``."""
+    compression = {
+        "cname": "zstd",
+        "clevel": 1,
+        "blocksize": 0,
+        "typesize": dtype.itemsize,
+        "shuffle": "shuffle" if dtype.itemsize > 1 else "bitshuffle",
+    }
+    codecs: list[dict[str, Any]] = [
+        zarr_documents.bytes_codec(dtype),
+        {"name": "blosc", "configuration": compression},
     ]
+    if shards is not None:
+        index = [zarr_documents.bytes_codec(np.dtype("<u8")), {"name": "crc32c"}]
+        sharding = {
+            "chunk_shape": list(chunks),
+            "codecs": codecs,
+            "index_codecs": index,
+            "index_location": "end",
+        }
+        codecs = [{"name": "sharding_indexed", "configuration": sharding}]
+    document = zarr_documents.array_document(
+        shape=shape,
+        chunks=shards or chunks,
+        dtype=dtype,
+        codecs=codecs,
+        dims=names,
+        separator="/",
+    )
+    put_json(target, f"{path}/zarr.json", document)
 
 
 def choose_backend(backend: Backend, *, remote: bool) -> Backend:

@@ -202,27 +202,23 @@ class FileExports(FileHandle):
         ValueError
             If a shape does not fit the image, or a frame is damaged.
         """
-        from nd2._core.export.ome_zarr import ZarrOptions, write_ome_zarr
+        from nd2._core.export.ome_zarr import write_ome_zarr
 
         self._check_open()
-        index = None if position is None else position_index(self._reader, position)
-        options = ZarrOptions(
-            chunk_shape,
-            shard_shape,
-            backend,
-            levels,
-            version,
-            include_all_metadata,
-            include_labels,
-            progress,
-        )
         return write_ome_zarr(
             self._reader,
             dest,
-            options,
-            position=index,
+            chunk_shape=chunk_shape,
+            shard_shape=shard_shape,
+            backend=backend,
+            progress=progress,
+            position=None if position is None else position_index(self._reader, position),
             force_series=force_series,
+            include_all_metadata=include_all_metadata,
+            include_labels=include_labels,
+            version=version,
             overwrite=overwrite,
+            levels=levels,
             storage_options=storage_options,
         )
 

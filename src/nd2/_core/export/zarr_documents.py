@@ -1,0 +1,261 @@
+"""Documents of Zarr 3 and of OME-Zarr (OME-NGFF 0.5) as plain dictionaries, for exports and references."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nd2._core.views.channels import channels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from nd2._core.readers import Reader
+    from nd2._core.views.placement import Placement
+
+VERSION = "0.5"
+"""Version of OME-NGFF."""
+
+_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+# The largest plates have 32 rows (A to AF) and 48 columns: PT0 is a point, not a well.
+_WELL = re.compile(r"^([A-Z]|A[A-F])0*([1-9]|[1-3]\d|4[0-8])(?:[_\- ].*)?$", re.IGNORECASE)
+_SAMPLES = (("Red", "FF0000"), ("Green", "00FF00"), ("Blue", "0000FF"))
+
+
+def group_document(
+    attrs: Mapping[str, Any], members: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the ``zarr.json`` of a group; ``members`` (path to document) are its consolidated metadata."""
+    document = {"zarr_format": 3, "node_type": "group", "attributes": dict(attrs)}
+    if members is None:
+        return document
+    consolidated = {"kind": "inline", "must_understand": False, "metadata": dict(members)}
+    return {**document, "consolidated_metadata": consolidated}
+
+
+def array_document(
+    *,
+    shape: Sequence[int],
+    chunks: Sequence[int],
+    dtype: np.dtype[Any],
+    codecs: Sequence[Mapping[str, Any]],
+    dims: Iterable[str],
+    attrs: Mapping[str, Any] | None = None,
+    separator: str = ".",
+) -> dict[str, Any]:
+    """Return the ``zarr.json`` of an array.
+
+    With dots as ``separator``, all chunks lie in one folder: listing a million of them stays cheap.
+    """
+    fill_value: Any = {"f": 0.0, "b": False, "U": ""}.get(dtype.kind, 0)
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(shape),
+        "data_type": "string" if dtype.kind == "U" else dtype.name,
+        "chunk_grid": {
+            "name": "regular",
+            "configuration": {"chunk_shape": [max(n, 1) for n in chunks]},
+        },
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": separator}},
+        "fill_value": fill_value,
+        "codecs": list(codecs),
+        "attributes": dict(attrs or {}),
+        "dimension_names": list(dims),
+    }
+
+
+def bytes_codec(dtype: np.dtype[Any]) -> dict[str, Any]:
+    """Return the codec that turns samples into bytes."""
+    if dtype.itemsize == 1:
+        return {"name": "bytes"}
+    return {"name": "bytes", "configuration": {"endian": "little"}}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageAxes:
+    """Axes of an image in the order of OME-Zarr: time, channel, space.
+
+    Attributes
+    ----------
+    names : str
+        Such as ``"tczyx"``.
+    shape : tuple of int
+        Size of each.
+    scale : tuple of float
+        Distance between neighbors on each.
+    units : tuple of str or None
+        Unit of each ``scale``; None where it is unknown.
+    """
+
+    names: str
+    shape: tuple[int, ...]
+    scale: tuple[float, ...]
+    units: tuple[str | None, ...]
+
+    @classmethod
+    def from_reader(cls, reader: Reader, placement: Placement) -> ImageAxes:
+        """Return the axes of every image of a file, without those of size 1 other than y and x.
+
+        Color samples count as channels.
+        """
+        layout, voxel = reader.layout, reader.voxel_size
+        axes: dict[str, tuple[int, float, str | None]] = {
+            "t": (placement.times, time_step(reader), "millisecond"),
+            "c": (layout.channels * layout.samples, 1.0, None),
+            "z": (placement.planes, voxel.z or 1.0, "micrometer"),
+            "y": (layout.height, voxel.y or 1.0, "micrometer"),
+            "x": (layout.width, voxel.x or 1.0, "micrometer"),
+        }
+        names = "".join(name for name, axis in axes.items() if axis[0] > 1 or name in "yx")
+        shape, scale, units = zip(*(axes[name] for name in names), strict=True)
+        return cls(names, shape, scale, units)
+
+    def drop(self, name: str) -> ImageAxes:
+        """Return the other axes."""
+        kept = [i for i, other in enumerate(self.names) if other != name]
+        return ImageAxes(
+            "".join(self.names[i] for i in kept),
+            *(tuple(v[i] for i in kept) for v in (self.shape, self.scale, self.units)),
+        )
+
+    def level_shape(self, level: int) -> tuple[int, ...]:
+        """Return the shape of a pyramid level: y and x halved ``level`` times, rounded up."""
+        return tuple(
+            -(-size // 2**level) if name in "yx" else size
+            for name, size in zip(self.names, self.shape, strict=True)
+        )
+
+
+def time_step(reader: Reader) -> float:
+    """Return the mean time between two time points in milliseconds; 1.0 where it is unknown."""
+    for loop in reader.experiment:
+        parameters: Any = loop.parameters
+        if loop.type == "NETimeLoop":
+            parameters = parameters.periods[0] if parameters.periods else None
+        if loop.type in ("TimeLoop", "NETimeLoop") and parameters is not None:
+            return float(parameters.periodDiff.avg or parameters.periodMs or 1.0)
+    return 1.0
+
+
+def multiscales(axes: ImageAxes, name: str, levels: int = 1) -> list[dict[str, Any]]:
+    """Return the block that lists the levels of an image at the paths ``0`` (full size), ``1``, ..."""
+    datasets = []
+    for level in range(levels):
+        factors = [2**level if name in "yx" else 1 for name in axes.names]
+        scale = [step * factor for step, factor in zip(axes.scale, factors, strict=True)]
+        steps: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+        if level:  # a pixel of a coarser level is at the center of the pixels that it averages
+            shift = [s * (f - 1) / 2 for s, f in zip(axes.scale, factors, strict=True)]
+            steps.append({"type": "translation", "translation": shift})
+        datasets.append({"path": str(level), "coordinateTransformations": steps})
+    described = [
+        {"name": axis, "type": _TYPES[axis], **({} if unit is None else {"unit": unit})}
+        for axis, unit in zip(axes.names, axes.units, strict=True)
+    ]
+    return [{"name": name, "axes": described, "datasets": datasets}]
+
+
+def omero(shown: Iterable[tuple[str, str]], dtype: np.dtype[Any], bits: int) -> dict[str, Any]:
+    """Return how viewers show channels: label and color (RRGGBB) of each, and the range of values."""
+    top = 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
+    end = top if dtype.kind == "f" else min(float(2**bits - 1), top) or top
+    window = {"start": 0.0, "min": 0.0, "end": end, "max": top}
+    return {
+        "channels": [
+            {"label": label, "color": color, "active": True, "window": window}
+            for label, color in shown
+        ],
+        "rdefs": {"model": "color"},
+    }
+
+
+def shown_channels(reader: Reader) -> list[tuple[str, str]]:
+    """Return label and color of each channel, or of each color sample, in the order R, G, B."""
+    files = channels(reader)
+    if reader.layout.samples == 1:
+        return [(channel.name, channel.hex) for channel in files]
+    prefixes = [f"{channel.name} " if len(files) > 1 else "" for channel in files]
+    return [(f"{prefix}{name}", color) for prefix in prefixes for name, color in _SAMPLES]
+
+
+def collection(names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the ``ome`` attributes of a root with several images, and of its group ``OME``."""
+    root = {"version": VERSION, "bioformats2raw.layout": 3}
+    return root, {"version": VERSION, "series": list(names)}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Where one position stands on a plate: ``row/column/field`` is the path of its image."""
+
+    row: str
+    column: str
+    field: int
+
+    @property
+    def well(self) -> str:
+        """Path of the well."""
+        return f"{self.row}/{self.column}"
+
+    @property
+    def path(self) -> str:
+        """Path of the image."""
+        return f"{self.well}/{self.field}"
+
+
+def plate_fields(names: Sequence[str | None]) -> list[Field] | None:
+    """Return the place of each position on a plate; None where not all names are those of wells.
+
+    A name is a row's letters and a column's number, ``B02``; several fields of a well repeat its
+    name, or append to it, ``B02_0005``.
+    """
+    found = [_WELL.match(name or "") for name in names]
+    if not names or None in found:
+        return None
+    count: dict[tuple[str, str], int] = {}
+    fields = []
+    for match in found:
+        assert match is not None
+        well = (match[1].upper(), match[2])
+        fields.append(Field(*well, count.setdefault(well, 0)))
+        count[well] += 1
+    return fields
+
+
+def plate(name: str, fields: Sequence[Field]) -> dict[str, Any]:
+    """Return the block that lists rows, columns and wells of a plate."""
+    rows = sorted({field.row for field in fields}, key=lambda row: (len(row), row))
+    columns = sorted({field.column for field in fields}, key=int)
+    wells = dict.fromkeys((field.row, field.column) for field in fields)
+    return {
+        "name": name,
+        "rows": [{"name": row} for row in rows],
+        "columns": [{"name": column} for column in columns],
+        "wells": [
+            {
+                "path": f"{row}/{column}",
+                "rowIndex": rows.index(row),
+                "columnIndex": columns.index(column),
+            }
+            for row, column in wells
+        ],
+        "field_count": max(field.field for field in fields) + 1,
+    }
+
+
+def label_name(index: int, name: str) -> str:
+    """Return the name of the group of a binary layer."""
+    return f"label_{index}_{re.sub(r'[^A-Za-z0-9_.-]', '', name.replace(' ', '_'))}"
+
+
+def image_label(color: int | None) -> dict[str, Any]:
+    """Return the block that marks an image as labels; ``color`` is 0x00BBGGRR."""
+    block: dict[str, Any] = {"source": {"image": "../../"}}
+    if color is not None:
+        rgb = [color & 255, color >> 8 & 255, color >> 16 & 255]
+        block["colors"] = [{"label-value": 1, "rgba": [*rgb, 255]}]
+    return block
