@@ -13,7 +13,7 @@ import zarr
 
 import nd2
 from nd2._core.export import blocks as blocks_module
-from nd2._core.export import ngff
+from nd2._core.export import zarr_documents
 from nd2._core.frames.read import Frames
 from tests.builder import build
 from tests.exports import as_tczyx as expected
@@ -244,18 +244,18 @@ def test_plate_from_the_names_of_positions(tmp_path: Path) -> None:
 
 
 def test_wells_of_several_fields() -> None:
-    fields = ngff.plate_fields(["B02_0001", "B02_0002", "C11", "AA3"])
+    fields = zarr_documents.plate_fields(["B02_0001", "B02_0002", "C11", "AA3"])
     assert fields is not None
     assert [field.path for field in fields] == ["B/2/0", "B/2/1", "C/11/0", "AA/3/0"]
-    plate = ngff.plate("plate", fields)
+    plate = zarr_documents.plate("plate", fields)
     assert [row["name"] for row in plate["rows"]] == ["B", "C", "AA"]
     assert [column["name"] for column in plate["columns"]] == ["2", "3", "11"]
     assert plate["field_count"] == 2
-    assert ngff.plate_fields(["B02", "centre"]) is None
-    assert ngff.plate_fields([None]) is None
-    assert ngff.plate_fields(["a1", "AF48", "H012"]) is not None
+    assert zarr_documents.plate_fields(["B02", "centre"]) is None
+    assert zarr_documents.plate_fields([None]) is None
+    assert zarr_documents.plate_fields(["a1", "AF48", "H012"]) is not None
     for name in ("PT1", "A0", "A49", "AG1", "1", "A", "A1b"):
-        assert ngff.plate_fields(["A1", name]) is None
+        assert zarr_documents.plate_fields(["A1", name]) is None
 
 
 def test_labels(tmp_path: Path) -> None:

@@ -119,7 +119,9 @@ class ImageAxes:
         kept = [i for i, other in enumerate(self.names) if other != name]
         return ImageAxes(
             "".join(self.names[i] for i in kept),
-            *(tuple(v[i] for i in kept) for v in (self.shape, self.scale, self.units)),
+            tuple(self.shape[i] for i in kept),
+            tuple(self.scale[i] for i in kept),
+            tuple(self.units[i] for i in kept),
         )
 
     def level_shape(self, level: int) -> tuple[int, ...]:
