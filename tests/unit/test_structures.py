@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import enum
+import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,6 +127,44 @@ def test_every_class_shows_the_public_module() -> None:
     assert {value.__module__ for value in classes} == {"nd2.structures"}
     assert any(issubclass(value, enum.IntEnum) for value in classes)
     assert str(TimeLoop) == "<class 'nd2.structures.TimeLoop'>"
+
+
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "item": lambda sizes: sizes.__setitem__("C", 1),
+    "del": lambda sizes: sizes.__delitem__("C"),
+    "pop": lambda sizes: sizes.pop("C"),
+    "popitem": lambda sizes: sizes.popitem(),
+    "clear": lambda sizes: sizes.clear(),
+    "update": lambda sizes: sizes.update(C=1),
+    "setdefault": lambda sizes: sizes.setdefault("P", 1),
+    "ior": lambda sizes: sizes.__ior__({"C": 1}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_sizes_of_a_file_are_read_only(tmp_path: Path, change: Callable[[Any], object]) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 3)], channels=2)
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        before = file.asarray().shape
+        with pytest.raises(TypeError, match="cannot be changed"):
+            change(file.sizes)
+        assert file.asarray().shape == file.shape == before
+
+
+def test_sizes_are_what_programs_take_them_for(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 3)], channels=2)
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        sizes = file.sizes
+    expected = {"T": 3, "C": 2, "Y": 6, "X": 8}
+    assert sizes == expected
+    assert list(sizes) == list(expected)
+    assert isinstance(sizes, MappingProxyType)
+    assert isinstance(sizes, dict)
+    assert isinstance(sizes, Mapping)
+    assert json.loads(json.dumps(sizes)) == expected
+    for again in (pickle.loads(pickle.dumps(sizes)), copy.deepcopy(sizes), sizes | {}):
+        assert type(again) is dict
+        assert again == expected
 
 
 FOREIGN = """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from enum import IntEnum
+from types import MappingProxyType
 from typing import (
     Any,
     Literal,
@@ -224,6 +225,26 @@ class VoxelSize(NamedTuple):
     x: float
     y: float
     z: float
+
+
+class Sizes(dict[str, int]):
+    """Name and size of each axis, read-only; copies and pickles are plain dicts.
+
+    Also an instance of ``types.MappingProxyType``, which nd2 0.12 returns; unlike that one it can be
+    pickled and written as JSON.
+    """
+
+    __slots__ = ()
+
+    def _refuse(self, *_: object, **__: object) -> Any:
+        raise TypeError("the sizes of a file cannot be changed; copy them: dict(file.sizes)")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    __class__ = property(lambda self: MappingProxyType)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
 
 
 class Coordinate(NamedTuple):

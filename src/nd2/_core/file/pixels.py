@@ -10,6 +10,7 @@ from nd2._core import errors
 from nd2._core.file.handle import FileHandle
 from nd2._core.frames.array import FrameArray
 from nd2._core.readers.positions import position_index
+from nd2._core.structures import Sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +26,8 @@ class FilePixels(FileHandle):
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """Name and size of each axis longer than 1, in the order of the array's axes."""
-        return self._reader.layout.sizes
+        """Name and size of each axis longer than 1, in the order of the array's axes; read-only."""
+        return Sizes(self._reader.layout.sizes)
 
     @property
     def shape(self) -> tuple[int, ...]:
