@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import fsspec
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import rich
+from tests.builder import build
 from tests.samples import ABSENT, SAMPLES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from fsspec.implementations.memory import MemoryFileSystem
 
 # A busy machine must fail no test. Fixtures of functions are folders and files that no example changes.
 settings.register_profile(
@@ -34,3 +39,31 @@ def shared_samples() -> Path:
 def _rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file with something of everything that the writer knows."""
     return rich.write(tmp_path_factory.mktemp("rich") / "rich.nd2")
+
+
+@pytest.fixture(scope="session")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file alone in its folder, with channels DAPI, GFP-L and mCherry, and positions A1 to A3."""
+    path = tmp_path_factory.mktemp("named") / "a.nd2"
+    channels = ["DAPI", "GFP-L", "mCherry"]
+    build(path, loops=[("T", 2), ("P", 3)], channels=3, channel_names=channels)
+    return path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Return a file of four compressed frames, which a test may damage."""
+    path = tmp_path / "a.nd2"
+    build(path, loops=[("T", 4)], height=40, width=40, zlib=True)
+    return path
+
+
+@pytest.fixture
+def memory() -> Iterator[MemoryFileSystem]:
+    """Yield the file system behind ``memory://``, empty before and after."""
+    fs = fsspec.filesystem("memory")
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]
+    yield fs
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]

@@ -9,6 +9,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
+import zarr
 
 import nd2
 
@@ -91,3 +93,28 @@ def killed(code: str, *arguments: object) -> None:
         [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def stored(path: Path) -> NDArray[Any]:
+    """Read an array by zarr-python."""
+    return np.asarray(zarr.open_array(path, mode="r")[...])
+
+
+def read_with_tensorstore(path: Path) -> NDArray[Any]:
+    tensorstore = pytest.importorskip("tensorstore")
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
+    array: NDArray[Any] = tensorstore.open(spec, open=True).result().read().result()
+    return array
+
+
+def check_store(path: Path, source: Path) -> None:
+    """Compare the full resolution of a store with the pixels of its ND2 file, read by two libraries."""
+    yaozarrs = pytest.importorskip("yaozarrs")
+    yaozarrs.validate_zarr_store(str(path))
+    pixels = images(source)
+    paths = image_paths(path)
+    assert len(paths) == len(pixels)
+    for group, image in zip(paths, pixels, strict=True):
+        read = stored(path / group / "0")
+        np.testing.assert_array_equal(read, as_tczyx(image))
+        np.testing.assert_array_equal(read_with_tensorstore(path / group / "0"), as_tczyx(image))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fsspec
 import pytest
 
+import nd2
 import nd2.index
 from nd2._core.catalog import COLUMNS, main
 from nd2._core.filter import Filter
@@ -171,3 +173,12 @@ def test_wrong_options(
 
 def test_is_a_public_module() -> None:
     assert nd2.index.index_file is index_file
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("nam == 'x'", "no column 'nam'; did you mean 'name'"), ("q > 3", "no column 'q'; there are")],
+)
+def test_a_misspelled_column_in_a_filter_suggests_the_right_one(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Filter(text, ["name", "kb", "axes"])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,12 @@ import tifffile
 import zarr
 
 import nd2
-from nd2._core.cli import COMMANDS
+from nd2._core.cli import COMMANDS, main
 from nd2._core.command import parse_storage_options
 from tests.builder import Nd2Spec, build
+
+if TYPE_CHECKING:
+    from fsspec.implementations.memory import MemoryFileSystem
 
 PROGRAM = str(Path(sys.executable).with_name("nd2"))
 
@@ -227,3 +231,41 @@ def test_a_reader_that_has_enough(good: tuple[Path, Nd2Spec], unbuffered: str) -
     os.close(writing)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "status"),
+    [
+        (["idnex"], "nd2: error: there is no command 'idnex'; did you mean 'index'", 2),
+        (["index", "--recursive", "."], "no option '--recursive'; did you mean '--recurse'", 2),
+        (["show", "--chanel=x", "FILE"], "no option '--chanel'; did you mean '--channel'", 2),
+        (["show", "--channel", "dapi", "FILE"], "no channel 'dapi'; did you mean 'DAPI'", 1),
+        (["index", "-F", "kbb > 1", "FILE"], "no column 'kbb'; did you mean 'kb'", 2),
+        (["index", "-i", "nam", "FILE"], "no column 'nam'; did you mean 'name'", 2),
+        (["index", "-e", "shap", "FILE"], "no column 'shap'; did you mean 'shape'", 2),
+        (["index", "-s", "axe-", "FILE"], "no column 'axe'; did you mean 'axes'", 2),
+        (["zarr", "FILE", "n.zarr", "-p", "A11"], "no position 'A11'; did you mean 'A1'", 1),
+        (["crop", "FILE", "n.nd2", "--position", "a1"], "no position 'a1'; did you mean 'A1'", 1),
+    ],
+)
+def test_a_misspelled_name_suggests_the_right_one(
+    arguments: list[str], message: str, status: int, named: Path
+) -> None:
+    command = [PROGRAM, *(str(named) if item == "FILE" else item for item in arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=named.parent, timeout=120)
+    assert done.returncode == status, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [item.name for item in named.parent.iterdir()] == ["a.nd2"]
+
+
+def test_the_command_replaces_what_is_at_a_url_only_when_told(
+    source: Path, memory: MemoryFileSystem, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory.pipe_file("/refs/a.json", b"old")
+    assert main(["refs", str(source), "memory://refs/a.json"]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert memory.cat_file("/refs/a.json") == b"old"
+    options = ["--overwrite", "--dest-option", "skip_instance_cache=true"]
+    assert main(["refs", str(source), "memory://refs/a.json", *options]) == 0
+    assert "refs" in json.loads(memory.cat_file("/refs/a.json"))

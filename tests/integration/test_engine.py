@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -15,17 +16,14 @@ import pytest
 import xarray as xr
 
 import nd2
-from nd2._core.format import chunks
 from tests.builder import Nd2Spec, build
 from tests.handles import no_handle_is_left
 from tests.kinds import KINDS
-from xarray_nd2 import to_kerchunk, write_kerchunk
+from xarray_nd2.backend import ND2BackendEntrypoint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
-
-ODD_ROWS = {"zlib, odd row stride"}
-"""Compressed rows that are padded by part of a pixel: no Zarr chunk holds them."""
 
 
 @pytest.fixture(params=KINDS, ids=str)
@@ -54,22 +52,6 @@ def test_the_engine_gives_the_pixels(made: tuple[Path, Nd2Spec, str]) -> None:
     assert {"Y", "X"} <= set(dataset.image.dims)
     chunked = xr.open_dataset(path, engine="nd2", chunks={})
     np.testing.assert_array_equal(chunked.image.values, expected)
-
-
-def test_the_references_give_the_same_dataset(made: tuple[Path, Nd2Spec, str]) -> None:
-    path, _, kind = made
-    if kind in ODD_ROWS:
-        with pytest.raises(ValueError, match=r"padded by part of a pixel.*to_zarr"):
-            to_kerchunk(path)
-        return
-    dataset = xr.open_dataset(path, engine="nd2")
-    virtual = xr.open_dataset(to_kerchunk(path), engine="kerchunk")  # type: ignore[arg-type]
-    if "S" in dataset.dims:
-        assert virtual.S.values.tolist() == ["B", "G", "R"]
-        virtual = virtual.sel(S=dataset.S.values)
-    for attribute in ("nd2_source_size", "nd2_source_version"):  # what references say on top
-        del virtual.attrs[attribute]
-    xr.testing.assert_identical(virtual.transpose(*dataset.image.dims), dataset)
 
 
 def test_labels(tmp_path: Path) -> None:
@@ -202,42 +184,111 @@ def test_bad_files_leave_no_handle(tmp_path: Path) -> None:
     assert no_handle_is_left(path)
 
 
-def test_references_in_a_file(tmp_path: Path) -> None:
-    path, dest = tmp_path / "a.nd2", tmp_path / "refs.json"
-    spec = build(path, loops=[("T", 3), ("Z", 2)], channels=2, missing=frozenset({4}))
-    write_kerchunk(path, dest)
-    for dataset in (
-        xr.open_dataset(str(dest), engine="kerchunk", chunks={}),
-        xr.open_zarr("reference://", storage_options={"fo": str(dest)}, consolidated=False),
-    ):
-        pixels = dataset.image.transpose("T", "Z", "C", "Y", "X")
-        assert pixels.dtype == np.uint16
-        np.testing.assert_array_equal(pixels.values, spec.array)
-
-
-def test_a_reference_leads_to_the_pixels_and_is_exactly_a_frame(tmp_path: Path) -> None:
-    path = tmp_path / "a.nd2"
-    build(path, loops=[("T", 2)], width=5)
-    refs = to_kerchunk(path, url="s3://bucket/a.nd2")["refs"]
-    url, offset, length = refs["image/1.0.0"]
-    assert url == "s3://bucket/a.nd2"
-    assert length == 6 * 12
-    header = chunks.parse_header(path.read_bytes()[offset - 4096 : offset], offset - 4096)
-    assert header.name == b"ImageDataSeq|1!"
-
-
-def test_a_failed_writing_leaves_the_old_references(tmp_path: Path) -> None:
-    path, dest = tmp_path / "a.nd2", tmp_path / "refs.json"
-    build(path, zlib=True, row_bytes=19)
-    dest.write_text("old")
-    with pytest.raises(ValueError, match="padded"):
-        write_kerchunk(path, dest)
-    assert dest.read_text() == "old"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nd2", "refs.json"]
-
-
 def test_the_engine_and_nd2_agree(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
     build(path, loops=[("P", 2), ("Z", 3)], channels=2)
     dataset = xr.open_dataset(path, engine="nd2")
     np.testing.assert_array_equal(dataset.image.values, nd2.imread(path))
+
+
+MISSPELLED: dict[str, tuple[Callable[[Path], Any], type[Exception], str]] = {
+    "option": (
+        lambda path: xr.open_dataset(path, engine="nd2", positon=1),
+        TypeError,
+        "no option 'positon'; did you mean 'position'",
+    ),
+    "option of a tree": (
+        lambda path: xr.open_datatree(path, engine="nd2", flatframes=True),
+        TypeError,
+        "did you mean 'flat_frames'",
+    ),
+    "position of a tree": (
+        lambda path: xr.open_datatree(path, engine="nd2", position=1),
+        TypeError,
+        "no option 'position'; there are",
+    ),
+    "position": (
+        lambda path: xr.open_dataset(path, engine="nd2", position="A22"),
+        ValueError,
+        "no position 'A22'; did you mean 'A2'",
+    ),
+    "sel_position": (
+        lambda path: xr.open_dataset(path, engine="nd2").nd2.sel_position("a3"),
+        ValueError,
+        "no position 'a3'; did you mean 'A3'",
+    ),
+    "rgb": (
+        lambda path: xr.open_dataset(path, engine="nd2").nd2.rgb("GFPL"),
+        ValueError,
+        "no channel 'GFPL'; did you mean 'GFP-L'",
+    ),
+    "plot": (
+        lambda path: xr.open_dataset(path, engine="nd2").nd2.plot(["DAPI", "GFP"]),
+        ValueError,
+        "no channel 'GFP'; did you mean 'GFP-L'",
+    ),
+    "axis of rgb": (
+        lambda path: xr.open_dataset(path, engine="nd2").nd2.rgb(t=1),
+        ValueError,
+        "no frame axis 't'; did you mean 'T'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISSPELLED)
+def test_a_name_that_does_not_exist_suggests_those_that_do(case: str, named: Path) -> None:
+    pytest.importorskip("matplotlib")
+    call, error, message = MISSPELLED[case]
+    with pytest.raises(error, match=message):
+        call(named)
+
+
+def test_files_are_recognised_without_asking_a_server(tmp_path: Path) -> None:
+    guess = ND2BackendEntrypoint().guess_can_open
+    path, other = tmp_path / "a.dat", tmp_path / "b.nd2"
+    build(path)
+    other.write_bytes(b"something else")
+    assert guess(path)
+    assert guess(str(path))
+    assert not guess(other)
+    assert guess("https://nowhere.invalid/a.nd2")
+    assert guess("https://nowhere.invalid/a.ND2?signature=b")
+    assert guess("simplecache::s3://bucket/a.nd2")
+    assert not guess("https://nowhere.invalid/a.tif")
+    assert guess(tmp_path / "missing.nd2")
+    assert not guess(tmp_path / "missing.tif")
+    assert not guess(3)
+
+
+def test_recognising_a_file_object_leaves_it_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    build(path)
+    buffer = io.BytesIO(path.read_bytes())
+    buffer.seek(7)
+    assert ND2BackendEntrypoint().guess_can_open(buffer)
+    assert buffer.tell() == 7
+    with path.open("rb") as handle:
+        assert ND2BackendEntrypoint().guess_can_open(handle)
+        assert handle.tell() == 0
+
+
+def test_whatever_holds_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    spec = build(path, loops=[("T", 2)])
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/groups/a.nd2", path.read_bytes())
+    holders: list[Any] = [
+        path,
+        str(path),
+        f"file://{path}",
+        "memory://groups/a.nd2",
+        "simplecache::memory://groups/a.nd2",
+        fsspec.open("memory://groups/a.nd2"),
+        io.BytesIO(path.read_bytes()),
+    ]
+    for holder in holders:
+        dataset = xr.open_dataset(holder, engine="nd2")
+        np.testing.assert_array_equal(dataset.image, spec.array)
+    with memory.open("/groups/a.nd2") as handle:
+        dataset = xr.open_dataset(handle, engine="nd2")
+    np.testing.assert_array_equal(dataset.image, spec.array)

@@ -7,20 +7,20 @@ import os
 import pickle
 import subprocess
 import sys
-import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import nd2
-from nd2._core.format import chunks
 from nd2.structures import FrameMetadata
 from tests.builder import Nd2Spec, build
-from tests.handles import no_handle_is_left
+from tests.fuzz.seeds import files
 from tests.kinds import KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -222,27 +222,6 @@ def test_what_a_file_is(tmp_path: Path) -> None:
     assert nd2.is_supported_file(path, lambda p: p.open("rb"))
 
 
-def test_many_threads_read_the_same_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.nd2"
-    spec = build(path, loops=[("T", 40)], channels=2, height=30, width=31)
-    wrong: list[int] = []
-    frames = spec.frames
-    with nd2.ND2File(path) as file:
-
-        def work(seed: int) -> None:
-            indices = np.random.default_rng(seed).integers(0, 40, 200).tolist()
-            wrong.extend(
-                i for i in indices if not np.array_equal(file.read_frame(i), frames[i].squeeze())
-            )
-
-        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert not wrong
-
-
 def test_opening_reads_no_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.nd2"
     build(path, loops=[("T", 8), ("Z", 5)], channels=3, height=200, width=300)
@@ -282,113 +261,123 @@ def test_every_public_name_is_there() -> None:
         nd2.nothing_like_it  # type: ignore[attr-defined]  # noqa: B018
 
 
-# ------------------------------------------------------------------------------------------------------- bad input
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "a.nd2"
 
 
-@pytest.mark.parametrize("content", [b"", b"hello world", b"\xda\xce", b"\0" * 200])
-def test_what_is_not_nd2(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "bad.nd2"
-    path.write_bytes(content)
-    with pytest.raises(OSError, match=r"not recognized as ND2.*bad\.nd2"):
-        nd2.ND2File(path)
-    assert no_handle_is_left(path)
-
-
-def test_folders_and_missing_files(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError):
-        nd2.ND2File(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"missing\.nd2"):
-        nd2.ND2File(tmp_path / "missing.nd2")
-
-
-@pytest.mark.parametrize("keep", [0.002, 0.1, 0.5, 0.9, 0.999])
-def test_a_file_that_was_cut(tmp_path: Path, keep: float) -> None:
-    path = tmp_path / "cut.nd2"
-    build(path, loops=[("T", 20)], height=30, width=40)
-    os.truncate(path, int(path.stat().st_size * keep))
-    with nd2.ND2File(path) as file, pytest.raises(ValueError, match=r"cut short.*cut\.nd2.*offset"):
-        file.sizes  # noqa: B018
-    assert no_handle_is_left(path)
-
-
-@pytest.mark.parametrize("position", [0, 5, 1 << 62, 1 << 30])
-def test_a_tail_that_leads_astray(tmp_path: Path, position: int) -> None:
-    path = tmp_path / "map.nd2"
-    build(path)
-    data = path.read_bytes()
-    path.write_bytes(data[:-8] + position.to_bytes(8, "little"))
-    with nd2.ND2File(path) as file, pytest.raises(ValueError, match=r"map\.nd2"):
-        file.sizes  # noqa: B018
-
-
-def patched_map(path: Path, name: bytes, position: int) -> None:
-    """Let the map of a file say that a chunk is somewhere else."""
-    data = bytearray(path.read_bytes())
-    at = data.rindex(name) + len(name)
-    data[at : at + 8] = position.to_bytes(8, "little")
-    path.write_bytes(data)
-
-
-@pytest.mark.parametrize("position", [1 << 62, 4096 * 1000, 4097])
-@pytest.mark.parametrize("name", [b"ImageAttributesLV!", b"ImageMetadataSeqLV|0!"])
-def test_a_map_that_points_past_the_end(tmp_path: Path, name: bytes, position: int) -> None:
-    path = tmp_path / "map.nd2"
-    build(path)
-    patched_map(path, name, position)
-    with (
-        nd2.ND2File(path) as file,
-        pytest.raises(
-            ValueError, match=rf"map\.nd2.*{name.decode().replace('|', '.')}.*offset {position}"
-        ),
-    ):
-        file.attributes  # noqa: B018
-    assert no_handle_is_left(path)
-
-
-def test_a_frame_beyond_the_end_of_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "map.nd2"
-    spec = build(path, loops=[("T", 3)])
-    patched_map(path, b"ImageDataSeq|1!", 1 << 40)
+def test_samples_have_the_names_of_their_stored_colors(path: Path) -> None:
+    spec = build(path, samples=3, dtype="u1")
     with nd2.ND2File(path) as file:
-        np.testing.assert_array_equal(file.read_frame(2), spec.frames[2].squeeze())
-        with pytest.raises(ValueError, match=r"beyond the file's end.*map\.nd2.*frame 1"):
-            file.read_frame(1)
-        with pytest.raises(ValueError, match=r"frame 1"):
-            file.asarray()
+        labelled = file.to_xarray()
+    assert labelled.S.values.tolist() == ["Blue", "Green", "Red"]
+    np.testing.assert_array_equal(labelled.sel(S="Blue"), spec.array[..., 0])
 
 
-def test_a_frame_that_does_not_inflate(tmp_path: Path) -> None:
-    path = tmp_path / "zip.nd2"
-    spec = build(path, loops=[("T", 3)], zlib=True)
-    data = bytearray(path.read_bytes())
-    at = data.index(b"ImageDataSeq|1!") - 16 + chunks.PAGE
-    data[at + 2 : at + 12] = b"\xff" * 10
-    path.write_bytes(data)
+def test_frames_that_do_not_exist_are_refused(path: Path) -> None:
+    build(path, loops=[("T", 3)])
     with nd2.ND2File(path) as file:
-        with pytest.raises(ValueError, match=r"zlib stream.*zip\.nd2.*frame 1, offset"):
-            file.asarray()
-        np.testing.assert_array_equal(file.read_frame(2), spec.frames[2].squeeze())
+        for index in (-1, 3, 4):
+            with pytest.raises(IndexError, match=f"frame index {index}"):
+                file.read_frame(index)
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [({"uiBpcInMemory": 24}, "24 bits"), ({"eCompression": 1}, "lossy")],
-)
-def test_what_is_not_supported(tmp_path: Path, overrides: dict[str, Any], message: str) -> None:
-    from nd2._core.format.clx_lite import I32
-
-    path = tmp_path / "a.nd2"
-    build(path, overrides={key: I32(value) for key, value in overrides.items()})
+@pytest.mark.parametrize("compressed", [False, True])
+def test_missing_frames_with_padded_rows_are_zero(path: Path, compressed: bool) -> None:
+    spec = build(
+        path, loops=[("T", 3)], missing=frozenset({1}), width=5, dtype="u1", zlib=compressed
+    )
+    assert spec.layout.row_bytes == 8
     with nd2.ND2File(path) as file:
-        assert file.attributes.widthPx == 8
-        with pytest.raises(NotImplementedError, match=message):
-            file.read_frame(0)
+        assert not file.read_frame(1).any()
+        np.testing.assert_array_equal(file.asarray(), spec.array)
+        np.testing.assert_array_equal(np.asarray(file.to_dask()), spec.array)
 
 
-def test_a_failed_opening_leaves_a_file_that_can_be_deleted(tmp_path: Path) -> None:
-    path = tmp_path / "bad.nd2"
-    path.write_bytes(b"nothing")
-    with pytest.raises(OSError, match="not recognized"):
-        nd2.imread(path)
-    path.unlink()
-    assert no_handle_is_left(path)
+def test_loops_of_one_kind_are_separate_axes(path: Path) -> None:
+    spec = build(path, loops=[("T", 2), ("Z", 2), ("T", 3)])
+    with nd2.ND2File(path) as file:
+        assert file.sizes == {"T": 2, "Z": 2, "T2": 3, "Y": 6, "X": 8}
+        assert file.loop_indices[7] == {"T": 1, "Z": 0, "T2": 1}
+        np.testing.assert_array_equal(file.asarray(), spec.array)
+        np.testing.assert_array_equal(np.asarray(file.to_dask()), spec.array)
+        assert file.to_xarray().dims == ("T", "Z", "T2", "Y", "X")
+
+
+def test_the_order_of_axes_does_not_depend_on_the_hash_seed(path: Path) -> None:
+    build(path, loops=[("Z", 2)])
+    code = (
+        "import sys, nd2\n"
+        "with nd2.ND2File(sys.argv[1]) as file: print(file.to_xarray(squeeze=False).dims)"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(path)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert said == {"('P', 'C', 'Z', 'Y', 'X')\n"}
+
+
+def test_arrays_of_several_channels_are_contiguous(path: Path) -> None:
+    build(path, loops=[("T", 3)], channels=3)
+    with nd2.ND2File(path) as file:
+        array = file.asarray()
+    assert array.flags.c_contiguous
+    assert array.base is None or array.base.nbytes == array.nbytes
+
+
+FILE: dict[str, tuple[Callable[[nd2.ND2File], Any], type[Exception], str]] = {
+    "asarray": (lambda f: f.asarray("A11"), ValueError, "position 'A11'; did you mean 'A1'"),
+    "to_xarray": (lambda f: f.to_xarray(position="a2"), ValueError, "'A2'"),
+    "write_ome_zarr": (
+        lambda f: f.write_ome_zarr("never.zarr", position="A4"),
+        ValueError,
+        "no position 'A4'; there are 'A1', 'A2', 'A3'",
+    ),
+    "write_nd2 position": (lambda f: f.write_nd2("never.nd2", "A33"), ValueError, "'A3'"),
+    "write_nd2 loop": (
+        lambda f: f.write_nd2("never.nd2", Z=0),
+        IndexError,
+        r"no loop 'Z'; there are 'T', 'P' \(file '.*a.nd2'\)",
+    ),
+    "thumbnail": (
+        lambda f: f.thumbnail(channels=["mcherry"]),
+        ValueError,
+        "no channel 'mcherry'; did you mean 'mCherry'",
+    ),
+    "thumbnail, index": (
+        lambda f: f.thumbnail(channels=[3]),
+        IndexError,
+        "channel 3 is out of range for 3 channels",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FILE)
+def test_a_name_that_does_not_exist_suggests_those_that_do(case: str, named: Path) -> None:
+    call, error, message = FILE[case]
+    with nd2.ND2File(named) as file, pytest.raises(error, match=message):
+        call(file)
+
+
+def test_a_misspelled_attribute_of_the_module_suggests_the_right_one() -> None:
+    code = "import nd2; nd2.imred"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "has no attribute 'imred'. Did you mean: 'imread'?" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["ä ö.nd2", "a%20b#c?.nd2", "日本.nd2", "'quoted'.nd2", " .nd2"])
+def test_any_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(files()[0])
+    path.chmod(0o400)
+    with nd2.ND2File(path) as file:
+        assert file.path == str(path)
+        assert file.asarray().shape == (2, 3, 5)
+    with nd2.ND2File(path, rescue=True) as file:
+        assert file.asarray().shape == (2, 3, 5)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -167,3 +169,29 @@ def test_whole_frames_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         file.read_frame(1)
         assert not file._reader.frames.cache._frames
     assert len(inflated) == 5
+
+
+def test_many_threads_read_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    spec = build(path, loops=[("T", 40)], channels=2, height=30, width=31)
+    wrong: list[int] = []
+    frames = spec.frames
+    with nd2.ND2File(path) as file:
+
+        def work(seed: int) -> None:
+            indices = np.random.default_rng(seed).integers(0, 40, 200).tolist()
+            wrong.extend(
+                i for i in indices if not np.array_equal(file.read_frame(i), frames[i].squeeze())
+            )
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "a.nd2"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
-import fsspec
 import numpy as np
 import pytest
 import zarr
@@ -17,7 +15,13 @@ from nd2._core.export import zarr_documents
 from nd2._core.frames.read import Frames
 from tests.builder import build
 from tests.exports import as_tczyx as expected
-from tests.exports import attributes, image_paths, images, killed
+from tests.exports import (
+    attributes,
+    check_store,
+    image_paths,
+    images,
+    stored,
+)
 from tests.samples import SAMPLES, each_sample
 
 if TYPE_CHECKING:
@@ -27,29 +31,6 @@ if TYPE_CHECKING:
 
 yaozarrs = pytest.importorskip("yaozarrs")
 pytestmark = pytest.mark.filterwarnings("ignore:.*of which its loops:UserWarning")
-
-
-def stored(path: Path) -> NDArray[Any]:
-    """Read an array by zarr-python."""
-    return np.asarray(zarr.open_array(path, mode="r")[...])
-
-
-def read_with_tensorstore(path: Path) -> NDArray[Any]:
-    tensorstore = pytest.importorskip("tensorstore")
-    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
-    array: NDArray[Any] = tensorstore.open(spec, open=True).result().read().result()
-    return array
-
-
-def check_store(path: Path, source: Path) -> None:
-    yaozarrs.validate_zarr_store(str(path))
-    pixels = images(source)
-    paths = image_paths(path)
-    assert len(paths) == len(pixels)
-    for group, image in zip(paths, pixels, strict=True):
-        read = stored(path / group / "0")
-        np.testing.assert_array_equal(read, expected(image))
-        np.testing.assert_array_equal(read_with_tensorstore(path / group / "0"), expected(image))
 
 
 @each_sample()
@@ -74,6 +55,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "zlib, missing": {"zlib": True, "loops": [("T", 5)], "missing": frozenset({2, 4})},
     "any order": {"loops": [("T", 4)], "order": [3, 1, 0, 2]},
 }
+
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
     "zarr": {"backend": "zarr"},
@@ -280,9 +262,6 @@ def test_labels(tmp_path: Path) -> None:
     assert not (tmp_path / "b.zarr" / "labels").exists()
 
 
-# ----------------------------------------------------------------------------------------------- how it is written
-
-
 def test_frames_are_read_once_in_the_order_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,88 +295,6 @@ def test_memory_does_not_grow_with_the_file(
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 5e6
-
-
-def test_to_a_url(tmp_path: Path) -> None:
-    source = tmp_path / "a.nd2"
-    build(source, loops=[("T", 2), ("P", 2)], channels=2)
-    with nd2.ND2File(source) as file:
-        where = file.write_ome_zarr("memory://export/a.zarr", force_series=True)
-        assert where == "memory://export/a.zarr"
-        with pytest.raises(FileExistsError, match="overwrite"):
-            file.write_ome_zarr("memory://export/a.zarr")
-        file.write_ome_zarr("memory://export/a.zarr", overwrite=True, force_series=True)
-    fs = fsspec.filesystem("memory")
-    fs.get("/export/a.zarr", str(tmp_path / "a.zarr"), recursive=True)
-    check_store(tmp_path / "a.zarr", source)
-
-
-def test_what_exists_is_not_touched(tmp_path: Path) -> None:
-    source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
-    build(source)
-    dest.mkdir()
-    (dest / "mine.txt").write_text("mine")
-    with nd2.ND2File(source) as file:
-        with pytest.raises(FileExistsError, match="overwrite"):
-            file.write_ome_zarr(dest)
-        assert [path.name for path in dest.iterdir()] == ["mine.txt"]
-        file.write_ome_zarr(dest, overwrite=True)
-    check_store(dest, source)
-    assert not (dest / "mine.txt").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nd2", "a.zarr"]
-
-
-def test_a_damaged_frame_leaves_what_was_there(tmp_path: Path) -> None:
-    source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
-    build(source, loops=[("T", 3)], zlib=True, height=40, width=40)
-    with nd2.ND2File(source) as file:
-        offset = int(file._reader.frames.table.offsets[1])
-    with source.open("r+b") as handle:
-        handle.seek(offset)
-        handle.write(b"\xff" * 64)
-    dest.mkdir()
-    (dest / "mine.txt").write_text("mine")
-    with nd2.ND2File(source) as file, pytest.raises(ValueError, match="frame 1"):
-        file.write_ome_zarr(dest, overwrite=True)
-    assert [path.name for path in dest.iterdir()] == ["mine.txt"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nd2", "a.zarr"]
-
-
-KILL = """
-import os, sys, nd2
-from nd2._core.export import blocks, ome_zarr
-blocks._CHUNK = 96
-real, count = ome_zarr.pyramid, 0
-def dying(*arguments, **options):
-    global count
-    count += 1
-    if count >= 4:
-        os.kill(os.getpid(), 9)
-    return real(*arguments, **options)
-ome_zarr.pyramid = dying
-with nd2.ND2File(sys.argv[1]) as file:
-    file.write_ome_zarr(sys.argv[2], overwrite=True, backend=sys.argv[3])
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
-@pytest.mark.parametrize("backend", ["zarr", "tensorstore"])
-def test_killed_midway(backend: Any, tmp_path: Path) -> None:
-    source, dest = tmp_path / "a.nd2", tmp_path / "out" / "a.zarr"
-    dest.parent.mkdir()
-    build(source, loops=[("T", 8)])
-    killed(KILL, source, dest, backend)
-    left = list(dest.parent.iterdir())
-    assert dest not in left
-    assert left, "the process was killed before it wrote anything"
-    for path in left:
-        with pytest.raises(FileNotFoundError):
-            zarr.open_group(path, mode="r")
-    with nd2.ND2File(source) as file:
-        file.write_ome_zarr(dest, backend=backend)
-    check_store(dest, source)
-    killed(KILL, source, dest, backend)
-    check_store(dest, source)
 
 
 @pytest.mark.parametrize(("times", "recorded"), [(None, True), ([], False)])

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +10,7 @@ import pytest
 import xarray as xr
 
 from tests.builder import Nd2Spec, build
-from tests.references import assert_same
 from xarray_nd2 import (
-    StaleReferencesWarning,
     combine_references,
     open_references,
     to_kerchunk,
@@ -36,9 +31,6 @@ def files(tmp_path: Path) -> list[Path]:
         paths.append(tmp_path / f"part{i}.nd2")
         build(paths[-1], loops=[("T", count), ("Z", 2)], channels=2, seed=i)
     return paths
-
-
-# ------------------------------------------------------------------------------------------- several files
 
 
 @each_zarr_format
@@ -171,153 +163,3 @@ def test_what_cannot_be_combined_at_all(tmp_path: Path) -> None:
         combine_references([tmp_path / "refs"])
     with pytest.raises(ValueError, match="no kerchunk references"):
         combine_references([{"version": 2}])
-
-
-# ------------------------------------------------------------------------------------------- moved and changed files
-
-
-@pytest.mark.parametrize("form", ["json", "parquet"])
-@pytest.mark.filterwarnings("ignore:The 'fastparquet' engine is deprecated")
-def test_a_file_that_changed_is_warned_of(tmp_path: Path, form: Any) -> None:
-    path, refs = tmp_path / "a.nd2", tmp_path / "refs"
-    build(path, loops=[("T", 3)])
-    write_kerchunk(path, refs, format=form)
-    open_references(refs)
-    os.utime(path, ns=(1, 1))
-    with pytest.warns(StaleReferencesWarning, match=r"a\.nd2' changed .* write them anew"):
-        open_references(refs)
-    build(path, loops=[("T", 4)])
-    with pytest.warns(StaleReferencesWarning, match="changed"):
-        open_references(refs)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", StaleReferencesWarning)
-        open_references(refs, check=False)
-    path.unlink()
-    with pytest.warns(StaleReferencesWarning, match="cannot be reached"):
-        open_references(refs)
-
-
-def test_the_one_that_changed_among_several_is_named(files: list[Path]) -> None:
-    combined = combine_references([to_kerchunk(path) for path in files])
-    os.utime(files[1], ns=(1, 1))
-    with pytest.warns(StaleReferencesWarning, match=r"part1\.nd2") as seen:
-        open_references(combined)
-    assert len(seen) == 1
-
-
-@pytest.mark.parametrize("template", [True, False])
-def test_a_file_that_moved(tmp_path: Path, template: bool) -> None:
-    path, refs, moved = tmp_path / "a.nd2", tmp_path / "refs.json", tmp_path / "new" / "b.nd2"
-    build(path, loops=[("T", 3)])
-    dataset = xr.open_dataset(path, engine="nd2").load()
-    write_kerchunk(path, refs, template=template)
-    moved.parent.mkdir()
-    shutil.move(path, moved)
-    assert_same(open_references(refs, url=str(moved)), dataset)
-    if template:
-        options = {"fo": str(refs), "template_overrides": {"u": str(moved)}}
-        virtual = xr.open_zarr("reference://", storage_options=options, consolidated=False)
-        assert_same(virtual, dataset)
-        assert_same(
-            xr.open_dataset(
-                str(refs),
-                engine="kerchunk",
-                storage_options={"template_overrides": {"u": str(moved)}},
-            ),
-            dataset,
-        )
-    build(moved, loops=[("T", 9)])
-    with pytest.warns(StaleReferencesWarning, match="changed"):
-        open_references(refs, url=str(moved))
-
-
-def test_parquet_cannot_be_led_elsewhere(tmp_path: Path) -> None:
-    build(tmp_path / "a.nd2")
-    write_kerchunk(tmp_path / "a.nd2", tmp_path / "refs", format="parquet")
-    with pytest.raises(ValueError, match="write them anew with url="):
-        open_references(tmp_path / "refs", url="elsewhere.nd2")
-
-
-# ------------------------------------------------------------------------------------------- intake
-
-
-@pytest.fixture
-def catalogued(tmp_path: Path) -> xr.Dataset:
-    pytest.importorskip("intake")
-    build(tmp_path / "a.nd2", loops=[("T", 3), ("Z", 2)], channels=2)
-    write_kerchunk(tmp_path / "a.nd2", tmp_path / "a.nd2.json")
-    return xr.open_dataset(tmp_path / "a.nd2", engine="nd2").load()
-
-
-CATALOG = """
-version: 2
-metadata: {}
-user_parameters: {}
-aliases: {exp: exp, virtual: virtual}
-data:
-  file:
-    datatype: xarray_nd2.intake:ND2
-    kwargs: {url: "{CATALOG_DIR}/a.nd2"}
-    metadata: {}
-    user_parameters: {}
-  refs:
-    datatype: xarray_nd2.intake:ND2References
-    kwargs: {url: "{CATALOG_DIR}/a.nd2.json"}
-    metadata: {}
-    user_parameters: {}
-entries:
-  exp:
-    reader: xarray_nd2.intake:ND2Reader
-    output_instance: xarray:Dataset
-    kwargs: {args: ["{data(file)}"], chunks: {}}
-    metadata: {}
-    user_parameters: {}
-  virtual:
-    reader: xarray_nd2.intake:ND2ReferencesReader
-    output_instance: xarray:Dataset
-    kwargs: {args: ["{data(refs)}"]}
-    metadata: {}
-    user_parameters: {}
-"""
-
-
-def test_a_catalog_that_was_written_by_hand(tmp_path: Path, catalogued: xr.Dataset) -> None:
-    import intake
-
-    (tmp_path / "catalog.yml").write_text(CATALOG)
-    catalog = intake.open_catalog(str(tmp_path / "catalog.yml"))
-    assert_same(catalog.exp.read(), catalogued)
-    assert catalog.exp.read().image.chunks is not None
-    assert_same(catalog.virtual.read(), catalogued)
-
-
-def test_a_catalog_there_and_back(tmp_path: Path, catalogued: xr.Dataset) -> None:
-    import intake
-    from intake.readers.datatypes import recommend
-    from intake.readers.entry import Catalog
-
-    from xarray_nd2.intake import ND2, ND2Reader, ND2References, ND2ReferencesReader
-
-    path = tmp_path / "a.nd2"
-    assert recommend(str(path)) == [ND2]
-    assert ND2References in recommend("a.nd2.json", head=False)
-    assert ND2Reader in ND2(str(path)).possible_readers["importable"]
-    catalog = Catalog()
-    catalog["exp"] = ND2Reader(ND2(str(path)), squeeze=False)
-    catalog["virtual"] = ND2ReferencesReader(ND2References(f"{path}.json"))
-    catalog.to_yaml_file(str(tmp_path / "catalog.yml"))
-    again = intake.open_catalog(str(tmp_path / "catalog.yml"))
-    assert again.exp.read().image.dims == ("T", "P", "Z", "C", "Y", "X")
-    assert_same(again.virtual.read(), catalogued)
-
-
-def test_a_classic_catalog(tmp_path: Path, catalogued: xr.Dataset) -> None:
-    import intake
-
-    (tmp_path / "classic.yml").write_text(
-        'sources: {exp: {driver: nd2, args: {urlpath: "{{ CATALOG_DIR }}/a.nd2", chunks: {}}}}'
-    )
-    catalog = intake.open_catalog(str(tmp_path / "classic.yml"))
-    assert_same(catalog.exp.read(), catalogued)
-    assert catalog.exp.to_dask().image.chunks is not None
-    assert_same(intake.open_nd2(str(tmp_path / "a.nd2")).read(), catalogued)

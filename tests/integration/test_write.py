@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,9 +51,6 @@ def pixels(*shape: int, dtype: str = "u2") -> np.ndarray[Any, Any]:
 
 def nothing_but(folder: Path, *names: str) -> bool:
     return sorted(p.name for p in folder.iterdir()) == sorted(names)
-
-
-# ------------------------------------------------------------------------------------------------------- round trips
 
 
 @settings(max_examples=60)
@@ -149,9 +147,6 @@ def test_colour_is_stored_blue_green_red(tmp_path: Path) -> None:
     with nd2.ND2File(tmp_path / "a.nd2") as file:
         assert file.to_xarray().sel(S="Red").values.min() == 200
         np.testing.assert_array_equal(file.read_frame(0), red[..., ::-1])
-
-
-# ---------------------------------------------------------------------------------------------------------- metadata
 
 
 def test_metadata(tmp_path: Path) -> None:
@@ -316,9 +311,6 @@ def test_masks(shape: tuple[int, int], seed: int, most: int, tmp_path: Path) -> 
     with nd2.ND2File(tmp_path / "a.nd2") as file:
         assert file.binary_data is not None
         np.testing.assert_array_equal(file.binary_data[0][0], mask)
-
-
-# ------------------------------------------------------------------------------------------------------ what is wrong
 
 
 @pytest.mark.parametrize(
@@ -502,8 +494,6 @@ def test_writes_that_are_cut_short_go_on(tmp_path: Path, monkeypatch: pytest.Mon
     np.testing.assert_array_equal(nd2.imread(tmp_path / "a.nd2"), frames)
 
 
-# ------------------------------------------------------------------------------------------------------------ crashes
-
 KILLED = """
 import sys
 import numpy as np
@@ -585,3 +575,11 @@ def test_a_writer_that_is_forgotten_closes_its_handle(tmp_path: Path) -> None:
     writer.close()
     open_files = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
     assert not [name for name in open_files if str(tmp_path) in name]
+
+
+def test_a_misspelled_loop_suggests_the_right_one(tmp_path: Path) -> None:
+    with (
+        pytest.raises(IndexError, match="no loop 't'; did you mean 'T'"),
+        nd2.ND2Writer(tmp_path / "a.nd2", {"T": 2, "Y": 2, "X": 2}, "u2") as writer,
+    ):
+        writer.write_frame({"t": 0}, np.zeros((2, 2), "u2"))

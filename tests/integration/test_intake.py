@@ -1,0 +1,99 @@
+"""Catalogs of intake, and tables of files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import xarray as xr
+
+from tests.builder import build
+from tests.references import assert_same
+from xarray_nd2 import (
+    write_kerchunk,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def catalogued(tmp_path: Path) -> xr.Dataset:
+    pytest.importorskip("intake")
+    build(tmp_path / "a.nd2", loops=[("T", 3), ("Z", 2)], channels=2)
+    write_kerchunk(tmp_path / "a.nd2", tmp_path / "a.nd2.json")
+    return xr.open_dataset(tmp_path / "a.nd2", engine="nd2").load()
+
+
+CATALOG = """
+version: 2
+metadata: {}
+user_parameters: {}
+aliases: {exp: exp, virtual: virtual}
+data:
+  file:
+    datatype: xarray_nd2.intake:ND2
+    kwargs: {url: "{CATALOG_DIR}/a.nd2"}
+    metadata: {}
+    user_parameters: {}
+  refs:
+    datatype: xarray_nd2.intake:ND2References
+    kwargs: {url: "{CATALOG_DIR}/a.nd2.json"}
+    metadata: {}
+    user_parameters: {}
+entries:
+  exp:
+    reader: xarray_nd2.intake:ND2Reader
+    output_instance: xarray:Dataset
+    kwargs: {args: ["{data(file)}"], chunks: {}}
+    metadata: {}
+    user_parameters: {}
+  virtual:
+    reader: xarray_nd2.intake:ND2ReferencesReader
+    output_instance: xarray:Dataset
+    kwargs: {args: ["{data(refs)}"]}
+    metadata: {}
+    user_parameters: {}
+"""
+
+
+def test_a_catalog_that_was_written_by_hand(tmp_path: Path, catalogued: xr.Dataset) -> None:
+    import intake
+
+    (tmp_path / "catalog.yml").write_text(CATALOG)
+    catalog = intake.open_catalog(str(tmp_path / "catalog.yml"))
+    assert_same(catalog.exp.read(), catalogued)
+    assert catalog.exp.read().image.chunks is not None
+    assert_same(catalog.virtual.read(), catalogued)
+
+
+def test_a_catalog_there_and_back(tmp_path: Path, catalogued: xr.Dataset) -> None:
+    import intake
+    from intake.readers.datatypes import recommend
+    from intake.readers.entry import Catalog
+
+    from xarray_nd2.intake import ND2, ND2Reader, ND2References, ND2ReferencesReader
+
+    path = tmp_path / "a.nd2"
+    assert recommend(str(path)) == [ND2]
+    assert ND2References in recommend("a.nd2.json", head=False)
+    assert ND2Reader in ND2(str(path)).possible_readers["importable"]
+    catalog = Catalog()
+    catalog["exp"] = ND2Reader(ND2(str(path)), squeeze=False)
+    catalog["virtual"] = ND2ReferencesReader(ND2References(f"{path}.json"))
+    catalog.to_yaml_file(str(tmp_path / "catalog.yml"))
+    again = intake.open_catalog(str(tmp_path / "catalog.yml"))
+    assert again.exp.read().image.dims == ("T", "P", "Z", "C", "Y", "X")
+    assert_same(again.virtual.read(), catalogued)
+
+
+def test_a_classic_catalog(tmp_path: Path, catalogued: xr.Dataset) -> None:
+    import intake
+
+    (tmp_path / "classic.yml").write_text(
+        'sources: {exp: {driver: nd2, args: {urlpath: "{{ CATALOG_DIR }}/a.nd2", chunks: {}}}}'
+    )
+    catalog = intake.open_catalog(str(tmp_path / "classic.yml"))
+    assert_same(catalog.exp.read(), catalogued)
+    assert catalog.exp.to_dask().image.chunks is not None
+    assert_same(intake.open_nd2(str(tmp_path / "a.nd2")).read(), catalogued)

@@ -1,0 +1,108 @@
+"""Opening references: files that changed or moved since they were written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import xarray as xr
+
+from tests.builder import build
+from tests.references import assert_same
+from xarray_nd2 import (
+    StaleReferencesWarning,
+    combine_references,
+    open_references,
+    to_kerchunk,
+    write_kerchunk,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Three parts of a time series, of unlike length."""
+    paths = []
+    for i, count in enumerate((3, 2, 4)):
+        paths.append(tmp_path / f"part{i}.nd2")
+        build(paths[-1], loops=[("T", count), ("Z", 2)], channels=2, seed=i)
+    return paths
+
+
+@pytest.mark.parametrize("form", ["json", "parquet"])
+@pytest.mark.filterwarnings("ignore:The 'fastparquet' engine is deprecated")
+def test_a_file_that_changed_is_warned_of(tmp_path: Path, form: Any) -> None:
+    path, refs = tmp_path / "a.nd2", tmp_path / "refs"
+    build(path, loops=[("T", 3)])
+    write_kerchunk(path, refs, format=form)
+    open_references(refs)
+    os.utime(path, ns=(1, 1))
+    with pytest.warns(StaleReferencesWarning, match=r"a\.nd2' changed .* write them anew"):
+        open_references(refs)
+    build(path, loops=[("T", 4)])
+    with pytest.warns(StaleReferencesWarning, match="changed"):
+        open_references(refs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", StaleReferencesWarning)
+        open_references(refs, check=False)
+    path.unlink()
+    with pytest.warns(StaleReferencesWarning, match="cannot be reached"):
+        open_references(refs)
+
+
+def test_the_one_that_changed_among_several_is_named(files: list[Path]) -> None:
+    combined = combine_references([to_kerchunk(path) for path in files])
+    os.utime(files[1], ns=(1, 1))
+    with pytest.warns(StaleReferencesWarning, match=r"part1\.nd2") as seen:
+        open_references(combined)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("template", [True, False])
+def test_a_file_that_moved(tmp_path: Path, template: bool) -> None:
+    path, refs, moved = tmp_path / "a.nd2", tmp_path / "refs.json", tmp_path / "new" / "b.nd2"
+    build(path, loops=[("T", 3)])
+    dataset = xr.open_dataset(path, engine="nd2").load()
+    write_kerchunk(path, refs, template=template)
+    moved.parent.mkdir()
+    shutil.move(path, moved)
+    assert_same(open_references(refs, url=str(moved)), dataset)
+    if template:
+        options = {"fo": str(refs), "template_overrides": {"u": str(moved)}}
+        virtual = xr.open_zarr("reference://", storage_options=options, consolidated=False)
+        assert_same(virtual, dataset)
+        assert_same(
+            xr.open_dataset(
+                str(refs),
+                engine="kerchunk",
+                storage_options={"template_overrides": {"u": str(moved)}},
+            ),
+            dataset,
+        )
+    build(moved, loops=[("T", 9)])
+    with pytest.warns(StaleReferencesWarning, match="changed"):
+        open_references(refs, url=str(moved))
+
+
+def test_parquet_cannot_be_led_elsewhere(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2")
+    write_kerchunk(tmp_path / "a.nd2", tmp_path / "refs", format="parquet")
+    with pytest.raises(ValueError, match="write them anew with url="):
+        open_references(tmp_path / "refs", url="elsewhere.nd2")
+
+
+@pytest.mark.parametrize(
+    ("zarr_format", "name", "hint"),
+    [(2, "P11", "did you mean 'P1'"), (3, "p2", "did you mean 'P2'")],
+)
+def test_a_misspelled_group_suggests_the_right_one(
+    named: Path, zarr_format: Any, name: str, hint: str
+) -> None:
+    refs = to_kerchunk(named, layout="positions", zarr_format=zarr_format)
+    with pytest.raises(ValueError, match=f"no group '{name}'; {hint}"):
+        open_references(refs, group=name)
