@@ -1,4 +1,4 @@
-"""The lazy N-dimensional array over frames, on which dask, xarray and ``asarray`` stand."""
+"""The lazy N-dimensional array over frames, on which dask, xarray and ``asarray`` are built."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nd2._core.frames.plan import simplify
+from nd2._core.frames.grid import FrameGrid
+from nd2._core.frames.selection import compose, expand, is_whole, select
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from nd2._core.frames.layout import Layout
+    from nd2._core.frames.plan import Picks
     from nd2._core.frames.read import Frames
     from nd2._core.io import ByteSource
 
@@ -30,82 +34,84 @@ class FrameArray:
     ----------
     frames : Frames
         What reads the pixels.
-    loops : tuple of (str, int, int)
-        Name, count and step of each frame axis: ``frame = first + sum(i * step)``.
-    first : int
-        Sequence index of the frame at the origin.
-    dims : tuple of str
-        Axes of the array: some of the loops in their order, then some of C, Y, X, S. What is left out has size 1.
-    window : tuple of four slices
+    grid : FrameGrid
+        Which frames, on which axes.
+    pixel_dims : tuple of str
+        Those of C, Y, X and S that are axes; others have size 1.
+    window : tuple of four ranges
         What the array takes of C, Y, X and S of each frame.
     """
 
     frames: Frames
-    loops: tuple[tuple[str, int, int], ...]
-    first: int
-    dims: tuple[str, ...]
-    window: tuple[slice, ...] = (slice(None),) * 4
+    grid: FrameGrid
+    pixel_dims: tuple[str, ...]
+    window: tuple[range, ...]
 
     @classmethod
-    def of(cls, frames: Frames, layout: Layout, dims: tuple[str, ...]) -> FrameArray:
+    def from_layout(
+        cls, frames: Frames, layout: Layout, dims: Collection[str] = ()
+    ) -> FrameArray:
         """Make the array of all frames that the loops reach."""
-        steps = [math.prod(layout.loop_shape[k + 1 :]) for k in range(len(layout.loops))]
-        loops = tuple(
-            (name, count, step) for (name, count), step in zip(layout.loops, steps, strict=True)
-        )
-        return cls(frames, loops, 0, dims)
+        window = tuple(range(size) for size in frames.pixels.shape)
+        return cls(frames, FrameGrid.from_counts(layout.loops), (), window).with_dims(dims)
 
-    def at(self, dim: str, index: int) -> FrameArray:
-        """Fix one frame axis at an index; the axis stays, with size 1."""
-        step = next(step for name, _, step in self.loops if name == dim)
-        loops = tuple((n, 1 if n == dim else c, s) for n, c, s in self.loops)
-        return replace(self, loops=loops, first=self.first + index * step)
+    def with_dims(self, dims: Collection[str]) -> FrameArray:
+        """Return the same pixels with these axes; all others must have size 1."""
+        pixel_dims = tuple(dim for dim in PIXEL_DIMS if dim in dims)
+        return replace(self, grid=self.grid.with_dims(dims), pixel_dims=pixel_dims)
+
+    def fix(self, dim: str, index: int) -> FrameArray:
+        """Return the array at an index of one frame axis, which stays, with size 1."""
+        return replace(self, grid=self.grid.fix(dim, index))
+
+    def drop_dims(self, *dims: str) -> FrameArray:
+        """Return the array without these axes, which have size 1."""
+        return self.with_dims([dim for dim in self.dims if dim not in dims])
 
     def narrow(self, key: tuple[int | slice, ...]) -> FrameArray:
-        """Return the lazy array of a part.
-
-        Parameters
-        ----------
-        key : tuple of int or slice
-            One item for each of ``dims``. Integers drop their axis.
-        """
-        first, loops, window = self.first, list(self.loops), list(self.window)
-        keys = dict(zip(self.dims, key, strict=True))
-        for n, (dim, size) in enumerate(zip(self.all_dims, self.all_shape, strict=True)):
-            item = keys.get(dim, slice(None))
-            taken = range(size)[item] if isinstance(item, slice) else range(size)[item:][:1]
-            if n < len(loops):
-                name, _, step = loops[n]
-                loops[n] = (name, len(taken), step * taken.step)
-                first += step * taken.start if taken else 0
-            else:
-                pick = n - len(loops)
-                places = range(self.frames.pixels.shape[pick])[window[pick]]
-                window[pick] = _as_slice(places[_as_slice(taken)])
-        dims = tuple(dim for dim in self.dims if isinstance(keys[dim], slice))
-        return replace(self, loops=tuple(loops), first=first, dims=dims, window=tuple(window))
+        """Return the lazy array of a part: one integer (which drops its axis) or slice for each of ``dims``."""
+        picks: dict[str, Any] = dict(
+            zip(self.dims, select(key, self.dims, self.shape).picks, strict=True)
+        )
+        window: tuple[Any, ...] = tuple(
+            compose(whole, picks.get(dim, range(len(whole))))
+            for dim, whole in zip(PIXEL_DIMS, self.window, strict=True)
+        )
+        dropped = [
+            dim for dim, item in zip(self.dims, key, strict=True) if not isinstance(item, slice)
+        ]
+        return replace(self, grid=self.grid.narrow(picks), window=window).drop_dims(*dropped)
 
     def with_source(self, source: ByteSource) -> FrameArray:
         """Return the same array over another source of the same bytes."""
         return replace(self, frames=replace(self.frames, source=source))
 
     @property
-    def all_dims(self) -> tuple[str, ...]:
-        """All axes, those of size 1 that ``dims`` leaves out included."""
-        return (*(name for name, _, _ in self.loops), *PIXEL_DIMS)
+    def dims(self) -> tuple[str, ...]:
+        """Axes: loops, then those of C, Y, X and S."""
+        return (*self.grid.dims, *self.pixel_dims)
 
     @property
-    def all_shape(self) -> tuple[int, ...]:
-        """Sizes of ``all_dims``."""
-        sizes = zip(self.window, self.frames.pixels.shape, strict=True)
-        pixels = (len(range(size)[pick]) for pick, size in sizes)
-        return (*(count for _, count, _ in self.loops), *pixels)
+    def all_sizes(self) -> dict[str, int]:
+        """Sizes of all loops and of C, Y, X and S, those included that are not axes."""
+        return dict(
+            zip(
+                (*self.grid.names, *PIXEL_DIMS),
+                (*self.grid.counts, *map(len, self.window)),
+                strict=True,
+            )
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Size of each of ``dims``."""
-        sizes = dict(zip(self.all_dims, self.all_shape, strict=True))
-        return tuple(sizes[dim] for dim in self.dims)
+        pixels = zip(PIXEL_DIMS, self.window, strict=True)
+        return (*self.grid.shape, *(len(pick) for dim, pick in pixels if dim in self.pixel_dims))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Size of each of ``dims``, by name."""
+        return dict(zip(self.dims, self.shape, strict=True))
 
     @property
     def ndim(self) -> int:
@@ -133,7 +139,7 @@ class FrameArray:
         Parameters
         ----------
         key : tuple of int, slice or 1-D index array
-            One item for each of ``dims``. Integers drop their axis; index arrays are taken each on its own axis.
+            One item for each of ``dims``. Integers drop their axis; index arrays select each on its own axis.
         out : ndarray, optional
             C-contiguous array of the result's shape and dtype to read into.
 
@@ -149,102 +155,60 @@ class FrameArray:
         ValueError
             If a frame is damaged, or ``out`` does not fit.
         """
-        whole = None if out is not None else self._whole_frame(key)
-        if whole is not None:
-            kept = (size for item, size in zip(key, whole[1], strict=True) if type(item) is slice)
-            return self.frames.frame(whole[0]).reshape(tuple(kept))
-        flat, picks, shape = self._resolve(key)
-        into = out
-        if out is not None:
-            if out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
-                raise ValueError(
-                    f"out must be C-contiguous, of shape {shape} and dtype {self.dtype}; "
-                    f"got shape {out.shape}, dtype {out.dtype}"
-                )
-            out = out.reshape(len(flat), *(len(p) for p in picks))
-        result = self._read_flat(flat, tuple(simplify(p) for p in picks), out)
-        return result.reshape(shape) if into is None else into
+        selection = select(key, self.dims, self.shape)
+        loops, picks = self._split(selection.picks)
+        if out is None:
+            frame = self.grid.single_frame(loops)
+            sizes = self.frames.pixels.shape
+            if frame is not None and all(map(is_whole, picks, sizes)):
+                return self.frames.frame(frame).reshape(selection.shape)
+            return self._read(loops, picks, None).reshape(selection.shape)
+        if (
+            out.shape != selection.shape
+            or out.dtype != self.dtype
+            or not out.flags.c_contiguous
+        ):
+            raise ValueError(
+                f"out must be C-contiguous, of shape {selection.shape} and dtype {self.dtype}; "
+                f"got shape {out.shape}, dtype {out.dtype}"
+            )
+        self._read(loops, picks, out.reshape(math.prod(map(len, loops)), *map(len, picks)))
+        return out
 
     async def read_async(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        """Read as `read` does; other coroutines run while bytes are on their way."""
-        flat, picks, shape = self._resolve(key)
-        unique, inverse = np.unique(flat, return_inverse=True)
-        frames = await self.frames.read_async(unique, tuple(simplify(p) for p in picks))
-        in_order = len(unique) == len(flat) and (inverse == np.arange(len(flat))).all()
-        return (frames if in_order else frames[inverse]).reshape(shape)
+        """Read as `read` does; other coroutines run while bytes are transferred."""
+        selection = select(key, self.dims, self.shape)
+        loops, picks = self._split(selection.picks)
+        index = self.grid.frames(loops).reshape(-1)
+        unique, inverse = np.unique(index, return_inverse=True)
+        frames = await self.frames.read_async(unique, picks)
+        if not np.array_equal(unique, index):
+            frames = frames[inverse]
+        return frames.reshape(selection.shape)
 
-    def _whole_frame(self, key: tuple[Any, ...]) -> tuple[int, list[int]] | None:
-        """Return the one frame that a key takes wholly, and how much it takes of each axis; None if it takes others.
-
-        The case of a dask array with a block for each frame, where what many frames need would cost more than the read.
-        """
-        keys, index = dict(zip(self.dims, key, strict=True)), self.first
-        for name, count, step in self.loops:
-            item = keys.get(name, 0)
-            if type(item) is slice:
-                taken = range(count)[item]
-                if len(taken) != 1:
-                    return None
-                index += taken[0] * step
-            elif type(item) is int and 0 <= item < count:
-                index += item * step
-            else:
-                return None
-        sizes = dict(zip(PIXEL_DIMS, self.frames.pixels.shape, strict=True))
-        for window, (dim, size) in zip(self.window, sizes.items(), strict=True):
-            item = keys.get(dim, slice(None) if size == 1 else None)
-            if (
-                type(item) is not slice
-                or window != slice(None)
-                or item.indices(size) != (0, size, 1)
-            ):
-                return None
-        return index, [sizes.get(dim, 1) for dim in self.dims]
-
-    def _resolve(
-        self, key: tuple[Any, ...]
-    ) -> tuple[NDArray[np.intp], list[NDArray[np.intp]], tuple[int, ...]]:
-        """Return the frames that a key takes, the positions on C, Y, X and S, and the shape of the result."""
-        keys = dict(zip(self.dims, key, strict=True))
-        kept = {dim for dim, item in keys.items() if isinstance(item, slice) or np.ndim(item)}
-        positions = [
-            _positions(keys.get(dim, 0), dim, size)
-            for dim, size in zip(self.all_dims, self.all_shape, strict=True)
-        ]
-        n = len(self.loops)
-        index = np.full((), self.first, np.intp)
-        for (_, _, step), where in zip(self.loops, positions, strict=False):
-            index = np.add.outer(index, where * step)
-        shape = tuple(
-            len(where) for dim, where in zip(self.all_dims, positions, strict=True) if dim in kept
+    def _split(self, picks: Picks) -> tuple[Picks, Picks]:
+        """Return the positions on the frame axes, and those on C, Y, X and S of a frame."""
+        loops = len(self.grid.dims)
+        pixels = dict(zip(self.pixel_dims, picks[loops:], strict=True))
+        whole = tuple(
+            compose(window, pixels[dim]) if dim in pixels else window
+            for dim, window in zip(PIXEL_DIMS, self.window, strict=True)
         )
-        picks = [
-            np.arange(size)[pick][where]
-            for pick, size, where in zip(
-                self.window, self.frames.pixels.shape, positions[n:], strict=True
-            )
-        ]
-        return index.reshape(-1), picks, shape
+        return picks[:loops], whole
 
-    def _read_flat(
-        self, flat: NDArray[np.intp], picks: tuple[Any, ...], out: NDArray[Any] | None
-    ) -> NDArray[Any]:
-        repeated = len(flat) > 1 and not (np.diff(flat) > 0).all()
-        if repeated:
-            unique, inverse = np.unique(flat, return_inverse=True)
-            if len(unique) < len(flat):
+    def _read(self, loops: Picks, picks: Picks, out: NDArray[Any] | None) -> NDArray[Any]:
+        index = self.grid.frames(loops).reshape(-1)
+        if len(index) > 1 and not (np.diff(index) > 0).all():
+            unique, inverse = np.unique(index, return_inverse=True)
+            if len(unique) < len(index):
                 return np.take(self.frames.read(unique, picks), inverse, axis=0, out=out)
-        return self.frames.read(flat, picks, out)
+        return self.frames.read(index, picks, out)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Index as NumPy does with integers, slices and ``...``; index arrays are taken orthogonally."""
-        items = list(key) if isinstance(key, tuple) else [key]
-        if any(item is Ellipsis for item in items):
-            at = next(i for i, item in enumerate(items) if item is Ellipsis)
-            items[at : at + 1] = [slice(None)] * (self.ndim - len(items) + 1)
+        """Index as NumPy does with integers, slices and ``...``; index arrays select orthogonally."""
+        items = expand(key, self.ndim)
         if len(items) > self.ndim:
             raise IndexError(f"too many indices for an array of {self.ndim} dimensions")
-        items += [slice(None)] * (self.ndim - len(items))
         return self.read(tuple(items))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -254,30 +218,6 @@ class FrameArray:
         return data if dtype is None else data.astype(dtype, copy=False)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        where = (self.loops, self.first, self.dims, self.window)
-        return ("nd2.FrameArray", self.frames.source.identity, where)
-
-
-def _as_slice(places: range) -> slice:
-    """Turn a range of places on an axis into the slice that takes them."""
-    return slice(places.start, places.stop if places.stop >= 0 else None, places.step)
-
-
-def _positions(key: Any, dim: str, size: int) -> NDArray[np.intp]:
-    """Return the positions that one key takes on an axis."""
-    if isinstance(key, slice):
-        return np.arange(*key.indices(size), dtype=np.intp)
-    where = np.asarray(key)
-    if where.dtype == bool:
-        if where.shape != (size,):
-            raise IndexError(f"boolean index of shape {where.shape} on axis {dim!r} of size {size}")
-        return np.flatnonzero(where)
-    if where.dtype.kind not in "iu" and where.size:
-        raise IndexError(
-            f"index on axis {dim!r} must be an integer, a slice or an array of integers"
-        )
-    where = where.reshape(-1).astype(np.intp)
-    wrong = (where < -size) | (where >= size)
-    if wrong.any():
-        raise IndexError(f"index {where[wrong][0]} is out of range for axis {dim!r} of size {size}")
-    return np.where(where < 0, where + size, where)
+        frames = self.frames
+        how = repr((frames.pixels, self.grid, self.pixel_dims, self.window))
+        return ("nd2.FrameArray", frames.source.identity, frames.table.token, how)

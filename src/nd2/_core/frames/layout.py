@@ -1,7 +1,7 @@
 """The label model: which axes a file has, and where each frame stands on them.
 
 Frames are numbered in the order of the loops, the outermost slowest. A frame holds all channels, so the axes are those
-of the loops (``T`` time, ``P`` position, ``Z`` stack, ``U`` custom), then ``C Y X``, and ``S`` for colour.
+of the loops (``T`` time, ``P`` position, ``Z`` stack, ``U`` custom), then ``C Y X``, and ``S`` for color.
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from nd2._core import errors
 from nd2._core.format.inflate import MAX_RATIO
+from nd2._core.frames.grid import FrameGrid
 from nd2._core.structures import LOOP_AXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from nd2._core.structures import Attributes, ExpLoop
 
@@ -46,7 +43,7 @@ class Layout:
     samples: int
 
     @classmethod
-    def of(cls, experiment: Sequence[ExpLoop], attributes: Attributes) -> Layout:
+    def from_experiment(cls, experiment: Sequence[ExpLoop], attributes: Attributes) -> Layout:
         """Build the label model from the loops and the pixel geometry."""
         loops: list[tuple[str, int]] = []
         for loop in experiment:
@@ -70,19 +67,24 @@ class Layout:
         counts = dict(self.loops)
         return replace(self, loops=tuple((name, counts.get(name, 1)) for name in names))
 
+    @cached_property
+    def grid(self) -> FrameGrid:
+        """The frames on the axes of the loops."""
+        return FrameGrid.from_counts(self.loops)
+
     @property
     def frame_count(self) -> int:
         """Number of frames that the loops make: the product of their counts, 1 without loops."""
-        return math.prod(self.loop_shape)
+        return self.grid.size
 
     @property
     def loop_shape(self) -> tuple[int, ...]:
         """Count of each loop, outermost first."""
-        return tuple(count for _, count in self.loops)
+        return self.grid.counts
 
     @cached_property
     def all_sizes(self) -> dict[str, int]:
-        """Sizes of all axes, those of size 1 included; ``S`` for colour only."""
+        """Sizes of all axes, those of size 1 included; ``S`` for color only."""
         sizes = {**dict(self.loops), "C": self.channels, "Y": self.height, "X": self.width}
         return {**sizes, "S": self.samples} if self.samples > 1 else sizes
 
@@ -94,28 +96,10 @@ class Layout:
     @cached_property
     def loop_indices(self) -> tuple[dict[str, int], ...]:
         """Index on each loop, for each frame."""
-        names = [name for name, _ in self.loops]
-        return tuple(dict(zip(names, row, strict=True)) for row in self.frame_grid.T.tolist())
-
-    @property
-    def frame_grid(self) -> NDArray[np.intp]:
-        """Index of each frame on each loop, shape (number of loops, frame_count)."""
-        return np.indices(self.loop_shape, np.intp).reshape(len(self.loops), self.frame_count)
-
-    def sequence_index(self, indices: Sequence[int]) -> int:
-        """Return the sequence index of the frame that has these indices on the loops, outermost first.
-
-        Raises
-        ------
-        IndexError
-            If there are not as many indices as loops, or one is out of range.
-        """
-        shape = self.loop_shape
-        if len(indices) != len(shape) or not all(
-            0 <= i < n for i, n in zip(indices, shape, strict=True)
-        ):
-            raise IndexError(f"loop indices {tuple(indices)} are out of range for {self.loops}")
-        return int(np.ravel_multi_index(tuple(indices), shape)) if shape else 0
+        names = self.grid.names
+        columns = [column.tolist() for column in self.grid.all_indices().values()]
+        rows = zip(*columns, strict=True) if columns else [()] * self.frame_count
+        return tuple(dict(zip(names, row, strict=True)) for row in rows)
 
 
 def warn_of_frames_beyond(layout: Layout, stored: int, path: str) -> None:
@@ -191,7 +175,7 @@ def check_claims(layout: Layout, file_size: int, path: str, *, compressed: bool)
 def split_components(attributes: Attributes) -> tuple[int, int]:
     """Return the number of channels, and of samples in each, as arrays have them.
 
-    Three components in a channel are colour samples; any other number of components counts as channels.
+    Three components in a channel are color samples; any other number of components counts as channels.
     """
     channels = attributes.channelCount or 1
     if attributes.componentCount == 3 * channels:

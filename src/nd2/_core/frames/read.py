@@ -1,13 +1,13 @@
-"""Frames out of bytes: where each frame lies, and the one plan by which any part of any frames is read.
+"""Frames out of bytes: executes the plan of a read.
 
-The plan: the frames asked for, in file order; their rows merged into byte ranges of a few megabytes; each range read
-and decoded straight into its place in one preallocated output, several at a time. Every view of the pixels goes
-through it.
+Each byte range is read and decoded straight into its place in one preallocated output, several at a time. Every view
+of the pixels goes through here.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,59 +15,19 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.format.inflate import MAX_RATIO, inflate
+from nd2._core.frames import pool
 from nd2._core.frames.cache import FrameCache
-from nd2._core.frames.plan import DIRECT, Job, Picks, length, scratch, simplify
+from nd2._core.frames.plan import BLOCK, DIRECT, Block, Picks, Plan, requests
+from nd2._core.frames.selection import as_index, as_slice, simplify
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from nd2._core.format.pixels import PixelLayout
+    from nd2._core.frames.table import FrameTable
     from nd2._core.io import ByteSource
-
-WHOLE_FRAME: Picks = (slice(None),) * 4
-
-
-@dataclass(frozen=True, slots=True)
-class FrameTable:
-    """Where the stored bytes of each frame are.
-
-    Attributes
-    ----------
-    offsets : ndarray of uint64, shape (n * pieces,)
-        Position in the file of the first stored byte of each piece's pixels.
-    lengths : ndarray of uint64, shape (n * pieces,)
-        Number of stored bytes; 0 where the piece is missing. Those from the end on are missing, too.
-    pieces : int
-        In how many pieces a frame is stored, one behind the other in this table: 1, or one for each channel.
-    """
-
-    offsets: NDArray[np.uint64]
-    lengths: NDArray[np.uint64]
-    pieces: int = 1
-
-    def __len__(self) -> int:
-        return len(self.lengths) // self.pieces
-
-    def present(self, count: int) -> NDArray[np.bool_]:
-        """Return which of the frames 0 to ``count - 1`` the file holds (wholly), shape (count,)."""
-        known = np.zeros(count, bool)
-        shortest = self.lengths.reshape(-1, self.pieces).min(axis=1)
-        known[: len(self)] = shortest[:count] > 0
-        return known
-
-    def at(self, index: int) -> tuple[int, int]:
-        """Return offset and length of one frame that is stored in one piece; both are 0 where it is missing."""
-        if index >= len(self.lengths):
-            return 0, 0
-        return int(self.offsets[index]), int(self.lengths[index])
-
-    def lookup(self, index: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return offsets and lengths of some frames (or pieces, if there are several); both are 0 where it is missing."""
-        offsets, lengths = np.zeros((2, len(index)), np.int64)
-        known = np.flatnonzero(index < len(self.lengths))
-        offsets[known] = self.offsets[index[known]]
-        lengths[known] = self.lengths[index[known]]
-        return offsets, lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,38 +40,22 @@ class Frames:
     cache: FrameCache = field(default_factory=FrameCache, compare=False, repr=False)
 
     def check_codec(self) -> None:
-        """Check that frames can be decoded here, before anything is read.
-
-        Raises
-        ------
-        ImportError
-            If the codec needs a package that is not installed.
-        """
+        """Raise ``ImportError`` if frames cannot be decoded here, before anything is read."""
         if self.pixels.codec == "jpeg2k":
             from nd2._core.format import jpeg2k
 
             jpeg2k.decoder()
 
     def frame(self, index: int) -> NDArray[Any]:
-        """Read one whole frame.
+        """Read one whole frame, shape (C, Y, X, S), C-contiguous; zero if it is missing.
 
         The usual case of `read`, without what many frames and parts of frames need.
-
-        Parameters
-        ----------
-        index : int
-            Sequence index of the frame.
-
-        Returns
-        -------
-        ndarray, shape (C, Y, X, S)
-            C-contiguous; zero if the frame is missing.
         """
         pixels, size = self.pixels, self.pixels.frame_bytes
-        offset, length = self.table.at(index)
+        offset, length = self.table.location(index)
         raw = pixels.codec == "raw"
         stored = size if raw else length
-        sound = length >= (size if raw else self._least) and offset + stored <= self.source.size
+        sound = length >= (size if raw else self._min_bytes) and offset + stored <= self.source.size
         if not sound or stored > DIRECT or pixels.codec == "jpeg2k":
             whole: NDArray[Any] = self.read(np.array([index]))[0]
             return whole
@@ -119,7 +63,7 @@ class Frames:
             data = np.empty(size, np.uint8)
             self.source.read_into([(offset, data.data)])
             return data.view(pixels.dtype).reshape(pixels.shape)
-        buffer = scratch(stored)
+        buffer = _scratch(stored)
         self.source.read_into([(offset, buffer)])
         if raw:
             return pixels.rows(buffer, pixels.height).copy()  # the buffer is used again
@@ -130,7 +74,7 @@ class Frames:
     def read(
         self,
         index: NDArray[np.intp],
-        picks: Picks = WHOLE_FRAME,
+        picks: Picks | None = None,
         out: NDArray[Any] | None = None,
     ) -> NDArray[Any]:
         """Read some frames, or the same part of each.
@@ -139,7 +83,7 @@ class Frames:
         ----------
         index : ndarray of int, shape (n,)
             Sequence indices of the frames, in any order, each at most once.
-        picks : tuple of four slices or index arrays
+        picks : tuple of four Pick, optional
             What to take of C, Y, X and S. Of frames that are not compressed, only the rows taken are read.
         out : ndarray, shape (n, C', Y', X', S'), optional
             Where to put the result; C-contiguous where a frame is stored in pieces.
@@ -158,91 +102,71 @@ class Frames:
         ImportError
             If the codec needs a package that is not installed.
         """
-        out, job = self._job(index, picks, out)
-        if job is not None and job.cached:
-            job.run_cached()
-        elif job is not None:
-            job.run(*job.blocks())
-        return out
+        job = self._job(index, picks, out)
+        job.run()
+        return job.whole
 
-    async def read_async(self, index: NDArray[np.intp], picks: Picks = WHOLE_FRAME) -> NDArray[Any]:
-        """Read as `read` does; other coroutines run while bytes are on their way and while they are decoded."""
-        out, job = self._job(index, picks, None)
-        if job is not None:
-            await job.run_async(*job.blocks())
-        return out
+    async def read_async(self, index: NDArray[np.intp], picks: Picks | None = None) -> NDArray[Any]:
+        """Read as `read` does; other coroutines run while bytes are transferred and decoded."""
+        job = self._job(index, picks, None)
+        await job.run_async()
+        return job.whole
 
     def _job(
-        self, index: NDArray[np.intp], picks: Picks, out: NDArray[Any] | None
-    ) -> tuple[NDArray[Any], Job | None]:
-        """Make the output and what fills it, or None where nothing has to be read."""
-        picks = tuple(
-            simplify(np.arange(size)[pick])
-            for pick, size in zip(picks, self.pixels.shape, strict=True)
-        )
-        shape = [
-            len(index),
-            *(length(p, s) for p, s in zip(picks, self.pixels.shape, strict=True)),
-        ]
-        if self.table.pieces > 1:  # each piece is read as a frame of one channel
-            channels = np.arange(self.table.pieces)[picks[0]]
-            index = np.add.outer(index * self.table.pieces, channels).reshape(-1)
-            picks = (slice(0, 1, 1), *picks[1:])
-        offsets, lengths = self.table.lookup(index)
-        order = np.argsort(offsets, kind="stable")
-        order = order[
-            np.count_nonzero(lengths == 0) :
-        ]  # missing frames have offset 0, so they sort first
-        self._check(index, offsets, lengths, order)
-        missing = math.prod(shape) // max(len(index), 1) * (len(index) - len(order))
-        if out is None and missing * self.pixels.dtype.itemsize > _missing_limit(self.source.size):
-            raise errors.corrupt(
-                f"{len(index) - len(order)} of the {len(index)} frames asked for are missing from the file: as zeros they "
-                f"take {missing * self.pixels.dtype.itemsize} bytes; read fewer at once, or into an array of your own",
-                path=self.source.url,
-            )
+        self, index: NDArray[np.intp], picks: Picks | None, out: NDArray[Any] | None
+    ) -> _Job:
+        """Plan a read, check it against the file, and make its output, zero where frames are missing."""
+        if picks is None:
+            picks = tuple(range(size) for size in self.pixels.shape)
+        plan = Plan.from_selection(self.table, self.pixels, index, picks)
+        self._check(plan)
         if out is None:
-            out = np.empty(shape, self.pixels.dtype)
-        target = out if self.table.pieces == 1 else out.reshape(len(index), 1, *shape[2:])
-        if len(order) < len(index):
-            target[np.flatnonzero(lengths == 0)] = 0
-        if not out.size or not len(order):
-            return out, None
-        return out, Job(self, index, picks, target, offsets[order], lengths[order], order)
+            self._check_missing(plan)
+            out = np.empty(plan.shape, self.pixels.dtype)
+        pieces = out if plan.pieces == 1 else out.reshape(plan.count, 1, *plan.shape[2:])
+        pieces[plan.missing] = 0
+        return _Job(self, plan, out, pieces)
 
-    def _check(
-        self,
-        index: NDArray[np.intp],
-        offsets: NDArray[np.int64],
-        lengths: NDArray[np.int64],
-        order: NDArray[np.intp],
-    ) -> None:
+    def _check(self, plan: Plan) -> None:
         """Refuse what the table cannot mean, before anything is allocated or read."""
-        least = self._least
-        stored = least if self.pixels.codec == "raw" else lengths[order]
-        beyond = offsets[order] + stored > self.source.size
+        size, shortest = self.source.size, self._min_bytes
+        stored = shortest if self.pixels.codec == "raw" else plan.lengths
         for wrong, message in (
             (
-                lengths[order] < least,
+                plan.lengths < shortest,
                 f"the frame's data is too short for {self.pixels.frame_bytes} bytes",
             ),
-            (beyond, f"the frame's data lies beyond the file's end at {self.source.size}"),
+            (
+                plan.offsets + stored > size,
+                f"the frame's data lies beyond the file's end at {size}",
+            ),
         ):
             if wrong.any():
-                first = order[np.argmax(wrong)]
-                raise self.error(message, int(index[first]), int(offsets[first]))
+                k = int(np.argmax(wrong))
+                raise self._error(message, int(plan.rows[k]), int(plan.offsets[k]))
+
+    def _check_missing(self, plan: Plan) -> None:
+        """Refuse to make more zeros for missing frames than the file is worth."""
+        item = math.prod(plan.shape) // max(plan.count, 1) * self.pixels.dtype.itemsize
+        nbytes = item * len(plan.missing)
+        if nbytes > (32 << 20) + 256 * self.source.size:
+            raise errors.corrupt(
+                f"{len(plan.missing)} of the {plan.count} frames asked for are missing from the file: as zeros they "
+                f"take {nbytes} bytes; read fewer at once, or into an array of your own",
+                path=self.source.url,
+            )
 
     @property
-    def _least(self) -> int:
+    def _min_bytes(self) -> int:
         """The fewest bytes in which a frame (or piece) can be stored."""
         if self.pixels.codec == "jpeg2k":
             return 1
         ratio = 1 if self.pixels.codec == "raw" else MAX_RATIO
         return -(-self.pixels.frame_bytes // ratio)
 
-    def error(self, message: str, index: int, offset: int) -> Exception:
+    def _error(self, message: str, row: int, offset: int) -> Exception:
         """Build the error for a damaged frame (or piece of one)."""
-        frame, channel = divmod(index, self.table.pieces)
+        frame, channel = divmod(row, self.table.pieces)
         chunk = f"ImageDataSeq|{frame}!"
         if self.pixels.codec == "jpeg2k":
             chunk = f"codestream of channel {channel}"
@@ -250,8 +174,8 @@ class Frames:
             message, path=self.source.url, chunk=chunk, frame=frame, offset=offset
         )
 
-    def decode(self, data: Any, index: int, offset: int) -> NDArray[Any]:
-        """Decode the bytes of one compressed frame (or piece), shape (C, Y, X, S); an error names it."""
+    def decode(self, data: Any, row: int, offset: int) -> NDArray[Any]:
+        """Decode the bytes of one compressed frame (or piece), shape (C, Y, X, S)."""
         try:
             if self.pixels.codec == "jpeg2k":
                 from nd2._core.format import jpeg2k
@@ -260,9 +184,156 @@ class Frames:
             return self.pixels.rows(inflate(data, self.pixels.frame_bytes), self.pixels.height)
         except ValueError as error:
             message = error.bare if isinstance(error, errors.CorruptFileError) else str(error)
-            raise self.error(message, index, offset) from error
+            raise self._error(message, row, offset) from error
 
 
-def _missing_limit(file_size: int) -> int:
-    """Return how many bytes of zeros a read may make for frames that a file does not have: some of its own size."""
-    return (32 << 20) + 256 * file_size
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One read under way.
+
+    Attributes
+    ----------
+    frames : Frames
+        What is read.
+    plan : Plan
+        How.
+    whole : ndarray, shape (n, C', Y', X', S')
+        The output.
+    out : ndarray, shape (n * pieces, C', Y', X', S')
+        A view of the output, one row for each frame (or piece).
+    """
+
+    frames: Frames
+    plan: Plan
+    whole: NDArray[Any]
+    out: NDArray[Any]
+
+    def run(self) -> None:
+        """Read everything; ranges that arrive together where the source overlaps its requests."""
+        source = self.frames.source
+        if self._keeps_frames():
+            self._run_cached()
+        elif not source.concurrent:
+            pool.run([(self._read, block) for block in self._blocks()])
+        else:
+            for blocks in requests(self._blocks()):
+                targets = self._targets(blocks)
+                source.read_into(targets)
+                pool.run(self._puts(blocks, targets))
+
+    async def run_async(self) -> None:
+        """Read everything without blocking the event loop."""
+        import asyncio
+
+        source = self.frames.source
+        if not source.concurrent:
+            await asyncio.to_thread(pool.run, [(self._read, block) for block in self._blocks()])
+            return
+        for blocks in requests(self._blocks()):
+            targets = self._targets(blocks)
+            await source.read_into_async(targets)
+            await asyncio.to_thread(pool.run, self._puts(blocks, targets))
+
+    def _blocks(self) -> list[Block]:
+        if not self.out.size:
+            return []
+        return self.plan.blocks(
+            self.frames.source.max_gap, contiguous=self.out.flags.c_contiguous
+        )
+
+    def _read(self, block: Block) -> None:
+        buffer = self._target(block) if block.direct else _scratch(block.nbytes)
+        self.frames.source.read_into([(block.offset, buffer)])
+        if not block.direct:
+            self._put(block, buffer)
+
+    def _target(self, block: Block) -> memoryview:
+        """Return the bytes of the output that take whole rows of a frame."""
+        places, _ = self.plan.rows_in(block.rows)
+        part = self.out[self.plan.places[block.first], :, as_index(places)]
+        return part.reshape(-1).view(np.uint8).data
+
+    def _targets(self, blocks: Sequence[Block]) -> list[tuple[int, memoryview]]:
+        """Return where each block is read to: the output, or new memory where bytes must be rearranged."""
+        return [
+            (b.offset, self._target(b) if b.direct else np.empty(b.nbytes, np.uint8).data)
+            for b in blocks
+        ]
+
+    def _puts(
+        self, blocks: Sequence[Block], targets: Sequence[tuple[int, memoryview]]
+    ) -> list[tuple[Any, Any, Any]]:
+        """Return the calls that rearrange what was not read straight into the output."""
+        pairs = zip(blocks, targets, strict=True)
+        return [(self._put, block, data) for block, (_, data) in pairs if not block.direct]
+
+    def _put(self, block: Block, data: Any) -> None:
+        """Decode a block and copy its selected part into the output."""
+        pixels, plan = self.frames.pixels, self.plan
+        if pixels.codec != "raw":
+            rows = self._decode(block.first, data)
+            self._copy(block.first, block.stop, rows[None], block.rows)
+            return
+        raw = np.frombuffer(data, np.uint8)
+        # Frames at equal distances, the usual case, are copied in one go.
+        for first, stop, distance in plan.equal_distances(block):
+            start = int(plan.offsets[first] - plan.offsets[block.first])
+            view = pixels.stacked_rows(raw[start:], stop - first, distance, len(block.rows))
+            self._copy(first, stop, view, block.rows)
+
+    def _copy(self, first: int, stop: int, view: NDArray[Any], rows: range) -> None:
+        """Copy the selected part of some frames' rows, shape (stop - first, C, len(rows), X, S)."""
+        c, _, x, s = self.plan.picks
+        row_places, taken = self.plan.rows_in(rows)
+        part = view
+        for axis, pick in enumerate((c, taken, x, s), start=1):
+            part = part[(slice(None),) * axis + (as_index(pick),)]
+        places, row_index = simplify(self.plan.places[first:stop]), as_index(row_places)
+        if isinstance(places, range):
+            self.out[as_slice(places)][:, :, row_index] = part
+        else:
+            for k, place in enumerate(places.tolist()):
+                self.out[place][:, row_index] = part[k]
+
+    def _decode(self, k: int, data: Any) -> NDArray[Any]:
+        return self.frames.decode(data, int(self.plan.rows[k]), int(self.plan.offsets[k]))
+
+    def _keeps_frames(self) -> bool:
+        """Whether parts of compressed frames are taken, few enough to keep the frames for their other parts."""
+        pixels, plan = self.frames.pixels, self.plan
+        if pixels.codec == "raw" or not self.out.size:
+            return False
+        partial = math.prod(self.out.shape[1:]) * plan.pieces < math.prod(pixels.shape)
+        nbytes = len(plan.rows) * pixels.frame_bytes
+        return partial and nbytes <= self.frames.cache.limit * plan.pieces
+
+    def _run_cached(self) -> None:
+        """Take the parts from frames that are kept, and keep those that are decoded."""
+        cache, source, plan = self.frames.cache, self.frames.source, self.plan
+        spans = list(zip(plan.offsets.tolist(), plan.lengths.tolist(), strict=True))
+        rows = plan.rows.tolist()
+        ahead: dict[int, bytes] = {}
+        if source.concurrent:
+            missing = [k for k, row in enumerate(rows) if row not in cache]
+            ahead = dict(zip(missing, source.read_many([spans[k] for k in missing]), strict=True))
+
+        def put(k: int) -> None:
+            def decode() -> NDArray[Any]:
+                return self._decode(k, ahead.pop(k) if k in ahead else source.read(*spans[k]))
+
+            self._copy(k, k + 1, cache.get(rows[k], decode)[None], range(plan.pixels.height))
+
+        pool.run([(put, k) for k in range(len(spans))])
+
+
+_local = threading.local()
+
+
+def _scratch(nbytes: int) -> memoryview:
+    """Return a buffer of this thread, used again at every block: touching new memory costs more than the read."""
+    if nbytes > 2 * BLOCK:
+        return np.empty(nbytes, np.uint8).data
+    if not hasattr(_local, "buffer"):
+        _local.buffer = np.empty(2 * BLOCK, np.uint8).data
+    view: memoryview = _local.buffer[:nbytes]
+    return view
