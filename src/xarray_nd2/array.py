@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from nd2._core.frames.array import FrameArray
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from xarray_nd2.dataset.lazy import Lazy
@@ -26,6 +26,8 @@ class ND2BackendArray(BackendArray):
     """
 
     def __init__(self, values: Lazy | FrameArray) -> None:
+        if isinstance(values, FrameArray) and samples_are_reversed(values):
+            values = values.narrow((*[slice(None)] * (values.ndim - 1), slice(None, None, -1)))
         self.values = values
         self.shape: tuple[int, ...] = values.shape
         self.dtype: np.dtype[Any] = values.dtype
@@ -50,18 +52,10 @@ class ND2BackendArray(BackendArray):
         return part
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        return self.values.read(self._stored(key))
+        return self.values.read(key)
 
     async def _read_async(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        return await self.values.read_async(self._stored(key))
-
-    def _stored(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the key for samples in stored order."""
-        if isinstance(self.values, FrameArray) and samples_are_reversed(self.values):
-            axis = self.values.dims.index("S")
-            stored = np.arange(self.shape[axis])[::-1][key[axis]]
-            key = (*key[:axis], stored, *key[axis + 1 :])
-        return key
+        return await self.values.read_async(key)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("xarray_nd2", *self.values.__dask_tokenize__())

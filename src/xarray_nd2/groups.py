@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from nd2._core.frames.array import FrameArray
+from nd2._core.frames.grid import FrameGrid
 from xarray_nd2.dataset.axis_coords import position_names
 from xarray_nd2.dataset.clock import Clock
 from xarray_nd2.dataset.frame_coords import (
@@ -100,23 +100,22 @@ def _events(reader: Reader, source: ByteSource, clock: Clock) -> dict[str, Varia
     if not reader.recorded and reader.frame_times is None and not events:
         return {}
     count = reader.layout.frame_count
-    frames = FrameArray(reader.frames, (("frame", count, 1),), 0, ("frame",))
+    frames = FrameGrid.from_counts([("frame", count)])
     table: dict[str, VariableModel] = {}
     times = time_coordinate(reader, frames, clock)
     table |= {} if times is None else {"time": times}
-    whole = FrameArray.of(reader.frames, reader.layout, ())
-    for name, size, step in whole.loops:
-        index = TableColumn(np.arange(size), ((step, size),), name, source)
+    grid = reader.layout.grid
+    for name, size in reader.layout.loops:
+        index = TableColumn(np.arange(size), grid.with_dims([name]), name, source)
         table[f"{name}_index"] = VariableModel(
-            ("frame",), FrameValues.of(frames, index), {"long_name": f"index on {name}"}
+            ("frame",), FrameValues(index, frames), {"long_name": f"index on {name}"}
         )
     names = position_names(reader)
     if names is not None:
-        step, size = next((step, size) for name, size, step in whole.loops if (name,) == names.dims)
-        named = TableColumn(np.asarray(names.values), ((step, size),), "position_name", source)
-        table["position_name"] = VariableModel(
-            ("frame",), FrameValues.of(frames, named), names.attrs
+        named = TableColumn(
+            np.asarray(names.values), grid.with_dims(names.dims), "position_name", source
         )
+        table["position_name"] = VariableModel(("frame",), FrameValues(named, frames), names.attrs)
     columns = column_names(reader.recorded.values(), table)
     table |= recorded_coordinates(reader, frames, table)
     for identifier, column in reader.recorded.items():

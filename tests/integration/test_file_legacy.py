@@ -138,8 +138,8 @@ def test_only_the_channel_asked_for_is_read(tmp_path: Path) -> None:
 
     source = Spy(str(tmp_path / "a.nd2"))
     frames = open_reader(source).frames
-    offsets, lengths = frames.table.lookup(np.arange(4))
-    frames.read(np.array([0]), (slice(2, 3), slice(None), slice(None), slice(None)))
+    offsets, lengths = frames.table.locations(np.arange(4))
+    frames.read(np.array([0]), (range(2, 3), *map(range, frames.pixels.shape[1:])))
     source.close()
     assert asked == [(offsets[2], lengths[2])]
 
@@ -322,7 +322,7 @@ def first_stream(tmp_path: Path) -> tuple[Path, int]:
     """A file, and where its second frame's codestream starts."""
     build(tmp_path / "a.nd2", loops=[("T", 3)])
     with nd2.ND2File(tmp_path / "a.nd2") as file:
-        offsets, _ = file._reader.frames.table.lookup(np.array([1]))
+        offsets, _ = file._reader.frames.table.locations(np.array([1]))
     return tmp_path / "a.nd2", int(offsets[0])
 
 
@@ -349,7 +349,7 @@ def test_damaged_codestream(
 def test_file_that_was_cut_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     spec = build(tmp_path / "a.nd2", loops=[("T", 4)])
     with nd2.ND2File(tmp_path / "a.nd2") as file:
-        offsets, lengths = file._reader.frames.table.lookup(np.arange(4))
+        offsets, lengths = file._reader.frames.table.locations(np.arange(4))
     with nd2.ND2File(damaged(tmp_path / "a.nd2", cut=int(offsets[2] + lengths[2]))) as file:
         assert dict(file.sizes) == {"T": 3, "Y": 12, "X": 16}
         np.testing.assert_array_equal(file.asarray(), spec.frames[:3].squeeze())

@@ -34,7 +34,7 @@ def sound(data: bytes) -> dict[str, Any]:
     reader = ModernReader(open_source(io.BytesIO(data)), (3, 0))
     frames = reader.frames
     known = np.flatnonzero(frames.table.lengths).tolist()
-    where = {i: (int(reader.frame_positions[i]), sum(frames.table.at(i))) for i in known}
+    where = {i: (int(reader.frame_positions[i]), sum(frames.table.location(i))) for i in known}
     return {
         "frames": {i: frames.frame(i) for i in known},
         "where": where,

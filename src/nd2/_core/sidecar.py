@@ -18,7 +18,8 @@ from nd2._core.format.chunks import PAGE, ChunkMap
 from nd2._core.format.jp2 import BoxMap
 from nd2._core.format.names import OPENING
 from nd2._core.format.pixels import PixelLayout
-from nd2._core.frames.read import Frames, FrameTable
+from nd2._core.frames.read import Frames
+from nd2._core.frames.table import FrameTable
 from nd2._core.io import open_source
 from nd2._core.io.destination import atomic_path
 from nd2._core.io.open import file_system

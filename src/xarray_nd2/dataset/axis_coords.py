@@ -48,18 +48,18 @@ def axis_coordinates(
         name: loop for (name, _), loop in zip(reader.layout.loops, reader.experiment, strict=True)
     }
     values: dict[str, VariableModel] = {}
-    for name, count, step in image.loops:
+    grid = image.grid
+    for name, count in zip(grid.names, grid.counts, strict=True):
         loop = loops.get(name)
         if name in dropped:
             continue
         if name[0] == "T":
-            frames = image.first + np.arange(count) * step
-            values[name] = _times(reader, name, loop, frames, clock)
+            values[name] = _times(reader, name, loop, grid.steps(name), clock)
         elif name[0] == "Z":
             values[name] = _heights(reader, name, loop, count)
         elif name[0] == "P":
-            first = image.first // step % dict(reader.layout.loops).get(name, 1)
-            values[name] = VariableModel((name,), first + np.arange(count))
+            index = reader.layout.grid.indices(grid.steps(name)).get(name, np.zeros(count, int))
+            values[name] = VariableModel((name,), index)
         else:
             values[name] = VariableModel((name,), np.arange(count))
     pixels = image.frames.pixels

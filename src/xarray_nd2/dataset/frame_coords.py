@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xarray_nd2.dataset.lazy import FrameValues, StoredColumn, frame_dims, frame_numbers, loop_table
+from xarray_nd2.dataset.lazy import FrameValues, StoredColumn, TableColumn
 from xarray_nd2.dataset.variable import VariableModel
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from nd2._core.chunks.recorded_data import RecordedColumn
     from nd2._core.frames.array import FrameArray
+    from nd2._core.frames.grid import FrameGrid
     from nd2._core.readers import Reader
     from xarray_nd2.dataset.clock import Clock
     from xarray_nd2.dataset.lazy import Column
@@ -48,16 +49,16 @@ UNITS = {
 """Units as CF and pint read them; others are passed on as the file has them."""
 
 
-def time_coordinate(reader: Reader, image: FrameArray, clock: Clock) -> VariableModel | None:
+def time_coordinate(reader: Reader, grid: FrameGrid, clock: Clock) -> VariableModel | None:
     """Return the recorded time of each frame; None where nothing was recorded."""
-    column = _times(reader, image, clock)
+    column = _times(reader, clock)
     if column is None:
         return None
     attrs = {"long_name": "recorded time of the frame", **clock.units, "source": "recorded"}
-    return _variable(image, column, attrs)
+    return _variable(grid, column, attrs)
 
 
-def _times(reader: Reader, image: FrameArray, clock: Clock) -> Column | None:
+def _times(reader: Reader, clock: Clock) -> Column | None:
     stored = reader.stored(_TIMES)
     if stored is not None and stored.size >= 8 and stored.size != stored.position:
         return StoredColumn(stored, _REAL, stored.size // 8, clock)
@@ -66,22 +67,17 @@ def _times(reader: Reader, image: FrameArray, clock: Clock) -> Column | None:
         return None
     whole = np.full(reader.layout.frame_count, np.nan)
     whole[: len(times)] = clock.convert(times[: len(whole)] / 1000)
-    return loop_table(whole, _whole(reader, image), "TPZU", "time", reader.source)
-
-
-def _whole(reader: Reader, image: FrameArray) -> FrameArray:
-    """Return the array of all frames, of which ``image`` may be one position."""
-    return type(image).of(image.frames, reader.layout, image.dims)
+    return TableColumn.from_frames(whole, reader.layout.grid, "TPZU", "time", reader.source)
 
 
 def stage_coordinates(
-    reader: Reader, image: FrameArray, wanted: Collection[str]
+    reader: Reader, grid: FrameGrid, wanted: Collection[str]
 ) -> dict[str, VariableModel]:
     """Return where the stage stood at each frame by the loops and the metadata, for those axes that are wanted."""
     recorded = reader.version[0] == 1  # legacy files hold a position for each frame
     each_frame = reader.stage_positions[: reader.layout.frame_count]
     letters = "TPZU" if recorded else "PZ"
-    table = loop_table(each_frame, _whole(reader, image), letters, "stage", reader.source)
+    table = TableColumn.from_frames(each_frame, reader.layout.grid, letters, "stage", reader.source)
     found: dict[str, VariableModel] = {}
     for axis, name in enumerate(("stage_x", "stage_y", "stage_z")):
         if name in wanted:
@@ -91,12 +87,12 @@ def stage_coordinates(
                 "source": "recorded" if recorded else "nominal",
             }
             column = replace(table, values=table.values[..., axis], name=name)
-            found[name] = _variable(image, column, attrs)
+            found[name] = _variable(grid, column, attrs)
     return found
 
 
 def recorded_coordinates(
-    reader: Reader, image: FrameArray, taken: Iterable[str]
+    reader: Reader, grid: FrameGrid, taken: Iterable[str]
 ) -> dict[str, VariableModel]:
     """Return the columns of the recorded-data table that have a value for each frame.
 
@@ -104,8 +100,8 @@ def recorded_coordinates(
     ----------
     reader : Reader
         The file.
-    image : FrameArray
-        Its image, or that of one position.
+    grid : FrameGrid
+        Its frames, or those of one position.
     taken : iterable of str
         Names that other variables have.
     """
@@ -115,9 +111,9 @@ def recorded_coordinates(
     for identifier, column in reader.recorded.items():
         if column.size not in counts or column.size < reader.layout.frame_count:
             continue
-        values = _recorded(reader, image, column)
+        values = _recorded(reader, column)
         if values is not None:
-            found[names[identifier]] = _variable(image, values, column_attrs(column))
+            found[names[identifier]] = _variable(grid, values, column_attrs(column))
     return found
 
 
@@ -148,7 +144,7 @@ def identifier(text: str) -> str:
     return f"column_{name}" if name[:1].isdigit() else name
 
 
-def _recorded(reader: Reader, image: FrameArray, column: RecordedColumn) -> Column | None:
+def _recorded(reader: Reader, column: RecordedColumn) -> Column | None:
     stored = reader.stored(f"CustomData|{column.id}")
     if stored is None:
         return None
@@ -159,20 +155,19 @@ def _recorded(reader: Reader, image: FrameArray, column: RecordedColumn) -> Colu
     values = column.values
     if len(values) < reader.layout.frame_count:
         return None
-    return loop_table(values, _whole(reader, image), "TPZU", column.id, reader.source)
+    return TableColumn.from_frames(values, reader.layout.grid, "TPZU", column.id, reader.source)
 
 
 def presence(reader: Reader, image: FrameArray) -> VariableModel | None:
     """Return which frames the file holds; None where it holds all."""
     present = image.frames.table.present(reader.layout.frame_count)
-    keys = {name: slice(None) for name in frame_dims(image)}
-    here = present[frame_numbers(image.loops, image.first, keys)]
+    here = present[image.grid.frames()]
     if here.all():
         return None
     attrs = {"long_name": "whether the file holds the frame"}
-    return VariableModel(frame_dims(image), np.asarray(here), attrs)
+    return VariableModel(image.grid.dims, np.asarray(here), attrs)
 
 
-def _variable(image: FrameArray, column: Column, attrs: dict[str, Any]) -> VariableModel:
-    values = FrameValues.of(image, column)
+def _variable(grid: FrameGrid, column: Column, attrs: dict[str, Any]) -> VariableModel:
+    values = FrameValues(column, grid)
     return VariableModel(values.dims, values, attrs)

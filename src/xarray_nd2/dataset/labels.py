@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xarray_nd2.dataset.lazy import frame_dims, frame_numbers
+from nd2._core.frames.selection import as_index, select
 from xarray_nd2.dataset.variable import VariableModel
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.frames.array import FrameArray
+    from nd2._core.frames.grid import FrameGrid
     from nd2._core.io import ByteSource
     from nd2._core.readers import Reader
     from nd2._core.readers.masks import MaskLayer
@@ -34,44 +35,39 @@ class LabelArray:
         What reads the mask of a frame.
     source : ByteSource
         The file.
-    loops : tuple of (str, int, int)
-        Name, count and step of each frame axis.
-    first : int
-        Sequence index of the frame at the origin.
-    dims : tuple of str
-        Axes: some of the loops, Y, X.
+    grid : FrameGrid
+        Which frames, on which axes; Y and X follow.
     dtype : numpy.dtype
         Type of an object's number.
     """
 
     layer: MaskLayer
     source: ByteSource
-    loops: tuple[tuple[str, int, int], ...]
-    first: int
-    dims: tuple[str, ...]
+    grid: FrameGrid
     dtype: np.dtype[Any]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Size of each axis."""
-        loops = tuple(size for name, size, _ in self.loops if name in self.dims)
-        return (*loops, *self.layer.shape)
+        return (*self.grid.shape, *self.layer.shape)
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Axes: those of the frames, Y, X."""
+        return (*self.grid.dims, "Y", "X")
 
     def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         """Read a part by outer indexing; of each frame that it touches, the mask is decoded whole."""
-        index = frame_numbers(self.loops, self.first, dict(zip(self.dims, key, strict=True)))
-        rows, columns = (
-            np.arange(size)[k] for size, k in zip(self.layer.shape, key[-2:], strict=True)
-        )
-        frames = index.reshape(-1).tolist()
-        part = np.zeros((len(frames), *np.shape(rows), *np.shape(columns)), self.dtype)
+        selection = select(key, self.dims, self.shape)
+        *loops, rows, columns = selection.picks
+        frames = self.grid.frames(loops).reshape(-1).tolist()
+        part = np.zeros((len(frames), len(rows), len(columns)), self.dtype)
         if part.size:
             for place, frame in enumerate(frames):
                 mask = self.layer.on_image(frame)
                 if mask is not None:
-                    pick = np.ix_(rows.reshape(-1), columns.reshape(-1))
-                    part[place] = mask[pick].reshape(part.shape[1:])
-        return part.reshape((*index.shape, *part.shape[1:]))
+                    part[place] = mask[as_index(rows)][:, as_index(columns)]
+        return part.reshape(selection.shape)
 
     async def read_async(self, key: tuple[Any, ...]) -> NDArray[Any]:
         """Read in a thread, so that other coroutines run."""
@@ -89,7 +85,7 @@ class LabelArray:
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         info = self.layer.info
-        return ("labels", *self.source.identity, info.file_tag, self.loops, self.first, self.dims)
+        return ("labels", *self.source.identity, info.file_tag, repr(self.grid))
 
 
 def label_layers(
@@ -119,7 +115,6 @@ def label_layers(
             attrs["color"] = f"#{red:02X}{green:02X}{blue:02X}"
         # How large the numbers are is known when all masks were read; run-length encoded ones may be 32 bits wide.
         dtype = np.dtype("u4") if info.tiles is None else np.dtype(f"u{info.tiles.bits // 8}")
-        dims = (*frame_dims(image), "Y", "X")
-        labels = LabelArray(layer, reader.source, image.loops, image.first, dims, dtype)
-        found[name] = VariableModel(dims, labels, attrs)
+        labels = LabelArray(layer, reader.source, image.grid, dtype)
+        found[name] = VariableModel(labels.dims, labels, attrs)
     return {name: variable for name, variable in found.items() if name not in dropped}

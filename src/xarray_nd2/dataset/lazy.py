@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from nd2._core.chunks.recorded_data import decode_values
+from nd2._core.frames.selection import select
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
-    from nd2._core.frames.array import FrameArray
+    from nd2._core.frames.grid import FrameGrid
     from nd2._core.io import ByteSource
     from nd2._core.readers.stored import StoredChunk
     from xarray_nd2.dataset.clock import Clock
@@ -62,7 +61,7 @@ class Column(Protocol):
         """Return the same column of another source of the same bytes."""
 
     def token(self) -> tuple[Any, ...]:
-        """Return what tells this column from others."""
+        """Return what distinguishes this column from others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +117,9 @@ class StoredColumn:
         return replace(self, chunk=self.chunk.with_source(source))
 
     def token(self) -> tuple[Any, ...]:
-        """Return what tells this column from others."""
-        return (*self.chunk.source.identity, self.chunk.name, str(self.clock))
+        """Return what distinguishes this column from others."""
+        chunk = self.chunk
+        return (*chunk.source.identity, chunk.name, chunk.position, self.count, str(self.clock))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,19 +129,32 @@ class TableColumn:
     Attributes
     ----------
     values : ndarray
-        One axis for each of ``loops``.
-    loops : tuple of (int, int)
-        Step and count of each loop on which the value depends: ``i = frame // step % count``.
+        One axis for each of the grid's dims.
+    grid : FrameGrid
+        All frames; its dims are the loops on which the value depends.
     name : str
-        What tells this column from others of the same file.
+        What distinguishes this column from others of the same file.
     source : ByteSource
         The file.
     """
 
     values: NDArray[Any]
-    loops: tuple[tuple[int, int], ...]
+    grid: FrameGrid
     name: str
     source: ByteSource
+
+    @classmethod
+    def from_frames(
+        cls,
+        values: NDArray[Any],
+        grid: FrameGrid,
+        letters: str,
+        name: str,
+        source: ByteSource,
+    ) -> TableColumn:
+        """Make the column of values, shape (frames, ...), that depend on the loops of some letters only."""
+        table = grid.with_dims([loop for loop in grid.names if loop[0] in letters])
+        return cls(values[table.frames()], table, name, source)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -150,7 +163,8 @@ class TableColumn:
 
     def take(self, index: NDArray[np.intp]) -> NDArray[Any]:
         """Return the values of some frames."""
-        place = tuple(index // step % count for step, count in self.loops)
+        indices = self.grid.indices(index)
+        place = tuple(indices[dim] for dim in self.grid.dims)
         return self.values[place] if place else np.full(len(index), self.values)
 
     def with_source(self, source: ByteSource) -> TableColumn:
@@ -158,8 +172,8 @@ class TableColumn:
         return replace(self, source=source)
 
     def token(self) -> tuple[Any, ...]:
-        """Return what tells this column from others."""
-        return (*self.source.identity, self.name)
+        """Return what distinguishes this column from others."""
+        return (*self.source.identity, self.name, self.values, repr(self.grid))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,28 +184,22 @@ class FrameValues:
     ----------
     column : Column
         The values.
-    loops : tuple of (str, int, int)
-        Name, count and step of each frame axis, as `FrameArray` has them.
-    first : int
-        Sequence index of the frame at the origin.
-    dims : tuple of str
-        The loops that are axes; others have one item.
+    grid : FrameGrid
+        Which frames, on which axes.
     """
 
     column: Column
-    loops: tuple[tuple[str, int, int], ...]
-    first: int
-    dims: tuple[str, ...]
+    grid: FrameGrid
 
-    @classmethod
-    def of(cls, image: FrameArray, column: Column) -> FrameValues:
-        """Lay a column along the frame axes of an image."""
-        return cls(column, image.loops, image.first, frame_dims(image))
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Axes."""
+        return self.grid.dims
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Size of each axis."""
-        return tuple(count for name, count, _ in self.loops if name in self.dims)
+        return self.grid.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -200,10 +208,11 @@ class FrameValues:
 
     def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         """Read a part by outer indexing."""
-        index = frame_numbers(self.loops, self.first, dict(zip(self.dims, key, strict=True)))
+        selection = select(key, self.dims, self.shape)
+        index = self.grid.frames(selection.picks).reshape(-1)
         if not index.size:
-            return np.empty(index.shape, self.dtype)
-        return self.column.take(index.reshape(-1)).reshape(index.shape)
+            return np.empty(selection.shape, self.dtype)
+        return self.column.take(index).reshape(selection.shape)
 
     async def read_async(self, key: tuple[Any, ...]) -> NDArray[Any]:
         """Read in a thread, so that other coroutines run."""
@@ -220,42 +229,4 @@ class FrameValues:
         return values if dtype is None else values.astype(dtype, copy=False)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("xarray_nd2", *self.column.token(), self.loops, self.first, self.dims)
-
-
-def frame_dims(image: FrameArray) -> tuple[str, ...]:
-    """Return the axes of an image that are loops."""
-    return tuple(name for name, _, _ in image.loops if name in image.dims)
-
-
-def frame_numbers(
-    loops: tuple[tuple[str, int, int], ...], first: int, keys: Mapping[str, Any]
-) -> NDArray[np.intp]:
-    """Return the sequence indices of the frames that outer keys take; loops without a key are at their first item."""
-    index = np.full((), first, np.intp)
-    for name, count, step in loops:
-        index = np.add.outer(index, np.arange(count)[keys.get(name, 0)] * step)
-    return index
-
-
-def loop_table(
-    values: NDArray[Any], image: FrameArray, letters: str, name: str, source: ByteSource
-) -> TableColumn:
-    """Make a column that depends on some loops only.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n, ...)
-        The value, or the values, of each frame.
-    image : FrameArray
-        Whose loops are meant, before a position is fixed.
-    letters : str
-        Letters of the loops on which the values depend.
-    name : str
-        What tells the column from others of the same file.
-    source : ByteSource
-        The file.
-    """
-    kept = [(loop, count, step) for loop, count, step in image.loops if loop[0] in letters]
-    index = frame_numbers(tuple(kept), 0, {loop: slice(None) for loop, _, _ in kept})
-    return TableColumn(values[index], tuple((step, count) for _, count, step in kept), name, source)
+        return ("xarray_nd2", *self.column.token(), repr(self.grid))

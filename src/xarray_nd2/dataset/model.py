@@ -124,7 +124,7 @@ def dataset_model(
         positions = coords[names.dims[0]]
         here = np.asarray(names.values)[np.asarray(positions.values)]
         coords["position_name"] = VariableModel(positions.dims, np.asarray(here), names.attrs)
-    coords |= _frame_coordinates(reader, image, clock, {*coords, *dropped, *image.all_dims})
+    coords |= _frame_coordinates(reader, image, clock, {*coords, *dropped, *image.all_sizes})
     return DatasetModel(
         image,
         {name: variable for name, variable in coords.items() if name not in dropped},
@@ -136,14 +136,12 @@ def dataset_model(
 
 def _image(reader: Reader, squeeze: bool, position: int | str | None) -> FrameArray:
     layout = reader.layout.with_all_loops()
-    image = FrameArray.of(reader.frames, layout, ())
+    image = FrameArray.from_layout(reader.frames, layout)
     if position is not None:
-        image = image.at("P", position_index(reader, position))
-    sizes = {dim: n for dim, n in zip(image.all_dims, image.all_shape, strict=True) if dim != "S"}
-    if layout.samples > 1:
-        sizes["S"] = layout.samples
-    dims = tuple(dim for dim, size in sizes.items() if not squeeze or size > 1 or dim in ("Y", "X"))
-    return replace(image, dims=dims)
+        image = image.fix("P", position_index(reader, position))
+    # S is an axis of color images only.
+    kept = ("Y", "X") if squeeze else (*image.grid.names, "C", "Y", "X")
+    return image.with_dims([dim for dim, n in image.all_sizes.items() if n > 1 or dim in kept])
 
 
 def _frame_coordinates(
@@ -152,12 +150,12 @@ def _frame_coordinates(
     """Return the coordinates on the frame axes, without those whose names are taken or not wanted."""
     found: dict[str, VariableModel] = {}
     if "time" not in taken:
-        times = time_coordinate(reader, image, clock)
+        times = time_coordinate(reader, image.grid, clock)
         found |= {} if times is None else {"time": times}
-    recorded = recorded_coordinates(reader, image, {"image", "time", "frame_present"})
+    recorded = recorded_coordinates(reader, image.grid, {"image", "time", "frame_present"})
     found |= {name: variable for name, variable in recorded.items() if name not in taken}
     wanted = [name for name in STAGE if name not in recorded and name not in taken]
-    found |= stage_coordinates(reader, image, wanted)
+    found |= stage_coordinates(reader, image.grid, wanted)
     if "frame_present" not in taken:
         present = presence(reader, image)
         found |= {} if present is None else {"frame_present": present}

@@ -36,7 +36,7 @@ def check_frames(reader: Reader, index: NDArray[np.intp]) -> None:
         If another chunk, or none, stands where a frame should be, or its pixels lie elsewhere or are too few.
     """
     positions = reader.frame_positions
-    offsets, lengths = reader.frames.table.lookup(index)
+    offsets, lengths = reader.frames.table.locations(index)
     present = np.flatnonzero((lengths > 0) & (index < len(positions)))
     raw = reader.frames.pixels.codec == "raw"
     needed = np.full(len(index), reader.frames.pixels.frame_bytes) if raw else lengths

@@ -12,7 +12,7 @@ from nd2._core.io.urls import redact
 from xarray_nd2.dataset.model import DatasetModel, VariableModel, dataset_model
 from xarray_nd2.references import ome_zarr
 from xarray_nd2.references.check import check_frames
-from xarray_nd2.references.zarr_array import ZarrModel, frame_index, zarr_model
+from xarray_nd2.references.zarr_array import ZarrModel, zarr_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -122,7 +122,7 @@ def hierarchy(
     else:
         groups = [_group("", model, stored_order)]
     if check:
-        check_frames(reader, frame_index(model.image))
+        check_frames(reader, model.image.grid.frames().reshape(-1))
     return address, groups
 
 
@@ -144,10 +144,6 @@ def _public_url(url: str) -> str:
     return url
 
 
-def _sizes(image: FrameArray) -> dict[str, int]:
-    return dict(zip(image.dims, image.shape, strict=True))
-
-
 def _group(path: str, model: DatasetModel, stored_order: bool) -> GroupModel:
     """Describe a dataset as one group."""
     stored = zarr_model(model.image)
@@ -164,7 +160,7 @@ def _written_coords(
     if inline_coords is False:
         return {}, []
     limit = INLINE_LIMIT if inline_coords is True else inline_coords
-    sizes = _sizes(model.image)
+    sizes = model.image.sizes
     kept, left_out = {}, []
     for name, variable in model.coords.items():
         if "Y" in variable.dims and len(variable.dims) > 1:
@@ -181,13 +177,12 @@ def position_models(model: DatasetModel) -> list[DatasetModel]:
     """Return the parts of a dataset at each position, without the axis P; the dataset itself where it has none."""
     if "P" not in model.image.dims:
         return [model]
-    return [_at_position(model, i) for i in range(_sizes(model.image)["P"])]
+    return [_at_position(model, i) for i in range(model.image.sizes["P"])]
 
 
 def _at_position(model: DatasetModel, index: int) -> DatasetModel:
     """Return the part of a dataset at one position, without the axis P."""
-    image = model.image.at("P", index)
-    image = replace(image, dims=tuple(dim for dim in image.dims if dim != "P"))
+    image = model.image.fix("P", index).drop_dims("P")
     coords = {
         name: variable
         if "P" not in variable.dims

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core.frames.array import PIXEL_DIMS
-from xarray_nd2.dataset.lazy import frame_dims, frame_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,17 +104,16 @@ def zarr_model(image: FrameArray) -> ZarrModel:
     """
     pixels = image.frames.pixels
     rows, width = _chunk_rows_and_width(pixels)
-    sizes = dict(zip(image.all_dims, image.all_shape, strict=True))
-    loops = frame_dims(image)
+    sizes, loops = image.all_sizes, image.grid.dims
     dims = (*loops, *(dim for dim in ("Y", "X", "C", "S") if dim in image.dims))
     chunk = {"Y": rows, "X": width, "C": pixels.channels, "S": pixels.samples}
-    offsets, lengths = image.frames.table.lookup(frame_index(image))
+    offsets, lengths = image.frames.table.locations(image.grid.frames().reshape(-1))
     present = lengths > 0
     if pixels.codec == "raw":
         lengths = np.where(present, rows * pixels.row_bytes, 0)
         if rows == 1:  # the padding behind the last pixel of a row belongs to no chunk
             lengths = np.where(present, width * _pixel_bytes(pixels), 0)
-    grid: tuple[int, ...] = tuple(sizes[dim] for dim in loops)
+    grid = image.grid.shape
     bands = pixels.height // max(rows, 1)
     if bands > 1:
         offsets = offsets[:, None] + np.arange(bands) * rows * pixels.row_bytes
@@ -133,12 +131,6 @@ def zarr_model(image: FrameArray) -> ZarrModel:
             offsets.astype(np.uint64).reshape(grid), lengths.astype(np.uint64).reshape(grid)
         ),
     )
-
-
-def frame_index(image: FrameArray) -> NDArray[np.intp]:
-    """Return the sequence index of every frame of an array, in the array's order."""
-    everything = {name: slice(None) for name, _, _ in image.loops}
-    return frame_numbers(image.loops, image.first, everything).reshape(-1)
 
 
 def _pixel_bytes(pixels: PixelLayout) -> int:

@@ -19,7 +19,7 @@ def test_the_lazy_array_indexes_as_numpy_does_orthogonally(data: st.DataObject) 
     layout = PixelLayout(5, 7, 2, 1, np.dtype("<u2"), 28)
     frames, pixels = make_frames(layout, 12, frozenset({4}), list(range(12))[::-1], [9] * 12)
     labels = Layout((("T", 2), ("P", 3), ("Z", 2)), 2, 5, 7, 1)
-    array = FrameArray.of(frames, labels, ("T", "P", "Z", "C", "Y", "X"))
+    array = FrameArray.from_layout(frames, labels, ("T", "P", "Z", "C", "Y", "X"))
     expected = pixels.reshape(2, 3, 2, 2, 5, 7)
     key = tuple(
         data.draw(st.one_of(st.integers(-size, size - 1), axis_pick(size))) for size in array.shape
@@ -32,7 +32,7 @@ def test_the_lazy_array_indexes_as_numpy_does_orthogonally(data: st.DataObject) 
 def test_the_lazy_array_checks_what_it_is_asked() -> None:
     layout = PixelLayout(5, 7, 1, 1, np.dtype("<u2"), 16)
     frames, pixels = make_frames(layout, 2, frozenset(), [0, 1], [0, 0])
-    array = FrameArray.of(frames, Layout((("T", 2),), 1, 5, 7, 1), ("T", "Y", "X"))
+    array = FrameArray.from_layout(frames, Layout((("T", 2),), 1, 5, 7, 1), ("T", "Y", "X"))
     with pytest.raises(IndexError, match="axis 'T' of size 2"):
         array[2]
     with pytest.raises(IndexError, match="too many"):

@@ -66,21 +66,22 @@ def test_any_tree_of_loops_gives_each_frame_its_indices(tree: dict[str, Any], xm
         loops = experiment.parse(clx_xml.decode(clx_xml.encode(tree)))
     else:
         loops = experiment.parse(clx_lite.decode(clx_lite.encode({"SLxExperiment": tree})))
-    layout = Layout.of(loops, ATTRIBUTES)
+    layout = Layout.from_experiment(loops, ATTRIBUTES)
     indices = layout.loop_indices
     assert len(indices) == layout.frame_count == math.prod(loop.count for loop in loops)
     assert len({tuple(one.values()) for one in indices}) == len(indices)
     assert [list(one) for one in indices[:1]] == [[name for name, _ in layout.loops]]
     assert len(layout.all_sizes) == len(layout.loops) + 3
     for frame in {0, len(indices) // 2, len(indices) - 1}:
-        assert layout.sequence_index(list(indices[frame].values())) == frame
+        assert layout.grid.frame(list(indices[frame].values())) == frame
     for loop in loops:
         assert loop.count > 0
         if isinstance(loop, XYPosLoop):
             assert len(loop.parameters.points) == loop.count
         elif isinstance(loop, NETimeLoop):
             assert sum(period.count for period in loop.parameters.periods) == loop.count
-    assert np.isfinite(stage_positions(None, loops, layout.frame_count)).all()
+    columns = list(layout.grid.all_indices().values())
+    assert np.isfinite(stage_positions(None, loops, columns, layout.frame_count)).all()
 
 
 @pytest.mark.parametrize(
@@ -100,12 +101,14 @@ def test_loops_of_one_kind_are_numbered(names: list[int], expected: list[str]) -
         below = {} if tree is None else {"ppNextLevelEx": [tree]}
         tree = {"eType": kind, "uLoopPars": made[kind], **below}
     assert tree is not None
-    layout = Layout.of(experiment.parse(clx_lite.decode(clx_lite.encode(tree))), ATTRIBUTES)
+    layout = Layout.from_experiment(
+        experiment.parse(clx_lite.decode(clx_lite.encode(tree))), ATTRIBUTES
+    )
     assert [name for name, _ in layout.loops] == expected
 
 
 def test_a_file_without_loops_has_one_frame() -> None:
-    layout = Layout.of([], ATTRIBUTES)
+    layout = Layout.from_experiment([], ATTRIBUTES)
     assert layout.loop_indices == ({},)
-    assert layout.sequence_index(()) == 0
+    assert layout.grid.frame(()) == 0
     assert layout.sizes == {"C": 2, "Y": 6, "X": 8}

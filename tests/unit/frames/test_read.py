@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nd2._core.format.pixels import PixelLayout
-from nd2._core.frames import plan
-from nd2._core.frames.read import Frames, FrameTable
+from nd2._core.frames import plan, read
+from nd2._core.frames.read import Frames
+from nd2._core.frames.selection import normalize
+from nd2._core.frames.table import FrameTable
 from nd2._core.io import open_source
 from tests.frames import axis_pick, make_frames
 
@@ -52,31 +54,35 @@ def stored_frames(draw: st.DrawFn) -> tuple[Frames, NDArray[Any]]:
     return make_frames(draw(layouts()), count, missing, order, gaps)
 
 
+def normalized(frames: Frames, picks: tuple[Any, ...]) -> Picks:
+    return tuple(normalize(p, size) for p, size in zip(picks, frames.pixels.shape, strict=True))
+
+
 @contextmanager
 def read_in_blocks_of(nbytes: int) -> Iterator[None]:
     """Cut reads as those of large files are cut, though the frames are small."""
     with (
-        patch.object(plan, "_BLOCK", nbytes),
+        patch.object(plan, "BLOCK", nbytes),
         patch.object(plan, "DIRECT", 4 * nbytes),
-        patch.object(plan, "_local", threading.local()),
+        patch.object(read, "_local", threading.local()),
     ):
         yield
 
 
 # One of these is larger than all frames, the others are smaller than some.
-@pytest.mark.parametrize("block", [plan._BLOCK, 512, 64])
+@pytest.mark.parametrize("block", [plan.BLOCK, 512, 64])
 @settings(max_examples=300)
 @given(st.data())
 def test_any_part_of_any_frames_equals_numpy(block: int, data: st.DataObject) -> None:
     frames, pixels = data.draw(stored_frames())
     index = np.array(data.draw(st.permutations(range(len(pixels)))), np.intp)
     index = index[: data.draw(st.integers(1, len(index)))]
-    picks: Picks = tuple(data.draw(axis_pick(size)) for size in frames.pixels.shape)
+    picks = tuple(data.draw(axis_pick(size)) for size in frames.pixels.shape)
     expected = pixels[index]
     for axis, pick in enumerate(picks, start=1):
         expected = expected[(slice(None),) * axis + (pick,)]
     with read_in_blocks_of(block):
-        found = frames.read(index, picks)
+        found = frames.read(index, normalized(frames, picks))
     np.testing.assert_array_equal(found, expected)
     assert found.dtype == frames.pixels.dtype
     assert found.flags.c_contiguous
@@ -99,7 +105,7 @@ def test_parts_of_frames_that_are_large_enough_to_be_read_into_their_place(
 ) -> None:
     layout = PixelLayout(1024, 512, 1, 3, np.dtype("u1"), 1536)
     frames, pixels, _ = counted(layout, 2)
-    picks: Picks = tuple(pick.get(axis, slice(None)) for axis in range(4))
+    picks = normalized(frames, tuple(pick.get(axis, slice(None)) for axis in range(4)))
     expected = pixels
     for axis, one in pick.items():
         expected = expected[(slice(None),) * (axis + 1) + (one,)]
@@ -147,7 +153,7 @@ def test_a_crop_reads_only_its_rows() -> None:
     layout = PixelLayout(500, 300, 2, 1, np.dtype("<u2"), 1200)
     frames, pixels, source = counted(layout, 3)
     rows = (slice(None), slice(100, 110), slice(5, 9), slice(None))
-    found = frames.read(np.array([1]), rows)
+    found = frames.read(np.array([1]), normalized(frames, rows))
     np.testing.assert_array_equal(found[0], pixels[1][:, 100:110, 5:9])
     assert source.spans == [(int(frames.table.offsets[1]) + 100 * 1200, 10 * 1200)]
 
@@ -156,7 +162,8 @@ def test_rows_far_apart_are_read_alone_and_near_ones_together() -> None:
     layout = PixelLayout(500, 300, 1, 1, np.dtype("<u2"), 600)
     frames, pixels, source = counted(layout, 1)
     rows = np.array([3, 400, 5])
-    found = frames.read(np.array([0]), (slice(None), rows, slice(None), slice(None)))
+    picks = normalized(frames, (slice(None), rows, slice(None), slice(None)))
+    found = frames.read(np.array([0]), picks)
     np.testing.assert_array_equal(found[0], pixels[0][:, rows])
     assert sorted(nbytes for _, nbytes in source.spans) == [600, 3 * 600]
 

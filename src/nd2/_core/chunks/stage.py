@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def stage_positions(
-    raw_picture: fields.Tree | None, experiment: Sequence[ExpLoop], count: int
+    raw_picture: fields.Tree | None,
+    experiment: Sequence[ExpLoop],
+    indices: Sequence[NDArray[np.intp]],
+    count: int,
 ) -> NDArray[np.float64]:
     """Return the position of the stage at each frame, as Nikon's own reader computes it.
 
@@ -32,6 +34,8 @@ def stage_positions(
         The decoded picture metadata.
     experiment : sequence of ExpLoop
         The loops, outermost first.
+    indices : sequence of ndarray
+        Index on each loop of the frames that the loops reach.
     count : int
         Number of frames; those beyond the loops stand where the picture metadata say.
 
@@ -43,17 +47,14 @@ def stage_positions(
     picture = fields.root(raw_picture or {}, "SLxPictureMetadata")
     stage = np.empty((count, 3))
     stage[:] = [fields.real(picture, key) for key in ("dXPos", "dYPos", "dZPos")]
-    counts = [loop.count for loop in experiment]
-    within = stage[: min(math.prod(counts), count)]
-    frame = np.arange(len(within))
-    for axis, loop in enumerate(experiment):
+    within = stage[: len(indices[0]) if indices else 1]
+    pairs = [(loop, index[: len(within)]) for loop, index in zip(experiment, indices, strict=True)]
+    for loop, index in pairs:
         if isinstance(loop, XYPosLoop):
             points = np.array([point.stagePositionUm for point in loop.parameters.points])
             set_by_loop = 3 if loop.parameters.isSettingZ else 2
-            index = frame // math.prod(counts[axis + 1 :]) % loop.count
             within[:, :set_by_loop] = points[index, :set_by_loop]
-    for axis, loop in enumerate(experiment):
+    for loop, index in pairs:
         if isinstance(loop, ZStackLoop):
-            index = frame // math.prod(counts[axis + 1 :]) % loop.count
             within[:, 2] += (index - loop.parameters.homeIndex) * loop.parameters.stepUm
     return stage

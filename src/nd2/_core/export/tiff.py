@@ -115,10 +115,9 @@ def _reporter(
         nonlocal done
         advance(len(index))
         if on_frame is not None:
-            for frame in index.tolist():
-                where = np.unravel_index(frame, layout.loop_shape) if layout.loops else ()
-                indices = {name: int(i) for (name, _), i in zip(layout.loops, where, strict=True)}
-                on_frame(done, layout.frame_count, indices)
+            columns = [column.tolist() for column in layout.grid.indices(index).values()]
+            for where in zip(*columns, strict=True) if columns else [()] * len(index):
+                on_frame(done, layout.frame_count, dict(zip(layout.grid.names, where, strict=True)))
                 done += 1
 
     return report

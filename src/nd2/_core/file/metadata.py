@@ -101,7 +101,7 @@ class FileMetadata(FileHandle):
             If there is no such frame.
         """
         if isinstance(seq_index, tuple):
-            seq_index = self._reader.layout.sequence_index(seq_index)
+            seq_index = self._reader.layout.grid.frame(seq_index)
         return self._reader.frame_metadata(operator.index(seq_index))
 
     @overload

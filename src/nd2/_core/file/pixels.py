@@ -97,7 +97,7 @@ class FilePixels(FileHandle):
 
     @cached_property
     def _array(self) -> FrameArray:
-        return FrameArray.of(self._reader.frames, self._reader.layout, tuple(self.sizes))
+        return FrameArray.from_layout(self._reader.frames, self._reader.layout, tuple(self.sizes))
 
     def _at_position(self, position: int | str | None) -> tuple[FrameArray, int | None]:
         """Return the array of one position (all, if None or if the file has no positions), and its index."""
@@ -105,7 +105,7 @@ class FilePixels(FileHandle):
         if position is None:
             return array, None
         index = position_index(self._reader, position)
-        return (array.at("P", index) if layout.sizes.get("P") else array), index
+        return (array.fix("P", index) if layout.sizes.get("P") else array), index
 
     def asarray(
         self, position: int | str | None = None, *, out: NDArray[Any] | None = None

@@ -48,9 +48,7 @@ class FrameArray:
     window: tuple[range, ...]
 
     @classmethod
-    def from_layout(
-        cls, frames: Frames, layout: Layout, dims: Collection[str] = ()
-    ) -> FrameArray:
+    def from_layout(cls, frames: Frames, layout: Layout, dims: Collection[str] = ()) -> FrameArray:
         """Make the array of all frames that the loops reach."""
         window = tuple(range(size) for size in frames.pixels.shape)
         return cls(frames, FrameGrid.from_counts(layout.loops), (), window).with_dims(dims)
@@ -163,11 +161,7 @@ class FrameArray:
             if frame is not None and all(map(is_whole, picks, sizes)):
                 return self.frames.frame(frame).reshape(selection.shape)
             return self._read(loops, picks, None).reshape(selection.shape)
-        if (
-            out.shape != selection.shape
-            or out.dtype != self.dtype
-            or not out.flags.c_contiguous
-        ):
+        if out.shape != selection.shape or out.dtype != self.dtype or not out.flags.c_contiguous:
             raise ValueError(
                 f"out must be C-contiguous, of shape {selection.shape} and dtype {self.dtype}; "
                 f"got shape {out.shape}, dtype {out.dtype}"

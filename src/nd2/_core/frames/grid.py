@@ -94,14 +94,14 @@ class FrameGrid:
         IndexError
             If there are not as many indices as loops, or one is out of range.
         """
-        if len(indices) != len(self.loops) or not all(
-            0 <= i < count for i, count in zip(indices, self.counts, strict=True)
-        ):
-            counts = tuple((name, count) for name, count, _ in self.loops)
-            raise IndexError(f"loop indices {tuple(indices)} are out of range for {counts}")
-        return self.first + sum(
-            i * step for i, (_, _, step) in zip(indices, self.loops, strict=True)
-        )
+        if len(indices) != len(self.loops):
+            raise IndexError(f"{len(indices)} indices for {len(self.loops)} loops")
+        frame = self.first
+        for index, (name, count, step) in zip(indices, self.loops, strict=True):
+            if not 0 <= index < count:
+                raise IndexError(f"index {index} is out of range for loop {name} of {count}")
+            frame += int(index) * step
+        return frame
 
     def indices(self, frames: NDArray[np.intp]) -> dict[str, NDArray[np.intp]]:
         """Return the index on every loop of frames that the grid holds."""

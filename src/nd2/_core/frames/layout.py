@@ -6,7 +6,6 @@ of the loops (``T`` time, ``P`` position, ``Z`` stack, ``U`` custom), then ``C Y
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -112,9 +112,7 @@ class Frames:
         await job.run_async()
         return job.whole
 
-    def _job(
-        self, index: NDArray[np.intp], picks: Picks | None, out: NDArray[Any] | None
-    ) -> _Job:
+    def _job(self, index: NDArray[np.intp], picks: Picks | None, out: NDArray[Any] | None) -> _Job:
         """Plan a read, check it against the file, and make its output, zero where frames are missing."""
         if picks is None:
             picks = tuple(range(size) for size in self.pixels.shape)
@@ -237,9 +235,7 @@ class _Job:
     def _blocks(self) -> list[Block]:
         if not self.out.size:
             return []
-        return self.plan.blocks(
-            self.frames.source.max_gap, contiguous=self.out.flags.c_contiguous
-        )
+        return self.plan.blocks(self.frames.source.max_gap, contiguous=self.out.flags.c_contiguous)
 
     def _read(self, block: Block) -> None:
         buffer = self._target(block) if block.direct else _scratch(block.nbytes)

@@ -14,7 +14,8 @@ from nd2._core.chunks import legacy as parse
 from nd2._core.format import jp2, legacy_xml
 from nd2._core.format.pixels import PixelLayout
 from nd2._core.frames.layout import Layout, check_claims, split_components, warn_of_frames_beyond
-from nd2._core.frames.read import Frames, FrameTable
+from nd2._core.frames.read import Frames
+from nd2._core.frames.table import FrameTable
 from nd2._core.readers.base import BaseReader
 from nd2._core.structures import Attributes, CustomLoop, StagePosition, VoxelSize
 
@@ -236,7 +237,7 @@ class LegacyReader(BaseReader):
     @cached_property
     def layout(self) -> Layout:
         """Axes and sizes."""
-        layout = Layout.of(self.experiment, self.attributes)
+        layout = Layout.from_experiment(self.experiment, self.attributes)
         check_claims(layout, self.source.size, self.source.url, compressed=True)
         warn_of_frames_beyond(layout, self._stored_frames, self.source.url)
         return layout

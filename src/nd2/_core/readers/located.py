@@ -10,7 +10,8 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.format import chunks
-from nd2._core.frames.read import Frames, FrameTable
+from nd2._core.frames.read import Frames
+from nd2._core.frames.table import FrameTable
 from nd2._core.readers.stored import parse_named_header
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from nd2._core.chunks import stage as parse_stage
 from nd2._core.chunks import texts as parse_text_info
 from nd2._core.format import names
 from nd2._core.format.pixels import Codec, PixelLayout, sample_dtype
+from nd2._core.frames.grid import FrameGrid
 from nd2._core.frames.layout import (
     Layout,
     check_claims,
@@ -28,7 +28,7 @@ from nd2._core.frames.layout import (
 )
 from nd2._core.readers.custom import CustomChunks
 from nd2._core.readers.located import HEAD_SAMPLE, locate
-from nd2._core.structures import CustomLoop
+from nd2._core.structures import CustomLoop, XYPosLoop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,9 +109,7 @@ class ModernReader(CustomChunks):
     def experiment(self) -> list[ExpLoop]:
         """The loops, outermost first; or one of all frames."""
         if self.flat_frames:
-            return [
-                CustomLoop(max(math.prod(loop.count for loop in self._loops), self._stored_frames))
-            ]
+            return [CustomLoop(max(self._grid.size, self._stored_frames))]
         return self._loops
 
     @cached_property
@@ -151,7 +149,7 @@ class ModernReader(CustomChunks):
     @cached_property
     def layout(self) -> Layout:
         """Axes and sizes."""
-        layout = Layout.of(self.experiment, self.attributes)
+        layout = Layout.from_experiment(self.experiment, self.attributes)
         compressed = self.attributes.compressionType is not None
         check_claims(layout, self.source.size, self.source.url, compressed=compressed)
         warn_of_frames_beyond(layout, self._stored_frames, self.source.url)
@@ -178,7 +176,9 @@ class ModernReader(CustomChunks):
     @cached_property
     def stage_positions(self) -> NDArray[np.float64]:
         """Position of the stage at each frame in micrometers."""
-        return parse_stage.stage_positions(self._picture, self._loops, self.frame_count)
+        return parse_stage.stage_positions(
+            self._picture, self._loops, list(self._grid.all_indices().values()), self.frame_count
+        )
 
     @cached_property
     def pfs_status(self) -> NDArray[np.int32] | None:
@@ -207,13 +207,17 @@ class ModernReader(CustomChunks):
 
     def _position_name(self, frame: int) -> str | None:
         """Return the name of a frame's point; None where no loop reaches the frame."""
-        loops = self._loops
-        if frame < math.prod(loop.count for loop in loops):
-            for axis, loop in enumerate(loops):
-                if loop.type == "XYPosLoop":
-                    inner = math.prod(one.count for one in loops[axis + 1 :])
-                    return loop.parameters.points[frame // inner % loop.count].name
+        if frame < self._grid.size:
+            indices = self._grid.indices(np.array(frame)).values()
+            for loop, index in zip(self._loops, indices, strict=True):
+                if isinstance(loop, XYPosLoop):
+                    return loop.parameters.points[int(index)].name
         return None
+
+    @cached_property
+    def _grid(self) -> FrameGrid:
+        """The frames on the loops of the file, whatever axes its arrays have."""
+        return FrameGrid.from_counts((str(i), loop.count) for i, loop in enumerate(self._loops))
 
     @property
     def start_julian_day(self) -> float:

@@ -19,7 +19,8 @@ from nd2._core.format.inflate import MAX_RATIO, inflate
 from nd2._core.format.scan import collect, scan_chunks
 from nd2._core.frames import pool
 from nd2._core.frames.layout import max_frames
-from nd2._core.frames.read import Frames, FrameTable
+from nd2._core.frames.read import Frames
+from nd2._core.frames.table import FrameTable
 from nd2._core.readers.legacy import LegacyReader
 from nd2._core.readers.located import is_stored_raw
 from nd2._core.readers.modern import ModernReader

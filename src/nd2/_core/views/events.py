@@ -58,9 +58,9 @@ def loop_columns(reader: Reader) -> dict[str, NDArray[Any]]:
     if reader.frame_times is not None:
         columns[TIME] = reader.frame_times[:count] / 1000
     columns["Index"] = np.arange(count)
-    grid = layout.frame_grid
-    columns |= {f"{name} Index": index for (name, _), index in zip(layout.loops, grid, strict=True)}
-    for loop, index in zip(reader.experiment, grid, strict=True):
+    indices = layout.grid.all_indices()
+    columns |= {f"{name} Index": index for name, index in indices.items()}
+    for loop, index in zip(reader.experiment, indices.values(), strict=True):
         if isinstance(loop, XYPosLoop):
             names = [point.name or "" for point in loop.parameters.points]
             columns["Position Name"] = np.array(names, object)[index]

@@ -110,8 +110,8 @@ def picture(reader: Reader, look: PictureOptions) -> Picture:
     height, width = reader.layout.height, reader.layout.width
     step = max(math.ceil(max(height * rows, width * columns) / max(look.size, 1)), 1)
     # Every step-th row and column: of files that are not compressed, only these rows are read.
-    thinned = slice(None, None, step)
-    picks = (np.array(shown), thinned, thinned, slice(None))
+    samples = range(reader.layout.samples)
+    picks = (np.array(shown), range(0, height, step), range(0, width, step), samples)
     unique = np.unique(np.array(frames, np.intp))
     pixels = reader.frames.read(unique, picks)[np.searchsorted(unique, frames)]
     small = _grid(_painted(reader, pixels, shown, split=look.split), columns)
@@ -129,9 +129,7 @@ def _frames(reader: Reader, look: PictureOptions) -> list[int]:
     present = np.flatnonzero(reader.frames.table.present(count))
     if look.tiles == 1:
         loops = reader.layout.loops
-        middle = reader.layout.sequence_index(
-            [n // 2 if name[0] == "Z" else 0 for name, n in loops]
-        )
+        middle = reader.layout.grid.frame([n // 2 if name[0] == "Z" else 0 for name, n in loops])
         if middle in present:
             return [middle]
     if not len(present):

@@ -8,7 +8,7 @@ loops count as time.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -54,12 +54,12 @@ class Placement:
     def of(cls, layout: Layout) -> Placement:
         """Place all frames that the loops reach."""
         frames = np.arange(layout.frame_count)
-        steps = np.unravel_index(frames, layout.loop_shape) if layout.loops else ()
         places = dict.fromkeys("PTZ", np.zeros(len(frames), np.intp))
         counts = dict.fromkeys("PTZ", 1)
-        for (name, count), step in zip(layout.loops, steps, strict=True):
+        indices = layout.grid.all_indices()
+        for name, count in layout.loops:
             axis = _AXIS[name[0]]
-            places[axis] = places[axis] * count + step
+            places[axis] = places[axis] * count + indices[name]
             counts[axis] *= count
         order = [_AXIS[name[0]] for name, count in layout.loops if count > 1]
         outer_z = "Z" in order and "T" in order and order.index("Z") < order.index("T")
@@ -95,7 +95,7 @@ class Placement:
 
     def in_file_order(self, frames: Frames) -> NDArray[np.intp]:
         """Return the numbers 0 to n - 1 of the frames in the order of their bytes; missing frames come first."""
-        offsets, _ = frames.table.lookup(self.index * frames.table.pieces)
+        offsets, _ = frames.table.locations(self.index * frames.table.pieces)
         return np.argsort(offsets, kind="stable")
 
 
@@ -107,6 +107,6 @@ def runs(order: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
 
 def rgb_picks(reader: Reader) -> Picks:
     """Return what to take of C, Y, X and S so that colour samples come out red, green, blue."""
-    stored: Any = reader.frames.pixels.sample_order
-    colour = reader.layout.samples > 1 and stored == "BGR"
-    return (slice(None), slice(None), slice(None), slice(None, None, -1 if colour else 1))
+    pixels = reader.frames.pixels
+    c, y, x, s = (range(size) for size in pixels.shape)
+    return (c, y, x, s[::-1] if pixels.sample_order == "BGR" else s)

@@ -227,13 +227,7 @@ class FileWriter:
         if isinstance(index, (int, np.integer)):
             number = int(index)
         else:
-            if len(index) != len(layout.loops):
-                raise IndexError(f"{len(index)} indices for {len(layout.loops)} loops")
-            number = 0
-            for (name, count), place in zip(layout.loops, index, strict=True):
-                if not 0 <= place < count:
-                    raise IndexError(f"index {place} is out of range for loop {name} of {count}")
-                number = number * count + int(place)
+            number = layout.grid.frame(index)
         if not 0 <= number < self.frame_count:
             raise errors.frame_range(number, self.frame_count, path=self.path)
         return number
@@ -356,8 +350,9 @@ class FileWriter:
         if len(found) != 1 or self._beside.exact:
             return loops
         ((axis, loop),) = found
-        stride = int(np.prod(self._plan.layout.loop_shape[axis + 1 :], dtype=np.int64))
-        steps = slice(None, loop.count * stride, stride)
+        grid = self._plan.layout.grid
+        steps = grid.steps(grid.names[axis])
+        steps = steps[steps < len(self._times)]
         known, times = self._times[steps], self._frame_times()[steps]
         unknown = not (loop.parameters.periodMs or loop.parameters.periodDiff.avg)
         if unknown and len(times) == loop.count and np.isfinite(known[[0, -1]]).all():
@@ -470,9 +465,9 @@ def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:
 def nominal_times(plan: Plan) -> NDArray[np.float64]:
     """Return the time of each frame as the time loop has it, milliseconds; 0 where there is none."""
     times = np.zeros(plan.frame_count)
-    shape = plan.layout.loop_shape
     within = times[: min(plan.layout.frame_count, plan.frame_count)]
-    for axis, loop in enumerate(plan.loops):
+    indices = plan.layout.grid.all_indices().values()
+    for loop, index in zip(plan.loops, indices, strict=True):
         if isinstance(loop, TimeLoop):
             period = loop.parameters.periodDiff.avg or loop.parameters.periodMs
             steps = loop.parameters.startMs + period * np.arange(loop.count)
@@ -484,6 +479,5 @@ def nominal_times(plan: Plan) -> NDArray[np.float64]:
             steps = np.concatenate([[0.0], np.cumsum(gaps)[:-1]])
         else:
             continue
-        stride = int(np.prod(shape[axis + 1 :], dtype=np.int64))
-        within += steps[np.arange(len(within)) // stride % loop.count]
+        within += steps[index[: len(within)]]
     return times

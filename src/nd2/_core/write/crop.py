@@ -86,8 +86,7 @@ def crop(reader: Reader, dest: str | os.PathLike[str], picks: Mapping[str, Pick 
     if whole:
         frames = np.arange(reader.frame_count)  # those beyond the loops, too
     else:
-        grid = np.ix_(*taken)
-        frames = np.ravel_multi_index(grid, layout.loop_shape).reshape(-1)
+        frames = layout.grid.frames(taken).reshape(-1)
     stream = ChunkStream(dest, len(frames), version=reader.version)
     try:
         _copy_metadata(reader, stream, taken, frames, whole=whole)
@@ -122,7 +121,7 @@ def _indices(name: str, count: int, pick: Pick | None) -> NDArray[np.intp]:
 def _copy_frames(reader: ModernReader, stream: ChunkStream, frames: NDArray[np.intp]) -> None:
     """Copy the stored bytes of the frames, their timestamps included; those that are missing stay missing."""
     stamp = chunks.TIMESTAMP
-    offsets, lengths = reader.frames.table.lookup(frames)
+    offsets, lengths = reader.frames.table.locations(frames)
     present = np.flatnonzero(lengths)
     batches = np.cumsum(lengths[present]) // _BATCH
     for part in np.split(present, np.flatnonzero(np.diff(batches)) + 1):
@@ -293,10 +292,11 @@ def _time_part(
     )
     part = replace(loop, count=len(places), parameters=nominal)
     times = reader.frame_times
-    stride = int(np.prod(reader.layout.loop_shape[axis + 1 :], dtype=np.int64))
-    if times is None or not given.periodDiff.avg or int(places[-1]) * stride >= len(times):
+    grid = reader.layout.grid
+    frames = grid.steps(grid.names[axis])[places]
+    if times is None or not given.periodDiff.avg or int(frames[-1]) >= len(times):
         return part
-    measured = measured_time_loop(part, times[places * stride])
+    measured = measured_time_loop(part, times[frames])
     return replace(part, parameters=replace(nominal, periodDiff=measured.parameters.periodDiff))
 
 

@@ -157,7 +157,13 @@ def make(
     _check_leftovers(dict(loops), positions=positions, z=z)
     labelled = _channels(layout, channels, microscope, voxel_size, attributes)
     return Plan(
-        attributes, built, labelled, layout, Layout.of(built, attributes), frame_count, home
+        attributes,
+        built,
+        labelled,
+        layout,
+        Layout.from_experiment(built, attributes),
+        frame_count,
+        home,
     )
 
 
@@ -200,7 +206,7 @@ def of_structures(
         list(loops),
         list(channels),
         pixels,
-        Layout.of(loops, attributes),
+        Layout.from_experiment(loops, attributes),
         frame_count,
     )
 

@@ -198,7 +198,7 @@ def _copy(reader: RescuedReader, dst: str | os.PathLike[str]) -> None:
             tree = trees.attributes(attributes)
             stream.append(*trees.chunk(b"ImageAttributes", b"", tree, reader.version))
         for index in present.tolist():
-            offset, length = table.at(index)
+            offset, length = table.location(index)
             data = reader.source.read(offset - chunks.TIMESTAMP, length + chunks.TIMESTAMP)
             stamp, pixels = data[: chunks.TIMESTAMP], memoryview(data)[chunks.TIMESTAMP :]
             stream.append_frame(index, stamp, pixels)

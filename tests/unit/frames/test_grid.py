@@ -1,0 +1,116 @@
+"""Loop indices and frame numbers, against NumPy's own raveling."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nd2._core.frames.grid import FrameGrid
+from nd2._core.frames.selection import as_index, compose, normalize, select
+
+
+def counts(smallest: int = 0) -> st.SearchStrategy[list[tuple[str, int]]]:
+    sizes = st.lists(st.integers(smallest, 5), max_size=4)
+    return sizes.map(lambda found: list(zip("TPZU", found, strict=False)))
+
+
+def keys(size: int) -> st.SearchStrategy[Any]:
+    kinds: list[st.SearchStrategy[Any]] = [st.slices(size)]
+    if size:
+        positions = st.integers(-size, size - 1)
+        kinds += [positions, st.lists(positions, max_size=4).map(lambda p: np.array(p, np.intp))]
+        kinds += [st.lists(st.booleans(), min_size=size, max_size=size).map(np.array)]
+    return st.one_of(kinds)
+
+
+def narrowed(data: st.DataObject, grid: FrameGrid) -> tuple[FrameGrid, tuple[slice, ...]]:
+    key = tuple(data.draw(st.slices(n)) for n in grid.counts)
+    picks = zip(grid.names, grid.counts, key, strict=True)
+    return grid.narrow({name: range(n)[item] for name, n, item in picks}), key
+
+
+@given(counts())
+def test_frames_are_numbered_in_the_order_of_the_loops(loops: list[tuple[str, int]]) -> None:
+    grid = FrameGrid.from_counts(loops)
+    shape = tuple(count for _, count in loops)
+    assert grid.shape == grid.counts == shape
+    assert grid.size == math.prod(shape)
+    np.testing.assert_array_equal(grid.frames(), np.arange(grid.size).reshape(shape))
+    for name, index in grid.all_indices().items():
+        np.testing.assert_array_equal(index, np.indices(shape)[grid.names.index(name)].reshape(-1))
+
+
+@given(st.data())
+def test_outer_keys_select_frames_as_numpy_does(data: st.DataObject) -> None:
+    grid = FrameGrid.from_counts(data.draw(counts()))
+    key = tuple(data.draw(keys(size)) for size in grid.shape)
+    expected = np.arange(grid.size).reshape(grid.shape)
+    for axis in reversed(range(len(key))):
+        expected = expected[(slice(None),) * axis + (key[axis],)]
+    selection = select(key, grid.dims, grid.shape)
+    found = grid.frames(selection.picks)
+    np.testing.assert_array_equal(found.reshape(selection.shape), expected)
+    single = grid.single_frame(selection.picks)
+    assert single == (found.item() if found.size == 1 else None)
+
+
+@given(st.data())
+def test_indices_of_any_part_of_a_grid_lead_back_to_its_frames(data: st.DataObject) -> None:
+    grid = FrameGrid.from_counts(data.draw(counts(1)))
+    part, _ = narrowed(data, grid)
+    if part.names and part.size and data.draw(st.booleans()):
+        name = data.draw(st.sampled_from(part.names))
+        part = part.fix(name, data.draw(st.integers(0, part.counts[part.names.index(name)] - 1)))
+    frames = part.frames().reshape(-1)
+    assert len(frames) == len(set(frames.tolist())) == part.size
+    indices = part.indices(frames)
+    for name, index in part.all_indices().items():
+        np.testing.assert_array_equal(indices[name], index)
+    for place in range(0, part.size, max(part.size // 3, 1)):
+        assert part.frame([int(indices[name][place]) for name in part.names]) == frames[place]
+
+
+@given(st.data())
+def test_narrowing_is_indexing(data: st.DataObject) -> None:
+    grid = FrameGrid.from_counts(data.draw(counts()))
+    part, key = narrowed(data, grid)
+    np.testing.assert_array_equal(part.frames(), grid.frames()[key])
+
+
+def test_a_fixed_position_keeps_its_axis_until_it_is_dropped() -> None:
+    grid = FrameGrid.from_counts([("T", 2), ("P", 3), ("Z", 4)])
+    part = grid.fix("P", 1)
+    assert (part.dims, part.shape, part.size) == (("T", "P", "Z"), (2, 1, 4), 8)
+    flat = part.drop_dims(["P"])
+    assert (flat.dims, flat.shape) == (("T", "Z"), (2, 4))
+    np.testing.assert_array_equal(flat.frames(), [[4, 5, 6, 7], [16, 17, 18, 19]])
+    assert flat.steps("T").tolist() == [4, 16]
+    assert flat.indices(flat.frames())["P"].max() == 0
+    assert grid.indices(flat.frames())["P"].tolist() == [[1] * 4] * 2
+    assert pickle.loads(pickle.dumps(flat)) == flat
+
+
+def test_a_frame_has_an_index_on_each_loop() -> None:
+    grid = FrameGrid.from_counts([("T", 2), ("Z", 3)])
+    assert grid.frame((1, 2)) == 5
+    with pytest.raises(IndexError, match="1 indices for 2 loops"):
+        grid.frame((1,))
+    with pytest.raises(IndexError, match="index 3 is out of range for loop Z of 3"):
+        grid.frame((1, 3))
+    assert FrameGrid.from_counts([]).frame(()) == 0
+
+
+@given(st.data())
+def test_a_part_of_a_part_is_what_numpy_takes(data: st.DataObject) -> None:
+    size = data.draw(st.integers(0, 9))
+    window = range(size)[data.draw(st.slices(size))]
+    key = data.draw(keys(len(window)))
+    axis = np.arange(size)
+    pick = compose(window, normalize(key, len(window)))
+    np.testing.assert_array_equal(axis[as_index(pick)], np.atleast_1d(axis[as_index(window)][key]))
