@@ -1,7 +1,7 @@
-"""A small, read-only HTTP endpoint: one ND2 file as OME-Zarr 0.5, whose chunks are decoded when they are asked for.
+"""A small, read-only HTTP endpoint: one ND2 file as OME-Zarr 0.5, whose chunks are decoded on request.
 
-Chunks are planes of one channel, not compressed, so that any Zarr reader takes them, a viewer in a browser among them;
-files that no reference can describe are served, too.
+Chunks are planes of one channel, not compressed, so that every Zarr reader and viewer reads them.
+Files that no reference can describe are served as well.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from dataclasses import dataclass, replace
 from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,12 +21,12 @@ import numpy as np
 from nd2._core.io import open_source
 from nd2._core.open import open_reader
 from xarray_nd2.dataset.model import dataset_model
-from xarray_nd2.references import documents
-from xarray_nd2.references.groups import ome_groups, position_models
-from xarray_nd2.references.zarr_array import ChunkReferences, ZarrModel
+from xarray_nd2.references import v3
+from xarray_nd2.references.arrays import ZarrArray
+from xarray_nd2.references.layouts import ome_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -34,17 +35,17 @@ if TYPE_CHECKING:
     from nd2._core.frames.array import FrameArray
 
 _CHUNK_BYTES = 16 << 20
-"""Planes that are larger than this are served in bands of rows."""
+"""Larger planes are served in bands of rows."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Endpoint:
-    """A file that is being served; ends with `close`, or with the ``with`` block.
+    """A file that is being served, until `close` or the end of the ``with`` block.
 
     Attributes
     ----------
     url : str
-        Where the OME-Zarr is: give it to a viewer.
+        Address of the OME-Zarr, to be given to a viewer.
     """
 
     def __init__(self, server: ThreadingHTTPServer, host: str) -> None:
@@ -91,15 +92,15 @@ def serve(
     path : str, os.PathLike, BinaryIO
         Local path, URL that fsspec knows, or open binary file.
     host : str
-        Address to listen at. By default only programs on this machine can connect. There is no password: whoever
-        reaches another address reads the file.
+        Address to listen at. By default only programs on this machine can connect. There is no
+        password: whoever reaches another address reads the file.
     port : int
-        Port to listen at; 0 for any that is free.
+        Port to listen at; 0 for any free one.
     storage_options : Mapping, optional
         Options for the file system of a URL.
     allow_origin : str, optional
-        Web site whose scripts may read the file in the user's browser (``https://viewer.example``), or ``*`` for all.
-        Pages from this machine always may.
+        Web site whose scripts may read the file in the user's browser (``https://viewer.example``), or
+        ``*`` for all. Pages from this machine always may.
 
     Returns
     -------
@@ -151,23 +152,9 @@ class _Store:
     def __init__(self, path: Any, storage_options: Mapping[str, Any] | None) -> None:
         self.source = open_source(path, storage_options)
         try:
-            model = dataset_model(open_reader(self.source), labels=False)
-            groups = ome_groups(model, _planes)
-            parts = iter(position_models(model))
-            self.images = {
-                f"{group.prefix}0": (group.image, next(parts).image)
-                for group in groups
-                if group.image is not None
-            }
-            nodes: dict[str, dict[str, Any]] = {}
-            for group in groups:
-                if group.path:
-                    nodes[group.path] = documents.group_v3(group.attrs)
-                if group.image is not None:
-                    nodes[f"{group.prefix}0"] = documents.image_v3(
-                        group.image, group.array_attrs, group.image_dims
-                    )
-            self.documents = documents.hierarchy_v3(groups[0].attrs, nodes)
+            groups = ome_groups(dataset_model(open_reader(self.source), labels=False), _plane_array)
+            self.arrays = {path: array for group in groups for path, array in group.items}
+            self.documents = v3.documents(groups)
         except BaseException:
             self.source.close()
             raise
@@ -183,49 +170,56 @@ class _Store:
         """Return media type and bytes of a key; None if there is none."""
         if key in self.texts:
             return "application/json", self.texts[key]
-        name, _, chunk = key.rpartition("/")
-        if name not in self.images or not re.fullmatch(r"c(\.\d{1,12})+", chunk):
+        path, _, chunk = key.rpartition("/")
+        if path not in self.arrays or not re.fullmatch(r"c(\.\d{1,12})+", chunk):
             return None
-        zarr, image = self.images[name]
+        array = self.arrays[path]
         index = tuple(map(int, chunk.split(".")[1:]))
-        grid = zarr.references.lengths.shape
+        grid = array.grid
         if len(index) != len(grid) or any(i >= n for i, n in zip(index, grid, strict=True)):
             return None
-        return "application/octet-stream", _chunk(zarr, image, index).tobytes()
+        return "application/octet-stream", _read_chunk(array, index).tobytes()
 
 
-def _planes(image: FrameArray) -> ZarrModel:
+@dataclass(frozen=True)
+class _Planes:
+    """An image whose chunks are decoded when they are read; ``dims`` are its axes in the array's order."""
+
+    image: FrameArray
+    dims: tuple[str, ...]
+
+    def transpose(self, order: Sequence[int], /) -> _Planes:
+        return replace(self, dims=tuple(self.dims[i] for i in order))
+
+    def read(self, key: Sequence[slice]) -> NDArray[Any]:
+        keys = dict(zip(self.dims, key, strict=True))
+        part = self.image.read(tuple(keys[dim] for dim in self.image.dims))
+        return part.transpose([self.image.dims.index(dim) for dim in self.dims])
+
+
+def _plane_array(image: FrameArray) -> ZarrArray:
     """Describe an image in chunks of one plane, or bands of its rows."""
     pixels = image.frames.pixels
     row = max(pixels.width * pixels.dtype.itemsize, 1)
     chunk = {"Y": max(min(pixels.height, _CHUNK_BYTES // row), 1), "X": pixels.width}
     chunks = tuple(chunk.get(dim, 1) for dim in image.dims)
-    grid = tuple(-(-n // max(m, 1)) for n, m in zip(image.shape, chunks, strict=True))
-    nothing = np.zeros(grid, np.uint64)
-    return ZarrModel(
-        image.dims, image.shape, chunks, pixels.dtype, "raw", ChunkReferences(nothing, nothing)
-    )
+    return ZarrArray(image.dims, image.shape, chunks, pixels.dtype, _Planes(image, image.dims))
 
 
-def _chunk(zarr: ZarrModel, image: FrameArray, index: tuple[int, ...]) -> NDArray[Any]:
-    """Read one chunk; behind the last row of the image it is zero."""
-    starts = {dim: i * n for dim, i, n in zip(zarr.dims, index, zarr.chunks, strict=True)}
-    sizes = dict(zip(zarr.dims, zarr.chunks, strict=True))
-    key = tuple(
-        slice(starts[dim], min(starts[dim] + sizes[dim], size))
-        for dim, size in zip(image.dims, image.shape, strict=True)
-    )
-    # Of a chunk's axes only Y and X are longer than one item, and they keep their order.
-    part = image.read(key).reshape(-1, sizes["X"])
-    if len(part) == sizes["Y"]:
+def _read_chunk(array: ZarrArray, index: tuple[int, ...]) -> NDArray[Any]:
+    """Read one chunk; past the last row of the image it is zero."""
+    assert isinstance(array.data, _Planes)
+    sizes = zip(index, array.chunks, array.shape, strict=True)
+    part = array.data.read([slice(i * n, min((i + 1) * n, size)) for i, n, size in sizes])
+    if part.shape == array.chunks:
         return part
-    whole = np.zeros((sizes["Y"], sizes["X"]), part.dtype)
-    whole[: len(part)] = part
+    whole = np.zeros(array.chunks, part.dtype)
+    whole[tuple(map(slice, part.shape))] = part
     return whole
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers GET and HEAD, of parts too."""
+    """Answers GET and HEAD, byte ranges included."""
 
     served: _Store
     origin: str | None
@@ -236,15 +230,15 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        """Send what stands under a key."""
+        """Send the bytes of a key."""
         self._answer(body=True)
 
     def do_HEAD(self) -> None:
-        """Send the length of what stands under a key."""
+        """Send the length of the bytes of a key."""
         self._answer(body=False)
 
     def do_OPTIONS(self) -> None:
-        """Say to a browser what is allowed."""
+        """Tell a browser what is allowed."""
         self._send(HTTPStatus.NO_CONTENT, "", b"", body=False)
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -252,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         if self.only_loopback and self._host() not in _LOOPBACK:
-            # A name that somebody else resolves to this machine is not ours: its pages are strangers.
+            # A foreign name that resolves to this machine: its pages must not read the file.
             self._send(HTTPStatus.MISDIRECTED_REQUEST, "text/plain", b"unknown host\n", body=body)
             return
         try:
@@ -265,7 +259,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.NOT_FOUND, "text/plain", b"there is no such key\n", body=body)
             return
         kind, data = found
-        span = _asked_range(self.headers.get("Range"), len(data))
+        span = _requested_range(self.headers.get("Range"), len(data))
         if span is None:
             self._send(HTTPStatus.OK, kind, data, body=body)
         elif span[0] >= span[1]:
@@ -314,8 +308,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
 
-def _asked_range(text: str | None, size: int) -> tuple[int, int] | None:
-    """Return start and stop of the part that a ``Range`` header asks for; None for the whole."""
+def _requested_range(text: str | None, size: int) -> tuple[int, int] | None:
+    """Return start and stop of what a ``Range`` header requests; None for the whole."""
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", text or "")
     if match is None or not (match[1] or match[2]):
         return None

@@ -1,4 +1,4 @@
-"""Whether references lead to frames: each is compared with the head of the chunk that it points into."""
+"""Verify references against chunk headers."""
 
 from __future__ import annotations
 
@@ -18,22 +18,20 @@ _BATCH = 1 << 16
 
 
 def check_frames(reader: Reader, index: NDArray[np.intp]) -> None:
-    """Compare where frames are said to be with the heads of their chunks: magic number, name, place, length.
+    """Compare the places of frames with the headers of their chunks: magic number, name, place, length.
 
-    Heads are read some ten thousands at a time; on a remote file that is one small request for each frame, unless
-    frames are so small that neighbours come with one.
+    Headers are read some ten thousand at a time; on a remote file that is one small request for each
+    frame, unless frames are so small that neighbors come with one.
 
     Parameters
     ----------
-    reader : Reader
-        The file.
     index : ndarray of int, shape (n,)
-        Sequence indices of the frames; those that the file does not hold are passed over.
+        Sequence indices of the frames; those that the file does not hold are skipped.
 
     Raises
     ------
     ValueError
-        If another chunk, or none, stands where a frame should be, or its pixels lie elsewhere or are too few.
+        If another chunk, or none, starts where a frame should, or its pixels are elsewhere or too few.
     """
     positions = reader.frame_positions
     offsets, lengths = reader.frames.table.locations(index)
@@ -67,19 +65,19 @@ def _check_batch(
     needed: NDArray[Any],
     digits: int,
 ) -> None:
-    """Check frames whose indices have the same number of digits, so that their heads are equally long."""
+    """Check frames whose indices have the same number of digits, so that their headers are equally long."""
     width = chunks.HEADER.size + len(chunks.FRAME_PREFIX) + digits + 1
     data = reader.source.read_many([(position, width) for position in positions.tolist()])
-    heads = np.frombuffer(b"".join(data), np.uint8).reshape(len(index), width)
-    fields = np.ascontiguousarray(heads[:, : chunks.HEADER.size])
+    headers = np.frombuffer(b"".join(data), np.uint8).reshape(len(index), width)
+    fields = np.ascontiguousarray(headers[:, : chunks.HEADER.size])
     magic, name_length = fields[:, :8].copy().view("<u4").T
     data_length = fields[:, 8:].copy().view("<u8")[:, 0]
     start = positions + np.uint64(chunks.HEADER.size + chunks.TIMESTAMP) + name_length
     checks = {
         "no chunk starts here": magic != chunks.MAGIC,
-        "another chunk stands here": (heads[:, chunks.HEADER.size :] != _names(index, digits)).any(
-            axis=1
-        ),
+        "another chunk stands here": (
+            headers[:, chunks.HEADER.size :] != _names(index, digits)
+        ).any(axis=1),
         "the frame's data does not start where its chunk says": start != offsets.astype(np.uint64),
         "the frame's chunk is shorter than its pixels": data_length
         < needed.astype(np.uint64) + np.uint64(chunks.TIMESTAMP),

@@ -1,25 +1,29 @@
-"""References to several files as one dataset: joined along an axis of the frames, without opening the files."""
+"""References to several files as one dataset: joined along a frame axis, without opening the files."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import accumulate
+import base64
+from dataclasses import dataclass, replace
+from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nd2._core.frames.array import PIXEL_DIMS
-from xarray_nd2.references import documents
-from xarray_nd2.references.groups import SOURCE_SIZE, SOURCE_VERSION
-from xarray_nd2.references.model import TEMPLATE, ChunkTable, References
-from xarray_nd2.references.parts import Array, Part
-from xarray_nd2.references.zarr_array import ChunkReferences
+from xarray_nd2.references.arrays import ByteRanges, ZarrArray, ZarrGroup
+from xarray_nd2.references.formats import FORMATS
+from xarray_nd2.references.kerchunk import to_dict
+from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION
+from xarray_nd2.references.opening import load
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from xarray_nd2.references.formats import ZarrFormat
 
 _PER_FILE = ("source", SOURCE_SIZE, SOURCE_VERSION)
 
@@ -35,167 +39,190 @@ def combine_references(
     Parameters
     ----------
     refs : iterable of str, os.PathLike or Mapping
-        References that `to_kerchunk` or `write_kerchunk` made, in the order in which they are joined: JSON files
-        (paths or URLs), or dictionaries; all of one Zarr format, in one group.
+        References that `to_kerchunk` or `write_kerchunk` made, in the order in which they are joined:
+        JSON files (paths or URLs), or dictionaries; all of one Zarr format, in one group.
     concat_dim : str
-        The axis: ``T``, ``P`` or ``Z``. Where files do not have it, it is made, with one item for each file.
+        The axis: ``T``, ``P`` or ``Z``. Where files do not have it, it is made, with one item for each
+        file.
     storage_options : Mapping, optional
         Options for the file system of the JSON files.
 
     Returns
     -------
     dict
-        Kerchunk references, version 1. Coordinates along the axis are joined as they are: times keep counting from
-        each file's own start. Attributes are those of the first file; ``source`` and what tells whether a file
-        changed are lists. Coordinates beside the axes that differ from file to file, and cannot be joined, are left
-        out; their names stand in ``coordinates_left_out``.
+        Kerchunk references, version 1. Coordinates along the axis are joined as they are: times count
+        from each file's own start. Attributes are those of the first file; ``source``,
+        ``nd2_source_size`` and ``nd2_source_version`` are lists. Other coordinates that differ from file
+        to file, and cannot be joined, are left out; ``coordinates_left_out`` names them.
 
     Raises
     ------
     OSError
         If references cannot be read.
     ValueError
-        If there are none, they lead to several files already, or the files' images or axes do not fit together.
+        If there are none, they lead to several files already, or the files' images or axes do not fit
+        together.
     """
     if concat_dim in PIXEL_DIMS:
         raise ValueError(f"frames are whole: files cannot be joined along {concat_dim}")
-    parts = [Part.of(item, storage_options) for item in refs]
+    parts = [_read_part(item, storage_options) for item in refs]
     if not parts:
         raise ValueError("there are no references to combine")
     first = parts[0]
-    if any(part.zarr_format != first.zarr_format for part in parts):
+    if any(part.form is not first.form for part in parts):
         raise ValueError("references of Zarr formats 2 and 3 cannot be combined")
+    image = _join_images([part.image for part in parts], concat_dim)
     new_axis = concat_dim not in first.image.dims
-    image, origins = _joined_image(parts, concat_dim, new_axis)
-    coords: dict[str, tuple[Array, NDArray[Any]]] = {}
+    coords: dict[str, ZarrArray] = {}
     left_out = list(first.attrs.get("coordinates_left_out", []))
-    for name, (array, _) in first.coords.items():
+    for name, coord in first.coords.items():
         same = [part.coords[name] for part in parts if name in part.coords]
         whole = None
         if len(same) == len(parts):
-            whole = _joined_coord(name, same, concat_dim, new_axis)
+            whole = _join_coords(name, same, concat_dim, new_axis)
         if whole is not None:
             coords[name] = whole
-        elif array.dims == (name,):
+        elif coord.dims == (name,):
             raise ValueError(f"the files differ on the axis {name}")
         else:
             left_out.append(name)
-    attrs = dict(first.attrs)
-    for key in _PER_FILE:
-        attrs[key] = [part.attrs.get(key) for part in parts]
+    attrs = {**first.attrs, **{key: [part.attrs.get(key) for part in parts] for key in _PER_FILE}}
     if left_out:
         attrs["coordinates_left_out"] = left_out
-    joined = _documents(image, coords, attrs).to_dict()
-    prefix = documents.image_prefix("image", first.zarr_format)
-    for i, (part, origin) in enumerate(zip(parts, origins, strict=True)):
-        joined["refs"].update(
-            ChunkTable(prefix, _placed(part.ranges, image), origin).entries(
-                f"{{{{{TEMPLATE}{i}}}}}"
-            )
+    return to_dict([ZarrGroup.from_image("", attrs, image, coords)], first.form)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The references of one file, read back."""
+
+    form: ZarrFormat
+    attrs: dict[str, Any]
+    image: ZarrArray
+    coords: dict[str, ZarrArray]
+
+
+def _read_part(item: Any, storage_options: Mapping[str, Any] | None) -> _Part:
+    """Read references: a dictionary, or a JSON file.
+
+    Raises
+    ------
+    OSError
+        If they cannot be read.
+    ValueError
+        If they are not references, in Parquet, in several groups, or lead to several files.
+    """
+    content, attrs, zarr_format = load(item, storage_options)
+    if isinstance(content, str):
+        raise ValueError("references in Parquet cannot be combined; write them as JSON")
+    refs, form = content["refs"], FORMATS[zarr_format]
+    if any(key.count("/") > 1 for key in refs):
+        raise ValueError("references with groups cannot be combined")
+    arrays = form.arrays(refs)
+    image = arrays.pop("image", None)
+    if image is None:
+        raise ValueError("these references have no image in the root; use layout='flat'")
+    ranges = _read_ranges(refs, image, form.chunk_prefix("image"))
+    if len(ranges.urls) > 1:
+        raise ValueError(
+            "references that lead to several files cannot be combined again; give those of each file"
         )
-    return {**joined, "templates": {f"{TEMPLATE}{i}": part.url for i, part in enumerate(parts)}}
+    templates = content.get("templates", {})
+    known = {f"{{{{{name}}}}}": url for name, url in templates.items()}
+    url = next(iter(ranges.urls), str(attrs.get("source", "")))
+    ranges = replace(ranges, urls=(known.get(url, url),))
+    coords = {}
+    for name, array in arrays.items():
+        text = refs[form.only_chunk(name, len(array.shape))]
+        chunk = base64.b64decode(text.removeprefix("base64:"))
+        coords[name] = replace(array, data=form.decode(array, chunk))
+    return _Part(form, attrs, replace(image, data=ranges), coords)
 
 
-def _joined_image(
-    parts: Sequence[Part], dim: str, new_axis: bool
-) -> tuple[Array, list[tuple[int, ...]]]:
-    """Join images: every byte range stays. Return the image, and the place of the first chunk of each file in it."""
-    first = parts[0].image
-    for i, image in enumerate(part.image for part in parts):
-        if not first.like(image, dim) or (new_axis and first.shape != image.shape):
+def _read_ranges(refs: Mapping[str, Any], image: ZarrArray, prefix: str) -> ByteRanges:
+    """Return the byte ranges of an image, with the URLs as they are written."""
+    start = len(prefix)
+    chunks = {
+        key[start:]: value
+        for key, value in refs.items()
+        if key.startswith(prefix) and key[start] != "."
+    }
+    ranges = chunks.values()
+    if not all(isinstance(one, list) and len(one) == 3 for one in ranges):
+        raise ValueError("the image has chunks that are not byte ranges of a file")
+    index = np.fromiter(map(int, ".".join(chunks).split(".") if chunks else ()), np.intp)
+    place = tuple(index.reshape(-1, len(image.grid)).T)
+    offsets, lengths = np.zeros((2, *image.grid), np.uint64)
+    offsets[place] = np.fromiter(map(itemgetter(1), ranges), np.uint64)
+    lengths[place] = np.fromiter(map(itemgetter(2), ranges), np.uint64)
+    return ByteRanges(tuple(set(map(itemgetter(0), ranges))), offsets, lengths)
+
+
+def _join_images(images: Sequence[ZarrArray], dim: str) -> ZarrArray:
+    """Join images along an axis, which is made where they do not have it; every byte range stays."""
+    first = images[0]
+    for i, image in enumerate(images):
+        if _fixed(image, dim) != _fixed(first, dim):
             raise ValueError(
                 f"the image of file {i} does not fit to that of file 0: "
-                f"{dict(zip(image.dims, image.shape, strict=True))} of {image.document.get('dtype', '')}"
-                f"{image.document.get('data_type', '')}, not {dict(zip(first.dims, first.shape, strict=True))}"
+                f"{dict(zip(image.dims, image.shape, strict=True))} of {image.dtype}, "
+                f"not {dict(zip(first.dims, first.shape, strict=True))} of {first.dtype}"
             )
-    axis = 0 if new_axis else first.dims.index(dim)
-    sizes = [1 if new_axis else part.image.shape[axis] for part in parts]
-    *starts, total = accumulate(sizes, initial=0)
-    whole = _with_axis(first, dim) if new_axis else first
+    if dim not in first.dims:
+        images = [_prepend_axis(image, dim) for image in images]
+    whole = images[0]
+    axis = whole.dims.index(dim)
+    total = sum(image.shape[axis] for image in images)
+    ranges = [image.data for image in images if isinstance(image.data, ByteRanges)]
+    lengths = [part.lengths for part in ranges]
+    joined = ByteRanges(
+        tuple(chain.from_iterable(part.urls for part in ranges)),
+        np.concatenate([part.offsets for part in ranges], axis),
+        np.concatenate(lengths, axis),
+        np.concatenate([np.full(part.shape, i, np.intp) for i, part in enumerate(lengths)], axis),
+    )
     shape = (*whole.shape[:axis], total, *whole.shape[axis + 1 :])
-    origins = [tuple(start * (k == axis) for k in range(len(shape))) for start in starts]
-    return replace(whole, document={**whole.document, "shape": list(shape)}), origins
+    return replace(whole, shape=shape, data=joined)
 
 
-def _with_axis(image: Array, dim: str) -> Array:
-    """Return an image with a further axis of one item in front."""
-    document = {**image.document, "shape": [1, *image.shape]}
-    sizes = [1, *image.chunk_shape]
-    if image.zarr_format == 2:
-        document["chunks"] = sizes
-    else:
-        document["chunk_grid"] = {"name": "regular", "configuration": {"chunk_shape": sizes}}
-        document["codecs"] = [_prepend_axis(codec) for codec in document["codecs"]]
-    return Array(image.zarr_format, document, image.attrs, (dim, *image.dims))
+def _fixed(image: ZarrArray, free: str) -> Any:
+    """Return what must agree between images that are joined along the axis ``free``."""
+    sizes = [n for dim, n in zip(image.dims, image.shape, strict=True) if dim != free]
+    return sizes, image.dims, image.chunks, image.dtype, image.codec, image.transpose
 
 
-def _prepend_axis(codec: dict[str, Any]) -> dict[str, Any]:
-    """Return a codec for chunks with a further axis in front."""
-    if codec["name"] != "transpose":
-        return codec
-    order = [0, *(place + 1 for place in codec["configuration"]["order"])]
-    return {"name": "transpose", "configuration": {"order": order}}
+def _prepend_axis(image: ZarrArray, dim: str) -> ZarrArray:
+    """Return an image with another axis of one item in front."""
+    order, ranges = image.transpose, image.data
+    assert isinstance(ranges, ByteRanges)
+    return replace(
+        image,
+        dims=(dim, *image.dims),
+        shape=(1, *image.shape),
+        chunks=(1, *image.chunks),
+        data=replace(ranges, offsets=ranges.offsets[None], lengths=ranges.lengths[None]),
+        transpose=None if order is None else (0, *(place + 1 for place in order)),
+    )
 
 
-def _placed(ranges: ChunkReferences, image: Array) -> ChunkReferences:
-    """Return byte ranges with as many axes as an image has."""
-    if ranges.lengths.ndim == len(image.dims):
-        return ranges
-    return ChunkReferences(ranges.offsets[None], ranges.lengths[None])
-
-
-def _joined_coord(
-    name: str, coords: Sequence[tuple[Array, NDArray[Any]]], dim: str, new_axis: bool
-) -> tuple[Array, NDArray[Any]] | None:
+def _join_coords(
+    name: str, coords: Sequence[ZarrArray], dim: str, new_axis: bool
+) -> ZarrArray | None:
     """Join a coordinate of all files; None where they differ and have no place on the axis."""
-    first = coords[0][0]
-    if any(array.dims != first.dims for array, _ in coords):
+    first = coords[0]
+    if any(coord.dims != first.dims for coord in coords):
         return None
-    values = [one for _, one in coords]
+    values: list[NDArray[Any]] = [np.asarray(coord.data) for coord in coords]
+
+    def join(dims: tuple[str, ...], whole: NDArray[Any]) -> ZarrArray:
+        return ZarrArray.from_values(dims, whole, first.attrs)
+
     if dim in first.dims:
         axis = first.dims.index(dim)
         shapes = {(*v.shape[:axis], *v.shape[axis + 1 :]) for v in values}
-        return (first, np.concatenate(values, axis)) if len(shapes) == 1 else None
+        return join(first.dims, np.concatenate(values, axis)) if len(shapes) == 1 else None
     same = all(np.array_equal(v, values[0], equal_nan=v.dtype.kind == "f") for v in values)
     if new_axis and (name == dim or not same) and len({v.shape for v in values}) == 1:
         # An axis of the image that differs cannot become a coordinate on two axes.
-        if first.dims == (name,):
-            return None
-        return replace(first, dims=(dim, *first.dims)), np.stack(values)
-    return (first, values[0]) if same else None
-
-
-def _documents(
-    image: Array, coords: Mapping[str, tuple[Array, NDArray[Any]]], attrs: dict[str, Any]
-) -> References:
-    """Write down all but the byte ranges."""
-    others = " ".join(name for name in coords if name not in image.dims)
-    image_attrs = {key: value for key, value in image.attrs.items() if key != "coordinates"}
-    image_attrs |= {"coordinates": others} if others else {}
-    values = {name: documents.as_stored(one) for name, (_, one) in coords.items()}
-    if image.zarr_format == 2:
-        metadata = {".zgroup": {"zarr_format": 2}, ".zattrs": attrs}
-        metadata |= documents.array_v2("image", image.document, image_attrs, image.dims)
-        for name, (array, _) in coords.items():
-            document = documents.values_v2(values[name])
-            metadata |= documents.array_v2(name, document, array.attrs, array.dims)
-        chunks = {name: documents.chunk_v2(one) for name, one in values.items()}
-    else:
-        nodes = {
-            "image": {
-                **image.document,
-                "attributes": image_attrs,
-                "dimension_names": list(image.dims),
-            },
-            **{
-                name: documents.values_v3(values[name], array.attrs, array.dims)
-                for name, (array, _) in coords.items()
-            },
-        }
-        metadata = documents.hierarchy_v3(attrs, nodes)
-        chunks = {name: documents.chunk_v3(one) for name, one in values.items()}
-    inlined = {
-        documents.only_chunk(name, values[name].ndim, image.zarr_format): data
-        for name, data in chunks.items()
-    }
-    return References(image.zarr_format, "", metadata, inlined, ())
+        return None if first.dims == (name,) else join((dim, *first.dims), np.stack(values))
+    return first if same else None

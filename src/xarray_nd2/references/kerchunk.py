@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from nd2._core.io import open_source
 from nd2._core.open import open_reader
+from xarray_nd2.references.arrays import ByteRanges
 from xarray_nd2.references.destination import put_file, put_folder
-from xarray_nd2.references.groups import hierarchy
-from xarray_nd2.references.model import References, references
+from xarray_nd2.references.formats import FORMATS
+from xarray_nd2.references.layouts import LayoutOptions, describe
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from xarray_nd2.references.groups import Grouping
+    from xarray_nd2.references.arrays import ZarrGroup
+    from xarray_nd2.references.formats import ZarrFormat
+    from xarray_nd2.references.layouts import LayoutName
+
+_BLOCK = 1 << 15
+"""References that are turned into text at once."""
+
+TEMPLATE = "u"
+"""Name of the template that stands for the file's URL."""
 
 
 def to_kerchunk(
@@ -25,7 +39,7 @@ def to_kerchunk(
     zarr_format: Literal[2, 3] = 2,
     storage_options: Mapping[str, Any] | None = None,
     inline_coords: bool | int = True,
-    layout: Grouping = "flat",
+    layout: LayoutName = "flat",
     squeeze: bool = True,
     check: bool = True,
 ) -> dict[str, Any]:
@@ -38,27 +52,30 @@ def to_kerchunk(
     url : str, optional
         Where readers of the references find the file; by default where ``source`` is.
     zarr_format : {2, 3}
-        2 is read by every reader of kerchunk references; the axes of its image are ``(T, P, Z, Y, X, C, S)``, as far
-        as the file has them. 3 is read by zarr-python; its axes are those of the engine, ``(T, P, Z, C, Y, X, S)``.
+        2 is read by every reader of kerchunk references; the axes of its image are
+        ``(T, P, Z, Y, X, C, S)``, as far as the file has them. 3 is read by zarr-python; its axes are
+        those of the engine, ``(T, P, Z, C, Y, X, S)``.
     storage_options : Mapping, optional
         Options for the file system of a URL. They do not enter the references.
     inline_coords : bool or int
-        Whether coordinates are written. Of those that vary from frame to frame, only the ones that take at most 8 MiB
-        (or this number of bytes) are; the names of others stand in the attribute ``coordinates_left_out``.
+        Whether coordinates are written. Of those that vary from frame to frame, only those of at most
+        8 MiB (or this number of bytes) are; the attribute ``coordinates_left_out`` names the others.
     layout : {"flat", "positions", "ome-zarr"}
-        One group; a group for each position (``P0``, ``P1``, ...); or OME-Zarr 0.5 (format 3 only), where the image
-        is the array ``0`` with the axes t, c, z, y, x, and several positions are the images ``0``, ``1``, ...
+        One group; a group for each position (``P0``, ``P1``, ...); or OME-Zarr 0.5 (format 3 only),
+        where the image is the array ``0`` with the axes t, c, z, y, x, and several positions are the
+        images ``0``, ``1``, ...
     squeeze : bool
         Whether axes of size 1 other than Y and X are dropped.
     check : bool
-        Whether the head of every frame's chunk is read and compared.
+        Whether the header of every frame's chunk is read and compared.
 
     Returns
     -------
     dict
-        Kerchunk references, version 1. The variable ``image`` has the engine's attributes and coordinates; its colour
-        samples are in stored order, labelled ``B``, ``G``, ``R``. Missing frames have no entry. The attributes
-        ``nd2_source_size`` and ``nd2_source_version`` (ETag or mtime) tell later whether the file changed.
+        Kerchunk references, version 1. The variable ``image`` has the engine's attributes and
+        coordinates; its color samples are in stored order, labeled ``B``, ``G``, ``R``. Missing frames
+        have no entry. The attributes ``nd2_source_size`` and ``nd2_source_version`` (ETag or mtime)
+        show later whether the file changed.
 
     Raises
     ------
@@ -67,9 +84,9 @@ def to_kerchunk(
     ValueError
         If it is damaged, its frames' bytes are not those of any Zarr chunk, or the URL holds a credential.
     """
-    return _describe(
-        source, url, zarr_format, storage_options, inline_coords, layout, squeeze, check
-    ).to_dict()
+    options = LayoutOptions(url, layout, inline_coords, squeeze, check)
+    groups = describe_file(source, storage_options, zarr_format, options)
+    return to_dict(groups, FORMATS[zarr_format])
 
 
 def write_kerchunk(
@@ -81,7 +98,7 @@ def write_kerchunk(
     zarr_format: Literal[2, 3] = 2,
     storage_options: Mapping[str, Any] | None = None,
     inline_coords: bool | int = True,
-    layout: Grouping = "flat",
+    layout: LayoutName = "flat",
     squeeze: bool = True,
     check: bool = True,
     template: bool = True,
@@ -94,17 +111,18 @@ def write_kerchunk(
     source : str, os.PathLike, BinaryIO
         Local path, URL that fsspec knows, or open binary file.
     dest : str or os.PathLike
-        The JSON file, or the folder of Parquet tables; path, or URL that fsspec knows. A local one is replaced as a
-        whole, or not at all; so is a JSON file in an object store. A folder behind a URL is removed before the new one
-        is put there, the document without which nothing opens it last.
+        The JSON file, or the folder of Parquet tables; path, or URL that fsspec knows. A local one is
+        replaced as a whole, or not at all; so is a JSON file in an object store. A folder behind a URL
+        is removed before the new one is written; the document without which nothing opens it is last.
     format : {"json", "parquet"}
-        Parquet is for many frames: readers load the parts that they need. It is of format 2, without groups, and
-        needs all frames to be there.
+        Parquet is for many frames: readers load the parts that they need. It is of format 2, without
+        groups, and no frame may be missing.
     url, zarr_format, storage_options, inline_coords, layout, squeeze, check
         See `to_kerchunk`.
     template : bool
         Whether the URL stands in a JSON file once, as the template ``u``: readers override it with
-        ``template_overrides={"u": url}`` when the file has moved. VirtualiZarr's JSON parser knows no templates.
+        ``template_overrides={"u": url}`` when the file has moved. VirtualiZarr's JSON parser does not
+        support templates.
     dest_options : Mapping, optional
         Options for the file system of ``dest``.
 
@@ -112,59 +130,115 @@ def write_kerchunk(
     ------
     OSError
         If the file cannot be opened or is not ND2, or the references cannot be written.
+    FileExistsError
+        If ``dest`` is a folder for Parquet that holds something else.
     ImportError
         If fastparquet is not installed, which Parquet needs.
-        So does a folder for Parquet that holds something else.
     ValueError
-        If the file is damaged, or this form cannot hold it; the message names the option that helps. Nothing was
-        written then.
+        If the file is damaged, or this form cannot hold it; the message names the option that helps.
+        Nothing was written then.
     """
     from xarray_nd2.references.parquet import check_parquet, write_parquet
 
-    refs = _describe(
-        source, url, zarr_format, storage_options, inline_coords, layout, squeeze, check
-    )
-    if format == "parquet":
-        check_parquet(refs)
-        put_folder(dest, lambda folder: write_parquet(refs, folder), dest_options)
-    elif format == "json":
-        put_file(dest, lambda path: _write_json(refs, path, template), dest_options)
-    else:
+    if format not in ("json", "parquet"):
         raise ValueError(f"format must be 'json' or 'parquet', not {format!r}")
+    options = LayoutOptions(url, layout, inline_coords, squeeze, check)
+    groups = describe_file(source, storage_options, zarr_format, options)
+    if format == "parquet":
+        check_parquet(groups, zarr_format)
+        put_folder(dest, lambda folder: write_parquet(groups, folder), dest_options)
+    else:
+        parts = to_json(groups, FORMATS[zarr_format], template=template)
+        put_file(dest, lambda path: _write_text(path, parts), dest_options)
 
 
-def _describe(
+def _write_text(path: Path, parts: Iterable[str]) -> None:
+    with path.open("w", encoding="utf-8") as handle:
+        handle.writelines(parts)
+
+
+def describe_file(
     source: Any,
-    url: str | None,
-    zarr_format: int,
     storage_options: Mapping[str, Any] | None,
-    inline_coords: bool | int,
-    layout: Grouping,
-    squeeze: bool,
-    check: bool,
-) -> References:
-    if zarr_format not in (2, 3):
+    zarr_format: int,
+    options: LayoutOptions,
+) -> list[ZarrGroup]:
+    """Describe a file as groups of one Zarr format, the root first."""
+    if zarr_format not in FORMATS:
         raise ValueError(f"zarr_format must be 2 or 3, not {zarr_format!r}")
-    if layout not in ("flat", "positions", "ome-zarr"):
-        raise ValueError(f"layout must be 'flat', 'positions' or 'ome-zarr', not {layout!r}")
-    if layout == "ome-zarr" and zarr_format != 3:
+    form = FORMATS[zarr_format]
+    if options.layout == "ome-zarr" and form.STORED_ORDER:
         raise ValueError("OME-Zarr 0.5 is of Zarr format 3; pass zarr_format=3")
     opened = open_source(source, storage_options)
     try:
-        address, groups = hierarchy(
-            open_reader(opened),
-            layout=layout,
-            stored_order=zarr_format == 2,
-            url=url,
-            inline_coords=inline_coords,
-            squeeze=squeeze,
-            check=check,
-        )
-        return references(groups, address, zarr_format)
+        return describe(open_reader(opened), options, stored_order=form.STORED_ORDER)
     finally:
         opened.close()
 
 
-def _write_json(refs: References, path: Path, template: bool) -> None:
-    with path.open("w", encoding="utf-8") as handle:
-        handle.writelines(refs.to_json(template=template))
+def to_dict(groups: Sequence[ZarrGroup], form: ZarrFormat) -> dict[str, Any]:
+    """Return references as kerchunk has them, version 1; those to several files have templates."""
+    refs: dict[str, Any] = dict(_texts(groups, form))
+    templates: dict[str, str] = {}
+    for path, ranges in _ranges(groups):
+        urls: Sequence[str] = ranges.urls
+        if len(urls) > 1:
+            templates = {f"{TEMPLATE}{i}": url for i, url in enumerate(urls)}
+            urls = [f"{{{{{name}}}}}" for name in templates]
+        where = np.nonzero(ranges.lengths)
+        files = repeat(0) if ranges.files is None else ranges.files[where].tolist()
+        indices = zip(*(index.tolist() for index in where), strict=True)
+        keys = map(_key(form.chunk_prefix(path), ["%d"] * len(where)).__mod__, indices)
+        offsets, lengths = ranges.offsets[where].tolist(), ranges.lengths[where].tolist()
+        places = map(list, zip(map(urls.__getitem__, files), offsets, lengths, strict=False))
+        refs.update(zip(keys, places, strict=True))
+    return {"version": 1, "refs": refs, **({"templates": templates} if templates else {})}
+
+
+def to_json(groups: Sequence[ZarrGroup], form: ZarrFormat, *, template: bool) -> Iterator[str]:
+    """Write references to one file as parts of a JSON text, some ten thousand at a time.
+
+    With ``template`` the URL stands in it once.
+    """
+    urls = {url for _, ranges in _ranges(groups) for url in ranges.urls}
+    templates = dict.fromkeys((TEMPLATE,), *urls) if template else {}
+    yield f'{{"version":1,"templates":{json.dumps(templates)},"refs":{{\n'
+    yield ",\n".join(f"{json.dumps(key)}:{json.dumps(text)}" for key, text in _texts(groups, form))
+    for path, ranges in _ranges(groups):
+        url = f"{{{{{TEMPLATE}}}}}" if template else ranges.urls[0]
+        grid = ranges.lengths.shape
+        longer = [size > 1 for size in grid]
+        key = _key(json.dumps(form.chunk_prefix(path))[:-1], ["%d" if n else "0" for n in longer])
+        line = f'{key}":[{json.dumps(url).replace("%", "%%")},%d,%d]'
+        offsets, lengths = ranges.offsets.reshape(-1), ranges.lengths.reshape(-1)
+        for start in range(0, len(lengths), _BLOCK):
+            where = np.flatnonzero(lengths[start : start + _BLOCK]) + start
+            if len(where):
+                indices = compress(np.unravel_index(where, grid), longer)
+                columns = (*indices, offsets[where], lengths[where])
+                rows = zip(*(column.tolist() for column in columns), strict=True)
+                yield ",\n" + ",\n".join(map(line.__mod__, rows))
+    yield "\n}}\n"
+
+
+def _key(prefix: str, indices: Sequence[str]) -> str:
+    """Return the form of a chunk's key, to be filled in by ``%``."""
+    return prefix.replace("%", "%%") + ".".join(indices)
+
+
+def _ranges(groups: Iterable[ZarrGroup]) -> Iterator[tuple[str, ByteRanges]]:
+    for group in groups:
+        for path, array in group.items:
+            if isinstance(array.data, ByteRanges):
+                yield path, array.data
+
+
+def _texts(groups: Sequence[ZarrGroup], form: ZarrFormat) -> Iterator[tuple[str, str]]:
+    """Return keys and texts of all that is not a byte range."""
+    for key, document in form.documents(groups).items():
+        yield key, json.dumps(document, ensure_ascii=False)
+    for group in groups:
+        for path, array in group.items:
+            if isinstance(array.data, np.ndarray):
+                text = base64.b64encode(form.encode(array.data)).decode("ascii")
+                yield form.only_chunk(path, array.data.ndim), f"base64:{text}"

@@ -1,4 +1,4 @@
-"""Opening references as a dataset, with a look at whether they still describe the file that they lead to."""
+"""Open references as a dataset, and warn if the file changed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from nd2._core import errors
 from nd2._core.io import open_source
 from nd2._core.io.open import file_system
 from nd2._core.io.urls import is_url
-from xarray_nd2.references.groups import SOURCE_SIZE, SOURCE_VERSION
-from xarray_nd2.references.model import TEMPLATE
+from xarray_nd2.references.formats import FORMATS, zarr_format
+from xarray_nd2.references.kerchunk import TEMPLATE
+from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class StaleReferencesWarning(UserWarning):
-    """The file that references lead to is not the one that they were made from."""
+    """The file is not the one that the references were made from."""
 
 
 def open_references(
@@ -39,7 +40,8 @@ def open_references(
     Parameters
     ----------
     refs : str, os.PathLike or Mapping
-        A JSON file or a folder of Parquet tables (path, or URL that fsspec knows), or the references themselves.
+        A JSON file or a folder of Parquet tables (path, or URL that fsspec knows), or the references
+        themselves.
     url : str, optional
         Where the ND2 file is now, if it has moved; not for Parquet.
     storage_options : Mapping, optional
@@ -49,9 +51,10 @@ def open_references(
     group : str, optional
         Group to open, where there are several.
     check : bool
-        Whether to compare the file's length and version (ETag or modification time) with those that it had.
+        Whether to compare the file's length and version (ETag or modification time) with the recorded
+        ones.
     **options
-        Passed to ``xarray.open_zarr``; by default ``chunks={}``, one block a frame.
+        Passed to ``xarray.open_zarr``; by default ``chunks={}``, one block per frame.
 
     Returns
     -------
@@ -67,21 +70,22 @@ def open_references(
     OSError
         If the references cannot be read.
     ValueError
-        If they are none, or have no such group, or ``url`` is given for Parquet.
+        If they are not references, or have no such group, or ``url`` is given for Parquet.
     """
     import xarray as xr
 
-    content, attrs, zarr_format = load(refs, storage_options)
+    content, attrs, version = load(refs, storage_options)
     source = attrs.get("source", "")
     sources = [str(item) for item in source] if isinstance(source, list) else [str(source)]
     if url is not None:
         if isinstance(content, str) or len(sources) != 1:
             raise ValueError(
-                "only references to one file, in JSON or in memory, can be led elsewhere; write them anew with url="
+                "url= works only for JSON references to a single file; write the references again with "
+                "url="
             )
         content = _with_url(content, url)
     if group is not None and not isinstance(content, str):
-        groups = _groups(content["refs"])
+        groups = [path for path in FORMATS[version].group_attrs(content["refs"]) if path]
         if group.strip("/") not in ("", *groups):
             raise errors.no_such("group", group, groups)
     if check:
@@ -99,7 +103,7 @@ def open_references(
         "reference://",
         storage_options=fs_options,
         consolidated=True,
-        zarr_format=zarr_format,
+        zarr_format=version,
         group=group,
         **{"chunks": {}, **options},
     )
@@ -110,7 +114,7 @@ def load(
     refs: str | os.PathLike[str] | Mapping[str, Any],
     storage_options: Mapping[str, Any] | None = None,
 ) -> tuple[str | dict[str, Any], dict[str, Any], int]:
-    """Read references, Parquet ones excepted, of which the place is returned.
+    """Read references, other than Parquet.
 
     Returns
     -------
@@ -118,14 +122,15 @@ def load(
         URL of the folder of Parquet tables, or references in memory.
     attrs : dict
         Attributes of the root.
-    zarr_format : int
+    version : {2, 3}
+        Zarr format.
 
     Raises
     ------
     OSError
         If they cannot be read.
     ValueError
-        If they are no references.
+        If they are not kerchunk references.
     """
     if not isinstance(refs, (str, os.PathLike)):
         content = dict(refs)
@@ -137,31 +142,13 @@ def load(
             return place, dict(head["metadata"].get(".zattrs", {})), 2
         content = json.loads(fs.cat_file(path))
     if "refs" not in content:
-        raise ValueError("these are no kerchunk references of version 1: they have no 'refs'")
-    members = content["refs"]
-    if "zarr.json" in members:
-        return content, dict(_document(members["zarr.json"]).get("attributes", {})), 3
-    return content, dict(_document(members.get(".zattrs", "{}"))), 2
-
-
-def _document(text: Any) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(text) if isinstance(text, (str, bytes)) else text
-    return document
-
-
-def _groups(members: Mapping[str, Any]) -> list[str]:
-    """Return the paths of all groups but the root."""
-    found = []
-    for key, value in members.items():
-        path, _, name = key.rpartition("/")
-        of_3 = name == "zarr.json" and _document(value).get("node_type") == "group"
-        if path and (name == ".zgroup" or of_3):
-            found.append(path)
-    return found
+        raise ValueError("these are not kerchunk references of version 1: they have no 'refs'")
+    version = zarr_format(content["refs"])
+    return content, FORMATS[version].group_attrs(content["refs"]).get("", {}), version
 
 
 def _with_url(content: dict[str, Any], url: str) -> dict[str, Any]:
-    """Return references that lead to another place."""
+    """Return references to the file at another place."""
     if TEMPLATE in content.get("templates", {}):
         return {**content, "templates": {**content["templates"], TEMPLATE: url}}
     refs = {
@@ -179,7 +166,7 @@ def _protocol(url: str) -> str:
 
 
 def _remote_options(protocol: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return options for the file's file system, which must be asynchronous where it can."""
+    """Return options for the file's file system, asynchronous where it supports that."""
     from fsspec import get_filesystem_class
 
     given = dict(options or {})
@@ -192,7 +179,7 @@ def _changes(
     url: str | None,
     remote_options: Mapping[str, Any] | None,
 ) -> list[str]:
-    """Return what is to be warned of."""
+    """Return a warning for each file that changed or cannot be reached."""
     sizes, versions = (
         value if isinstance(value, list) else [value] * len(sources)
         for value in (attrs.get(SOURCE_SIZE), attrs.get(SOURCE_VERSION))
@@ -214,7 +201,7 @@ def _changes(
         same = url is not None or not version or not now_version or version == now_version
         if now_size != size or not same:
             messages.append(
-                f"{now!r} changed since the references were made: it has {now_size} bytes, version {now_version!r}, "
-                f"and had {size} bytes, version {version!r}; write them anew"
+                f"{now!r} changed since the references were made: it has {now_size} bytes, version "
+                f"{now_version!r}, and had {size} bytes, version {version!r}; write them again"
             )
     return messages

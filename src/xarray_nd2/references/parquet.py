@@ -1,4 +1,4 @@
-"""References as Parquet: a folder of small tables, of which a reader loads those that it needs."""
+"""References as Parquet: a folder of small tables, of which a reader loads what it needs."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
+from xarray_nd2.references import v2
+from xarray_nd2.references.arrays import ByteRanges
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pandas as pd
     from numpy.typing import NDArray
 
-    from xarray_nd2.references.model import References
+    from xarray_nd2.references.arrays import ZarrGroup
 
 RECORD_SIZE = 100_000
 """References of one table."""
 
 
-def check_parquet(references: References) -> None:
+def check_parquet(groups: Sequence[ZarrGroup], zarr_format: int) -> None:
     """Refuse what does not read back from Parquet as it was written.
 
     Raises
@@ -32,65 +35,53 @@ def check_parquet(references: References) -> None:
         For format 3, groups, and missing frames.
     """
     try:
-        import fastparquet  # noqa: F401  # only whether it is there
+        import fastparquet  # noqa: F401  # only whether it is installed
     except ImportError as error:
         raise errors.missing_package(
             "fastparquet", "virtual", "for references in Parquet"
         ) from error
-    if references.zarr_format != 2:
+    if zarr_format != 2:
         raise ValueError("references in Parquet are of Zarr format 2 only; use format='json'")
-    if any(key.count("/") > 1 for key in references.metadata):
+    if len(groups) > 1:
         raise ValueError("groups do not read back from Parquet; use layout='flat' or format='json'")
-    if not all(table.references.complete for table in references.tables):
+    data = (array.data for _, array in groups[0].items)
+    if not all(ranges.complete for ranges in data if isinstance(ranges, ByteRanges)):
         raise ValueError(
-            "frames are missing from the file, and a missing reference does not read back from Parquet; "
-            "use format='json'"
+            "frames are missing from the file, and a missing reference does not read back from "
+            "Parquet; use format='json'"
         )
 
 
-def write_parquet(references: References, folder: Path) -> None:
-    """Write references in the form that fsspec's lazy reference mapper reads.
-
-    Parameters
-    ----------
-    references : References
-        Checked with `check_parquet`.
-    folder : Path
-        A folder that exists.
-    """
-    for key, data in references.values.items():
-        raw = np.array([data], dtype=object)
-        path = np.array([None], dtype=object)
-        nothing = np.zeros(1, np.int64)
-        _write(folder, key.split("/")[0], 0, path, nothing, nothing, raw)
-    for table in references.tables:
-        field = table.prefix.rstrip("/")
-        offsets = table.references.offsets.reshape(-1).astype(np.int64)
-        lengths = table.references.lengths.reshape(-1).astype(np.int64)
-        for record, start in enumerate(range(0, len(offsets), RECORD_SIZE)):
-            part = slice(start, start + RECORD_SIZE)
-            count = len(offsets[part])
-            _write(
-                folder,
-                field,
-                record,
-                _repeated(references.url, count),
-                offsets[part],
-                lengths[part],
-            )
-    head = {"metadata": references.metadata, "record_size": RECORD_SIZE}
+def write_parquet(groups: Sequence[ZarrGroup], folder: Path) -> None:
+    """Write references, checked with `check_parquet`, into a folder as fsspec's lazy mapper reads them."""
+    for group in groups:
+        for path, array in group.items:
+            if isinstance(array.data, ByteRanges):
+                _write_ranges(folder / path, array.data)
+            else:
+                raw = np.array([v2.encode(np.asarray(array.data))], dtype=object)
+                nothing = np.zeros(1, np.int64)
+                _write(folder / path, 0, np.array([None], dtype=object), nothing, nothing, raw)
+    metadata = v2.documents(groups)[".zmetadata"]["metadata"]
+    head = {"metadata": metadata, "record_size": RECORD_SIZE}
     (folder / ".zmetadata").write_text(json.dumps(head), encoding="utf-8")
 
 
-def _repeated(text: str, count: int) -> pd.Categorical[str]:
+def _write_ranges(folder: Path, ranges: ByteRanges) -> None:
     import pandas as pd
 
-    return pd.Categorical.from_codes(np.zeros(count, np.int8), pd.Index([text]))
+    offsets = ranges.offsets.reshape(-1).astype(np.int64)
+    lengths = ranges.lengths.reshape(-1).astype(np.int64)
+    files = np.zeros(len(offsets), np.intp) if ranges.files is None else ranges.files.reshape(-1)
+    urls = pd.Index(ranges.urls)
+    for record, start in enumerate(range(0, len(offsets), RECORD_SIZE)):
+        part = slice(start, start + RECORD_SIZE)
+        paths = pd.Categorical.from_codes(files[part].astype(np.int32), urls)
+        _write(folder, record, paths, offsets[part], lengths[part])
 
 
 def _write(
     folder: Path,
-    field: str,
     record: int,
     path: NDArray[Any] | pd.Categorical[str],
     offset: NDArray[np.int64],
@@ -103,9 +94,9 @@ def _write(
     columns: dict[str, Any] = {"path": path, "offset": offset, "size": size}
     if raw is not None:
         columns["raw"] = raw
-    (folder / field).mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     write(
-        str(folder / field / f"refs.{record}.parq"),
+        str(folder / f"refs.{record}.parq"),
         pd.DataFrame(columns, copy=False),
         compression="ZSTD",
         write_index=False,

@@ -1,9 +1,10 @@
-"""The parser for VirtualiZarr: an ND2 file as a store of references, made from arrays, never from one object a frame."""
+"""The parser for VirtualiZarr: an ND2 file as a store of references, made from arrays."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -12,8 +13,9 @@ from zarr.core.metadata.v3 import ArrayV3Metadata
 
 from nd2._core import errors
 from nd2._core.open import open_reader
-from xarray_nd2.references import documents
-from xarray_nd2.references.groups import hierarchy
+from xarray_nd2.references import v3
+from xarray_nd2.references.arrays import ByteRanges
+from xarray_nd2.references.layouts import LayoutOptions, describe
 from xarray_nd2.references.obstore import open_from_registry
 
 try:
@@ -22,13 +24,11 @@ except ImportError as _error:
     raise errors.missing_package("virtualizarr", "virtual", "for ND2Parser") from _error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import xarray as xr
     from numpy.typing import NDArray
 
-    from xarray_nd2.references.groups import Grouping, GroupModel
-    from xarray_nd2.references.zarr_array import ChunkReferences
+    from xarray_nd2.references.arrays import ZarrGroup
+    from xarray_nd2.references.layouts import LayoutName
 
 _INLINES = "inlined" in inspect.signature(ChunkManifest.from_arrays).parameters
 """Whether manifests hold the bytes of small chunks (VirtualiZarr 2.6); before, these need a store of their own."""
@@ -42,14 +42,15 @@ class ND2Parser:
     layout : {"flat", "positions", "ome-zarr"}
         One group; a group for each position (``P0``, ``P1``, ...); or OME-Zarr 0.5.
     stored_order : bool
-        Whether the image's axes run as the bytes lie, ``(T, P, Z, Y, X, C, S)``. By default they are those of the
-        engine, ``(T, P, Z, C, Y, X, S)``, through the codec ``transpose``, which ``.vz.to_kerchunk`` cannot write.
+        Whether the image's axes run as the bytes lie, ``(T, P, Z, Y, X, C, S)``. By default they are
+        those of the engine, ``(T, P, Z, C, Y, X, S)``, through the codec ``transpose``, which
+        ``.vz.to_kerchunk`` cannot write.
     inline_coords : bool
         Whether there are coordinates.
     squeeze : bool
         Whether axes of size 1 other than Y and X are dropped.
     check : bool
-        Whether the head of every frame's chunk is read and compared.
+        Whether the header of every frame's chunk is read and compared.
 
     Examples
     --------
@@ -62,17 +63,16 @@ class ND2Parser:
     def __init__(
         self,
         *,
-        layout: Grouping = "flat",
+        layout: LayoutName = "flat",
         stored_order: bool = False,
         inline_coords: bool = True,
         squeeze: bool = True,
         check: bool = True,
     ) -> None:
-        self.layout = layout
         self.stored_order = stored_order
-        self.inline_coords = inline_coords
-        self.squeeze = squeeze
-        self.check = check
+        # Manifests hold arrays: a coordinate may be as large as it is.
+        limit = 1 << 62 if inline_coords else False
+        self.options = LayoutOptions(None, layout, limit, squeeze, check)
 
     def __call__(self, url: str, registry: Any) -> ManifestStore:
         """Describe a file as a store.
@@ -98,22 +98,18 @@ class ND2Parser:
         """
         source = open_from_registry(url, registry)
         try:
-            address, groups = hierarchy(
-                open_reader(source),
-                layout=self.layout,
-                stored_order=self.stored_order,
-                # Stores take paths as they are: one with %20 would be another file.
-                url=unquote(url) if url.startswith("file:") else url,
-                # Manifests hold arrays: a coordinate may be as large as it is.
-                inline_coords=1 << 62 if self.inline_coords else False,
-                squeeze=self.squeeze,
-                check=self.check,
-            )
+            # Stores take paths as they are: one with %20 would be another file.
+            options = replace(self.options, url=unquote(url) if url.startswith("file:") else url)
+            groups = describe(open_reader(source), options, stored_order=self.stored_order)
             place = "memory://nd2-" + hashlib.sha256(repr(source.identity).encode()).hexdigest()
         finally:
             source.close()
-        chunks = _SmallChunks(f"{place}/{self.layout}", registry)
-        return ManifestStore(_manifest_group(groups, address, chunks), registry=registry)
+        chunks = _SmallChunks(f"{place}/{options.layout}", registry)
+        root, *others = (_manifest_group(group, chunks) for group in groups)
+        if others:
+            members = {group.path: made for group, made in zip(groups[1:], others, strict=True)}
+            root = ManifestGroup(arrays=root.arrays, groups=members, attributes=groups[0].attrs)
+        return ManifestStore(root, registry=registry)
 
     def open_dataset(self, url: str, registry: Any) -> xr.Dataset:
         """Return a virtual dataset whose coordinates are in memory, ready for ``.vz.to_icechunk``.
@@ -140,15 +136,12 @@ class _SmallChunks:
         self.place, self.registry = place, registry
         self.store: Any = None
 
-    def manifest(self, path: str, shape: tuple[int, ...], data: bytes) -> ChunkManifest:
+    def manifest(self, path: str, grid: tuple[int, ...], data: bytes) -> ChunkManifest:
         """Return the manifest of one chunk."""
+        lengths = np.full(grid, len(data), np.uint64)
         if _INLINES:
-            return _manifest(
-                np.full(shape, "__inlined__", np.dtypes.StringDType()),
-                np.zeros(shape, np.uint64),
-                np.full(shape, len(data), np.uint64),
-                inlined={(0,) * len(shape): data},
-            )
+            inlined = {(0,) * len(grid): data}
+            return _manifest("__inlined__", np.zeros_like(lengths), lengths, inlined=inlined)
         if self.store is None:
             from obstore.store import MemoryStore
 
@@ -156,61 +149,31 @@ class _SmallChunks:
             self.registry.register(self.place.rsplit("/", 1)[0], self.store)
         url = f"{self.place}/{path}"
         self.store.put(url.split("/", 3)[3], data)
-        return _manifest(
-            np.full(shape, url, np.dtypes.StringDType()),
-            np.zeros(shape, np.uint64),
-            np.full(shape, len(data), np.uint64),
-        )
+        return _manifest(url, np.zeros_like(lengths), lengths)
 
 
-def _manifest_group(groups: Sequence[GroupModel], url: str, chunks: _SmallChunks) -> ManifestGroup:
-    """Turn groups, the root first, into VirtualiZarr's."""
-    root, *others = groups
-    return ManifestGroup(
-        arrays=_arrays(root, url, chunks),
-        groups={
-            group.path: ManifestGroup(
-                arrays=_arrays(group, url, chunks), attributes=documents.plain(group.attrs)
-            )
-            for group in others
-        },
-        attributes=documents.plain(root.attrs),
-    )
-
-
-def _arrays(group: GroupModel, url: str, chunks: _SmallChunks) -> dict[str, ManifestArray]:
-    arrays: dict[str, ManifestArray] = {}
-    if group.image is not None:
-        document = documents.image_v3(group.image, group.array_attrs, group.image_dims)
-        arrays[group.image_name] = ManifestArray(
-            metadata=ArrayV3Metadata.from_dict(document),
-            chunkmanifest=_image_manifest(group.image.references, url),
-        )
-    for name, variable in group.coords.items():
-        values = documents.as_stored(variable.values)
-        document = documents.values_v3(values, variable.attrs, variable.dims)
-        arrays[name] = ManifestArray(
-            metadata=ArrayV3Metadata.from_dict(document),
-            chunkmanifest=chunks.manifest(
-                f"{group.prefix}{name}", (1,) * values.ndim, documents.chunk_v3(values)
-            ),
-        )
-    return arrays
-
-
-def _image_manifest(references: ChunkReferences, url: str) -> ChunkManifest:
-    paths = np.full(references.lengths.shape, url, np.dtypes.StringDType())
-    paths[references.lengths == 0] = ""
-    return _manifest(
-        paths,
-        np.ascontiguousarray(references.offsets),
-        np.ascontiguousarray(references.lengths),
-    )
+def _manifest_group(group: ZarrGroup, chunks: _SmallChunks) -> ManifestGroup:
+    arrays = {}
+    for path, array in group.items:
+        if isinstance(array.data, ByteRanges):
+            ranges = array.data
+            manifest = _manifest(ranges.urls[0], ranges.offsets, ranges.lengths)
+        else:
+            manifest = chunks.manifest(path, array.grid, v3.encode(np.asarray(array.data)))
+        metadata = ArrayV3Metadata.from_dict(v3.array_document(array))
+        arrays[path.rpartition("/")[2]] = ManifestArray(metadata=metadata, chunkmanifest=manifest)
+    return ManifestGroup(arrays=arrays, attributes=group.attrs)
 
 
 def _manifest(
-    paths: Any, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], **options: Any
+    url: str, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], **options: Any
 ) -> ChunkManifest:
+    paths = np.full(lengths.shape, url, np.dtypes.StringDType())
+    paths[lengths == 0] = ""
     return ChunkManifest.from_arrays(
-        paths=paths, offsets=offsets, lengths=lengths, validate_paths=False, **options
+        paths=paths,
+        offsets=np.ascontiguousarray(offsets),
+        lengths=np.ascontiguousarray(lengths),
+        validate_paths=False,
+        **options,
     )
