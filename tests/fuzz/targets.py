@@ -21,8 +21,9 @@ from nd2._core.format import chunks, clx_lite, clx_xml, jp2, scan
 from nd2._core.io import open_source
 from nd2._core.open import open_reader
 from xarray_nd2.dataset.model import dataset_model
-from xarray_nd2.references import model as kerchunk
-from xarray_nd2.references.groups import Grouping, hierarchy
+from xarray_nd2.references.formats import FORMATS
+from xarray_nd2.references.kerchunk import to_dict
+from xarray_nd2.references.layouts import LayoutName, LayoutOptions, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,12 +117,11 @@ def references(data: bytes) -> None:
     source = open_source(io.BytesIO(data))
     reader = open_reader(source)
     _try(lambda: dataset_model(reader))
-    kinds: list[tuple[Grouping, int]] = [("flat", 2), ("positions", 3), ("ome-zarr", 3)]
+    kinds: list[tuple[LayoutName, int]] = [("flat", 2), ("positions", 3), ("ome-zarr", 3)]
     for layout, zarr_format in kinds:
-        url, groups = hierarchy(
-            reader, layout=layout, stored_order=zarr_format == 2, url="file:///a.nd2"
-        )
-        kerchunk.references(groups, url, zarr_format).to_dict()
+        form = FORMATS[zarr_format]
+        options = LayoutOptions("file:///a.nd2", layout)
+        to_dict(describe(reader, options, stored_order=form.STORED_ORDER), form)
 
 
 def metadata_lite(data: bytes) -> None:

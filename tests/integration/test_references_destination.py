@@ -14,7 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from tests.builder import build
 from tests.references import OLD_PARQUET
 from xarray_nd2 import open_references, write_kerchunk
-from xarray_nd2.references.model import References
+from xarray_nd2.references import kerchunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,11 +26,11 @@ class _DiskFull(OSError):
 
 
 def _fail_midway(monkeypatch: pytest.MonkeyPatch) -> None:
-    def parts(self: References, *, template: bool) -> Iterator[str]:
+    def parts(*_: Any, template: bool) -> Iterator[str]:
         yield '{"version":1,"refs":{'
         raise _DiskFull
 
-    monkeypatch.setattr(References, "to_json", parts)
+    monkeypatch.setattr(kerchunk, "to_json", parts)
 
 
 def test_json_at_a_url_is_the_old_one_where_writing_fails(

@@ -42,7 +42,7 @@ def test_a_file_that_changed_is_warned_of(tmp_path: Path, form: Any) -> None:
     write_kerchunk(path, refs, format=form)
     open_references(refs)
     os.utime(path, ns=(1, 1))
-    with pytest.warns(StaleReferencesWarning, match=r"a\.nd2' changed .* write them anew"):
+    with pytest.warns(StaleReferencesWarning, match=r"a\.nd2' changed .* write them again"):
         open_references(refs)
     build(path, loops=[("T", 4)])
     with pytest.warns(StaleReferencesWarning, match="changed"):
@@ -92,7 +92,7 @@ def test_a_file_that_moved(tmp_path: Path, template: bool) -> None:
 def test_parquet_cannot_be_led_elsewhere(tmp_path: Path) -> None:
     build(tmp_path / "a.nd2")
     write_kerchunk(tmp_path / "a.nd2", tmp_path / "refs", format="parquet")
-    with pytest.raises(ValueError, match="write them anew with url="):
+    with pytest.raises(ValueError, match="write the references again with url="):
         open_references(tmp_path / "refs", url="elsewhere.nd2")
 
 

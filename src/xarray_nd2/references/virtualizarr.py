@@ -172,8 +172,8 @@ def _manifest(
     paths[lengths == 0] = ""
     return ChunkManifest.from_arrays(
         paths=paths,
-        offsets=np.ascontiguousarray(offsets),
-        lengths=np.ascontiguousarray(lengths),
+        offsets=np.asarray(offsets, order="C"),
+        lengths=np.asarray(lengths, order="C"),
         validate_paths=False,
         **options,
     )
