@@ -22,11 +22,11 @@ def imread(
     *,
     dask: Literal[False] = ...,
     xarray: Literal[False] = ...,
+    validate_frames: bool = ...,
+    search_window: int = ...,
     storage_options: Mapping[str, Any] | None = ...,
     index: str | os.PathLike[str] | Literal[True] | None = ...,
     flat_frames: bool = ...,
-    validate_frames: bool = ...,
-    search_window: int = ...,
     rescue: bool = ...,
 ) -> NDArray[Any]: ...
 
@@ -37,11 +37,11 @@ def imread(
     *,
     dask: bool = ...,
     xarray: Literal[True],
+    validate_frames: bool = ...,
+    search_window: int = ...,
     storage_options: Mapping[str, Any] | None = ...,
     index: str | os.PathLike[str] | Literal[True] | None = ...,
     flat_frames: bool = ...,
-    validate_frames: bool = ...,
-    search_window: int = ...,
     rescue: bool = ...,
 ) -> xr.DataArray: ...
 
@@ -52,11 +52,11 @@ def imread(
     *,
     dask: Literal[True],
     xarray: Literal[False] = ...,
+    validate_frames: bool = ...,
+    search_window: int = ...,
     storage_options: Mapping[str, Any] | None = ...,
     index: str | os.PathLike[str] | Literal[True] | None = ...,
     flat_frames: bool = ...,
-    validate_frames: bool = ...,
-    search_window: int = ...,
     rescue: bool = ...,
 ) -> dask.array.Array: ...
 
@@ -67,11 +67,11 @@ def imread(
     *,
     dask: bool = ...,
     xarray: bool = ...,
+    validate_frames: bool = ...,
+    search_window: int = ...,
     storage_options: Mapping[str, Any] | None = ...,
     index: str | os.PathLike[str] | Literal[True] | None = ...,
     flat_frames: bool = ...,
-    validate_frames: bool = ...,
-    search_window: int = ...,
     rescue: bool = ...,
 ) -> Any: ...  # by flags that are known at run time only
 
@@ -81,11 +81,11 @@ def imread(
     *,
     dask: bool = False,
     xarray: bool = False,
+    validate_frames: bool = False,
+    search_window: int = 100,
     storage_options: Mapping[str, Any] | None = None,
     index: str | os.PathLike[str] | Literal[True] | None = None,
     flat_frames: bool = False,
-    validate_frames: bool = False,
-    search_window: int = 100,
     rescue: bool = False,
 ) -> NDArray[Any] | xr.DataArray | dask.array.Array:
     """Open a file, return its image, and close it.

@@ -20,6 +20,12 @@ class ND2File(FileMetadata, FilePixels, FileExports):
     path : str, os.PathLike, BinaryIO
         A local path, a URL that fsspec knows (``s3://``, ``https://``, ``memory://``, chained ones too), or an open
         binary file.
+    validate_frames : bool
+        Check that every frame and every other chunk is where the file's map says, and look for those that are not, as
+        after bytes were lost or inserted. Frames that are not found count as missing, with a warning. Opening reads the
+        head of every frame then; what an index knows of the frames' places is not used.
+    search_window : int
+        How many kilobytes (of 1000 bytes) before and behind its place a chunk is looked for.
     storage_options : Mapping, optional
         Options for the file system of a URL.
     index : str, os.PathLike or True, optional
@@ -28,12 +34,6 @@ class ND2File(FileMetadata, FilePixels, FileExports):
     flat_frames : bool
         Put all frames of the file on one axis ``U``, in their order, whatever its loops say: the way to frames that no
         loop reaches, as after a crash or an edit.
-    validate_frames : bool
-        Check that every frame and every other chunk is where the file's map says, and look for those that are not, as
-        after bytes were lost or inserted. Frames that are not found count as missing, with a warning. Opening reads the
-        head of every frame then; what an index knows of the frames' places is not used.
-    search_window : int
-        How many kilobytes (of 1000 bytes) before and behind its place a chunk is looked for.
     rescue : bool
         Open what is left of a file that was cut short, or whose map, head or attributes are lost: the file is scanned for
         frames and metadata. What is lost is said by a warning and by `rescued`; an index is not used.

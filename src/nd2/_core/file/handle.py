@@ -26,11 +26,11 @@ class FileHandle:
         self,
         path: str | os.PathLike[str] | BinaryIO,
         *,
+        validate_frames: bool = False,
+        search_window: int = 100,
         storage_options: Mapping[str, Any] | None = None,
         index: str | os.PathLike[str] | Literal[True] | None = None,
         flat_frames: bool = False,
-        validate_frames: bool = False,
-        search_window: int = 100,
         rescue: bool = False,
     ) -> None:
         window = search_window if validate_frames else None
