@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from nd2 import jobs as jobs
     from nd2 import structures
     from nd2 import tiff as tiff
-    from nd2._core._version import __version__
+    from nd2._core._version import API_VERSION as __version__
+    from nd2._core.compat import version as version
     from nd2._core.file import ND2File
     from nd2._core.imread import imread
     from nd2._core.nd2_to_tiff import nd2_to_tiff
@@ -45,7 +46,8 @@ __all__ = [
 ]
 
 _HOME = {
-    "__version__": "nd2._core._version",
+    "__author__": "nd2._core.compat",
+    "__version__": "nd2._core._version:API_VERSION",
     "AXIS": "nd2._core.structures",
     "BinaryLayer": "nd2._core.views.binary",
     "BinaryLayers": "nd2._core.views.binary",
@@ -59,15 +61,17 @@ _HOME = {
     "rescue_file": "nd2._core.write.rescue",
     "rescue_nd2": "nd2._core.write.rescue",
     "save_index": "nd2._core.sidecar",
+    "version": "nd2._core.compat",
 }
-_MODULES = {"errors", "index", "jobs", "structures", "tiff"}
+_MODULES = {"errors", "index", "jobs", "nd2file", "readers", "structures", "tiff"}
 
 
 if not TYPE_CHECKING:  # else checkers would think that every name exists
 
     def __getattr__(name: str) -> Any:
         if name in _HOME:
-            value = getattr(import_module(_HOME[name]), name)
+            module, _, attribute = _HOME[name].partition(":")
+            value = getattr(import_module(module), attribute or name)
         elif name in _MODULES:
             value = import_module(f"nd2.{name}")
         else:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nd2._core._version import __version__
     from xarray_nd2.references.combine import combine_references
     from xarray_nd2.references.kerchunk import to_kerchunk, write_kerchunk
     from xarray_nd2.references.opening import StaleReferencesWarning, open_references
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ND2Parser",
     "StaleReferencesWarning",
+    "__version__",
     "combine_references",
     "open_references",
     "to_kerchunk",
@@ -24,6 +26,7 @@ __all__ = [
 _HOME = {
     "ND2Parser": "xarray_nd2.references.virtualizarr",
     "StaleReferencesWarning": "xarray_nd2.references.opening",
+    "__version__": "nd2._core._version",
     "combine_references": "xarray_nd2.references.combine",
     "open_references": "xarray_nd2.references.opening",
     "to_kerchunk": "xarray_nd2.references.kerchunk",

@@ -455,12 +455,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
-    from nd2._core._version import __version__
+    from nd2._core._version import CREATOR
 
     parser = _Parser(
         prog="nd2", description="Look at Nikon ND2 files, and make other files of them."
     )
-    parser.add_argument("--version", action="version", version=f"nd2 {__version__}")
+    parser.add_argument("--version", action="version", version=CREATOR)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in commands.items():
         examples = "\n".join(f"  {line}" for line in command.examples.splitlines())

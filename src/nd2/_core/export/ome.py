@@ -67,7 +67,7 @@ def ome_metadata(
     """Return the OME metadata of a file; parameters as those of ``ND2File.ome_metadata``."""
     from ome_types import OME, model
 
-    from nd2._core._version import __version__
+    from nd2._core._version import CREATOR
 
     placement = Placement.of(reader.layout)
     unstructured = reader.unstructured_metadata(strip_prefix=True, include=None, exclude=None)
@@ -75,7 +75,7 @@ def ome_metadata(
     rois = _rois(reader, placement)
     uuid = None if tiff_file_name is None else f"urn:uuid:{uuid4()}"
     instrument = _instrument(reader, captured)
-    document = OME(creator=f"nd2 v{__version__}", instruments=[instrument])
+    document = OME(creator=CREATOR, instruments=[instrument])
     if uuid is not None:
         document.uuid = uuid
     document.rois = [roi for roi, _ in rois]

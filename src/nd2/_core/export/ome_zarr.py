@@ -257,9 +257,9 @@ def _ome(**blocks: Any) -> dict[str, Any]:
 
 
 def _file_attributes(reader: Reader, include_all_metadata: bool) -> dict[str, Any]:
-    from nd2._core._version import __version__
+    from nd2._core._version import CREATOR, __version__
 
-    attributes: dict[str, Any] = {"version": __version__}
+    attributes: dict[str, Any] = {"creator": CREATOR, "version": __version__}
     if include_all_metadata:
         from nd2._core.views.jsonable import everything
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from nd2._core.compat import PrivateMembers
 from nd2._core.file.exports import FileExports
 from nd2._core.file.metadata import FileMetadata
 from nd2._core.file.pixels import FilePixels
 from nd2._core.io.urls import file_name
 
 
-class ND2File(FileMetadata, FilePixels, FileExports):
+class ND2File(FileMetadata, FilePixels, FileExports, PrivateMembers):
     """An open ND2 file.
 
     Opening reads the file's signature; everything else is read when it is asked for, and kept. Pixels are read by

@@ -1,0 +1,198 @@
+"""Compatibility: names that are private in nd2 0.12.0, or there by accident, but used by programs.
+
+Nothing in this package uses them. Each name says which program needs it; all of them have tests in
+``tests/unit/test_compat.py``. New programs do without: `ND2File` has a public way to each fact.
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from importlib import metadata as distributions
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+
+import numpy as np
+
+from nd2._core._version import API_VERSION
+from nd2._core.format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES
+from nd2._core.structures import AXIS, LOOP_AXES
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import BinaryIO, SupportsInt
+
+    from numpy.typing import NDArray
+    from ome_types import OME
+
+    from nd2._core.readers import Reader
+    from nd2._core.structures import ExpLoop, XYPosLoop
+
+__author__ = "xarray-nd2 developers"
+"""What ``nd2.__author__`` gives (a splitter prints it)."""
+NEW_HEADER_MAGIC = MAGIC_BYTES
+"""First bytes of a file (aicsimageio before 4.14, Chromagnon)."""
+OLD_HEADER_MAGIC = LEGACY_MAGIC_BYTES
+"""First bytes of a legacy file (aicsimageio before 4.14, Chromagnon)."""
+POSITION_NAME = "XYPos:{}"
+"""Name of a position that has none in the file."""
+
+
+class T(TypedDict):
+    """Raw region of interest; ``nd2.structures`` has the name by accident."""
+
+    Id: int
+    Info: dict[str, Any]
+    GUID: str
+    AnimParams_Size: int
+
+
+class _Readable(Protocol):
+    _reader: Reader
+
+    def read_frame(self, frame_index: SupportsInt) -> NDArray[Any]: ...
+
+
+class _Described(Protocol):
+    def ome_metadata(self, *, include_unstructured: bool, tiff_file_name: str | None) -> OME: ...
+
+
+class PrivateMembers:
+    """Private members of the ND2File of nd2 0.12.0."""
+
+    _reader: Reader
+
+    _NO_IDX = -1
+    """What `_seq_index_from_coords` gives for a file without loops."""
+
+    def _position_names(self, loop: XYPosLoop | None = None) -> list[str]:
+        """Name of each position, one for a file without positions (bioio-nd2, aicsimageio)."""
+        if loop is None:
+            names: list[str] = self._expand_coords(squeeze=False)["P"]
+            return names
+        points = enumerate(loop.parameters.points)
+        return [point.name or POSITION_NAME.format(i) for i, point in points]
+
+    def _expand_coords(self, squeeze: bool = True) -> dict[str, Any]:
+        """Coordinate of each axis; with `squeeze` of those in ``sizes`` only (bioio-nd2)."""
+        from nd2._core.views.xarray import coordinates
+
+        sizes = self._reader.layout.sizes
+        coords = {"P": [POSITION_NAME.format(0)], **coordinates(self._reader)}
+        return {name: coords[name] for name in coords if name in sizes or not squeeze}
+
+    def _seq_index_from_coords(self, coords: Sequence[Any]) -> Any:
+        """Sequence index of a frame, or of several, by index on each loop of ``sizes`` (bioio-nd2)."""
+        shape = self._coord_shape
+        return np.ravel_multi_index(tuple(coords), shape) if shape else self._NO_IDX
+
+    def _coord_info(self) -> list[tuple[int, str, int]]:
+        """Place, kind and count of each loop (napari-nd2-folder-viewer)."""
+        return [(i, loop.type, loop.count) for i, loop in enumerate(self._reader.experiment)]
+
+    @property
+    def _coord_shape(self) -> tuple[int, ...]:
+        """Count of each loop of ``sizes`` (scripts that split files)."""
+        frame = AXIS.frame_coords()
+        return tuple(
+            count for name, count in self._reader.layout.sizes.items() if name not in frame
+        )
+
+    @property
+    def _frame_count(self) -> int:
+        """Number of frames that the loops make (scripts that split files)."""
+        return self._reader.layout.frame_count
+
+    @property
+    def _raw_frame_shape(self) -> tuple[int, int, int, int]:
+        """Rows, columns, channels and samples of a frame, as stored (scripts that split files)."""
+        layout = self._reader.layout
+        return layout.height, layout.width, layout.channels, layout.samples
+
+    @property
+    def _frame_shape(self) -> tuple[int, ...]:
+        """Shape of what ``read_frame`` returns (scripts that split files)."""
+        frame = AXIS.frame_coords()
+        return tuple(count for name, count in self._reader.layout.sizes.items() if name in frame)
+
+    @property
+    def _channel_names(self) -> list[str]:
+        """Name of each channel (scripts that split files)."""
+        return list(self._expand_coords(squeeze=False)["C"])
+
+    def _get_frame(self: _Readable, index: SupportsInt) -> NDArray[Any]:
+        """Read one frame; ``_NO_IDX`` means the only one of a file without loops (aicsimageio)."""
+        only = int(index) == PrivateMembers._NO_IDX and self._reader.layout.frame_count == 1
+        return self.read_frame(0 if only else index)
+
+
+def loop_indices(experiment: Sequence[ExpLoop]) -> tuple[dict[str, int], ...]:
+    """Return the index on each loop, for each frame (three apps import it from ``nd2._util``)."""
+    names: list[str] = []
+    for loop in experiment:
+        letter = LOOP_AXES[loop.type]
+        same = sum(name[0] == letter for name in names)
+        names.append(f"{letter}{same + 1}" if same else letter)
+    shape = tuple(loop.count for loop in experiment)
+    return tuple(dict(zip(names, index, strict=True)) for index in np.ndindex(shape))
+
+
+def nd2_ome_metadata(
+    f: _Described, *, include_unstructured: bool = True, tiff_file_name: str | None = None
+) -> OME:
+    """Return the OME metadata of an open file, as its method ``ome_metadata`` does.
+
+    Parameters
+    ----------
+    f : ND2File
+        The open file.
+    include_unstructured, tiff_file_name
+        As those of ``ND2File.ome_metadata``.
+    """
+    return f.ome_metadata(include_unstructured=include_unstructured, tiff_file_name=tiff_file_name)
+
+
+def is_new_format(path: str | os.PathLike[str] | BinaryIO) -> bool:
+    """Return whether a file is ND2 and not legacy (``nd2._util``)."""
+    from nd2._core.open import first_bytes
+
+    return first_bytes(path) == NEW_HEADER_MAGIC
+
+
+def version(distribution_name: str) -> str:
+    """Return the version of a distribution; of ``nd2`` that of the API (TARDIS)."""
+    try:
+        return distributions.version(distribution_name)
+    except distributions.PackageNotFoundError:
+        if distribution_name == "nd2":
+            return API_VERSION
+        raise
+
+
+def deprecated_module(module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a deprecated module: names -> modules where they live now."""
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        message = f"importing from {module} is deprecated: import {name} from nd2 instead"
+        warnings.warn(message, DeprecationWarning, stacklevel=3)
+        home, _, attribute = homes[name].partition(":")
+        return getattr(import_module(home), attribute or name)
+
+    return get
+
+
+ND2FILE = {
+    "BinaryLayer": "nd2._core.views.binary",
+    "BinaryLayers": "nd2._core.views.binary",
+    "ND2File": "nd2._core.file",
+    "imread": "nd2._core.imread",
+}
+"""Names of the deprecated ``nd2.nd2file`` (nis2pyr)."""
+READERS = {
+    "LegacyReader": "nd2._core.readers.legacy",
+    "ModernReader": "nd2._core.readers.modern",
+    "ND2Reader": "nd2._core.readers:Reader",
+}
+"""Names of the deprecated ``nd2.readers``."""

@@ -1,0 +1,159 @@
+"""Names that nd2 0.12.0 has by accident or as private members, and that programs use."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import nd2
+import nd2._util
+import nd2.nd2file
+import nd2.readers
+import nd2.tiff
+import xarray_nd2
+from nd2._core.structures import CustomLoop, TimeLoop, TimeLoopParams, ZStackLoop, ZStackLoopParams
+from tests.builder import build
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Any]:
+    names = ["DAPI", "GFP"]
+    build(
+        tmp_path / "a.nd2",
+        loops=[("T", 2), ("P", 3), ("Z", 4)],
+        channels=2,
+        channel_names=names,
+        calibration=0.5,
+    )
+    with nd2.ND2File(tmp_path / "a.nd2") as opened:
+        yield opened
+
+
+@pytest.fixture
+def single(tmp_path: Path) -> Iterator[Any]:
+    build(tmp_path / "b.nd2", samples=3, dtype="u1", channel_names=["Brightfield"])
+    with nd2.ND2File(tmp_path / "b.nd2") as opened:
+        yield opened
+
+
+def test_shapes(file: Any, single: Any) -> None:
+    assert file._coord_info() == [(0, "TimeLoop", 2), (1, "XYPosLoop", 3), (2, "ZStackLoop", 4)]
+    assert file._coord_shape == (2, 3, 4)
+    assert file._frame_count == 24
+    assert file._frame_shape == (2, 6, 8) == file._get_frame(0).shape
+    assert file._raw_frame_shape == (6, 8, 2, 1)
+    assert single._coord_info() == []
+    assert single._coord_shape == ()
+    assert single._frame_count == 1
+    assert single._frame_shape == (6, 8, 3)
+    assert single._raw_frame_shape == (6, 8, 1, 3)
+
+
+def test_names(file: Any, single: Any) -> None:
+    assert file._channel_names == ["DAPI", "GFP"]
+    assert file._position_names() == ["A1", "A2", "A3"]
+    assert file._position_names(file.experiment[1]) == ["A1", "A2", "A3"]
+    assert single._channel_names == ["Brightfield"]
+    assert single._position_names() == ["XYPos:0"]
+
+
+def test_coordinates(file: Any, single: Any) -> None:
+    coords = file._expand_coords()
+    assert {name: len(values) for name, values in coords.items()} == file.sizes
+    np.testing.assert_allclose(coords["X"], np.arange(8) * 0.5)
+    assert set(single._expand_coords()) == {"Y", "X", "S"}
+    every = single._expand_coords(squeeze=False)
+    assert set(every) == {"Y", "X", "C", "P", "S"}
+    assert every["P"] == ["XYPos:0"]
+    assert every["C"] == ["Brightfield"]
+
+
+def test_sequence_indices(file: Any, single: Any) -> None:
+    assert file._seq_index_from_coords((1, 2, 3)) == 23
+    assert file._seq_index_from_coords([(0, 1), (0, 0), (1, 2)]).tolist() == [1, 14]
+    with pytest.raises(ValueError, match="invalid entry"):
+        file._seq_index_from_coords((0, 0, 4))
+    assert single._seq_index_from_coords(()) == single._NO_IDX == -1
+
+
+def test_frames(file: Any, single: Any) -> None:
+    np.testing.assert_array_equal(file._get_frame(7), file.read_frame(7))
+    np.testing.assert_array_equal(single._get_frame(single._NO_IDX), single.read_frame(0))
+    for wrong in (-1, 24):
+        with pytest.raises(IndexError, match=f"frame index {wrong} is out of range"):
+            file._get_frame(wrong)
+
+
+def test_util(tmp_path: Path) -> None:
+    util = nd2._util
+    assert util.AXIS is nd2.AXIS
+    build(tmp_path / "a.nd2")
+    assert util.NEW_HEADER_MAGIC == (tmp_path / "a.nd2").read_bytes()[:4]
+    assert util.OLD_HEADER_MAGIC == b"\x00\x00\x00\x0c"
+    assert util.is_new_format(str(tmp_path / "a.nd2"))
+    assert not util.is_new_format(io.BytesIO(util.OLD_HEADER_MAGIC + bytes(4)))
+    with pytest.raises(FileNotFoundError):
+        util.is_new_format(tmp_path / "none.nd2")
+
+
+def test_loop_indices_of_an_experiment(file: Any) -> None:
+    assert nd2._util.loop_indices(file.experiment) == file.loop_indices
+    assert nd2._util.loop_indices([]) == ({},)
+    time = TimeLoop(2, 0, TimeLoopParams(0, 0, 0, nd2.structures.PeriodDiff()))
+    stack = ZStackLoop(1, 1, ZStackLoopParams(0, 1, True))
+    assert nd2._util.loop_indices([time, stack, time])[1] == {"T": 0, "Z": 0, "T2": 1}
+    assert nd2._util.loop_indices([CustomLoop(2)]) == ({"U": 0}, {"U": 1})
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("nd2file", "ND2File"),
+        ("nd2file", "imread"),
+        ("nd2file", "BinaryLayers"),
+        ("readers", "ND2Reader"),
+        ("readers", "ModernReader"),
+        ("readers", "LegacyReader"),
+    ],
+)
+def test_deprecated_modules(module: str, name: str) -> None:
+    deprecated = importlib.import_module(f"nd2.{module}")
+    with pytest.warns(DeprecationWarning, match=f"import {name} from nd2"):
+        value = getattr(deprecated, name)
+    if hasattr(nd2, name):
+        assert value is getattr(nd2, name)
+    assert not hasattr(deprecated, "never")
+
+
+def test_readers_are_subclasses() -> None:
+    with pytest.warns(DeprecationWarning):
+        from nd2.readers import LegacyReader, ModernReader, ND2Reader
+    assert issubclass(ModernReader, ND2Reader)
+    assert issubclass(LegacyReader, ND2Reader)
+
+
+def test_versions() -> None:
+    # the API's, which programs compare; the distribution's is another one
+    assert nd2.__version__ == "0.12.0"
+    assert xarray_nd2.__version__ == version("xarray-nd2")
+    assert nd2.version("nd2") == nd2.__version__
+    assert nd2.version("numpy") == np.__version__
+    with pytest.raises(PackageNotFoundError):
+        nd2.version("there-is-no-such-distribution")
+    assert nd2.__author__
+
+
+def test_ome_metadata_as_a_function(file: Any) -> None:
+    document = nd2.tiff.nd2_ome_metadata(file, include_unstructured=False, tiff_file_name="a.tif")
+    assert document.creator == f"xarray-nd2 v{xarray_nd2.__version__}"
+    assert document.images[0].pixels.tiff_data_blocks[0].uuid.file_name == "a.tif"
+    assert not document.structured_annotations
