@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -210,7 +211,7 @@ def test_help_has_examples(name: str) -> None:
 def test_the_command_itself() -> None:
     text = run("--help")
     assert all(name in text for name in (*COMMANDS, "refs", "serve"))
-    assert run("--version").startswith("nd2 ")
+    assert run("--version") == f"xarray-nd2 v{version('xarray-nd2')}\n"
     run(status=2)
     run("nothing", status=2)
     done = subprocess.run([sys.executable, "-m", "nd2", "--version"], capture_output=True)

@@ -15,7 +15,8 @@ import numpy as np
 
 from nd2._core._version import API_VERSION
 from nd2._core.format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES
-from nd2._core.structures import AXIS, LOOP_AXES
+from nd2._core.frames.layout import Layout, loop_counts
+from nd2._core.structures import AXIS
 
 if TYPE_CHECKING:
     import os
@@ -128,13 +129,7 @@ class PrivateMembers:
 
 def loop_indices(experiment: Sequence[ExpLoop]) -> tuple[dict[str, int], ...]:
     """Return the index on each loop, for each frame (three apps import it from ``nd2._util``)."""
-    names: list[str] = []
-    for loop in experiment:
-        letter = LOOP_AXES[loop.type]
-        same = sum(name[0] == letter for name in names)
-        names.append(f"{letter}{same + 1}" if same else letter)
-    shape = tuple(loop.count for loop in experiment)
-    return tuple(dict(zip(names, index, strict=True)) for index in np.ndindex(shape))
+    return Layout(loop_counts(experiment), 1, 1, 1, 1).loop_indices
 
 
 def nd2_ome_metadata(

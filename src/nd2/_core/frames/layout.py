@@ -17,9 +17,21 @@ from nd2._core.frames.grid import FrameGrid
 from nd2._core.structures import LOOP_AXES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from nd2._core.structures import Attributes, ExpLoop
+
+
+def loop_counts(experiment: Iterable[ExpLoop]) -> tuple[tuple[str, int], ...]:
+    """Return the name and count of each loop that is an axis; nested ones of a kind are numbered."""
+    loops: list[tuple[str, int]] = []
+    for loop in experiment:
+        letter = LOOP_AXES[loop.type]
+        if letter == "C":
+            continue  # spectral loops are channels, which share a frame
+        same = sum(name[0] == letter for name, _ in loops)
+        loops.append((f"{letter}{same + 1}" if same else letter, loop.count))
+    return tuple(loops)
 
 
 @dataclass(frozen=True)
@@ -44,15 +56,8 @@ class Layout:
     @classmethod
     def from_experiment(cls, experiment: Sequence[ExpLoop], attributes: Attributes) -> Layout:
         """Build the label model from the loops and the pixel geometry."""
-        loops: list[tuple[str, int]] = []
-        for loop in experiment:
-            letter = LOOP_AXES[loop.type]
-            if letter == "C":
-                continue  # spectral loops are channels, which share a frame
-            same = sum(name[0] == letter for name, _ in loops)
-            loops.append((f"{letter}{same + 1}" if same else letter, loop.count))
-        channels, samples = split_components(attributes)
-        return cls(tuple(loops), channels, attributes.heightPx, attributes.widthPx or 0, samples)
+        loops, (channels, samples) = loop_counts(experiment), split_components(attributes)
+        return cls(loops, channels, attributes.heightPx, attributes.widthPx or 0, samples)
 
     def with_all_loops(self) -> Layout:
         """Return the same layout with a loop of one item for each of T, P and Z that the file does not have."""
