@@ -16,7 +16,6 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.format.chunks import PAGE, ChunkMap
 from nd2._core.format.jp2 import BoxMap
-from nd2._core.format.names import OPENING
 from nd2._core.format.pixels import PixelLayout
 from nd2._core.frames.read import Frames
 from nd2._core.frames.table import FrameTable
@@ -26,7 +25,7 @@ from nd2._core.io.open import file_system
 from nd2._core.io.urls import is_url
 from nd2._core.open import open_reader
 from nd2._core.readers.legacy import LegacyReader
-from nd2._core.readers.modern import ModernReader
+from nd2._core.readers.modern import OPENING, ModernReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,1 +1,1 @@
-"""From decoded metadata trees to the public structures: pure functions, one module for each kind of chunk."""
+"""Kinds of chunks, one module each: their names, `decode` from trees to values, `encode` back."""

@@ -1,30 +1,38 @@
-"""Image attributes: from the ``ImageAttributes`` tree to `Attributes`."""
+"""Image attributes: ``SLxImageAttributes``."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from nd2._core import errors
 from nd2._core.chunks import fields
+from nd2._core.format.clx_lite import I32, U32
 from nd2._core.structures import Attributes, CompressionType
 
-COMPRESSION: dict[int, CompressionType] = {0: "lossless", 1: "lossy"}
-UNCOMPRESSED = 2
+NAMES = (b"ImageAttributesLV!", b"ImageAttributes!")
+
+_COMPRESSION: tuple[CompressionType, ...] = ("lossless", "lossy")
+"""Kinds of compression by their stored number; any other number is none."""
+_UNCOMPRESSED = 2
+_UNSIGNED, _REAL = 1, 2
 _MAX_COMPONENTS = 1 << 16
 
 
-def parse(raw: fields.Tree, *, plane_count: int | None) -> Attributes:
-    """Parse the attributes of the image.
+def decode(raw: fields.Tree, *, plane_count: int | None) -> Attributes:
+    """Return the attributes of the image.
 
     Parameters
     ----------
     raw : mapping
-        The decoded tree, with or without its root level.
+        The decoded tree.
     plane_count : int or None
-        Number of channels by the picture metadata; None if the file has none. See `channel_count`.
+        Number of channels by the picture metadata; None if the file has none.
 
     Raises
     ------
     ValueError
-        If width, height, components or bits are missing or not positive, or components are more than 65,536.
+        If width, height, components or bits are missing or not positive, or components are more
+        than 65,536.
     """
     tree = fields.root(raw, "SLxImageAttributes")
     width, height, components, bits = (
@@ -32,21 +40,21 @@ def parse(raw: fields.Tree, *, plane_count: int | None) -> Attributes:
     )
     if min(width, height, components, bits) <= 0 or components > _MAX_COMPONENTS:
         raise errors.corrupt(
-            f"image attributes give {width} x {height} pixels of {components} components with {bits} bits"
+            f"image attributes give {width} x {height} pixels of {components} components with "
+            f"{bits} bits"
         )
-    tile_width, tile_height = (
-        fields.integer(tree, "uiTileWidth"),
-        fields.integer(tree, "uiTileHeight"),
-    )
-    tiled = (tile_width > 0 and tile_width != width) or (tile_height > 0 and tile_height != height)
+    tile_width = fields.integer(tree, "uiTileWidth")
+    tile_height = fields.integer(tree, "uiTileHeight")
+    tiled = 0 < tile_width != width or 0 < tile_height != height
     significant = fields.integer(tree, "uiBpcSignificant", bits)
-    compression = COMPRESSION.get(fields.integer(tree, "eCompression", UNCOMPRESSED))
+    code = fields.integer(tree, "eCompression", _UNCOMPRESSED)
+    compression = _COMPRESSION[code] if 0 <= code < len(_COMPRESSION) else None
     return Attributes(
         bitsPerComponentInMemory=bits,
         bitsPerComponentSignificant=significant if 0 < significant <= bits else bits,
         componentCount=components,
         heightPx=height,
-        # As Nikon's own reader has it: 32 bits are floating point, whatever the stored pixel type says.
+        # As in Nikon's reader: 32 bits are floating point, whatever the stored pixel type.
         pixelDataType="float" if bits == 32 else "unsigned",
         sequenceCount=fields.integer(tree, "uiSequenceCount"),
         widthBytes=fields.integer(tree, "uiWidthBytes"),
@@ -60,10 +68,35 @@ def parse(raw: fields.Tree, *, plane_count: int | None) -> Attributes:
 
 
 def channel_count(plane_count: int | None, components: int) -> int:
-    """Return the number of channels: that of the planes of the picture metadata, where it is known and possible.
+    """Return the number of channels.
 
-    Else one channel is assumed for one or three components, and for others as many as there are components.
+    That is the number of planes in the picture metadata, where it is possible. Otherwise one or
+    three components make one channel, and others one channel each.
     """
     if plane_count is not None and 1 <= plane_count <= components:
         return plane_count
     return 1 if components in (1, 3) else components
+
+
+def encode(value: Attributes) -> dict[str, Any]:
+    """Return the tree of the attributes: all fields, because some readers require each of them."""
+    width, height = value.widthPx or 0, value.heightPx
+    compression = value.compressionType
+    code = _COMPRESSION.index(compression) if compression in _COMPRESSION else _UNCOMPRESSED
+    return {
+        "SLxImageAttributes": {
+            "uiWidth": U32(width),
+            "uiWidthBytes": U32(value.widthBytes or 0),
+            "uiHeight": U32(height),
+            "uiComp": U32(value.componentCount),
+            "uiBpcInMemory": I32(value.bitsPerComponentInMemory),
+            "uiBpcSignificant": I32(value.bitsPerComponentSignificant),
+            "uiSequenceCount": U32(value.sequenceCount),
+            "uiTileWidth": U32(value.tileWidthPx or width),
+            "uiTileHeight": U32(value.tileHeightPx or height),
+            "eCompression": I32(code),
+            "dCompressionParam": float(value.compressionLevel or 0.0),
+            "ePixelType": I32(_REAL if value.pixelDataType == "float" else _UNSIGNED),
+            "uiVirtualComponents": U32(value.componentCount),
+        }
+    }

@@ -1,17 +1,37 @@
-"""Binary layers: from their two kinds of metadata to one description of a layer."""
+"""Binary layers: the two tables that describe them, and the names of the chunks of their pixels."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.chunks import fields
+from nd2._core.format.clx_lite import I32, U32, Items
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+RUNS_NAME = b"CustomDataVar|BinaryMetadata_v1!"
+"""The table of run-length encoded layers."""
+RASTERS_NAME = b"CustomData|BinaryMetadata_v2!"
+"""The table of tiled layers."""
 
 _BITS = (8, 16, 32)
 _MAX_PIXELS = 1 << 26
-"""The vendor's own tiles have a quarter of a million pixels."""
+"""Tiles that NIS-Elements writes have a quarter of a million pixels."""
+_FIELDS = (
+    ("uiBinLayerID", "layer_id", U32),
+    ("uiState", "state", U32),
+    ("uiColor", "color", U32),
+    ("strName", "name", str),
+    ("strCompName", "comp_name", str),
+    ("uiCompOrder", "comp_order", U32),
+    ("strFileTag", "file_tag", str),
+    ("uiColorMode", "color_mode", I32),
+)
+_BARE_FIELDS = fields.bare(_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +48,7 @@ class TileGrid:
 
 @dataclass(frozen=True, slots=True)
 class LayerInfo:
-    """What the metadata say of a layer; `tiles` is None for one that is run-length encoded."""
+    """Metadata of a layer; `tiles` is None for one that is run-length encoded."""
 
     name: str
     file_tag: str
@@ -41,43 +61,49 @@ class LayerInfo:
     tiles: TileGrid | None = None
 
 
-def parse_runs(raw: fields.Tree) -> list[LayerInfo]:
-    """Return the run-length encoded layers that ``BinaryMetadata_v1`` lists, names without prefix.
+def mask_name(file_tag: str, frame: int) -> bytes:
+    """Return the name of the chunk that holds a frame's mask of a run-length encoded layer."""
+    return f"CustomDataSeq|{file_tag}|{frame}!".encode()
 
-    A layer that has no name or no tag of its chunks is left out.
+
+def decode_runs(raw: fields.Tree) -> list[LayerInfo]:
+    """Return the run-length encoded layers; names of the tree have no type prefix.
+
+    A layer without a name or without a tag of its chunks is left out.
     """
+    layers = []
     # Not unwrapped: a list of one layer is a list.
-    items = fields.levels(raw.get("BinaryMetadata_v1", raw))
-    return [
-        LayerInfo(
-            fields.text(item, "Name"),
-            fields.text(item, "FileTag"),
-            item.get("CompName"),
-            item.get("CompOrder"),
-            item.get("Color"),
-            item.get("ColorMode"),
-            item.get("State"),
-            item.get("BinLayerID"),
-        )
-        for item in items
-        if "Name" in item and fields.text(item, "FileTag")
-    ]
+    for item in fields.levels(raw.get("BinaryMetadata_v1", raw)):
+        values: dict[str, Any] = {name: item.get(key) for key, name, _ in _BARE_FIELDS}
+        values |= {"name": fields.text(item, "Name"), "file_tag": fields.text(item, "FileTag")}
+        if "Name" in item and values["file_tag"]:
+            layers.append(LayerInfo(**values))
+    return layers
 
 
-def parse_rasters(data: bytes) -> list[LayerInfo]:
-    """Return the tiled layers that ``BinaryMetadata_v2`` lists.
+def encode_runs(layers: Iterable[LayerInfo]) -> Items:
+    """Return the tree of run-length encoded layers."""
+    items = Items(
+        ("BinaryItem", {key: kind(getattr(layer, name) or kind()) for key, name, kind in _FIELDS})
+        for layer in layers
+    )
+    return Items([("BinaryMetadata_v1", items)])
+
+
+def decode_rasters(data: bytes) -> list[LayerInfo]:
+    """Return the tiled layers, from JSON.
 
     Raises
     ------
     ValueError
-        If it is no list of layers, or the tiles of one are impossible.
+        If it is not a list of layers, or the tiles of one are impossible.
     """
     try:
         items = json.loads(data.rstrip(b"\0").decode("utf-8", "replace"))
     except ValueError as error:
-        raise errors.corrupt(f"the list of binary layers is no JSON: {error}") from None
+        raise errors.corrupt(f"the list of binary layers is not JSON: {error}") from None
     if not isinstance(items, list):
-        raise errors.corrupt("the metadata of binary layers are no list")
+        raise errors.corrupt("the metadata of binary layers are not a list")
     return [_raster(item) for item in items if isinstance(item, dict)]
 
 

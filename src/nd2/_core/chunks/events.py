@@ -1,9 +1,33 @@
-"""Events of the experiment: from the ``RLxExperimentRecord`` tree to `ExperimentEvent`."""
+"""Events of the experiment: ``RLxExperimentRecord``."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from nd2._core.chunks import fields
+from nd2._core.format.clx_lite import U32
 from nd2._core.structures import EventMeaning, ExperimentEvent, StimulationEvent, StimulationType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NAMES = (b"ImageEventsLV!", b"ImageEvents!", b"CustomData|ExperimentEventsV1_0!")
+"""Chunks that hold events; the last one is that of current files."""
+
+_EVENT = (
+    ("T", "time", float),
+    ("T2", "time2", float),
+    ("M", "meaning", U32),
+    ("D", "description", str),
+    ("A", "data", str),
+    ("I", "id", U32),
+)
+_STIMULATION = (
+    ("T", "type", U32),
+    ("L", "loop_index", U32),
+    ("P", "position", U32),
+    ("D", "description", str),
+)
 
 _TEXT = {
     0: "Unknown",
@@ -35,50 +59,35 @@ _TEXT = {
     53: "WID Replenishment End",
     54: "N-STORM",
 }
-"""What the software shows for an event that has no description of its own."""
+"""Texts that the software shows for an event without a description."""
 
 
-def parse(raw: fields.Tree) -> list[ExperimentEvent]:
+def decode(raw: fields.Tree) -> list[ExperimentEvent]:
     """Return the events in stored order.
 
-    Parameters
-    ----------
-    raw : mapping
-        The decoded tree, with or without its root level. Both forms are read: the compact one of current files, and the
-        older one with full names (unverified on real files).
+    The form with full names is that of older files; unverified on real files.
     """
     record = fields.root(raw, "RLxExperimentRecord")
     compact = fields.levels(record.get("pEvents"))
-    return [_event(one) for one in compact] or [
-        _older_event(one) for one in fields.levels(record.get("pFirstEvent"))
+    return [_event(event) for event in compact] or [
+        _older_event(event) for event in fields.levels(record.get("pFirstEvent"))
     ]
 
 
 def _event(event: fields.Tree) -> ExperimentEvent:
-    code = fields.integer(event, "M")
-    description = fields.text(event, "D") or _standard_text(code)
-    stimulation = None
+    values = fields.read(event, _EVENT)
+    code, stimulation = values["meaning"], None
+    description = values["description"] or _standard_text(code)
     if "S" in event:
-        stored = fields.level(event, "S")
-        stimulation = StimulationEvent(
-            fields.member(StimulationType, fields.integer(stored, "T")),
-            fields.integer(stored, "L"),
-            fields.integer(stored, "P"),
-            fields.text(stored, "D"),
-        )
-        kind = stimulation.type
+        stored = fields.read(fields.level(event, "S"), _STIMULATION)
+        kind = fields.member(StimulationType, stored["type"])
+        stimulation = StimulationEvent(**{**stored, "type": kind})
         phase = kind.name if isinstance(kind, StimulationType) else str(kind)
         detail = f" - {stimulation.description}" if stimulation.description else ""
         description = f"{description} Phase {phase}{detail}"
-    return ExperimentEvent(
-        id=fields.integer(event, "I"),
-        time=fields.real(event, "T"),
-        time2=fields.real(event, "T2"),
-        meaning=fields.member(EventMeaning, code),
-        description=description,
-        data=fields.text(event, "A"),
-        stimulation=stimulation,
-    )
+    meaning = fields.member(EventMeaning, code)
+    own = {"meaning": meaning, "description": description, "stimulation": stimulation}
+    return ExperimentEvent(**{**values, **own})
 
 
 def _older_event(event: fields.Tree) -> ExperimentEvent:
@@ -93,5 +102,16 @@ def _older_event(event: fields.Tree) -> ExperimentEvent:
 
 
 def _standard_text(code: int) -> str:
-    known = code in EventMeaning.__members__.values()
-    return _TEXT.get(code, "") if known else f"Event {code}"
+    member = code in EventMeaning.__members__.values()
+    return _TEXT.get(code, "") if member else f"Event {code}"
+
+
+def encode(events: Iterable[ExperimentEvent]) -> dict[str, Any]:
+    """Return the tree of events."""
+    items = []
+    for event in events:
+        item = fields.write(event, _EVENT)
+        if event.stimulation is not None:
+            item["S"] = fields.write(event.stimulation, _STIMULATION)
+        items.append(item)
+    return {"RLxExperimentRecord": {"uiCount": U32(len(items)), "pEvents": items}}

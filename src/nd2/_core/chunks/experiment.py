@@ -1,11 +1,12 @@
-"""Acquisition loops: from the ``ImageMetadata`` tree of nested loops to the list of axes."""
+"""Acquisition loops: ``SLxExperiment``, a tree of nested loops, and the list of axes."""
 
 from __future__ import annotations
 
 from math import ceil
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nd2._core.chunks import fields
+from nd2._core.format.clx_lite import I32, U32
 from nd2._core.structures import (
     CustomLoop,
     ExpLoop,
@@ -25,22 +26,33 @@ from nd2._core.structures import (
     ZStackLoopParams,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAMES = (b"ImageMetadataLV!", b"ImageMetadata!")
+
 _AnyLoop: TypeAlias = ExpLoop | SpectLoop
 
+_TIME = (
+    ("dStart", "startMs", float),
+    ("dPeriod", "periodMs", float),
+    ("dDuration", "durationMs", float),
+)
+_PERIOD_DIFF = (
+    ("dMinPeriodDiff", "min", float),
+    ("dMaxPeriodDiff", "max", float),
+    ("dAvgPeriodDiff", "avg", float),
+)
 _TOP_TO_BOTTOM = 4
 """First of the stack types that run downwards."""
 
 
-def parse(raw: fields.Tree) -> list[ExpLoop]:
-    """Return the loops of an experiment, outermost first: the axes of the frames in the order of the file.
+def decode(raw: fields.Tree) -> list[ExpLoop]:
+    """Return the loops, outermost first: the axes of the frames in the order of the file.
 
-    Channels are no axis. Where several loops of one kind stand side by side, as when each channel has a stack of its
-    own, the longest one counts. A loop without items is left out, and its children take its place.
-
-    Parameters
-    ----------
-    raw : mapping
-        The decoded tree, with or without its root level.
+    Channels are not an axis. Of loops of one kind at one level, as when each channel has a stack
+    of its own, the longest one counts. A loop without items is left out; its children take its
+    place.
     """
     loops: list[ExpLoop] = []
     _flatten(fields.root(raw, "SLxExperiment"), 0, loops)
@@ -56,8 +68,8 @@ def _flatten(node: fields.Tree, nesting: int, loops: list[ExpLoop]) -> None:
         loops.append(loop)
     elif loops[-1].nestingLevel == nesting and loops[-1].type == loop.type:
         loops[-1] = max(loops[-1], loop, key=lambda one: one.count)
-    # The phases of a paused and continued time lapse keep the loops below them in experiments of their own; all phases
-    # have the same ones, unverified on real files.
+    # Each phase of a paused and continued time lapse keeps the loops below it in an experiment of
+    # its own; all phases have the same ones, unverified on real files.
     for phase in fields.levels(fields.level(node, "uLoopPars").get("pSubLoops"))[:1]:
         for child in fields.levels(phase.get("ppNextLevelEx"))[:1]:
             _flatten(fields.root(child, "SLxExperiment"), nesting + 1, loops)
@@ -66,7 +78,7 @@ def _flatten(node: fields.Tree, nesting: int, loops: list[ExpLoop]) -> None:
 
 
 def _loop(node: fields.Tree, nesting: int) -> _AnyLoop | None:
-    """Return the loop of a node; None if it has no items, or is of a kind that is not known."""
+    """Return the loop of a node; None if it has no items or is of an unknown kind."""
     pars = fields.level(node, "uLoopPars")
     count = fields.integer(pars, "uiCount")
     loop: _AnyLoop
@@ -78,7 +90,7 @@ def _loop(node: fields.Tree, nesting: int) -> _AnyLoop | None:
             loop = NETimeLoop(sum(p.count for p in periods), nesting, NETimeLoopParams(periods))
         case LoopType.XYPosLoop:
             points = _valid(_points(pars), node.get("pItemValid"))
-            params = XYPosLoopParams(bool(pars.get("bUseZ", False)), points)
+            params = XYPosLoopParams(fields.flag(pars, "bUseZ"), points)
             loop = XYPosLoop(len(points), nesting, params)
         case LoopType.ZStackLoop | LoopType.ZStackLoopAccurate:
             loop = ZStackLoop(count, nesting, _z_params(pars, count))
@@ -91,48 +103,28 @@ def _loop(node: fields.Tree, nesting: int) -> _AnyLoop | None:
     return loop if loop.count > 0 or isinstance(loop, SpectLoop) else None
 
 
-# --- time ----------------------------------------------------------------------------------------------------------
-
-
 def _time_params(pars: fields.Tree) -> TimeLoopParams:
     return TimeLoopParams(
-        startMs=fields.real(pars, "dStart"),
-        periodMs=fields.real(pars, "dPeriod"),
-        durationMs=fields.real(pars, "dDuration"),
-        periodDiff=PeriodDiff(
-            avg=fields.real(pars, "dAvgPeriodDiff"),
-            max=fields.real(pars, "dMaxPeriodDiff"),
-            min=fields.real(pars, "dMinPeriodDiff"),
-        ),
+        **fields.read(pars, _TIME), periodDiff=PeriodDiff(**fields.read(pars, _PERIOD_DIFF))
     )
 
 
 def _period(phase: fields.Tree) -> Period:
-    params = _time_params(phase)
-    return Period(
-        params.startMs,
-        params.periodMs,
-        params.durationMs,
-        params.periodDiff,
-        count=fields.integer(phase, "uiCount"),
-    )
+    return Period(**vars(_time_params(phase)), count=fields.integer(phase, "uiCount"))
 
 
 def _periods(pars: fields.Tree) -> list[Period]:
-    """Return the phases that were used: those that are marked valid and have frames."""
-    stored = [_period(phase) for phase in fields.levels(pars.get("pPeriod"))]
+    """Return the phases that are marked valid and have frames."""
+    periods = [_period(phase) for phase in fields.levels(pars.get("pPeriod"))]
     if "pPeriodValid" in pars:
-        # A mask that is there and empty means no phase at all, to Nikon's own reader too.
+        # An empty mask means no phase at all, as in Nikon's reader.
         valid = fields.flags(pars["pPeriodValid"])
-        stored = [period for period, flag in zip(stored, valid, strict=False) if flag]
-    return [period for period in stored if period.count > 0]
-
-
-# --- positions -----------------------------------------------------------------------------------------------------
+        periods = [period for period, flag in zip(periods, valid, strict=False) if flag]
+    return [period for period in periods if period.count > 0]
 
 
 def _points(pars: fields.Tree) -> list[Position]:
-    """Return all stored points, from a list of points or, in version 2 files, from lists of their coordinates."""
+    """Return all stored points, from a list of them or, in version 2, from lists of coordinates."""
     points = fields.levels(pars.get("Points"))
     if not points:
         keys = ("dPosX", "dPosY", "dPosZ", "dPFSOffset", "pPosName")
@@ -144,7 +136,7 @@ def _points(pars: fields.Tree) -> list[Position]:
     x0 = y0 = 0.0
     if pars.get("bRelativeXY"):
         x0, y0 = fields.real(pars, "dReferenceX"), fields.real(pars, "dReferenceY")
-    use_z = bool(pars.get("bUseZ", False))
+    use_z = fields.flag(pars, "bUseZ")
     return [
         Position(
             StagePosition(
@@ -160,12 +152,9 @@ def _points(pars: fields.Tree) -> list[Position]:
 
 
 def _valid(points: list[Position], mask: object) -> list[Position]:
-    """Return the points that a mask keeps; those behind its end are kept, because an unused mask is one byte long."""
+    """Return the points that a mask keeps, and those past its end: an unused mask is one byte long."""
     flags = fields.flags(mask)
     return [point for i, point in enumerate(points) if i >= len(flags) or flags[i]]
-
-
-# --- z stacks ------------------------------------------------------------------------------------------------------
 
 
 def _z_params(pars: fields.Tree, count: int) -> ZStackLoopParams:
@@ -174,7 +163,7 @@ def _z_params(pars: fields.Tree, count: int) -> ZStackLoopParams:
     if step == 0 and count > 1:
         step = abs(high - low) / (count - 1)
     kind = fields.integer(pars, "iType")
-    inverted = bool(pars.get("bZInverted", False))
+    inverted = fields.flag(pars, "bZInverted")
     name = pars.get("wsZDevice")
     return ZStackLoopParams(
         homeIndex=_home_index(kind, inverted, count, step, low, high, home),
@@ -187,7 +176,7 @@ def _z_params(pars: fields.Tree, count: int) -> ZStackLoopParams:
 def _home_index(
     kind: int, inverted: bool, count: int, step: float, low: float, high: float, home: float
 ) -> int:
-    """Return the index of the plane at which the stack was defined; as Nikon's own reader computes it."""
+    """Return the index of the plane that defines the stack, as Nikon's reader computes it."""
     last = count - 1
     if last <= 0:
         return 0
@@ -205,3 +194,141 @@ def _home_index(
         return last if span >= full else int(last * span / full)
     planes = (span - 0.05 * step) / step  # the last plane may fall short by a twentieth of a step
     return last if planes >= last else abs(ceil(planes))
+
+
+_TEXTS = ("wsApplicationDesc", "wsUserDesc", "aMeasProbesBase64", "wsCameraName")
+_COMMANDS = (
+    "wsCommandBeforeLoop",
+    "wsCommandBeforeCapture",
+    "wsCommandAfterCapture",
+    "wsCommandAfterLoop",
+)
+_SWITCHES = (
+    "bControlShutter",
+    "bControlLight",
+    "bUsePFS",
+    "bUseHWSequencer",
+    "bUseTiRecipe",
+    "bUseIntenzityCorrection",
+    "bUseTriggeredAcquisition",
+    "bKeepObject",
+)
+_POINT_SWITCHES = (
+    "bRelativeXY",
+    "bRedefineAfterPFS",
+    "bRedefineAfterAutoFocus",
+    "bKeepPFSOn",
+    "bSplitMultipoints",
+    "bUseAFPlane",
+    "bZEnabled",
+)
+
+
+def encode(loops: Sequence[ExpLoop]) -> dict[str, Any] | None:
+    """Return the tree of nested loops; None where there are none.
+
+    Keys, their types and their order are those of real files.
+    """
+    node: dict[str, Any] | None = None
+    for loop in reversed(loops):
+        node = {
+            "eType": U32(LoopType[loop.type]),
+            **dict.fromkeys(_TEXTS, ""),
+            "uLoopPars": _parameters(loop),
+            **dict.fromkeys(_COMMANDS, ""),
+            **dict.fromkeys(_SWITCHES, False),
+            "vectStimulationConfigurationsSize": I32(0),
+            "uiRepeatCount": U32(1),
+            "uiNextLevelCount": U32(node is not None),
+            **({} if node is None else {"ppNextLevelEx": [node]}),
+        }
+    return None if node is None else {"SLxExperiment": node}
+
+
+def _parameters(loop: ExpLoop) -> dict[str, Any]:
+    count = {"uiCount": U32(loop.count)}
+    match loop:
+        case TimeLoop():
+            return {**count, **_time_tree(loop.parameters)}
+        case NETimeLoop():
+            periods = loop.parameters.periods
+            return {
+                **count,
+                "uiPeriodCount": U32(len(periods)),
+                "pPeriod": [{"uiCount": U32(p.count), **_time_tree(p)} for p in periods],
+                "pPeriodValid": bytes([1] * len(periods)),
+            }
+        case XYPosLoop():
+            return _points_tree(loop.parameters)
+        case ZStackLoop():
+            return _stack_tree(loop)
+        case CustomLoop():
+            return count
+    raise TypeError(f"{type(loop).__name__} is not an experiment loop")
+
+
+def _time_tree(value: TimeLoopParams) -> dict[str, Any]:
+    return {
+        **fields.write(value, _TIME),
+        **fields.write(value.periodDiff, _PERIOD_DIFF),
+        "wsPhaseName": "",
+        "uiLoopType": U32(0),
+        "uiGroup": U32(0),
+        "uiStimulationCount": U32(0),
+        "wsInterfaceName": "",
+        "uiTreatment": U32(0),
+        "dIncubationDuration": -1.0,
+    }
+
+
+def _points_tree(value: XYPosLoopParams) -> dict[str, Any]:
+    points = [
+        {
+            **dict(
+                zip(("dPosX", "dPosY", "dPosZ"), map(float, point.stagePositionUm), strict=True)
+            ),
+            "dPFSOffset": -1.0 if point.pfsOffset is None else float(point.pfsOffset),
+            "dPosName": point.name or "",
+        }
+        for point in value.points
+    ]
+    return {
+        "uiCount": U32(len(points)),
+        "bUseZ": bool(value.isSettingZ),
+        **dict.fromkeys(_POINT_SWITCHES, False),
+        "dReferenceX": 0.0,
+        "dReferenceY": 0.0,
+        "sZDevice": "",
+        "Points": points,
+    }
+
+
+# Stacks of an asymmetric range around the home plane, upwards and downwards: of all types, those in
+# which the stored positions determine the index of the home plane.
+_UPWARDS, _DOWNWARDS = 3, 7
+
+
+def _stack_tree(loop: ZStackLoop) -> dict[str, Any]:
+    value = loop.parameters
+    step, last = float(value.stepUm), max(loop.count - 1, 0)
+    # Without a positive step, readers derive the index from a ratio of ranges, rounded down.
+    slack = 0.5 if step < 0 and value.homeIndex < last else 0.0
+    before, high = abs(step) * (value.homeIndex + slack), abs(step) * last
+    return {
+        "uiCount": U32(loop.count),
+        "dZLow": 0.0,
+        "dZHigh": high,
+        "dZHome": before if value.bottomToTop else high - before,
+        "dZStep": step,
+        "dReferencePosition": 0.0,
+        "bAbsolute": False,
+        "bTriggeredPiezo": False,
+        "bZInverted": False,
+        "bTIRF": False,
+        "dTIRFPosition": 0.0,
+        "dTIRFPFSOffset": -1.0,
+        "iType": I32(_UPWARDS if value.bottomToTop else _DOWNWARDS),
+        **({} if value.deviceName is None else {"wsZDevice": value.deviceName}),
+        "wsCommandBeforeCapture": "",
+        "wsCommandAfterCapture": "",
+    }

@@ -1,26 +1,61 @@
-"""Reading values out of decoded trees: both forms of the format, nothing taken for granted.
+"""Values in the trees of metadata chunks: checked reads in both forms of the format, and tables of fields.
 
-The binary form has one root level with the name of the structure, the XML form has none; the XML form wraps what is a
-level in the binary form in a list of one. A value that is missing, or is not what it should be, gives the default.
-Decoders make levels as dicts: to ask for those is several times as fast as to ask for mappings.
+The binary form has one root level with the name of the structure, the XML form has none. The XML
+form wraps what is a level in the binary form in a list of one. A value that is missing or has
+another type gives the default. Decoders make levels as dicts: an instance check against those is
+several times as fast as one against mappings.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, TypeAlias, TypeVar
 
+from nd2._core.format import clx_lite, clx_xml
+from nd2._core.format.clx_lite import I32, U32
+
 Tree: TypeAlias = Mapping[str, Any]
+Names: TypeAlias = tuple[bytes, bytes]
+"""Names of one chunk: in files of version 3 (binary metadata) and of version 2 (XML)."""
+Table: TypeAlias = tuple[tuple[str, str, Callable[..., Any]], ...]
+"""Fields that are stored as they are: stored key, name in the structure, stored type."""
 _Code = TypeVar("_Code", bound=IntEnum)
 
 LIST_KEY = re.compile(r"i\d{10}")
 
 
+def encode(tree: Tree, version: tuple[int, int]) -> bytes:
+    """Encode a tree with its root level in the form of a file's version; XML has no root level."""
+    if version >= (3, 0):
+        return clx_lite.encode(tree)
+    (content,) = tree.values()
+    return clx_xml.encode({"no_name": content})
+
+
+def read(tree: Tree, table: Table, defaults: Tree = {}) -> dict[str, Any]:  # noqa: B006
+    """Return the values of a table's fields by their names in the structure."""
+    values = {}
+    for key, name, kind in table:
+        getter, zero = _GETTERS[kind]
+        values[name] = getter(tree, key, defaults.get(name, zero))
+    return values
+
+
+def write(value: object, table: Table) -> dict[str, Any]:
+    """Return the tree of a table's fields, taken from the attributes of a structure."""
+    return {key: kind(getattr(value, name)) for key, name, kind in table}
+
+
+def bare(table: Table) -> Table:
+    """Return a table for trees whose names lost their type prefix."""
+    return tuple((key.lstrip(clx_lite.TYPE_PREFIX), name, kind) for key, name, kind in table)
+
+
 def root(raw: Tree, name: str) -> Tree:
-    """Return the content of the root level, whether the tree has one or not."""
+    """Return the content of the root level, or of the tree where it has none."""
     content = raw.get(name, raw)
     return unwrap(content) if isinstance(content, dict) else {}
 
@@ -40,6 +75,17 @@ def level(tree: Tree, *path: str) -> Tree:
             return {}
         tree = unwrap(below)
     return tree
+
+
+def first(value: Any) -> dict[str, Any]:
+    """Return a level, or the first of a list of levels; empty if there is none."""
+    while True:
+        if isinstance(value, dict) and len(value) == 1 and isinstance(value.get("no_name"), list):
+            value = value["no_name"]
+        elif isinstance(value, list):
+            value = value[0] if value else None
+        else:
+            return value if isinstance(value, dict) else {}
 
 
 def levels(value: Any) -> list[Tree]:
@@ -78,10 +124,15 @@ def positive(tree: Tree, key: str) -> float | None:
     return value if value > 0 else None
 
 
-def text(tree: Tree, key: str) -> str:
-    """Return a text; empty if there is none."""
+def text(tree: Tree, key: str, default: str = "") -> str:
+    """Return a text."""
     value = tree.get(key)
-    return value if isinstance(value, str) else ""
+    return value if isinstance(value, str) else default
+
+
+def flag(tree: Tree, key: str, default: bool = False) -> bool:
+    """Return a truth value."""
+    return bool(tree.get(key, default))
 
 
 def member(kind: type[_Code], code: int) -> _Code | int:
@@ -90,3 +141,12 @@ def member(kind: type[_Code], code: int) -> _Code | int:
         return kind(code)
     except ValueError:
         return code
+
+
+_GETTERS: dict[Callable[..., Any], tuple[Callable[..., Any], Any]] = {
+    float: (real, 0.0),
+    U32: (integer, 0),
+    I32: (integer, 0),
+    bool: (flag, False),
+    str: (text, ""),
+}

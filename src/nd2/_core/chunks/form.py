@@ -1,6 +1,6 @@
-"""The form that a user fills in at acquisition: from the ``CLxCustomDescription`` tree to `CustomField`.
+"""The form that a user fills in at acquisition: ``CLxCustomDescription``.
 
-Every field is a level of the same few names, so it is read from the form of the tree that keeps repeated names.
+Every field is a level of the same few names, so the tree must keep repeated names.
 """
 
 from __future__ import annotations
@@ -14,32 +14,27 @@ from nd2._core.structures import CustomField
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+NAME = b"CustomData|CustomDescriptionV1_0!"
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS: Final = ("unknown", "check", "number", "text", "selection", "text", "date")
 
 
-def parse(items: Items) -> list[CustomField]:
-    """Return the fields in stored order, those of one name too; unverified on real files.
-
-    Parameters
-    ----------
-    items : Items
-        The decoded tree.
-    """
-    form = _level(items, "CLxCustomDescription", items)
-    return [
-        _field(below) for _, below in _level(form, "vData", Items()) if isinstance(below, Items)
-    ]
+def decode(items: Items) -> list[CustomField]:
+    """Return the fields in stored order, repeated names included; unverified on real files."""
+    form = _level(items, "CLxCustomDescription") or items
+    return [_field(below) for _, below in _level(form, "vData") if isinstance(below, Items)]
 
 
-def _level(items: Items, name: str, default: Items) -> Items:
-    found = [value for key, value in items if key == name and isinstance(value, Items)]
-    return found[0] if found else default
+def _level(items: Items, name: str) -> Items:
+    """Return the first level of a name; empty if there is none."""
+    levels = (value for key, value in items if key == name and isinstance(value, Items))
+    return next(levels, Items())
 
 
 def _field(stored: Items) -> CustomField:
-    """Return one field; what all kinds have in common may stand in a level of its own."""
-    common = _level(stored, "CLxItem", Items())
+    """Return one field; what all kinds share may be in a level of its own."""
+    common = _level(stored, "CLxItem")
     own: dict[str, Any] = {**dict(common), **dict(stored)}
     code = own.get("eType", 0)
     known = isinstance(code, int) and 0 < code < len(_KINDS)

@@ -1,4 +1,4 @@
-"""Jobs: what a file says of the job that acquired it. The set of tasks is open, so their content stays as it is."""
+"""The JOBS program that acquired a file. Its tasks are an open set: their content stays as stored."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nd2._core.chunks import fields
 
+NAMES = (
+    b"CustomData|JobDefinitionV1_0!",
+    b"CustomData|JobDefinitionDescV1_0!",
+    b"CustomData|JobRunGUIDV1_0!",
+)
 
-def parse(
+
+def decode(
     definition: fields.Tree, description: fields.Tree | None, run_guid: bytes
 ) -> dict[str, Any]:
     """Return the job as ``nd2._core.job_types.JobsDict`` describes it.
@@ -16,9 +22,9 @@ def parse(
     Parameters
     ----------
     definition : mapping
-        The decoded definition, names without prefix: one level ``Job``, or ``ProtectedJob`` where it is encrypted.
+        One level ``Job``, or ``ProtectedJob`` where it is encrypted; names without prefix.
     description : mapping or None
-        The decoded description of the program.
+        The description of the program, names without prefix.
     run_guid : bytes
         Identifier of the run, in UTF-16.
     """

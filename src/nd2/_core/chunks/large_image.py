@@ -1,26 +1,39 @@
-"""The grid of fields that an image was stitched from, as the experiment has it."""
+"""The grid of fields that an image was stitched from: ``pLargeImage`` of the experiment."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from nd2._core.chunks import fields
+from nd2._core.format.clx_lite import I32
+
+_FIELDS = (
+    ("iXFields", "columns", I32),
+    ("iYFields", "rows", I32),
+    ("dOverlap", "overlap", float),
+    ("dXmm", "width_mm", float),
+    ("dYmm", "height_mm", float),
+    ("bStitch", "stitched", bool),
+    ("sPattern", "pattern", str),
+    ("sCamera", "camera", str),
+)
+"""Seen in decoded metadata; unverified on the bytes of real files."""
 
 
 @dataclass(frozen=True, slots=True)
 class LargeImage:
-    """How a large image was taken in fields.
+    """How a large image was acquired in fields.
 
     Attributes
     ----------
     columns, rows : int
         Number of fields.
     overlap : float
-        Overlap of neighbouring fields, as stored.
+        Overlap of neighboring fields, as stored.
     width_mm, height_mm : float
-        Size of the whole in millimeters; 0 where it is not known.
+        Size of the whole image in millimeters; 0 if unknown.
     stitched : bool
-        Whether the fields were joined to one image.
+        Whether the fields were joined into one image.
     pattern, camera : str
         Order of the fields, and camera, as stored; may be empty.
     """
@@ -35,33 +48,13 @@ class LargeImage:
     camera: str
 
 
-def parse(raw: fields.Tree) -> LargeImage | None:
-    """Return the grid of the first loop that has one of more than one field; None if none has.
-
-    Parameters
-    ----------
-    raw : mapping
-        The decoded experiment.
-
-    Notes
-    -----
-    Names of the values as seen in decoded metadata; unverified on the bytes of real files.
-    """
+def decode(raw: fields.Tree) -> LargeImage | None:
+    """Return the first grid of more than one field in the tree of the experiment."""
     nodes = [fields.root(raw, "SLxExperiment")]
     while nodes:
         node = nodes.pop(0)
-        grid = fields.level(node, "pLargeImage")
-        columns, rows = fields.integer(grid, "iXFields"), fields.integer(grid, "iYFields")
-        if columns > 0 and rows > 0 and columns * rows > 1:
-            return LargeImage(
-                columns,
-                rows,
-                fields.real(grid, "dOverlap"),
-                fields.real(grid, "dXmm"),
-                fields.real(grid, "dYmm"),
-                bool(grid.get("bStitch")),
-                fields.text(grid, "sPattern"),
-                fields.text(grid, "sCamera"),
-            )
+        grid = LargeImage(**fields.read(fields.level(node, "pLargeImage"), _FIELDS))
+        if grid.columns > 0 and grid.rows > 0 and grid.columns * grid.rows > 1:
+            return grid
         nodes += fields.levels(node.get("ppNextLevelEx"))
     return None

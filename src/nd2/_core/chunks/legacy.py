@@ -1,7 +1,7 @@
-"""Metadata of legacy files: raw dictionaries (prefixes stripped) to structures.
+"""Metadata of legacy files: trees of names without prefix, and structures.
 
-What the software wrote of the loops may be wrong about their counts; the description is asked where the two disagree on
-the number of frames. All of it is unverified on real files.
+The stored counts of loops may be wrong; where they contradict the number of frames, those of the
+description are tried. All of it is unverified on real files.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import structures as s
+from nd2._core.chunks import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,14 +23,11 @@ _STEP = re.compile(r"Z Stack Loop:[^\r\n]*[\r\n]+(?:-(?! Step)[^\r\n]*[\r\n]+)*-
 _LETTER = {"TimeLoop": "T", "XYPosLoop": "P", "ZStackLoop": "Z", "CustomLoop": "U"}
 _DEPTH = 100
 _MAX_COUNT = 1 << 31
-"""More than this no loop has: a larger count is damage."""
-
-
-# -------------------------------------------------------------------------------------------------------- text
+"""A larger count of a loop is damage."""
 
 
 def text_info(raw: dict[str, Any]) -> s.TextInfo:
-    """Find the description: the text item that starts with ``Metadata:``; the others are not told apart."""
+    """Return the description: the text item that starts with ``Metadata:``; others are not identified."""
     for item in _as_list(raw.get("TextInfoItem", raw)):
         text = item.get("Text") if isinstance(item, dict) else item
         if isinstance(text, str) and text.startswith("Metadata:"):
@@ -38,7 +36,7 @@ def text_info(raw: dict[str, Any]) -> s.TextInfo:
 
 
 def stated_counts(description: str) -> dict[str, int]:
-    """Read the counts of T, P and Z from the description's line ``Dimensions: T(66) x XY(3) x λ(2)``."""
+    """Return the counts of T, P and Z by the line ``Dimensions: T(66) x XY(3) x λ(2)``."""
     line = _DIMENSIONS.search(description)
     counts = _DIMENSION.findall(line[1]) if line else []
     names = {"T": "T", "XY": "P", "Z": "Z"}
@@ -46,15 +44,12 @@ def stated_counts(description: str) -> dict[str, int]:
 
 
 def stated_step(description: str) -> float | None:
-    """Read the distance of planes in micrometers from the description, where it says one."""
-    found = _STEP.search(description)
+    """Return the distance of planes in micrometers by the description."""
+    match = _STEP.search(description)
     try:
-        return float(found[1].replace(",", ".")) if found else None
+        return float(match[1].replace(",", ".")) if match else None
     except ValueError:
         return None
-
-
-# ------------------------------------------------------------------------------------------------------- loops
 
 
 def experiment(
@@ -63,23 +58,23 @@ def experiment(
     frame_count: int,
     stage_position: Callable[[int], s.StagePosition],
 ) -> list[s.ExpLoop]:
-    """Build the loops, outermost first.
+    """Return the loops, outermost first.
 
     Parameters
     ----------
     raw : dict
         Content of the experiment's box; empty where the file has none.
     description : str
-        The description, for the counts.
+        The description, which states counts.
     frame_count : int
-        Number of frames that the file holds.
+        Number of frames in the file.
     stage_position : callable
-        Returns the stage's position at a frame, for positions that the loops do not tell.
+        Returns the stage position of a frame, for positions that the loops do not list.
 
     Notes
     -----
-    Where the product of the loops is not the number of frames but that of the description's counts is, these count.
-    Frames of which neither tells anything make a time loop.
+    If the product of the loops is not the number of frames but that of the stated counts is, the
+    latter count. Frames without either make a time loop.
     """
     stated = stated_counts(description)
     loops = [
@@ -105,13 +100,13 @@ def experiment(
 
 
 def _unwrapped(node: dict[str, Any]) -> dict[str, Any]:
-    """Descend through levels that hold nothing but one level."""
+    """Descend through levels that hold one level and nothing else."""
     for _ in range(_DEPTH):
         rest = {key: value for key, value in node.items() if key != "UnknownData"}
         if len(rest) != 1:
             break
         (only,) = rest.values()
-        only = _first(only)
+        only = fields.first(only)
         if not only:
             break
         node = only
@@ -122,11 +117,11 @@ def _levels(node: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the nodes of the loops, outermost first: numbered siblings, or a chain of next levels."""
     siblings = sorted(key for key in node if key.startswith("LoopNo"))
     if siblings:
-        return [_first(node[key]) for key in siblings]
+        return [fields.first(node[key]) for key in siblings]
     levels: list[dict[str, Any]] = []
     while node and len(levels) < _DEPTH:
         levels.append(node)
-        node = _first(node.get("NextLevelEx"))
+        node = fields.first(node.get("NextLevelEx"))
         if "LoopPars" not in node:
             node = _unwrapped(node)
     return levels
@@ -135,8 +130,8 @@ def _levels(node: dict[str, Any]) -> list[dict[str, Any]]:
 def _loop(
     node: dict[str, Any], level: int, stated: dict[str, int], frame_count: int
 ) -> s.ExpLoop | None:
-    """Build the loop of one node; None for channels, and for what is not known."""
-    pars, kind = _first(node.get("LoopPars")), node.get("Type")
+    """Return the loop of a node; None for channels and unknown kinds."""
+    pars, kind = fields.first(node.get("LoopPars")), node.get("Type")
     if not pars:
         return None
     if kind in (s.LoopType.TimeLoop, s.LoopType.NETimeLoop, s.LoopType.ManTimeLoop):
@@ -151,18 +146,18 @@ def _loop(
 
 
 def _time_loop(pars: dict[str, Any], level: int, stated: int | None) -> s.TimeLoop:
-    """Build a time loop from that period whose count is the description's, else from the first."""
+    """Return a time loop, from the period with the stated count or else the first one."""
     value = pars.get("Period")
     if isinstance(value, dict) and "Count" not in value:
         value = list(value.values())
     periods = [period for period in _as_list(value) if isinstance(period, dict)]
     period = next((p for p in periods if p.get("Count") == stated), (periods or [pars])[0])
-    # An interval that was not measured is None, as in nd2: labels then come from the period.
+    # An interval that was not measured is None, as in nd2: coordinates then use the period.
     measured: list[Any] = [period.get(f"{kind}PeriodDiff") for kind in ("Avg", "Max", "Min")]
     parameters = s.TimeLoopParams(
-        _number(period.get("Start")),
-        _number(period.get("Period")),
-        _number(period.get("Duration")),
+        fields.real(period, "Start"),
+        fields.real(period, "Period"),
+        fields.real(period, "Duration"),
         s.PeriodDiff(*measured),
     )
     return s.TimeLoop(_count(period), level, parameters)
@@ -170,8 +165,8 @@ def _time_loop(pars: dict[str, Any], level: int, stated: int | None) -> s.TimeLo
 
 def _z_loop(pars: dict[str, Any], level: int) -> s.ZStackLoop:
     count = _count(pars)
-    low, high, home = (_number(pars.get(key)) for key in ("ZLow", "ZHigh", "ZHome"))
-    step = abs(_number(pars.get("ZStep")))
+    low, high, home = (fields.real(pars, key) for key in ("ZLow", "ZHigh", "ZHome"))
+    step = abs(fields.real(pars, "ZStep"))
     if not step and count > 1:
         step = abs(high - low) / (count - 1)
     if low != high and min(low, high) <= home <= max(low, high):
@@ -183,15 +178,15 @@ def _z_loop(pars: dict[str, Any], level: int) -> s.ZStackLoop:
 
 
 def _position_loop(pars: dict[str, Any], level: int, frame_count: int) -> s.XYPosLoop:
-    """Build the loop over positions; they are stored in reverse, under keys of five digits."""
+    """Return the loop over positions, which are stored in reverse under keys of five digits."""
     columns = [_column(pars.get(key)) for key in ("PosX", "PosY", "PosZ", "PFSOffset")]
     n = _count(pars)
-    # A count beyond all that is stored and recorded is damage, and must not fill the memory.
+    # A count beyond all stored points and frames is damage, and must not fill the memory.
     keys = [f"{n - 1 - i:05}" for i in range(min(n, max(frame_count, *map(len, columns))))]
     points = [
         s.Position(
-            s.StagePosition(*(_number(column.get(key)) for column in columns[:3])),
-            _number(columns[3][key]) if key in columns[3] else None,
+            s.StagePosition(*(fields.real(column, key) for column in columns[:3])),
+            fields.real(columns[3], key) if key in columns[3] else None,
         )
         for key in keys
     ]
@@ -206,7 +201,7 @@ def _column(value: Any) -> dict[str, Any]:
 
 
 def _plain_loop(letter: str, level: int, step: float | None) -> s.ExpLoop:
-    """Build a loop of which only the kind is known."""
+    """Return a loop of which only the kind is known."""
     if letter == "T":
         return s.TimeLoop(0, level, s.TimeLoopParams(0.0, 0.0, 0.0, s.PeriodDiff()))
     if letter == "Z":
@@ -217,42 +212,39 @@ def _plain_loop(letter: str, level: int, step: float | None) -> s.ExpLoop:
 def _with_points(
     loop: s.XYPosLoop, frames: list[int], stage_position: Callable[[int], s.StagePosition]
 ) -> s.XYPosLoop:
-    """Give a loop as many points as there are first frames of a point; those it lacks are where the stage was."""
+    """Return a loop with one point per first frame; missing ones are where the stage stood."""
     points = loop.parameters.points[: len(frames)]
     points = points + [s.Position(stage_position(frame)) for frame in frames[len(points) :]]
     return replace(loop, parameters=replace(loop.parameters, points=points))
 
 
-# ---------------------------------------------------------------------------------------------------- channels
-
-
 def planes(picture: dict[str, Any]) -> dict[str, Any]:
-    """Return the picture planes: their counts, and under ``Plane`` each by its number."""
-    found = _first(picture.get("PicturePlanes"))
-    single = found.get("PlaneNew") or found.get("Plane")
+    """Return the counts of the picture planes, and under ``Plane`` each plane by its number."""
+    level = fields.first(picture.get("PicturePlanes"))
+    single = level.get("PlaneNew") or level.get("Plane")
     items = single if isinstance(single, dict) else dict(enumerate(_as_list(single)))
     by_number = {str(key): plane for key, plane in items.items() if isinstance(plane, dict)}
-    return {"Count": found.get("Count"), "CompCount": found.get("CompCount"), "Plane": by_number}
+    return {"Count": level.get("Count"), "CompCount": level.get("CompCount"), "Plane": by_number}
 
 
 def metadata(
     picture: dict[str, Any], attributes: s.Attributes, loops: list[s.ExpLoop]
 ) -> s.Metadata:
-    """Build the channels from the first frame's picture metadata and calibration."""
+    """Return the channels, from picture metadata and calibration of the first frame."""
     types = [loop.type for loop in loops]
     places = {kind: types.index(kind) for kind in dict.fromkeys(types)}
-    radius = _positive(picture.get("PinholeRadius"))
+    radius = fields.positive(picture, "PinholeRadius")
     microscope = s.Microscope(
-        objectiveMagnification=_positive(picture.get("ObjectiveMag")),
+        objectiveMagnification=fields.positive(picture, "ObjectiveMag"),
         objectiveName=picture.get("ObjectiveName") or picture.get("Objective") or None,
-        objectiveNumericalAperture=_positive(picture.get("ObjectiveNA")),
-        immersionRefractiveIndex=_positive(picture.get("RefractIndex1")),
-        projectiveMagnification=_positive(picture.get("ProjectiveMag")),
+        objectiveNumericalAperture=fields.positive(picture, "ObjectiveNA"),
+        immersionRefractiveIndex=fields.positive(picture, "RefractIndex1"),
+        projectiveMagnification=fields.positive(picture, "ProjectiveMag"),
         pinholeDiameterUm=None if radius is None else 2 * radius,
     )
     stack = next((loop for loop in loops if isinstance(loop, s.ZStackLoop)), None)
     step = stack.parameters.stepUm if stack else 0.0
-    pixel = _positive(picture.get("Calibration"))
+    pixel = fields.positive(picture, "Calibration")
     calibrated = pixel is not None and picture.get("Calibrated") is not False
     channel_count = attributes.channelCount or 1
     volume = s.Volume(
@@ -287,31 +279,10 @@ def _channel(key: str, plane: dict[str, Any]) -> s.ChannelMeta:
     )
 
 
-# ------------------------------------------------------------------------------------------------------ values
-
-
 def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
-
-
-def _first(value: Any) -> dict[str, Any]:
-    """Return a level, or the first of several; empty if there is none."""
-    if isinstance(value, list):
-        value = value[0] if value else None
-    if isinstance(value, dict) and isinstance(value.get("no_name"), list) and len(value) == 1:
-        return _first(value["no_name"])
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
-
-
-def _positive(value: Any) -> float | None:
-    number = _number(value)
-    return number if number > 0 else None
 
 
 def _count(level: dict[str, Any]) -> int:

@@ -1,12 +1,14 @@
-"""Picture metadata: from the ``ImageMetadataSeq`` tree to `Metadata` with its channels, and the size of a voxel."""
+"""Picture metadata: ``SLxPictureMetadata``, the channels with their optics, and the first frame."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from struct import Struct
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from nd2._core.chunks import fields, modality, spectrum
+from nd2._core.chunks import fields, optics
+from nd2._core.format.clx_lite import I32, U32, U64
 from nd2._core.structures import (
     Channel,
     ChannelMeta,
@@ -21,13 +23,23 @@ from nd2._core.structures import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nd2._core.structures import Attributes, AxisInterpretation, ExpLoop, TextInfo
 
-_WHITE = 0xFFFFFF
-TIME_AXIS = 2
-_MAGNIFICATION = re.compile(r"(\d+)\s?x", re.IGNORECASE)
-FOUR_DOUBLES = Struct("<4d")
+NAMES = (b"ImageMetadataSeqLV|0!", b"ImageMetadataSeq|0!")
+CALIBRATION_NAMES = (b"ImageCalibrationLV|0!", b"ImageCalibration|0!")
+"""A copy of pixel size and objective, where some readers look for them."""
 
+UNIX_EPOCH = 2440587.5
+"""Julian day number of 1970-01-01, 0 h UTC."""
+DAY_MS = 86_400_000.0
+"""Milliseconds of a day."""
+
+_WHITE = 0xFFFFFF
+_TIME_AXIS = 2
+_MAGNIFICATION = re.compile(r"(\d+)\s?x", re.IGNORECASE)
+_FOUR_DOUBLES = Struct("<4d")
 
 _Matrix: TypeAlias = tuple[float, float, float, float]
 """A two by two matrix, row by row."""
@@ -36,32 +48,51 @@ _Affine: TypeAlias = tuple[float, float, float, float, float, float]
 """A two by three matrix, row by row."""
 
 
+@dataclass(frozen=True, slots=True)
+class FirstFrame:
+    """Time and place of the first frame.
+
+    Attributes
+    ----------
+    time_ms : float
+        Time on the clock of the acquisition in milliseconds.
+    julian_day : float
+        Julian day number, UTC; 0 if unknown.
+    stage : tuple of float
+        Position of the stage: x, y, z in micrometers.
+    """
+
+    time_ms: float = 0.0
+    julian_day: float = 0.0
+    stage: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
 def plane_count(raw_picture: fields.Tree | None) -> int | None:
-    """Return the number of channels that the picture metadata give; None if they give none."""
+    """Return the number of channels in the picture metadata; None if they list none."""
     planes = fields.level(_picture(raw_picture), "sPicturePlanes")
     return fields.integer(planes, "uiCount") or len(_planes(planes)) or None
 
 
-def parse(
+def decode(
     raw_picture: fields.Tree | None,
     *,
     attributes: Attributes,
     experiment: list[ExpLoop],
     text_info: TextInfo,
 ) -> Metadata:
-    """Parse what holds for all frames.
+    """Return what holds for all frames.
 
     Parameters
     ----------
     raw_picture : mapping or None
-        The decoded tree, with or without its root level. None if the file has none: then the channels are those of the
-        attributes, white, called "Mono", "RGB" or "Channel_1" and so on, as Nikon's own reader does.
+        The decoded tree. None if the file has none: then the channels are those of the attributes,
+        white, called "Mono", "RGB" or "Channel_1" and so on, as in Nikon's reader.
     attributes : Attributes
-        Geometry of the image; it decides how many channels there are.
+        Geometry of the image; it determines the number of channels.
     experiment : list of ExpLoop
         The loops.
     text_info : TextInfo
-        The text, in which the magnification stands where the metadata leave it out.
+        The text, which states the magnification where the metadata leave it out.
     """
     picture = _picture(raw_picture)
     count = attributes.channelCount or 1
@@ -92,14 +123,17 @@ def parse(
     return Metadata(Contents(len(channels), attributes.sequenceCount), channels)
 
 
-def start_time(raw_picture: fields.Tree | None) -> tuple[float, float]:
-    """Return the time of the first frame: milliseconds on the clock of the acquisition, and the Julian day number."""
+def decode_first_frame(raw_picture: fields.Tree | None) -> FirstFrame:
+    """Return time and place of the first frame."""
     picture = _picture(raw_picture)
-    return fields.real(picture, "dTimeMSec"), fields.real(picture, "dTimeAbsolute")
+    x, y, z = (fields.real(picture, key) for key in ("dXPos", "dYPos", "dZPos"))
+    return FirstFrame(
+        fields.real(picture, "dTimeMSec"), fields.real(picture, "dTimeAbsolute"), (x, y, z)
+    )
 
 
 def voxel_size(metadata: Metadata) -> VoxelSize:
-    """Return the size of a voxel in micrometres: that of the first channel; 1.0 where it is not calibrated."""
+    """Return the voxel size of the first channel in micrometers; 1.0 where it is not calibrated."""
     if not metadata.channels:
         return VoxelSize(1.0, 1.0, 1.0)
     return VoxelSize(*metadata.channels[0].volume.axesCalibration)
@@ -110,7 +144,7 @@ def _picture(raw: fields.Tree | None) -> fields.Tree:
 
 
 def _planes(planes: fields.Tree) -> list[fields.Tree]:
-    """Return the planes in stored order, from the new form if it is there, else from the old one."""
+    """Return the planes in stored order, from the new form or else the old one."""
     return fields.levels(planes.get("sPlaneNew")) or fields.levels(planes.get("sPlane"))
 
 
@@ -119,11 +153,8 @@ def _unknown_plane(index: int, count: int, components: int) -> fields.Tree:
     return {"sDescription": name, "uiColor": _WHITE, "uiCompCount": components}
 
 
-# --- channel -------------------------------------------------------------------------------------------------------
-
-
 def _channel_meta(plane: fields.Tree, index: int) -> ChannelMeta:
-    emission, excitation = spectrum.wavelengths(plane, index)
+    emission, excitation = optics.wavelengths(plane, index)
     return ChannelMeta(
         name=fields.text(plane, "sDescription"),
         index=index,
@@ -134,7 +165,7 @@ def _channel_meta(plane: fields.Tree, index: int) -> ChannelMeta:
 
 
 def _color(value: int) -> Color:
-    """Return the colour stored as 0xAABBGGRR; an opacity of zero was not set."""
+    """Return the color stored as 0xAABBGGRR; an opacity of zero was not set."""
     alpha = value >> 24 & 0xFF
     red, green, blue = (value >> shift & 0xFF for shift in (0, 8, 16))
     return Color(red, green, blue, alpha / 255 if alpha else 1.0)
@@ -145,11 +176,8 @@ def _loop_indices(experiment: list[ExpLoop]) -> LoopIndices | None:
     return LoopIndices(**indices) if indices else None
 
 
-# --- optics --------------------------------------------------------------------------------------------------------
-
-
 def _microscope(picture: fields.Tree, text_info: TextInfo) -> Microscope:
-    """Return what all channels share."""
+    """Return the optics that all channels share."""
     radius = fields.positive(picture, "dPinholeRadius")
     return Microscope(
         objectiveMagnification=_magnification(picture, text_info),
@@ -164,7 +192,7 @@ def _microscope(picture: fields.Tree, text_info: TextInfo) -> Microscope:
 
 
 def _magnification(picture: fields.Tree, text_info: TextInfo) -> float | None:
-    """Return the magnification of the objective; real files hold it in the name of the objective only."""
+    """Return the magnification; in real files only the name of the objective states it."""
     if stored := fields.positive(picture, "dObjectiveMag"):
         return stored
     for name in (text_info.get("optics", ""), fields.text(picture, "wsObjectiveName")):
@@ -179,12 +207,9 @@ def _plane_microscope(shared: Microscope, plane: fields.Tree) -> Microscope:
             **vars(shared),
             "pinholeDiameterUm": fields.positive(plane, "dPinholeDiameter")
             or shared.pinholeDiameterUm,
-            "modalityFlags": modality.flags(plane),
+            "modalityFlags": optics.modality(plane),
         }
     )
-
-
-# --- volume --------------------------------------------------------------------------------------------------------
 
 
 def _volume(
@@ -195,7 +220,7 @@ def _volume(
     stack: ZStackLoop | None,
     to_stage: _Affine | None,
 ) -> Volume:
-    calibrated = bool(picture.get("bCalibrated", False))
+    calibrated = fields.flag(picture, "bCalibrated")
     pixel = fields.positive(picture, "dCalibration") or 1.0
     step = stack.parameters.stepUm if stack else 0.0
     x_axis, y_axis = (_axis(picture, key) for key in ("ePictureXAxis", "ePictureYAxis"))
@@ -218,7 +243,7 @@ def _volume(
 
 
 def _axis(picture: fields.Tree, key: str) -> AxisInterpretation:
-    return "time" if fields.integer(picture, key) == TIME_AXIS else "distance"
+    return "time" if fields.integer(picture, key) == _TIME_AXIS else "distance"
 
 
 def _stage_rotation(picture: fields.Tree) -> _Matrix:
@@ -231,20 +256,20 @@ def _stage_rotation(picture: fields.Tree) -> _Matrix:
 
 
 def _camera_matrix(matrix: fields.Tree) -> _Matrix | None:
-    """Return the matrix stored as four doubles in a byte array, if it is one of two by two."""
+    """Return the two by two matrix that a byte array stores as four doubles."""
     data = matrix.get("Data")
     if fields.integer(matrix, "Columns") != 2 or fields.integer(matrix, "Rows") != 2:
         return None
-    if not isinstance(data, (list, bytes)) or len(data) != FOUR_DOUBLES.size:
+    if not isinstance(data, (list, bytes)) or len(data) != _FOUR_DOUBLES.size:
         return None
-    m11, m12, m21, m22 = FOUR_DOUBLES.unpack(bytes(data))
+    m11, m12, m21, m22 = _FOUR_DOUBLES.unpack(bytes(data))
     return m11, m12, m21, m22
 
 
 def _pixel_to_stage(
     picture: fields.Tree, sample: fields.Tree, attributes: Attributes
 ) -> _Affine | None:
-    """Return the affine matrix from pixels to micrometres on the stage, relative to the frame's position."""
+    """Return the affine matrix from pixels to micrometers, relative to the frame's stage position."""
     device = fields.level(sample, "pDeviceSetting")
     pixel = fields.positive(picture, "dCalibration")
     if not (device.get("m_iXYUse0") and picture.get("bCalibrated") and pixel):
@@ -260,3 +285,127 @@ def _pixel_to_stage(
         y * m22,
         -(y * m21 * width + y * m22 * height) / 2,
     )
+
+
+def encode(channels: Sequence[Channel], first: FirstFrame) -> dict[str, Any]:
+    """Return the tree of the picture metadata; the first channel gives what all of them share."""
+    volume, microscope = channels[0].volume, channels[0].microscope
+    calibrated, pixel = volume.axesCalibrated[0], float(volume.axesCalibration[0])
+    rotation, to_stage = volume.cameraTransformationMatrix, volume.pixelToStageTransformationMatrix
+    if to_stage is not None:
+        m11, m12, _, m21, m22, _ = to_stage
+        rotation = (m11 / pixel, m12 / pixel, m21 / pixel, m22 / pixel)
+    x_axis, y_axis, _ = volume.axesInterpretation
+    content = {
+        "dTimeAbsolute": float(first.julian_day),
+        "dTimeMSec": float(first.time_ms),
+        "eTimeSource": I32(0),
+        "dXPos": float(first.stage[0]),
+        "dYPos": float(first.stage[1]),
+        "uiRow": U32(0),
+        "uiCol": U32(0),
+        "dZPos": float(first.stage[2]),
+        "bZPosAbsolute": False,
+        "dAngle": 0.0,
+        "sPicturePlanes": {
+            "uiCount": U32(len(channels)),
+            "uiCompCount": U32(sum(channel.volume.componentCount for channel in channels)),
+            "sPlaneNew": {f"a{i}": _plane_tree(channel, i) for i, channel in enumerate(channels)},
+            "uiSampleCount": U32(len(channels)),
+            "sSampleSetting": {
+                f"a{i}": _sample_tree(channel.volume, rotation)
+                for i, channel in enumerate(channels)
+            },
+            "sDescription": "",
+            "eRepresentation": U32(0),
+        },
+        "dTemperK": -1.0,
+        "dCalibration": pixel if calibrated or pixel != 1.0 else 0.0,
+        "dAspect": 1.0,
+        "bCalibrated": bool(calibrated),
+        "wsObjectiveName": microscope.objectiveName or "",
+        "dObjectiveMag": _number(microscope.objectiveMagnification),
+        "dObjectiveNA": _number(microscope.objectiveNumericalAperture),
+        "dRefractIndex1": _number(microscope.immersionRefractiveIndex),
+        "dRefractIndex2": -1.0,
+        "dZoom": _number(microscope.zoomMagnification),
+        "dProjectiveMag": _number(microscope.projectiveMagnification),
+        "uiPhysicalVarCount": U32(0),
+        "pPhysicalVar": [],
+        "wsCustomData": "",
+        "ePictureXAxis": I32(_TIME_AXIS if x_axis == "time" else 0),
+        "ePictureYAxis": I32(_TIME_AXIS if y_axis == "time" else 1),
+        "dTimeAxisCalibration": -1.0,
+        "dZAxisCalibration": -1.0,
+        **{f"dStgLgCT{k}": float(m) for k, m in zip((11, 12, 21, 22), rotation, strict=True)},
+    }
+    return {"SLxPictureMetadata": content}
+
+
+def encode_calibration(channel: Channel) -> dict[str, Any]:
+    """Return the tree of the calibration."""
+    volume = channel.volume
+    pixel = float(volume.axesCalibration[0]) if volume.axesCalibrated[0] else 0.0
+    return {
+        "SLxCalibration": {
+            "dCalibration": pixel,
+            "dAspect": 1.0,
+            "bValid": pixel > 0,
+            "sObjective": channel.microscope.objectiveName or "",
+        }
+    }
+
+
+def _number(value: float | None) -> float:
+    """Return a number as stored: -1 if it is unknown."""
+    return -1.0 if value is None else float(value)
+
+
+def _plane_tree(channel: Channel, index: int) -> dict[str, Any]:
+    meta, microscope, samples = channel.channel, channel.microscope, channel.volume.componentCount
+    probe = optics.probe(
+        meta.emissionLambdaNm, meta.excitationLambdaNm, samples=samples, index=index
+    )
+    return {
+        "uiCompCount": U32(samples),
+        "uiSampleIndex": U32(index),
+        "uiModalityMask": U64(optics.modality_mask(microscope.modalityFlags)),
+        "pFluorescentProbe": probe,
+        "pFilterPath": {"m_sDescr": "", "m_uiCount": U32(0), "m_pFilter": []},
+        "dLampVoltage": 0.0,
+        "dFadingCorr": 0.0,
+        "uiColor": U32(_color_code(meta.color)),
+        "sDescription": meta.name,
+        "dAcqTime": 0.0,
+        "dPinholeDiameter": _number(microscope.pinholeDiameterUm),
+        "iChannelSeriesIndex": I32(-1),
+        "dObjCalibration1to1": 0.0,
+        "sizeObjFullChip.cx": I32(0),
+        "sizeObjFullChip.cy": I32(0),
+    }
+
+
+def _color_code(color: Color) -> int:
+    """Return a color as 0xAABBGGRR; full opacity is stored as 0, as NIS-Elements does."""
+    alpha = 0 if color.a >= 1 else max(round(color.a * 255), 1)
+    return alpha << 24 | color.b << 16 | color.g << 8 | color.r
+
+
+def _sample_tree(volume: Volume, rotation: _Matrix) -> dict[str, Any]:
+    sample: dict[str, Any] = {
+        "pDeviceSetting": {
+            "m_iXYUse0": I32(volume.pixelToStageTransformationMatrix is not None),
+            "m_iXOrientation0": I32(1),
+            "m_iYOrientation0": I32(1),
+        },
+        "uiOpticalConfigs": U32(0),
+        "sOpticalConfigs": [],
+        "sSpecSettings": "",
+        "dExposureTime": 0.0,
+        "uiModeFQ": U32(0),
+    }
+    camera = tuple(map(float, volume.cameraTransformationMatrix))
+    if camera != rotation:
+        data = _FOUR_DOUBLES.pack(*camera)
+        sample["matCameraToStage"] = {"Columns": U32(2), "Rows": U32(2), "Data": data}
+    return sample

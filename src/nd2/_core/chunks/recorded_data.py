@@ -1,28 +1,61 @@
-"""Recorded data: the table of columns that the microscope's devices filled, one value for each frame."""
+"""Recorded data: ``CustomDataV2_0``, a table of columns with one value per frame, and their chunks."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nd2._core.chunks import fields
+from nd2._core.format.clx_lite import I32
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
+
+NAME = b"CustomDataVar|CustomDataV2_0!"
+TIMES = b"CustomData|AcqTimesCache!"
+"""Time of each frame in milliseconds, float64."""
+PFS_STATUS = b"CustomData|PFS_STATUS!"
+"""State of the focus system at each frame, int32."""
+CACHES = {
+    TIMES: 8,
+    b"CustomData|AcqTimes2Cache!": 8,
+    b"CustomData|AcqFramesCache!": 4,
+    b"CustomData|TimeSourceCache!": 8,
+}
+"""Chunks that hold one number per frame and are not columns of the table, with its bytes."""
 
 TEXT, INTEGER, REAL = 1, 2, 3
-"""Types of columns as the table has them."""
-_BY_SIZE = {INTEGER: {8: "<i8"}, REAL: {4: "<f4"}}
-"""Types of items that are not as long as their kind has them; one very old file stores z in four bytes."""
+"""Types of columns in the table."""
+_UNUSUAL = {INTEGER: {8: "<i8"}, REAL: {4: "<f4"}}
+"""dtypes of items of unusual size; one very old file stores z in four bytes."""
 _USUAL = {INTEGER: "<i4", REAL: "<f8"}
 _TAG = re.compile(r"Tag\d+")
 _SURROGATES = range(0xD800, 0xE000)
+_CELL = 512
+"""Bytes of a cell of text in known files."""
+
+STAGE = ("X Coord [µm]", "Y Coord [µm]", "Z Coord [µm]")
+"""Headers of the columns that hold the position of the stage."""
+_HEADER = re.compile(r"(.*?)\s*(?:\[([^\]]*)\])?")
+_IDS = {
+    "X Coord": "X",
+    "Y Coord": "Y",
+    "Z Coord": "Z",
+    "Exposure Time": "Camera_ExposureTime1",
+    "Camera 1 Exposure Time": "Camera_ExposureTime1",
+    "Camera 2 Exposure Time": "Camera_ExposureTime2",
+    "Camera Temperature": "CameraTemp1",
+    "Camera 1 Temperature": "CameraTemp1",
+    "Camera 2 Temperature": "CameraTemp2",
+    "PFS Offset": "PFS_OFFSET",
+    "PFS Status": "PFS_STATUS",
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +67,7 @@ class RecordedColumn:
     id : str
         Identifier, the same in all files: ``Z``, ``PFS_STATUS``, ``Camera_ExposureTime1`` ...
     title : str
-        What the user reads; it differs between versions of the software.
+        Title for the user; it differs between versions of the software.
     unit : str
         Unit of the values; empty if there is none.
     kind : int
@@ -42,7 +75,7 @@ class RecordedColumn:
     size : int
         Number of values by the table.
     load : callable
-        Reads the stored values; None where the file does not have them.
+        Reads the stored values; returns None where the file does not have them.
     """
 
     id: str
@@ -54,14 +87,19 @@ class RecordedColumn:
 
     @cached_property
     def values(self) -> NDArray[Any]:
-        """The values, shape (n,), int32, float64 or text; n is 0 where nothing was stored, else `size`.
+        """The values, shape (n,), int32, float64 or text; n is 0 if none are stored, else `size`.
 
-        Read when they are asked for, and kept.
+        They are read on first access.
         """
         return decode_values(self.load() or b"", self.kind, self.size)
 
 
-def parse(
+def column_name(identifier: str) -> bytes:
+    """Return the name of the chunk that holds the values of a column."""
+    return b"CustomData|%s!" % identifier.encode()
+
+
+def decode(
     raw: fields.Tree | None, load: Callable[[str], bytes | None]
 ) -> dict[str, RecordedColumn]:
     """Return the columns by their identifier, in the order of the table.
@@ -69,7 +107,7 @@ def parse(
     Parameters
     ----------
     raw : mapping or None
-        The decoded ``CustomDataV2_0`` tree.
+        The decoded tree.
     load : callable
         Returns the stored values of a column, given its identifier.
     """
@@ -90,29 +128,34 @@ def parse(
     return columns
 
 
+def encode(columns: Iterable[RecordedColumn]) -> dict[str, Any]:
+    """Return the tree of the table."""
+    tags = {
+        f"Tag{i}": {
+            "ID": column.id,
+            "Type": I32(column.kind),
+            "Group": I32(0),
+            "Size": I32(column.size),
+            "Desc": column.title,
+            "Unit": column.unit,
+        }
+        for i, column in enumerate(columns)
+    }
+    return {"CustomTagDescription_v1.0": tags}
+
+
 def decode_values(data: bytes, kind: int, size: int) -> NDArray[Any]:
-    """Decode the values of a column.
+    """Decode the values of a column; returns at most ``size`` values, shape (n,).
 
-    Parameters
-    ----------
-    data : bytes
-        The payload of the column's chunk.
-    kind : int
-        Stored type: 1 text, 2 integer, 3 real; of another type the length of an item decides.
-    size : int
-        Number of values; if it is not positive, as many as there are.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        At most ``size`` values.
+    Of a type other than text, integer and real, the length of an item decides. If ``size`` is not
+    positive, there are as many values as fit.
     """
     item = len(data) // size if size > 0 else 0
     if kind not in _USUAL and kind != TEXT:
         kind = {4: INTEGER, 8: REAL}.get(item, TEXT if item > 8 else INTEGER)
     if kind == TEXT:
         return _texts(data, size, item)
-    dtype = np.dtype(_BY_SIZE[kind].get(item, _USUAL[kind]))
+    dtype = np.dtype(_UNUSUAL[kind].get(item, _USUAL[kind]))
     values = np.frombuffer(data, dtype, len(data) // dtype.itemsize)
     return values[:size] if size > 0 else values
 
@@ -133,3 +176,50 @@ def _texts(data: bytes, size: int, item: int) -> NDArray[np.str_]:
         rows = zip(cells, (2 * lengths).tolist(), strict=True)
         return np.array([row[:stop].tobytes().decode("utf-16-le", "replace") for row, stop in rows])
     return codes.view(f"<U{width}")[:, 0]
+
+
+def column(header: str, values: ArrayLike, count: int) -> RecordedColumn:
+    """Make a column of one value per frame.
+
+    Parameters
+    ----------
+    header : str
+        Title, with the unit in brackets behind it: ``"Temperature [°C]"``.
+    values : array-like, shape (count,)
+        Numbers or text; integers that do not fit 32 bits become floating point.
+    count : int
+        Number of frames.
+    """
+    match = _HEADER.fullmatch(header)
+    title, unit = (match[1], match[2] or "") if match else (header, "")
+    array = np.asarray(values)
+    if array.shape != (count,):
+        raise ValueError(f"column {header!r} has shape {array.shape}; expected ({count},)")
+    if array.dtype.kind == "U":
+        kind = TEXT
+        cells = (
+            text.encode("utf-16-le")[: _CELL - 2].ljust(_CELL, b"\0") for text in array.tolist()
+        )
+        data = b"".join(cells)
+    elif array.dtype.kind in "biuf":
+        whole = array.dtype.kind != "f" and (
+            not array.size or (array.min() >= -(1 << 31) and array.max() < 1 << 31)
+        )
+        kind = INTEGER if whole else REAL
+        data = array.astype(_USUAL[kind]).tobytes()
+    else:
+        raise ValueError(f"column {header!r} holds {array.dtype}: expected numbers or text")
+    identifier = _IDS.get(title) or re.sub(r"[^A-Za-z0-9_.-]+", "_", title).strip("_")
+    return RecordedColumn(identifier or "Column", title, unit, kind, count, lambda: data)
+
+
+def with_unique_ids(columns: Iterable[RecordedColumn]) -> list[RecordedColumn]:
+    """Return the columns with a number appended to repeated identifiers."""
+    unique: dict[str, RecordedColumn] = {}
+    for each in columns:
+        name, number = each.id, 1
+        while name in unique:
+            number += 1
+            name = f"{each.id}_{number}"
+        unique[name] = replace(each, id=name)
+    return list(unique.values())

@@ -1,11 +1,11 @@
-"""Regions of interest: from the ``RoiMetadata_v1`` tree, names without prefix, to `ROI`."""
+"""Regions of interest: ``RoiMetadata_v1``."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from nd2._core.chunks import fields
+from nd2._core.format.clx_lite import U32
 from nd2._core.structures import (
     ROI,
     AnimParam,
@@ -19,30 +19,64 @@ from nd2._core.structures import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-_SHAPE_LIKE = {"shapeType": RoiShapeType, "interpType": InterpType, "scope": ScopeType}
+NAME = b"CustomData|RoiMetadata_v1!"
+
+_INFO = (
+    ("m_uiShapeType", "shapeType", U32),
+    ("m_uiInterpType", "interpType", U32),
+    ("m_uiCookie", "cookie", U32),
+    ("m_uiColor", "color", U32),
+    ("m_sLabel", "label", str),
+    ("m_uiStimulationGroup", "stimulationGroup", U32),
+    ("m_uiScope", "scope", U32),
+    ("m_uiAppData", "appData", U32),
+    ("m_bMultiFrame", "multiFrame", bool),
+    ("m_bLocked", "locked", bool),
+    ("m_uiCompCount", "compCount", U32),
+    ("m_uiBpc", "bpc", U32),
+    ("m_bAutodetected", "autodetected", bool),
+    ("m_bGradientStimulation", "gradientStimulation", bool),
+    ("m_uiGradientStimulationBitDepth", "gradientStimulationBitDepth", U32),
+    ("m_dGradientStimulationLo", "gradientStimulationLo", float),
+    ("m_dGradientStimulationHi", "gradientStimulationHi", float),
+)
+_ANIMATION = (
+    ("m_dTimeMs", "timeMs", float),
+    ("m_bEnabled", "enabled", bool),
+    ("m_dCenterX", "centerX", float),
+    ("m_dCenterY", "centerY", float),
+    ("m_dCenterZ", "centerZ", float),
+    ("m_dRotationZ", "rotationZ", float),
+)
+_BOX = (
+    ("m_dSizeX", "sizeX", float),
+    ("m_dSizeY", "sizeY", float),
+    ("m_dSizeZ", "sizeZ", float),
+)
+_INFO_DEFAULTS = vars(RoiInfo(RoiShapeType.Any, InterpType.AnyROI))
 
 
-def parse(raw: fields.Tree) -> dict[int, ROI]:
+_BARE_INFO, _BARE_ANIMATION, _BARE_BOX = map(fields.bare, (_INFO, _ANIMATION, _BOX))
+
+
+def decode(raw: fields.Tree) -> dict[int, ROI]:
     """Return the regions by their identifier: the global ones, then those of each position.
 
-    Parameters
-    ----------
-    raw : mapping
-        The decoded tree, with or without its root level. Coordinates stay as they are stored: normalised, with the
-        image's centre at (0, 0), unverified on real files.
+    Coordinates stay as stored: normalized, with the center of the image at (0, 0); unverified on
+    real files. Names of the tree have no type prefix.
     """
     tree = fields.root(raw, "RoiMetadata_v1")
     stored = list(_numbered(tree, "Global_"))
     for position in _numbered(tree, "2PerMPoint_"):
         stored += _numbered(position, "")
-    regions = [_region(one) for one in stored]
+    regions = [_region(item) for item in stored]
     return {region.id: region for region in regions}
 
 
 def _numbered(tree: fields.Tree, prefix: str) -> Iterator[fields.Tree]:
-    """Give the levels whose name is the prefix and a number, in the order of the numbers."""
+    """Yield the levels whose name is the prefix and a number, in the order of the numbers."""
     keys = [key for key in tree if key.startswith(prefix) and key[len(prefix) :].isdecimal()]
     for key in sorted(keys, key=lambda key: int(key[len(prefix) :])):
         if below := fields.level(tree, key):
@@ -50,60 +84,65 @@ def _numbered(tree: fields.Tree, prefix: str) -> Iterator[fields.Tree]:
 
 
 def _region(stored: fields.Tree) -> ROI:
+    info = fields.read(fields.level(stored, "Info"), _BARE_INFO, _INFO_DEFAULTS)
+    info["shapeType"] = fields.member(RoiShapeType, info["shapeType"])
+    info["interpType"] = fields.member(InterpType, info["interpType"])
+    info["scope"] = fields.member(ScopeType, info["scope"])
     return ROI(
         id=fields.integer(stored, "Id"),
-        info=_info(fields.level(stored, "Info")),
+        info=RoiInfo(**info),
         guid=fields.text(stored, "GUID"),
-        animParams=[_anim_param(one) for one in _numbered(stored, "AnimParams_")],
+        animParams=[_animation(item) for item in _numbered(stored, "AnimParams_")],
     )
 
 
-def _stored_name(field: str) -> str:
-    return field[0].upper() + field[1:]
-
-
-def _info(stored: fields.Tree) -> RoiInfo:
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(RoiInfo):
-        key, default = _stored_name(field.name), field.default
-        if field.name in _SHAPE_LIKE:
-            kind = _SHAPE_LIKE[field.name]
-            code = fields.integer(
-                stored, key, 0 if default is dataclasses.MISSING else int(default)
-            )
-            values[field.name] = fields.member(kind, code)
-        elif isinstance(default, bool):
-            values[field.name] = bool(stored.get(key, default))
-        elif isinstance(default, float):
-            values[field.name] = fields.real(stored, key, default)
-        elif isinstance(default, int):
-            values[field.name] = fields.integer(stored, key, default)
-        else:
-            values[field.name] = fields.text(stored, key)
-    return RoiInfo(**values)
-
-
-def _anim_param(stored: fields.Tree) -> AnimParam:
-    box, extruded = fields.level(stored, "BoxShape"), fields.level(stored, "ExtrudedShape")
+def _animation(stored: fields.Tree) -> AnimParam:
+    extruded = fields.level(stored, "ExtrudedShape")
     return AnimParam(
-        timeMs=fields.real(stored, "TimeMs"),
-        enabled=bool(stored.get("Enabled", True)),
-        centerX=fields.real(stored, "CenterX"),
-        centerY=fields.real(stored, "CenterY"),
-        centerZ=fields.real(stored, "CenterZ"),
-        rotationZ=fields.real(stored, "RotationZ"),
-        boxShape=BoxShape(*(fields.real(box, key) for key in ("SizeX", "SizeY", "SizeZ"))),
+        **fields.read(stored, _BARE_ANIMATION, {"enabled": True}),
+        boxShape=BoxShape(**fields.read(fields.level(stored, "BoxShape"), _BARE_BOX)),
         extrudedShape=ExtrudedShape(
             fields.real(extruded, "SizeZ"),
-            [_point(one) for one in _numbered(extruded, "BasePoints_")],
+            [_point(item) for item in _numbered(extruded, "BasePoints_")],
         ),
     )
 
 
 def _point(stored: fields.Tree) -> XYPoint:
-    """Return a point: its first two numbers, because names of one small letter do not survive without their prefix."""
+    """Return a point: its first two numbers, because names of one letter are lost with the prefix."""
     values: list[Any] = []
     for value in stored.values():
         values += value if isinstance(value, list) else [value]
     numbers = [float(value) for value in values if isinstance(value, (int, float))]
     return XYPoint(*numbers[:2])
+
+
+def encode(regions: Sequence[ROI]) -> dict[str, Any]:
+    """Return the tree of regions of interest; all become global, whatever their scope."""
+    return {"RoiMetadata_v1": _vector("m_vectGlobal", [_tree(region) for region in regions])}
+
+
+def _vector(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
+    return {f"{name}_Size": U32(len(items)), **{f"{name}_{i}": v for i, v in enumerate(items)}}
+
+
+def _tree(region: ROI) -> dict[str, Any]:
+    return {
+        "m_uiId": U32(region.id),
+        "m_sGUID": region.guid,
+        "m_sInfo": fields.write(region.info, _INFO),
+        **_vector("m_vectAnimParams", [_animation_tree(item) for item in region.animParams]),
+    }
+
+
+def _animation_tree(animation: AnimParam) -> dict[str, Any]:
+    extruded = animation.extrudedShape
+    points = [{"m_dX": float(x), "m_dY": float(y)} for x, y, *_ in extruded.basePoints]
+    return {
+        **fields.write(animation, _ANIMATION),
+        "m_sBoxShape": fields.write(animation.boxShape, _BOX),
+        "m_sExtrudedShape": {
+            "m_dSizeZ": float(extruded.sizeZ),
+            **_vector("m_vectBasePoints", points),
+        },
+    }

@@ -1,24 +1,29 @@
-"""Text information: from the ``ImageTextInfo`` tree to `TextInfo`."""
+"""Text information: ``ImageTextInfo``."""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from nd2._core.chunks import fields
 from nd2._core.structures import TextInfo
 
-# In the order of the stored items, TextInfoItem_0 and so on.
-TEXT_ITEMS = tuple(TextInfo.__annotations__)
+NAMES = (b"ImageTextInfoLV!", b"ImageTextInfo!")
+
+_ITEMS = tuple(TextInfo.__annotations__)
+"""In the order of the stored items, TextInfoItem_0 and so on."""
 
 
-def parse(raw: fields.Tree) -> TextInfo:
-    """Return the items that are not empty.
-
-    Parameters
-    ----------
-    raw : mapping
-        The decoded tree, with or without its root level.
-    """
+def decode(raw: fields.Tree) -> TextInfo:
+    """Return the items that are not empty."""
     tree = fields.root(raw, "SLxImageTextInfo")
-    items = {key: fields.text(tree, f"TextInfoItem_{i}") for i, key in enumerate(TEXT_ITEMS)}
+    items = {key: fields.text(tree, f"TextInfoItem_{i}") for i, key in enumerate(_ITEMS)}
     return cast("TextInfo", {key: item for key, item in items.items() if item})
+
+
+def encode(value: TextInfo) -> dict[str, Any]:
+    """Return the tree of the text items."""
+    items = {f"TextInfoItem_{i}": str(value.get(key, "")) for i, key in enumerate(_ITEMS)}
+    last = f"TextInfoItem_{len(_ITEMS) - 1}"
+    if not items[last]:  # older files end before it
+        del items[last]
+    return {"SLxImageTextInfo": items}

@@ -32,6 +32,8 @@ MAP_NAME = b"ND2 FILEMAP SIGNATURE NAME 0001!"
 MAP_SIGNATURE = b"ND2 CHUNK MAP SIGNATURE 0000001!"
 TAIL = struct.Struct("<32sQ")
 FRAME_PREFIX = b"ImageDataSeq|"
+SEQUENCE_PREFIX = b"CustomDataSeq|"
+"""Start of the names of chunks other than frames of which there is one per frame."""
 TIMESTAMP = 8
 """Bytes before the pixels in a frame's data: the frame's time in milliseconds, a double."""
 
@@ -45,6 +47,11 @@ _VERSION = re.compile(rb"Ver(\d)\.(\d)")
 def frame_name(index: int) -> bytes:
     """Return the name of the chunk that holds frame ``index``, with its ``!``."""
     return b"%s%d!" % (FRAME_PREFIX, index)
+
+
+def display_name(name: bytes) -> str:
+    """Return a name as users know it: as text, without its ``!``."""
+    return name.removesuffix(b"!").decode("utf-8", "replace")
 
 
 def page_up(position: int) -> int:

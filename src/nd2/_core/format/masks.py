@@ -1,7 +1,7 @@
 """Pixels of binary layers: run-length encoded objects, and zlib-compressed tiles of object numbers.
 
-The run-length form is accepted by two other readers, the tiles are those of the vendor's own writer; neither was seen
-in a file by NIS-Elements.
+The run-length form is accepted by two other readers, the tiles are those of Nikon's writer; neither
+was seen in a file by NIS-Elements.
 """
 
 from __future__ import annotations
@@ -12,22 +12,24 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.format.inflate import inflate
+from nd2._core.format.inflate import deflate_zlib, inflate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SIZE: Final = Struct("<I")
 _NO_MASK: Final = 5
-"""Fewer bytes than this stand for a frame without a mask."""
+"""Fewer bytes than this mean a frame without a mask."""
 _MAX_BYTES: Final = 1 << 30
 _MAX_INFLATION: Final = 64
 _SMALL_BLOCK: Final = 1 << 20
-"""A block that inflates to more than this, and by a higher ratio, is made to fill the memory."""
+"""A block that inflates to more than this, and by a higher ratio, is hostile."""
 _MAX_OVERLAP: Final = 16
 """How often objects may cover the pixels of a mask, on average."""
 _HEADER, _OBJECT = 7, {2: 11, 3: 9}
-"""Numbers in the head of a mask, and in that of an object by the version of the mask."""
+"""Numbers in the header of a mask, and in that of an object by the version of the mask."""
+_WRITTEN_VERSION: Final = 3
+_HEADER_BYTES, _OBJECT_BYTES = Struct("<7I"), Struct("<9I")
 
 
 def decode_runs(data: bytes, shape: tuple[int, int]) -> NDArray[Any] | None:
@@ -73,14 +75,14 @@ def decode_runs(data: bytes, shape: tuple[int, int]) -> NDArray[Any] | None:
     return mask if int(mask.max()) > 0xFFFF else mask.astype(np.uint16)
 
 
-def _paint(mask: NDArray[np.uint32], numbers: list[int], object_head: int, count: int) -> None:
+def _paint(mask: NDArray[np.uint32], numbers: list[int], object_header: int, count: int) -> None:
     """Write the number of each object into its runs; later objects cover earlier ones."""
     height, width = mask.shape
     at = _HEADER
     left = _MAX_OVERLAP * mask.size
     for _ in range(count):
         label, rows = numbers[at], numbers[at + 6]
-        at += object_head
+        at += object_header
         for _ in range(rows):
             y, segments = numbers[at], numbers[at + 1]
             at += 2
@@ -93,6 +95,70 @@ def _paint(mask: NDArray[np.uint32], numbers: list[int], object_head: int, count
             if left < 0:
                 raise errors.corrupt(f"objects of a mask cover it {_MAX_OVERLAP} times")
             at += 2 * segments
+
+
+def encode_runs(mask: NDArray[Any]) -> bytes:
+    """Encode a mask, shape (Y, X), as objects made of rows made of runs; see `decode_runs`.
+
+    Raises
+    ------
+    ValueError
+        If the mask is not two-dimensional, or holds numbers below zero or from 2**32 on.
+    """
+    if mask.ndim != 2 or mask.dtype.kind not in "biu":
+        raise ValueError(f"mask of shape {mask.shape} and type {mask.dtype}: expected (Y, X), int")
+    if mask.size and not 0 <= int(mask.min()) <= int(mask.max()) < 1 << 32:
+        raise ValueError("a mask holds numbers from 0 to 2**32 - 1")
+    height, width = mask.shape
+    y, x, length, value = _runs(mask.astype(np.uint32, copy=False))
+    order = np.argsort(value, kind="stable")
+    y, x, length, value = y[order], x[order], length[order], value[order]
+    cuts = np.flatnonzero(np.diff(value)) + 1
+    objects = [
+        _object(int(v[0]), *parts)
+        for v, *parts in zip(*(np.split(a, cuts) for a in (value, y, x, length)), strict=True)
+        if len(v)
+    ]
+    body = b"".join(objects)
+    last = len(body) - len(objects[-1]) if objects else 0
+    head = _HEADER_BYTES.pack(_WRITTEN_VERSION, width, height, len(objects), len(body), last, 0)
+    block = head + body
+    return _SIZE.pack(len(block)) + deflate_zlib(block)
+
+
+def _runs(mask: NDArray[np.uint32]) -> tuple[NDArray[np.int64], ...]:
+    """Return row, first column, length and value of each run of equal pixels, background excluded."""
+    height, width = mask.shape
+    edge = np.ones((height, width + 1), bool)
+    edge[:, 1:width] = mask[:, 1:] != mask[:, :-1]
+    starts = np.flatnonzero(edge)
+    rows, columns = np.divmod(starts, width + 1)
+    first = columns < width
+    length = np.diff(starts, append=starts[-1:])[first]
+    rows, columns = rows[first], columns[first]
+    value = mask[rows, columns].astype(np.int64)
+    kept = value > 0
+    return rows[kept], columns[kept], length[kept], value[kept]
+
+
+def _object(
+    number: int, y: NDArray[np.int64], x: NDArray[np.int64], length: NDArray[np.int64]
+) -> bytes:
+    """Encode one object: its box, then its rows of runs, in the order of y."""
+    new_row = np.concatenate([[True], np.diff(y) != 0])
+    row = np.cumsum(new_row) - 1
+    rows = int(row[-1]) + 1
+    counts = np.bincount(row)
+    # Two numbers for each row, then two for each run.
+    first = 2 * np.arange(len(y)) + 2 * (row + 1)
+    words = np.zeros(2 * (len(y) + rows), "<u4")
+    words[first], words[first + 1] = x, length
+    heads = first[new_row] - 2
+    words[heads], words[heads + 1] = y[new_row], counts
+    box = (int(x.min()), int(y[0]), int((x + length).max()), int(y[-1]) + 1)
+    nbytes = _OBJECT_BYTES.size + words.nbytes
+    last_row = _OBJECT_BYTES.size + 4 * int(heads[-1])
+    return _OBJECT_BYTES.pack(number, *box, nbytes, rows, last_row, 0) + words.tobytes()
 
 
 def decode_tile(

@@ -9,14 +9,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
-from nd2._core.chunks import binary_layers as parse_binary
-from nd2._core.chunks import events as parse_events
-from nd2._core.chunks import form
-from nd2._core.chunks import jobs as parse_jobs
-from nd2._core.chunks import recorded_data as parse_recorded
-from nd2._core.chunks import regions as parse_rois
-from nd2._core.format import clx_lite, names
-from nd2._core.format.chunks import FILE_SIGNATURE
+from nd2._core.chunks import (
+    binary_layers,
+    events,
+    form,
+    jobs,
+    recorded_data,
+    regions,
+    settings,
+)
+from nd2._core.format import clx_lite
+from nd2._core.format.chunks import FILE_SIGNATURE, SEQUENCE_PREFIX, display_name
 from nd2._core.readers.chunked import ChunkedReader
 from nd2._core.readers.masks import MaskLayer, mask_layers
 
@@ -40,15 +43,15 @@ class CustomChunks(ChunkedReader):
     # ------------------------------------------------------------------------------------- recorded data and events
 
     @cached_property
-    def recorded(self) -> Mapping[str, parse_recorded.RecordedColumn]:
+    def recorded(self) -> Mapping[str, recorded_data.RecordedColumn]:
         """Columns of the recorded-data table."""
-        data = self.chunk(names.RECORDED)
-        raw = None if data is None else self.decode(names.RECORDED, data)
-        return parse_recorded.parse(raw, lambda name: self.chunk(names.column(name)))
+        data = self.chunk(recorded_data.NAME)
+        raw = None if data is None else self.decode(recorded_data.NAME, data)
+        return recorded_data.decode(raw, lambda name: self.chunk(recorded_data.column_name(name)))
 
     def prefetch_recorded(self) -> None:
         """Take note that all columns are going to be read: a remote file gives them together."""
-        columns = map(names.column, self.recorded)
+        columns = map(recorded_data.column_name, self.recorded)
         self.source.prefetch(list(self._spans(columns).values()))
 
     @cached_property
@@ -56,9 +59,9 @@ class CustomChunks(ChunkedReader):
         """What happened during the experiment, in stored order."""
         return [
             event
-            for name, data in zip(names.EVENTS, self.chunk_many(names.EVENTS), strict=True)
+            for name, data in zip(events.NAMES, self.chunk_many(events.NAMES), strict=True)
             if data
-            for event in parse_events.parse(self.decode(name, data))
+            for event in events.decode(self.decode(name, data))
         ]
 
     # ------------------------------------------------------------------------------------ regions and binary layers
@@ -66,68 +69,70 @@ class CustomChunks(ChunkedReader):
     @cached_property
     def rois(self) -> dict[int, ROI]:
         """Regions of interest by their identifier."""
-        data = self.chunk(names.ROIS)
-        return parse_rois.parse(self.decode(names.ROIS, data, strip_prefix=True)) if data else {}
+        data = self.chunk(regions.NAME)
+        return regions.decode(self.decode(regions.NAME, data, strip_prefix=True)) if data else {}
 
     @cached_property
     def mask_layers(self) -> list[MaskLayer]:
         """Binary layers; their masks are read when they are asked for."""
-        runs, rasters = self.chunk_many([names.RUN_LAYERS, names.RASTER_LAYERS])
-        infos: list[parse_binary.LayerInfo] = []
+        runs, rasters = self.chunk_many([binary_layers.RUNS_NAME, binary_layers.RASTERS_NAME])
+        infos: list[binary_layers.LayerInfo] = []
         if runs:
-            infos += parse_binary.parse_runs(self.decode(names.RUN_LAYERS, runs, strip_prefix=True))
+            infos += binary_layers.decode_runs(
+                self.decode(binary_layers.RUNS_NAME, runs, strip_prefix=True)
+            )
         if rasters:
             try:
-                infos += parse_binary.parse_rasters(rasters)
+                infos += binary_layers.decode_rasters(rasters)
             except ValueError as error:
                 raise errors.corrupt_in(
-                    error, path=self.source.url, chunk=names.RASTER_LAYERS
+                    error, path=self.source.url, chunk=binary_layers.RASTERS_NAME
                 ) from error
         if not infos:
             return []
-        of_frames = [name for name in self._chunk_names if name.startswith(names.SEQUENCE_PREFIX)]
+        of_frames = [name for name in self._chunk_names if name.startswith(SEQUENCE_PREFIX)]
         shape = self.attributes.heightPx, self.attributes.widthPx or 0
-        return mask_layers(infos, map(names.text, of_frames), shape, self.stored)
+        return mask_layers(infos, map(display_name, of_frames), shape, self.stored)
 
     # --------------------------------------------------------------------------------------------- jobs, user's form
 
     @cached_property
     def jobs(self) -> dict[str, Any] | None:
         """What the file says of the job that acquired it."""
-        definition, description, run = self.chunk_many(names.JOB)
+        definition, description, run = self.chunk_many(jobs.NAMES)
         if definition is None:
             return None
-        return parse_jobs.parse(
-            self.decode(names.JOB[0], definition, strip_prefix=True),
-            self.decode(names.JOB[1], description, strip_prefix=True) if description else None,
+        return jobs.decode(
+            self.decode(jobs.NAMES[0], definition, strip_prefix=True),
+            self.decode(jobs.NAMES[1], description, strip_prefix=True) if description else None,
             run or b"",
         )
 
     @cached_property
     def custom_metadata(self) -> list[CustomField]:
         """Fields of the form that the user filled in."""
-        data = self.chunk(names.USER_FORM)
+        data = self.chunk(form.NAME)
         if not data:
             return []
         try:
-            return form.parse(clx_lite.decode_items(data))
+            return form.decode(clx_lite.decode_items(data))
         except ValueError as error:
-            raise errors.corrupt_in(error, path=self.source.url, chunk=names.USER_FORM) from error
+            raise errors.corrupt_in(error, path=self.source.url, chunk=form.NAME) from error
 
     # -------------------------------------------------------------------------------------------------- all of them
 
     @cached_property
     def custom_data(self) -> dict[str, Any]:
         """Settings that the software keeps in XML, by the tag of their chunk."""
-        prefix = names.SETTINGS_PREFIX
-        settings = [name for name in self._chunk_names if name.startswith(prefix)]
-        return self._decode_all({name: names.text(name.removeprefix(prefix)) for name in settings})
+        prefix = settings.PREFIX
+        names = [name for name in self._chunk_names if name.startswith(prefix)]
+        return self._decode_all({name: display_name(name.removeprefix(prefix)) for name in names})
 
     def unstructured_metadata(
         self, *, strip_prefix: bool, include: set[str] | None, exclude: set[str] | None
     ) -> dict[str, Any]:
         """Return the decoded content of metadata chunks, by their name."""
-        known = {name: names.text(name) for name in self._chunk_names}
+        known = {name: display_name(name) for name in self._chunk_names}
         if include is None:
             wanted = {n: key for n, key in known.items() if not n.startswith(b"CustomData")}
         else:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.chunks import fields
-from nd2._core.chunks import legacy as parse
+from nd2._core.chunks import legacy as decode
 from nd2._core.format import jp2, legacy_xml
 from nd2._core.format.pixels import PixelLayout
 from nd2._core.frames.layout import Layout, check_claims, split_components, warn_of_frames_beyond
@@ -151,7 +151,7 @@ class LegacyReader(BaseReader):
     @cached_property
     def attributes(self) -> Attributes:
         """Pixel geometry and number of frames."""
-        size, planes = self._image_size, parse.planes(self._picture)
+        size, planes = self._image_size, decode.planes(self._picture)
         channels = planes["Count"]
         if not isinstance(channels, int) or channels < 1:
             channels = 1
@@ -185,7 +185,7 @@ class LegacyReader(BaseReader):
         if self.flat_frames:
             return [CustomLoop(self._stored_frames)]
         present = [tag for tag in EXPERIMENT if len(self.box_map.of(tag))]
-        return parse.experiment(
+        return decode.experiment(
             self._document(present[0]) if present else {},
             self.text_info.get("description", ""),
             self._stored_frames,
@@ -200,12 +200,12 @@ class LegacyReader(BaseReader):
     @cached_property
     def text_info(self) -> TextInfo:
         """The description."""
-        return parse.text_info(self._document(TEXT_INFO))
+        return decode.text_info(self._document(TEXT_INFO))
 
     @cached_property
     def metadata(self) -> Metadata:
         """Channels, optics, calibration."""
-        return parse.metadata(self._picture, self.attributes, self.experiment)
+        return decode.metadata(self._picture, self.attributes, self.experiment)
 
     @cached_property
     def voxel_size(self) -> VoxelSize:

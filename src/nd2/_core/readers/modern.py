@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.chunks import attributes as parse_attributes
-from nd2._core.chunks import experiment as parse_experiment
-from nd2._core.chunks import fields
-from nd2._core.chunks import frame as parse_frame
-from nd2._core.chunks import large_image as parse_large_image
-from nd2._core.chunks import picture_metadata as parse_metadata
-from nd2._core.chunks import stage as parse_stage
-from nd2._core.chunks import texts as parse_text_info
-from nd2._core.format import names
+from nd2._core.chunks import (
+    attributes,
+    experiment,
+    large_image,
+    picture_metadata,
+    recorded_data,
+    settings,
+    texts,
+)
 from nd2._core.format.pixels import Codec, PixelLayout, sample_dtype
 from nd2._core.frames.grid import FrameGrid
 from nd2._core.frames.layout import (
@@ -26,6 +26,7 @@ from nd2._core.frames.layout import (
     split_components,
     warn_of_frames_beyond,
 )
+from nd2._core.readers import frame_metadata
 from nd2._core.readers.custom import CustomChunks
 from nd2._core.readers.located import HEAD_SAMPLE, locate
 from nd2._core.structures import CustomLoop, XYPosLoop
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.chunks.large_image import LargeImage
+    from nd2._core.chunks.picture_metadata import FirstFrame
     from nd2._core.frames.read import Frames
     from nd2._core.structures import (
         Attributes,
@@ -44,9 +46,12 @@ if TYPE_CHECKING:
         VoxelSize,
     )
 
+OPENING = (*attributes.NAMES, *experiment.NAMES, *picture_metadata.NAMES, *texts.NAMES)
+"""Chunks that opening a file reads."""
+
 # Levels that make up most of these chunks in real files, and of which nothing is used.
 _UNUSED: dict[tuple[bytes, ...], frozenset[str]] = {
-    names.PICTURE: frozenset(
+    picture_metadata.NAMES: frozenset(
         (
             "pCameraSetting",
             "sCameraSetting",
@@ -55,7 +60,7 @@ _UNUSED: dict[tuple[bytes, ...], frozenset[str]] = {
             "m_MirrorSpectrum",
         )
     ),
-    names.EXPERIMENT: frozenset(
+    experiment.NAMES: frozenset(
         (
             "pRecordedData",
             "sAutoFocusBeforeLoop",
@@ -76,7 +81,7 @@ class ModernReader(CustomChunks):
     def _opening(self) -> dict[bytes, bytes]:
         """Data of the four chunks that every opening needs, read together."""
         frames = self.chunk_map.frame_position
-        spans = self._spans(names.OPENING)
+        spans = self._spans(OPENING)
         # The head of the first frame, which `frames` needs, lies behind the picture metadata.
         first = [(int(frames.min()), HEAD_SAMPLE)] if len(frames) else []
         self.source.prefetch([*spans.values(), *first])
@@ -94,16 +99,16 @@ class ModernReader(CustomChunks):
     @cached_property
     def attributes(self) -> Attributes:
         """Pixel geometry and number of frames."""
-        raw = self._opening_tree(names.ATTRIBUTES)
+        raw = self._opening_tree(attributes.NAMES)
         if raw is None:
             raise errors.corrupt(
-                "the file has no image attributes", path=self.source.url, chunk=names.ATTRIBUTES[0]
+                "the file has no image attributes", path=self.source.url, chunk=attributes.NAMES[0]
             )
-        return parse_attributes.parse(raw, plane_count=parse_metadata.plane_count(self._picture))
+        return attributes.decode(raw, plane_count=picture_metadata.plane_count(self._picture))
 
     @cached_property
     def _picture(self) -> dict[str, Any] | None:
-        return self._opening_tree(names.PICTURE)
+        return self._opening_tree(picture_metadata.NAMES)
 
     @cached_property
     def experiment(self) -> list[ExpLoop]:
@@ -115,24 +120,24 @@ class ModernReader(CustomChunks):
     @cached_property
     def _loops(self) -> list[ExpLoop]:
         """The loops of the experiment as they are stored."""
-        raw = self._opening_tree(names.EXPERIMENT)
-        return [] if raw is None else parse_experiment.parse(raw)
+        raw = self._opening_tree(experiment.NAMES)
+        return [] if raw is None else experiment.decode(raw)
 
     @cached_property
     def large_image(self) -> LargeImage | None:
         """The grid of fields that the image was stitched from."""
-        return parse_large_image.parse(self._opening_tree(names.EXPERIMENT) or {})
+        return large_image.decode(self._opening_tree(experiment.NAMES) or {})
 
     @cached_property
     def text_info(self) -> TextInfo:
         """Free text."""
-        raw = self._opening_tree(names.TEXT_INFO)
-        return {} if raw is None else parse_text_info.parse(raw)
+        raw = self._opening_tree(texts.NAMES)
+        return {} if raw is None else texts.decode(raw)
 
     @cached_property
     def metadata(self) -> Metadata:
         """Channels, optics, calibration."""
-        return parse_metadata.parse(
+        return picture_metadata.decode(
             self._picture,
             attributes=self.attributes,
             experiment=self.experiment,
@@ -142,7 +147,7 @@ class ModernReader(CustomChunks):
     @cached_property
     def voxel_size(self) -> VoxelSize:
         """Size of a voxel in micrometers."""
-        return parse_metadata.voxel_size(self.metadata)
+        return picture_metadata.voxel_size(self.metadata)
 
     # ------------------------------------------------------------------------------------------------------ frames
 
@@ -170,20 +175,21 @@ class ModernReader(CustomChunks):
     @cached_property
     def frame_times(self) -> NDArray[np.float64] | None:
         """Recorded time of each frame in milliseconds."""
-        data = self.chunk(names.FRAME_TIMES)
+        data = self.chunk(recorded_data.TIMES)
         return None if not data else np.frombuffer(data[: len(data) // 8 * 8], "<f8")
 
     @cached_property
     def stage_positions(self) -> NDArray[np.float64]:
         """Position of the stage at each frame in micrometers."""
-        return parse_stage.stage_positions(
-            self._picture, self._loops, list(self._grid.all_indices().values()), self.frame_count
+        indices = list(self._grid.all_indices().values())
+        return frame_metadata.stage_positions(
+            self._first.stage, self._loops, indices, self.frame_count
         )
 
     @cached_property
     def pfs_status(self) -> NDArray[np.int32] | None:
         """Recorded state of the focus system at each frame."""
-        data = self.chunk(names.PFS_STATUS)
+        data = self.chunk(recorded_data.PFS_STATUS)
         return None if not data else np.frombuffer(data[: len(data) // 4 * 4], "<i4")
 
     def frame_metadata(self, frame: int) -> FrameMetadata:
@@ -191,19 +197,19 @@ class ModernReader(CustomChunks):
         if not 0 <= frame < self.frame_count:
             raise errors.frame_range(frame, self.frame_count, path=self.source.url)
         offset = self.recorded.get("PFS_OFFSET")
-        return parse_frame.frame_metadata(
+        return frame_metadata.frame_metadata(
             self.metadata,
             stage_um=self.stage_positions[frame].tolist(),
             name=self._position_name(frame),
             pfs_offset=_at(offset.values, frame) if offset else None,
             pfs_status=_at(self.pfs_status, frame),
-            time=parse_frame.time_stamp(_at(self.frame_times, frame), *self._start),
+            time=frame_metadata.time_stamp(_at(self.frame_times, frame), self._first),
         )
 
     @cached_property
-    def _start(self) -> tuple[float, float]:
-        """Time of the first frame: milliseconds, and Julian day number."""
-        return parse_metadata.start_time(self._picture)
+    def _first(self) -> FirstFrame:
+        """Time and place of the first frame."""
+        return picture_metadata.decode_first_frame(self._picture)
 
     def _position_name(self, frame: int) -> str | None:
         """Return the name of a frame's point; None where no loop reaches the frame."""
@@ -222,15 +228,13 @@ class ModernReader(CustomChunks):
     @property
     def start_julian_day(self) -> float:
         """Julian day number of the first frame; 0 where it is not known."""
-        return self._start[1]
+        return self._first.julian_day
 
     @cached_property
     def software(self) -> str:
         """Name and version of the software that wrote the file."""
-        data = self.chunk(names.APP_INFO)
-        info = fields.unwrap({} if data is None else self.decode(names.APP_INFO, data))
-        parts = [fields.text(info, key) for key in ("m_SWNameString", "m_VersionString")]
-        return " ".join(part for part in parts if part)
+        data = self.chunk(settings.APP_INFO)
+        return settings.decode_software(self.decode(settings.APP_INFO, data) if data else {})
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -252,12 +256,12 @@ class ModernReader(CustomChunks):
     @cached_property
     def frames(self) -> Frames:
         """The frames: their table and their pixel layout."""
-        attributes = self.attributes
-        compression = attributes.compressionType
+        geometry = self.attributes
+        compression = geometry.compressionType
         if compression == "lossy":
             raise errors.unsupported("frames with lossy compression", path=self.source.url)
-        channels, samples = split_components(attributes)
-        width, height = attributes.widthPx or 0, attributes.heightPx
+        channels, samples = split_components(geometry)
+        width, height = geometry.widthPx or 0, geometry.heightPx
         packed = width * channels * samples * self.dtype.itemsize
         codec: Codec = "zlib" if compression == "lossless" else "raw"
         pixels = PixelLayout(
@@ -266,7 +270,7 @@ class ModernReader(CustomChunks):
             channels,
             samples,
             self.dtype,
-            max(attributes.widthBytes or 0, packed),
+            max(geometry.widthBytes or 0, packed),
             codec,
         )
         return self._locate(pixels)

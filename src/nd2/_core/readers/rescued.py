@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.chunks import geometry
-from nd2._core.chunks import picture_metadata as parse_metadata
-from nd2._core.format import chunks, jp2, names
+from nd2._core.chunks import picture_metadata
+from nd2._core.format import chunks, jp2
 from nd2._core.format.inflate import MAX_RATIO, inflate
 from nd2._core.format.scan import collect, scan_chunks
 from nd2._core.frames import pool
 from nd2._core.frames.layout import max_frames
 from nd2._core.frames.read import Frames
 from nd2._core.frames.table import FrameTable
+from nd2._core.readers import geometry
 from nd2._core.readers.legacy import LegacyReader
 from nd2._core.readers.located import is_stored_raw
-from nd2._core.readers.modern import ModernReader
+from nd2._core.readers.modern import OPENING, ModernReader
 from nd2._core.structures import CustomLoop
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _version(source: ByteSource, found: Found) -> tuple[int, int]:
     try:
         return chunks.parse_version(source.read_start(chunks.VERSION_BYTES))
     except (OSError, ValueError):
-        xml = any(name in found.chunk_map.others for name in names.OPENING[1::2])
+        xml = any(name in found.chunk_map.others for name in OPENING[1::2])
         return (2, 1) if xml else (3, 0)
 
 
@@ -206,7 +206,7 @@ class RescuedReader(ModernReader):
         attributes, known = geometry.guess(
             self._picture,
             nbytes,
-            plane_count=parse_metadata.plane_count(self._picture),
+            plane_count=picture_metadata.plane_count(self._picture),
             compressed=inflated is not None,
         )
         size = f"{attributes.widthPx} x {attributes.heightPx} pixels"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from nd2._core.chunks.julian import UNIX_EPOCH
+from nd2._core.chunks.picture_metadata import UNIX_EPOCH
 
 if TYPE_CHECKING:
     from nd2._core.readers import Reader

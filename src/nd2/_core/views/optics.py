@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nd2._core.format import names
+from nd2._core.chunks import fields, picture_metadata
+from nd2._core.format.chunks import display_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,41 +39,36 @@ def captures(unstructured: Mapping[str, Any], channels: int) -> list[Capture]:
     channels : int
         Number of channels.
     """
-    known = (unstructured.get(names.text(name)) for name in names.PICTURE)
+    known = (unstructured.get(display_name(name)) for name in picture_metadata.NAMES)
     tree = next((tree for tree in known if tree is not None), None)
-    picture = _level(_level({"": tree}, ""), "SLxPictureMetadata") or _level({"": tree}, "")
-    planes = _level(picture, "PicturePlanes")
-    samples = list(_level(planes, "SampleSetting").values())
+    picture = fields.root(tree, "SLxPictureMetadata") if isinstance(tree, dict) else {}
+    planes = fields.level(picture, "PicturePlanes")
+    samples = fields.levels(planes.get("SampleSetting"))
     # The old form has the camera's settings in each plane instead.
-    listed = list((_level(planes, "PlaneNew") or _level(planes, "Plane")).values())
+    listed = fields.levels(planes.get("PlaneNew")) or fields.levels(planes.get("Plane"))
     found = []
     for index in range(channels):
-        plane = listed[index] if index < len(listed) and isinstance(listed[index], dict) else {}
+        plane = listed[index] if index < len(listed) else {}
         sample = _sample(samples, plane.get("SampleIndex"), index)
         found.append(_capture(sample, plane))
     return found
 
 
 def _capture(sample: Mapping[str, Any], plane: Mapping[str, Any]) -> Capture:
-    camera, old = _level(sample, "CameraSetting"), _level(plane, "CameraSetting")
+    camera, old = fields.level(sample, "CameraSetting"), fields.level(plane, "CameraSetting")
     model = camera.get("CameraFamilyName") or camera.get("CameraUserName") or old.get("CameraName")
     serial = camera.get("CameraUniqueName")
     exposure = sample.get("ExposureTime", old.get("Exposure"))
     return Capture(
         Camera(str(model or ""), str(serial or "")) if model or serial else None,
         float(exposure) if isinstance(exposure, int | float) and exposure > 0 else None,
-        str(_level(sample, "DeviceSetting").get("MicroscopeFullName") or "") or None,
+        str(fields.level(sample, "DeviceSetting").get("MicroscopeFullName") or "") or None,
     )
 
 
-def _sample(samples: list[Any], stated: Any, channel: int) -> dict[str, Any]:
-    """Return the settings of a channel: those it points to; else those of its own number, or the only ones."""
+def _sample(samples: list[fields.Tree], stated: Any, channel: int) -> fields.Tree:
+    """Return the settings that a channel points to, else those of its number, else the only ones."""
     for index in (stated, channel, 0 if len(samples) == 1 else None):
         if isinstance(index, int) and 0 <= index < len(samples):
-            return samples[index] if isinstance(samples[index], dict) else {}
+            return samples[index]
     return {}
-
-
-def _level(tree: Mapping[str, Any], name: str) -> dict[str, Any]:
-    value = tree.get(name)
-    return value if isinstance(value, dict) else {}

@@ -7,38 +7,56 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.format import clx_lite, clx_xml, names
+from nd2._core.chunks import (
+    attributes,
+    binary_layers,
+    events,
+    experiment,
+    fields,
+    picture_metadata,
+    recorded_data,
+    regions,
+    settings,
+    texts,
+)
+from nd2._core.chunks.picture_metadata import FirstFrame
+from nd2._core.format import clx_lite, clx_xml, masks
 from nd2._core.format.inflate import deflate_zlib
 from nd2._core.frames import pool
 from nd2._core.structures import NETimeLoop, TextInfo, TimeLoop, ZStackLoop
-from nd2._core.write import columns as recorded
-from nd2._core.write import extras, labels, picture, trees
-from nd2._core.write.picture import FirstFrame
 from nd2._core.write.plan import measured_time_loop
 from nd2._core.write.stream import ChunkStream
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
     from types import TracebackType
     from typing import Self
 
     from numpy.typing import ArrayLike, NDArray
 
+    from nd2._core.chunks.binary_layers import LayerInfo
+    from nd2._core.chunks.recorded_data import RecordedColumn
     from nd2._core.format.pixels import SampleOrder
     from nd2._core.structures import ROI, ExperimentEvent, ExpLoop
-    from nd2._core.write.columns import Column
     from nd2._core.write.plan import Plan
 
 _STAMP = Struct("<d").pack
 _LEVEL = 1
 """Compression level: noise does not get smaller by a higher one, only slower."""
+
+
+class Layer(NamedTuple):
+    """A binary layer: its metadata, and a mask, shape (Y, X), or None for each frame."""
+
+    info: LayerInfo
+    masks: Iterable[NDArray[Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +86,10 @@ class FileContents:
     times: NDArray[np.float64] | None = None
     text_info: TextInfo = field(default_factory=TextInfo)
     custom: Mapping[str, Any] = field(default_factory=dict)
-    columns: Sequence[Column] = ()
+    columns: Sequence[RecordedColumn] = ()
     rois: Sequence[ROI] = ()
     events: Sequence[ExperimentEvent] = ()
-    layers: Sequence[labels.Layer] = ()
+    layers: Sequence[Layer] = ()
     exact: bool = False
 
 
@@ -187,7 +205,7 @@ class FileWriter:
                 raise ValueError(
                     f"stage of frame {number} is {stage}: expected (x, y) or (x, y, z) (file {self.path!r})"
                 )
-            values.update(zip(recorded.STAGE, map(float, stage), strict=False))
+            values.update(zip(recorded_data.STAGE, map(float, stage), strict=False))
         data = self._stored(number, np.asarray(frame))
         with self._lock:
             if self.closed:
@@ -310,20 +328,19 @@ class FileWriter:
     def _metadata(self) -> dict[bytes, bytes]:
         """Return the metadata chunks as they are by what is known now."""
         plan, version = self._plan, self._version
-        found: list[tuple[bytes, bytes, trees.Tree]] = []
-        experiment = trees.experiment(self._loops())
-        if experiment is not None:
-            found.append((b"ImageMetadata", b"", experiment))
+        trees: dict[fields.Names, fields.Tree] = {}
+        if (loops := experiment.encode(self._loops())) is not None:
+            trees[experiment.NAMES] = loops
         if plan.channels:
-            volume, optics = plan.channels[0].volume, plan.channels[0].microscope
-            pixel = float(volume.axesCalibration[0]) if volume.axesCalibrated[0] else 0.0
-            calibration = trees.calibration(pixel, optics.objectiveName)
-            found.append((b"ImageCalibration", b"|0", calibration))
-            found.append((b"ImageMetadataSeq", b"|0", picture.tree(plan.channels, self._first())))
-        found.append((b"ImageAttributes", b"", trees.attributes(plan.attributes)))
+            trees[picture_metadata.CALIBRATION_NAMES] = picture_metadata.encode_calibration(
+                plan.channels[0]
+            )
+            trees[picture_metadata.NAMES] = picture_metadata.encode(plan.channels, self._first())
+        trees[attributes.NAMES] = attributes.encode(plan.attributes)
         if self._beside.text_info:
-            found.append((b"ImageTextInfo", b"", trees.text_info(self._beside.text_info)))
-        return dict(trees.chunk(stem, suffix, tree, version) for stem, suffix, tree in found)
+            trees[texts.NAMES] = texts.encode(self._beside.text_info)
+        form = 0 if version >= (3, 0) else 1
+        return {names[form]: fields.encode(tree, version) for names, tree in trees.items()}
 
     def _first(self) -> FirstFrame:
         """Return time and place of the first frame, as they were recorded, else as they were given."""
@@ -332,7 +349,8 @@ class FileWriter:
             return given
         time = float(self._times[0])
         stage = [
-            self._values[header][0] if header in self._values else None for header in recorded.STAGE
+            self._values[header][0] if header in self._values else None
+            for header in recorded_data.STAGE
         ]
         if stage[2] is not None:  # the metadata speak of the home plane
             stage[2] -= sum(
@@ -419,43 +437,49 @@ class FileWriter:
         count = self.frame_count
         times = self._frame_times()
         if len(times):
-            append(names.FRAME_TIMES, times.astype("<f8").tobytes())
+            append(recorded_data.TIMES, times.astype("<f8").tobytes())
         own = [_recorded(header, cells, count) for header, cells in self._values.items()]
         headers = {(one.title, one.unit) for one in own}
         given = [one for one in beside.columns if (one.title, one.unit) not in headers]
-        columns = recorded.unique([*given, *own])
+        columns = recorded_data.with_unique_ids([*given, *own])
         for column in columns:
-            append(column.chunk, column.data)
+            append(recorded_data.column_name(column.id), column.load() or b"")
         as_given = beside.exact and not own
         if columns and not as_given:
-            append(names.RECORDED, clx_xml.encode(recorded.table(columns)))
+            append(recorded_data.NAME, clx_xml.encode(recorded_data.encode(columns)))
         for tag, tree in beside.custom.items():
-            name = names.settings(tag)
-            if name == names.RUN_LAYERS or (name == names.RECORDED and not as_given):
+            name = settings.name(tag)
+            if name == binary_layers.RUNS_NAME or (name == recorded_data.NAME and not as_given):
                 continue  # written from the layers and the columns themselves
             known = isinstance(tree, Mapping)
-            append(name, clx_xml.encode(extras.custom(tree)) if known else tree)
+            append(name, clx_xml.encode(settings.encode(tree)) if known else tree)
         if beside.rois:
-            append(names.ROIS, clx_lite.encode(extras.rois(beside.rois)))
+            append(regions.NAME, clx_lite.encode(regions.encode(beside.rois)))
         if beside.events:
-            append(names.EVENTS[-1], clx_lite.encode(extras.events(beside.events)))
+            append(events.NAMES[-1], clx_lite.encode(events.encode(beside.events)))
         if beside.layers:
-            append(names.RUN_LAYERS, clx_xml.encode(labels.table(beside.layers)))
+            append(
+                binary_layers.RUNS_NAME,
+                clx_xml.encode(binary_layers.encode_runs(layer.info for layer in beside.layers)),
+            )
         for layer in beside.layers:
             for frame, mask in enumerate(layer.masks):
                 if mask is not None:
-                    append(layer.chunk(frame), labels.encode_mask(np.asarray(mask)))
+                    append(
+                        binary_layers.mask_name(layer.info.file_tag, frame),
+                        masks.encode_runs(np.asarray(mask)),
+                    )
 
 
-def _recorded(header: str, cells: list[Any], count: int) -> Column:
+def _recorded(header: str, cells: list[Any], count: int) -> RecordedColumn:
     """Make a column of values that came frame by frame; frames without one have NaN, or no text."""
     if any(isinstance(cell, str) for cell in cells):
-        return recorded.column(
+        return recorded_data.column(
             header, np.array(["" if c is None else str(c) for c in cells]), count
         )
     whole = all(isinstance(cell, (int, np.integer)) for cell in cells)
     values = np.array([np.nan if cell is None else cell for cell in cells], None if whole else "f8")
-    return recorded.column(header, values, count)
+    return recorded_data.column(header, values, count)
 
 
 def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:

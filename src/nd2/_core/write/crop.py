@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.chunks import fields
-from nd2._core.chunks.julian import DAY_MS
-from nd2._core.format import chunks, clx_lite, clx_xml, names
+from nd2._core.chunks import attributes, experiment, fields, picture_metadata, recorded_data
+from nd2._core.chunks.picture_metadata import DAY_MS
+from nd2._core.format import chunks, clx_lite, clx_xml
 from nd2._core.format.clx_lite import I32, U32, Items
 from nd2._core.readers.modern import ModernReader
 from nd2._core.structures import (
@@ -22,7 +22,6 @@ from nd2._core.structures import (
     XYPosLoopParams,
     ZStackLoop,
 )
-from nd2._core.write import trees
 from nd2._core.write.like import picture_tree
 from nd2._core.write.plan import measured_time_loop
 from nd2._core.write.stream import ChunkStream
@@ -41,12 +40,12 @@ Pick: TypeAlias = "int | slice | Sequence[int]"
 _BATCH = 16 << 20
 """Bytes that are copied at once."""
 _CACHES = (
-    names.FRAME_TIMES,
+    recorded_data.TIMES,
     b"CustomData|AcqTimes2Cache!",
     b"CustomData|AcqFramesCache!",
     b"CustomData|TimeSourceCache!",
 )
-_SIGNATURES = (b"CustomData|Authentication", names.SEQUENCE_PREFIX + b"Authentication")
+_SIGNATURES = (b"CustomData|Authentication", chunks.SEQUENCE_PREFIX + b"Authentication")
 """Digital signatures, which hold for the whole file only."""
 
 
@@ -146,27 +145,27 @@ def _copy_metadata(
     whole: bool,
 ) -> None:
     """Copy all other chunks; those that speak of frames are brought into line with the frames that are taken."""
-    columns = {names.column(name): c for name, c in reader.recorded.items()}
+    columns = {recorded_data.column_name(name): c for name, c in reader.recorded.items()}
     others = [n for n in reader.chunk_map.others if n != chunks.FILE_SIGNATURE]
     for name in others:
         if name.startswith(_SIGNATURES):
             continue
-        if name.startswith(names.SEQUENCE_PREFIX):
+        if name.startswith(chunks.SEQUENCE_PREFIX):
             _copy_sequence(reader, stream, name, frames)
             continue
         data = reader.chunk(name) or b""
         if whole:
             pass
-        elif name in names.ATTRIBUTES:
+        elif name in attributes.NAMES:
             data = _edited(data, {"uiSequenceCount": U32(len(frames))})
-        elif name in names.EXPERIMENT:
-            tree = trees.experiment(_loops(reader, taken)) or {}
-            _, data = trees.chunk(b"", b"", tree, (2, 0) if clx_xml.is_xml(data) else (3, 0))
-        elif name in names.PICTURE:
+        elif name in experiment.NAMES:
+            tree = experiment.encode(_loops(reader, taken)) or {}
+            data = fields.encode(tree, (2, 0) if clx_xml.is_xml(data) else (3, 0))
+        elif name in picture_metadata.NAMES:
             data = _edited(data, _first_frame(reader, taken, frames))
         elif name in _CACHES:
             data = _cells(data, frames, reader.frame_count, 4 if b"Frames" in name else 8)
-        elif name == names.RECORDED:
+        elif name == recorded_data.NAME:
             data = _edited(data, {"Size": I32(len(frames))})
         elif name in columns and columns[name].size:
             size = columns[name].size

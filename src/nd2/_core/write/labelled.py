@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from nd2._core.chunks.julian import DAY_MS, UNIX_EPOCH
-from nd2._core.chunks.modality import MASKS
+from nd2._core.chunks.optics import MASKS
+from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH
+from nd2._core.chunks.recorded_data import STAGE
 from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.structures import (
     ChannelMeta,
@@ -24,7 +25,6 @@ from nd2._core.structures import (
     StagePosition,
     TextInfo,
 )
-from nd2._core.write.columns import STAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

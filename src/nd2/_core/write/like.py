@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.chunks import fields
-from nd2._core.format import names
+from nd2._core.chunks import fields, picture_metadata
+from nd2._core.format.chunks import display_name
 from nd2._core.structures import Metadata
-from nd2._core.write import columns, labels
 from nd2._core.write import plan as plans
-from nd2._core.write.core import FileContents, FileWriter
-from nd2._core.write.picture import FirstFrame
+from nd2._core.write.core import FileContents, FileWriter, Layer
 
 if TYPE_CHECKING:
     import os
@@ -74,7 +73,7 @@ def _beside(reader: Reader, picture: fields.Tree) -> FileContents:
     if known is not None:
         times[: len(known)] = known[: len(times)]
     return FileContents(
-        first=_first_frame(picture),
+        first=picture_metadata.decode_first_frame(picture),
         times=times,
         text_info=reader.text_info,
         custom={
@@ -82,11 +81,7 @@ def _beside(reader: Reader, picture: fields.Tree) -> FileContents:
             for tag, tree in reader.custom_data.items()
             if isinstance(tree, (Mapping, bytes))
         },
-        columns=[
-            columns.Column(column.id, column.title, column.unit, column.values)
-            for column in reader.recorded.values()
-            if len(column.values)
-        ],
+        columns=[column for column in reader.recorded.values() if len(column.values)],
         rois=list(reader.rois.values()),
         events=reader.experiment_events,
         layers=[_layer(reader, i) for i in range(len(reader.mask_layers))],
@@ -97,30 +92,18 @@ def _beside(reader: Reader, picture: fields.Tree) -> FileContents:
 def picture_tree(reader: Reader) -> fields.Tree:
     """Return the picture metadata; empty if there are none."""
     trees = reader.unstructured_metadata(strip_prefix=False, include=None, exclude=None)
-    raw = next((trees[name] for name in map(names.text, names.PICTURE) if name in trees), None)
+    raw = next(
+        (trees[name] for name in map(display_name, picture_metadata.NAMES) if name in trees), None
+    )
     return fields.root(raw, "SLxPictureMetadata") if isinstance(raw, Mapping) else {}
 
 
-def _first_frame(picture: fields.Tree) -> FirstFrame:
-    """Return time and place of the first frame."""
-    x, y, z = (fields.real(picture, key) for key in ("dXPos", "dYPos", "dZPos"))
-    return FirstFrame(
-        fields.real(picture, "dTimeMSec"), fields.real(picture, "dTimeAbsolute"), (x, y, z)
-    )
-
-
-def _layer(reader: Reader, index: int) -> labels.Layer:
+def _layer(reader: Reader, index: int) -> Layer:
     """Return a binary layer; tiled ones become run-length encoded ones."""
     layer = reader.mask_layers[index]
-    info = layer.info
-    return labels.Layer(
-        info.name,
+    number = layer.info.layer_id or index + 1
+    tag = layer.info.file_tag if layer.info.tiles is None else f"RleZipBinarySequence_{number}_v1"
+    return Layer(
+        replace(layer.info, layer_id=number, file_tag=tag, tiles=None),
         (layer.read(frame) for frame in range(reader.frame_count)),
-        color=info.color or 0,
-        comp_name=info.comp_name or "",
-        comp_order=info.comp_order or 0,
-        state=info.state or 0,
-        color_mode=info.color_mode or 0,
-        layer_id=info.layer_id or index + 1,
-        file_tag=info.file_tag if info.tiles is None else "",
     )

@@ -33,7 +33,6 @@ from nd2._core.structures import (
     ZStackLoop,
     ZStackLoopParams,
 )
-from nd2._core.write.picture import one_pixel_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -363,7 +362,12 @@ def _channels(
     if voxel_size is not None:
         if len(voxel_size) not in (2, 3):
             raise ValueError(f"voxel_size {voxel_size}: expected (x, y) or (x, y, z)")
-        pixel = one_pixel_size(float(voxel_size[0]), float(voxel_size[1]))
+        pixel, other = map(float, voxel_size[:2])
+        if not math.isclose(pixel, other, rel_tol=1e-6):
+            raise ValueError(
+                f"pixels of {pixel} x {other} micrometers: an ND2 file holds square pixels; "
+                "resample the image"
+            )
         if not (pixel > 0 and math.isfinite(pixel)):
             raise ValueError(f"voxel_size {voxel_size}: expected positive numbers, in micrometers")
     if microscope is None or isinstance(microscope, Microscope):

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.format import chunks, names
+from nd2._core.chunks import attributes as image_attributes
+from nd2._core.chunks import fields
+from nd2._core.format import chunks
 from nd2._core.format.inflate import MAX_RATIO
 from nd2._core.format.pixels import padded_row_bytes
 from nd2._core.format.scan import scan_chunks
 from nd2._core.io import open_source
 from nd2._core.open import open_reader
 from nd2._core.readers.rescued import RescuedReader
-from nd2._core.write import trees
 from nd2._core.write.stream import ChunkStream
 
 if TYPE_CHECKING:
@@ -192,11 +193,13 @@ def _copy(reader: RescuedReader, dst: str | os.PathLike[str]) -> None:
         others = [name for name in reader.chunk_map.others if name != chunks.FILE_SIGNATURE]
         for name in others:
             data = reader.chunk(name)
-            if data is not None and (name not in names.ATTRIBUTES or reader.attributes_are_stored):
+            if data is not None and (
+                name not in image_attributes.NAMES or reader.attributes_are_stored
+            ):
                 stream.append(name, data)
         if not reader.attributes_are_stored:
-            tree = trees.attributes(attributes)
-            stream.append(*trees.chunk(b"ImageAttributes", b"", tree, reader.version))
+            name = image_attributes.NAMES[0 if reader.version >= (3, 0) else 1]
+            stream.append(name, fields.encode(image_attributes.encode(attributes), reader.version))
         for index in present.tolist():
             offset, length = table.location(index)
             data = reader.source.read(offset - chunks.TIMESTAMP, length + chunks.TIMESTAMP)

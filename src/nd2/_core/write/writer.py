@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from nd2._core.chunks.julian import DAY_MS, UNIX_EPOCH
+from nd2._core.chunks import recorded_data
+from nd2._core.chunks.binary_layers import LayerInfo
+from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH, FirstFrame
 from nd2._core.structures import TextInfo
-from nd2._core.write import columns as recorded
-from nd2._core.write import labels as binary
 from nd2._core.write import plan as plans
-from nd2._core.write.core import FileContents, FileWriter
-from nd2._core.write.picture import FirstFrame
+from nd2._core.write.core import FileContents, FileWriter, Layer
 
 if TYPE_CHECKING:
     import os
@@ -180,7 +179,8 @@ class ND2Writer(FileWriter):
             text_info=text_info or TextInfo(),
             custom=custom or {},
             columns=[
-                recorded.column(header, values, count) for header, values in (columns or {}).items()
+                recorded_data.column(header, values, count)
+                for header, values in (columns or {}).items()
             ],
             rois=list(rois.values() if isinstance(rois, Mapping) else rois or ()),
             events=list(events or ()),
@@ -229,10 +229,20 @@ def _stage(given: Sequence[float] | None, plan: Plan) -> tuple[float, float, flo
     return 0.0, 0.0, plan.z_home
 
 
-def _layer(name: str, index: int, masks: ArrayLike, plan: Plan) -> binary.Layer:
+def _layer(name: str, index: int, masks: ArrayLike, plan: Plan) -> Layer:
     array = np.asarray(masks)
     frame = (plan.pixels.height, plan.pixels.width)
     expected = (*plan.layout.loop_shape, *frame)
     if array.shape not in (expected, (plan.frame_count, *frame)):
         raise ValueError(f"labels {name!r} have shape {array.shape}; expected {expected}")
-    return binary.Layer(name, list(array.reshape(-1, *frame)), layer_id=index + 1)
+    info = LayerInfo(
+        name,
+        f"RleZipBinarySequence_{index + 1}_v1",
+        comp_name=None,
+        comp_order=None,
+        color=0x00FF00,
+        color_mode=None,
+        state=None,
+        layer_id=index + 1,
+    )
+    return Layer(info, list(array.reshape(-1, *frame)))

@@ -1,4 +1,4 @@
-"""The size of a frame, where the chunk that says it was never written or is lost: from what else says something of it."""
+"""Guess the frame size when the attributes chunk is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _ITEM_BYTES = (2, 1, 4)
 def guess(
     picture: fields.Tree | None, nbytes: int, *, plane_count: int | None, compressed: bool
 ) -> tuple[Attributes, bool]:
-    """Guess the attributes of the image.
+    """Guess the attributes of the image, and tell whether the camera's metadata state the size.
+
+    A size that the camera states counts if a frame has as many bytes; otherwise the image is taken
+    to be square, or else a single row.
 
     Parameters
     ----------
@@ -31,13 +34,7 @@ def guess(
     plane_count : int or None
         Number of channels, if it is known.
     compressed : bool
-        Whether frames are stored compressed.
-
-    Returns
-    -------
-    tuple of Attributes and bool
-        The attributes of an image as the camera took it, if its bytes are as many; else of a square one, else of one that has a
-        single row; and whether the camera said the size.
+        Whether frames are compressed.
     """
     tree = fields.root(picture or {}, "SLxPictureMetadata")
     planes = fields.level(tree, "sPicturePlanes")

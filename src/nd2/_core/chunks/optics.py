@@ -1,0 +1,160 @@
+"""Optics of a plane of the picture metadata: modality flags and their masks, wavelengths and spectra."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nd2._core.chunks import fields
+from nd2._core.format.clx_lite import U32
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nd2._core.structures import ModalityFlags
+
+_FLUORESCENCE, _BRIGHTFIELD = 0x1, 0x2
+
+# In the order in which they are listed.
+MASKS: dict[ModalityFlags, int] = {
+    "fluorescence": _FLUORESCENCE,
+    "brightfield": _BRIGHTFIELD,
+    "phaseContrast": 0x10,
+    "diContrast": 0x20,
+    "camera": 0x100,
+    "laserScanConfocal": 0x200,
+    "spinningDiskConfocal": 0x400,
+    "sweptFieldConfocalSlit": 0x800,
+    "sweptFieldConfocalPinhole": 0x1000,
+    "dsdConfocal": 0x2000,
+    "SIM": 0x4000,
+    "iSIM": 0x8000,
+    "RCM": 0x40,
+    "VCS": 0x80,
+    "sora": 0x40000000,
+    "liveSR": 0x40000,
+    "multiphoton": 0x10000,
+    "TIRF": 0x20000,
+    "pmt": 0x100000,
+    "spectral": 0x200000,
+    "vaasIF": 0x400000,
+    "vaasNF": 0x800000,
+    "transmitDetector": 0x1000000,
+    "nonDescannedDetector": 0x2000000,
+    "virtualFilter": 0x4000000,
+    "gaasp": 0x8000000,
+    "remainder": 0x10000000,
+    "aux": 0x20000000,
+}
+
+# Modality codes of older files.
+_CODES: dict[int, tuple[ModalityFlags, ...]] = {
+    0: ("fluorescence", "camera"),
+    1: ("brightfield", "camera"),
+    2: ("fluorescence", "laserScanConfocal"),
+    3: ("fluorescence", "spinningDiskConfocal"),
+    4: ("fluorescence", "sweptFieldConfocalSlit"),
+    5: ("fluorescence", "multiphoton", "laserScanConfocal"),
+    6: ("brightfield", "phaseContrast"),
+    7: ("brightfield", "diContrast"),
+    8: ("fluorescence", "spectral", "laserScanConfocal"),
+    9: ("fluorescence", "vaasNF", "laserScanConfocal"),
+    10: ("fluorescence", "vaasIF", "laserScanConfocal"),
+    11: ("fluorescence", "vaasNF", "laserScanConfocal"),
+    12: ("dsdConfocal",),
+}
+
+_COLOR_NM = (420.0, 515.0, 590.0)
+"""What Nikon's reader gives for the planes of a color camera: blue, green, red, as stored."""
+_PEAK = 4
+
+
+def modality(plane: fields.Tree) -> list[ModalityFlags]:
+    """Return the modality flags of a plane.
+
+    A mask that has neither fluorescence nor bright field gives one of the two: color is bright
+    field.
+    """
+    if "uiModalityMask" in plane:
+        mask = fields.integer(plane, "uiModalityMask")
+    else:
+        mask = modality_mask(_CODES.get(fields.integer(plane, "eModality"), _CODES[0]))
+    if not mask & (_FLUORESCENCE | _BRIGHTFIELD):
+        return ["brightfield" if fields.integer(plane, "uiCompCount", 1) == 3 else "fluorescence"]
+    return [name for name, bit in MASKS.items() if mask & bit]
+
+
+def modality_mask(flags: Iterable[ModalityFlags]) -> int:
+    """Return the mask of some flags."""
+    return sum(MASKS[flag] for flag in flags)
+
+
+def wavelengths(plane: fields.Tree, index: int) -> tuple[float | None, float | None]:
+    """Return the wavelengths of emission and excitation in nanometers; None where unknown.
+
+    Parameters
+    ----------
+    plane : mapping
+        The plane of the picture metadata.
+    index : int
+        Its place among the planes, and so among the peaks of a filter with one for each laser.
+    """
+    is_color = fields.integer(plane, "uiCompCount", 1) == 3
+    color = _COLOR_NM[index] if is_color and index < len(_COLOR_NM) else None
+    probe = fields.level(plane, "pFluorescentProbe")
+    filters = fields.levels(fields.level(plane, "pFilterPath").get("m_pFilter"))
+    first = filters[0] if filters else {}
+    emission = (
+        color
+        or _maximum(_points(probe, "m_EmissionSpectrum"))
+        or _maximum(_points(first, "m_EmissionSpectrum"))
+    )
+    excitation = (
+        _maximum(_points(probe, "m_ExcitationSpectrum"))
+        or _peak(_points(first, "m_ExcitationSpectrum"), index)
+        or color
+    )
+    return emission or None, excitation or None
+
+
+def _points(owner: fields.Tree, key: str) -> list[fields.Tree]:
+    return fields.levels(fields.level(owner, key).get("pPoint"))
+
+
+def _wavelength(point: fields.Tree) -> float:
+    return fields.real(point, "dWavelength") or fields.real(point, "uiWavelength")
+
+
+def _maximum(points: list[fields.Tree]) -> float:
+    """Return the wavelength of the first highest point of a spectrum; 0 without points."""
+    return _wavelength(max(points, key=lambda point: fields.real(point, "dTValue"), default={}))
+
+
+def _peak(points: list[fields.Tree], index: int) -> float:
+    """Return the wavelength of a plane's own peak, or the maximum of a spectrum without peaks."""
+    if len(points) > 1 and all(fields.integer(point, "eType") == _PEAK for point in points):
+        return _wavelength(points[index]) if index < len(points) else 0.0
+    return _maximum(points)
+
+
+def probe(
+    emission: float | None, excitation: float | None, *, samples: int, index: int
+) -> dict[str, Any]:
+    """Return the tree of the probe of a plane, from which `wavelengths` reads the same back."""
+    if samples == 3 and index < len(_COLOR_NM):
+        # Readers know the wavelengths of a color camera.
+        emission = None
+        excitation = None if excitation == _COLOR_NM[index] else excitation
+    # nd2 0.12.0 needs at least one key in the probe.
+    return {
+        "m_sName": "",
+        "m_uiColor": U32(0xFFFFFF),
+        "m_ExcitationSpectrum": _spectrum(excitation),
+        "m_EmissionSpectrum": _spectrum(emission),
+    }
+
+
+def _spectrum(wavelength: float | None) -> dict[str, Any]:
+    points = {}
+    if wavelength is not None:
+        points["Point0"] = {"eType": U32(_PEAK), "dWavelength": float(wavelength), "dTValue": 1.0}
+    return {"uiCount": U32(len(points)), "pPoint": points, "bPoints": False}

@@ -1,0 +1,67 @@
+"""Settings that the software keeps in XML, one chunk per tag: custom data."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Mapping
+from typing import Any
+
+from nd2._core.chunks import fields
+from nd2._core.format import clx_xml
+from nd2._core.format.clx_lite import I32, Items
+
+PREFIX = b"CustomDataVar|"
+"""Start of the names of these chunks; the tag follows."""
+APP_INFO = PREFIX + b"AppInfo_V1_0!"
+
+
+def name(tag: str) -> bytes:
+    """Return the name of the chunk that holds the settings of a tag."""
+    return b"%s%s!" % (PREFIX, tag.encode())
+
+
+def decode_software(raw: fields.Tree) -> str:
+    """Return name and version of the software, from the tree of `APP_INFO`."""
+    info = fields.unwrap(raw)
+    parts = [fields.text(info, key) for key in ("m_SWNameString", "m_VersionString")]
+    return " ".join(part for part in parts if part)
+
+
+def encode(tree: Mapping[str, Any]) -> Items:
+    """Return settings as stored; ``ND2File.custom_data`` gives ``tree`` back.
+
+    Names lose their type prefix when they are decoded; here they get one where they need it. List
+    items that were empty or zero, and so were left out, are put back.
+    """
+    items = Items()
+    place = 0
+    for key, value in tree.items():
+        if value is None:
+            continue
+        if fields.LIST_KEY.fullmatch(key):
+            # The key is the place among all children.
+            while place < int(key[1:]):
+                items.append(("", I32(0)))
+                place += 1
+            items.append(("", _value(value)))
+        else:
+            items.append((_stored_name(key), _value(value)))
+        place += 1
+    return items
+
+
+def _stored_name(key: str) -> str:
+    """Return a name that is allowed, and that is ``key`` without its prefix."""
+    if clx_xml.NAME.fullmatch(key) and clx_xml.without_prefix(key) == key:
+        return key
+    return f"m_{key}"
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return encode(value)
+    if isinstance(value, (bytes, bytearray)):
+        return b64decode(value)
+    if isinstance(value, (list, tuple)):
+        return [_value(item) for item in value]
+    return value

@@ -1,0 +1,101 @@
+"""Metadata of single frames, computed as Nikon's reader does: time, stage position, focus."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nd2._core.chunks.picture_metadata import DAY_MS
+from nd2._core.structures import (
+    Contents,
+    FrameChannel,
+    FrameMetadata,
+    Position,
+    StagePosition,
+    TimeStamp,
+    XYPosLoop,
+    ZStackLoop,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from nd2._core.chunks.picture_metadata import FirstFrame
+    from nd2._core.structures import ExpLoop, Metadata
+
+
+def stage_positions(
+    first: tuple[float, float, float],
+    experiment: Sequence[ExpLoop],
+    indices: Sequence[NDArray[np.intp]],
+    count: int,
+) -> NDArray[np.float64]:
+    """Return the position of the stage at each frame, shape (count, 3), in micrometers.
+
+    A loop over positions sets x and y, and z if it drives to it; what no loop sets is that of the
+    picture metadata. A stack adds ``(i - homeIndex) * stepUm`` to z, for every type of stack and in
+    either direction. Frames beyond the loops have the position of the picture metadata.
+
+    Parameters
+    ----------
+    first : tuple of float
+        The position by the picture metadata.
+    experiment : sequence of ExpLoop
+        The loops, outermost first.
+    indices : sequence of ndarray
+        Index on each loop of the frames that the loops reach.
+    count : int
+        Number of frames.
+    """
+    stage = np.empty((count, 3))
+    stage[:] = first
+    within = stage[: len(indices[0]) if indices else 1]
+    pairs = [(loop, index[: len(within)]) for loop, index in zip(experiment, indices, strict=True)]
+    for loop, index in pairs:
+        if isinstance(loop, XYPosLoop):
+            points = np.array([point.stagePositionUm for point in loop.parameters.points])
+            driven = 3 if loop.parameters.isSettingZ else 2
+            within[:, :driven] = points[index, :driven]
+    for loop, index in pairs:
+        if isinstance(loop, ZStackLoop):
+            within[:, 2] += (index - loop.parameters.homeIndex) * loop.parameters.stepUm
+    return stage
+
+
+def time_stamp(recorded_ms: float | None, first: FirstFrame) -> TimeStamp:
+    """Return the time of a frame; without a recorded time, that of the picture metadata.
+
+    The Julian day number is that of the picture metadata plus the frame's milliseconds: what
+    Nikon's reader gives, though in real files the former already is the first frame's.
+    """
+    if recorded_ms is None or not math.isfinite(recorded_ms):
+        recorded_ms = first.time_ms
+    return TimeStamp(first.julian_day + recorded_ms / DAY_MS, recorded_ms)
+
+
+def frame_metadata(
+    metadata: Metadata,
+    *,
+    stage_um: Sequence[float],
+    name: str | None,
+    pfs_offset: float | None,
+    pfs_status: int | None,
+    time: TimeStamp,
+) -> FrameMetadata:
+    """Return the metadata of a frame; its channels share time, position and focus."""
+    # a negative offset means that there is none, as in the loop over positions
+    offset = float(pfs_offset) if pfs_offset is not None and pfs_offset >= 0 else None
+    position = Position(StagePosition(*stage_um), offset, name)
+    return FrameMetadata(
+        metadata.contents or Contents(0, 0),
+        [
+            FrameChannel(
+                one.channel, one.loops, one.microscope, one.volume, position, time, pfs_status
+            )
+            for one in metadata.channels or ()
+        ],
+    )
