@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nd2._core.chunks import attributes, experiment, picture_metadata
 from nd2._core.format import chunks, clx_lite, clx_xml
 from nd2._core.format.clx_lite import I32
 from nd2._core.format.inflate import deflate_zlib
 from nd2._core.format.pixels import PixelLayout, padded_row_bytes
-from nd2._core.write import picture, trees
 from nd2.structures import (
     Attributes,
     Channel,
@@ -223,7 +223,7 @@ def _metadata(
 def attributes_tree(spec: Nd2Spec) -> dict[str, Any]:
     layout = spec.layout
     bits = layout.dtype.itemsize * 8
-    attributes = Attributes(
+    value = Attributes(
         bitsPerComponentInMemory=bits,
         bitsPerComponentSignificant=bits,
         componentCount=spec.channels * spec.samples,
@@ -234,7 +234,7 @@ def attributes_tree(spec: Nd2Spec) -> dict[str, Any]:
         widthPx=spec.width,
         compressionType="lossless" if spec.zlib else None,
     )
-    tree: dict[str, Any] = trees.attributes(attributes)["SLxImageAttributes"]
+    tree: dict[str, Any] = attributes.encode(value)["SLxImageAttributes"]
     return {**tree, "ePixelType": I32(spec.pixel_type), **spec.overrides}
 
 
@@ -242,7 +242,7 @@ def experiment_tree(spec: Nd2Spec) -> dict[str, Any] | None:
     if spec.experiment is not None:
         return dict(spec.experiment)
     loops = [_loop(letter, count, i) for i, (letter, count) in enumerate(spec.loops)]
-    tree = trees.experiment(loops)
+    tree = experiment.encode(loops)
     return None if tree is None else dict(tree["SLxExperiment"])
 
 
@@ -294,6 +294,6 @@ def picture_tree(spec: Nd2Spec) -> dict[str, Any]:
         Channel(ChannelMeta(name, c, _COLORS[c % len(_COLORS)]), None, microscope, volume)
         for c, name in enumerate(spec.names)
     ]
-    first = picture.FirstFrame(0.0, 2459486.0, (100.0, 200.0, 300.0))
-    tree: dict[str, Any] = picture.tree(channels, first)["SLxPictureMetadata"]
+    first = picture_metadata.FirstFrame(0.0, 2459486.0, (100.0, 200.0, 300.0))
+    tree: dict[str, Any] = picture_metadata.encode(channels, first)["SLxPictureMetadata"]
     return tree

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import nd2
-from nd2._core.format import chunks, names
+from nd2._core.chunks import attributes, experiment, recorded_data, texts
+from nd2._core.format import chunks
 from tests.builder import Nd2Spec, build
 from tests.fuzz.seeds import files
 from tests.handles import no_handle_is_left
@@ -223,12 +224,12 @@ def test_a_place_where_another_frame_stands_is_named(path: Path, name_field: int
         file.asarray()
 
 
-@pytest.mark.parametrize("name", [names.ATTRIBUTES[0], names.TEXT_INFO[0], names.FRAME_TIMES])
+@pytest.mark.parametrize("name", [attributes.NAMES[0], texts.NAMES[0], recorded_data.TIMES])
 def test_a_place_where_another_chunk_stands_is_named(path: Path, name: bytes) -> None:
     build(path, loops=[("T", 5)])
 
     def change(known: ChunkMap) -> ChunkMap:
-        other = known.others[names.EXPERIMENT[0]]
+        other = known.others[experiment.NAMES[0]]
         return replace(known, others={**known.others, name: other})
 
     rewrite_map(path, change)
@@ -240,9 +241,7 @@ def test_a_place_where_another_chunk_stands_is_named(path: Path, name: bytes) ->
 def test_a_chunk_that_is_said_to_lie_beyond_the_end_is_named(path: Path) -> None:
     build(path, loops=[("T", 5)])
     place = (1 << 40, 8)
-    rewrite_map(
-        path, lambda known: replace(known, others={**known.others, names.TEXT_INFO[0]: place})
-    )
+    rewrite_map(path, lambda known: replace(known, others={**known.others, texts.NAMES[0]: place}))
     with (
         pytest.raises(ValueError, match=rf"beyond the file's end.*Text.*offset {1 << 40}"),
         nd2.ND2File(path) as file,

@@ -17,8 +17,8 @@ from tests.trees import trees
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        (b"nothing", "no JSON"),
-        (b"{}", "no list"),
+        (b"nothing", "not JSON"),
+        (b"{}", "not a list"),
         (b'[{"binWidth": 0}]', "impossible tiles"),
         (b'[{"binWidth": 8, "binHeight": 8, "binBitdepth": 7}]', "impossible tiles"),
         (b'[{"binWidth": 9999999, "binHeight": 9999999}]', "too large"),
@@ -26,20 +26,20 @@ from tests.trees import trees
 )
 def test_a_damaged_list_of_raster_layers(data: bytes, error: str) -> None:
     with pytest.raises(ValueError, match=error):
-        binary_layers.parse_rasters(data)
+        binary_layers.decode_rasters(data)
 
 
 def test_compression_that_is_not_known() -> None:
     with pytest.raises(NotImplementedError, match="'jpeg' compression"):
-        binary_layers.parse_rasters(b'[{"binCompressionId": "jpeg"}]')
+        binary_layers.decode_rasters(b'[{"binCompressionId": "jpeg"}]')
 
 
 @given(trees("BinaryMetadata_v1", "BinaryItem", "Name", "FileTag", "CompName", "ID"))
 def test_any_tree_gives_layers(tree: dict[str, Any]) -> None:
-    assert all(info.file_tag for info in binary_layers.parse_runs(tree))
+    assert all(info.file_tag for info in binary_layers.decode_runs(tree))
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_list_of_rasters_or_refused(data: bytes) -> None:
     with contextlib.suppress(errors.ND2Error):
-        binary_layers.parse_rasters(data)
+        binary_layers.decode_rasters(data)

@@ -21,7 +21,7 @@ def record(*stored: dict[str, Any], key: str = "pEvents") -> dict[str, Any]:
 
 
 def test_events() -> None:
-    plain, own, phase, unknown = events.parse(
+    plain, own, phase, unknown = events.decode(
         record(
             {"T": 1500.0, "T2": 3.0, "M": 9, "I": 4},
             {"T": 2000.0, "M": 7, "D": "Home", "A": "StgMoveXY"},
@@ -46,14 +46,14 @@ def test_events() -> None:
 
 
 def test_events_of_the_older_form() -> None:
-    (event,) = events.parse(
+    (event,) = events.decode(
         record({"dTime": 5.0, "eMeaning": 34, "wsData": "x"}, key="pFirstEvent")
     )
     assert (event.time, event.meaning) == (5.0, EventMeaning.UserInteraction2)
     assert event.description == "User 2 - x"
-    assert events.parse({}) == []
+    assert events.decode({}) == []
 
 
 @given(trees("RLxExperimentRecord", "pEvents", "pFirstEvent", "T", "M", "S", "D", "A"))
 def test_any_tree_gives_events(tree: dict[str, Any]) -> None:
-    assert all(isinstance(event, ExperimentEvent) for event in events.parse(tree))
+    assert all(isinstance(event, ExperimentEvent) for event in events.decode(tree))

@@ -12,4 +12,4 @@ from tests.trees import trees
 
 @given(trees("Job", "ProtectedJob", "ProgramDesc", "Data"))
 def test_any_tree_gives_a_job(tree: dict[str, Any]) -> None:
-    assert set(jobs.parse(tree, None, b"a\0")) >= {"Job", "ProtectedJob", "JobRunGUID"}
+    assert set(jobs.decode(tree, None, b"a\0")) >= {"Job", "ProtectedJob", "JobRunGUID"}

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from nd2._core.chunks import picture_metadata
 from nd2._core.format import clx_lite, clx_xml
-from nd2._core.write import picture
 from nd2.structures import (
     Attributes,
     Channel,
@@ -63,7 +62,7 @@ def parse(*planes: dict[str, Any], form: str = "sPlaneNew", **more: Any) -> Meta
         clx_lite.encode({"SLxPictureMetadata": {"sPicturePlanes": picture_planes, **more}})
     )
     assert picture_metadata.plane_count(raw) == len(planes)
-    return picture_metadata.parse(
+    return picture_metadata.decode(
         raw, attributes=attributes(len(planes), components), experiment=[], text_info={}
     )
 
@@ -96,7 +95,7 @@ def test_metadata_of_version_2() -> None:
         "sPicturePlanes": {"uiCount": 1, "sPlane": {"a0": plane(eModality=2)}},
     }
     raw = clx_xml.decode(clx_xml.encode(clx_lite.Items([("", picture)])))
-    parsed = picture_metadata.parse(raw, attributes=attributes(), experiment=[], text_info={})
+    parsed = picture_metadata.decode(raw, attributes=attributes(), experiment=[], text_info={})
     assert parsed.channels is not None
     assert parsed.channels[0].channel.name == "DAPI"
     assert parsed.channels[0].microscope.pinholeDiameterUm == 40.0
@@ -110,7 +109,7 @@ def test_metadata_of_version_2() -> None:
 )
 def test_a_file_without_picture_metadata(channels: int, components: int, names: list[str]) -> None:
     assert picture_metadata.plane_count(None) is None
-    parsed = picture_metadata.parse(
+    parsed = picture_metadata.decode(
         None, attributes=attributes(channels, components), experiment=[TIME, STACK], text_info={}
     )
     assert parsed.channels is not None
@@ -129,7 +128,7 @@ def test_a_file_without_picture_metadata(channels: int, components: int, names: 
 def test_planes_that_are_missing_are_named() -> None:
     raw = {"sPicturePlanes": {"uiCount": 3, "sPlaneNew": {"a0": plane()}}}
     assert picture_metadata.plane_count(raw) == 3
-    parsed = picture_metadata.parse(raw, attributes=attributes(3), experiment=[], text_info={})
+    parsed = picture_metadata.decode(raw, attributes=attributes(3), experiment=[], text_info={})
     assert parsed.channels is not None
     assert [one.channel.name for one in parsed.channels] == ["DAPI", "Channel_2", "Channel_3"]
 
@@ -241,7 +240,7 @@ def test_optics() -> None:
 )
 def test_magnification_from_the_text(text: str, magnification: float | None) -> None:
     raw = {"sPicturePlanes": {"sPlaneNew": {"a0": plane()}}}
-    parsed = picture_metadata.parse(
+    parsed = picture_metadata.decode(
         raw, attributes=attributes(), experiment=[], text_info={"optics": text}
     )
     assert parsed.channels is not None
@@ -319,7 +318,7 @@ JUNK = st.recursive(
 
 @given(st.dictionaries(KEYS, JUNK))
 def test_any_tree_gives_the_channels_of_the_attributes(tree: dict[str, Any]) -> None:
-    parsed = picture_metadata.parse(tree, attributes=attributes(2), experiment=[], text_info={})
+    parsed = picture_metadata.decode(tree, attributes=attributes(2), experiment=[], text_info={})
     assert parsed.channels is not None
     assert len(parsed.channels) == 2
     assert min(picture_metadata.voxel_size(parsed)) > 0
@@ -409,9 +408,9 @@ def test_what_is_encoded_is_parsed(made: list[Channel]) -> None:
     attributes = Attributes(
         16, 12, len(made), 48, "unsigned", 7, widthPx=64, channelCount=len(made)
     )
-    tree = picture.tree(made, picture.FirstFrame(1.0, 2.0, (3.0, 4.0, 5.0)))
+    tree = picture_metadata.encode(made, picture_metadata.FirstFrame(1.0, 2.0, (3.0, 4.0, 5.0)))
     decoded = clx_lite.decode(clx_lite.encode(tree))
-    found = picture_metadata.parse(decoded, attributes=attributes, experiment=[], text_info={})
+    found = picture_metadata.decode(decoded, attributes=attributes, experiment=[], text_info={})
     assert found.channels is not None
     for one, other in zip(found.channels, made, strict=True):
         assert one.channel == other.channel

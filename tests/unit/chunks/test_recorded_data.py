@@ -28,7 +28,7 @@ def test_columns_keep_the_order_of_the_table_and_are_read_when_asked_for() -> No
         asked.append(identifier)
         return np.arange(3.0).tobytes()
 
-    columns = recorded_data.parse(
+    columns = recorded_data.decode(
         table(tag("Z", 3, 3, "Z Coord", "µm"), tag("A", 3, 3, "Power", " % ")), load
     )
     assert [(c.id, c.title, c.unit) for c in columns.values()] == [
@@ -42,8 +42,8 @@ def test_columns_keep_the_order_of_the_table_and_are_read_when_asked_for() -> No
 
 
 def test_a_column_that_was_not_stored_is_empty() -> None:
-    assert len(recorded_data.parse(table(tag("Z", 3, 3)), lambda _: None)["Z"].values) == 0
-    assert recorded_data.parse(None, lambda _: None) == {}
+    assert len(recorded_data.decode(table(tag("Z", 3, 3)), lambda _: None)["Z"].values) == 0
+    assert recorded_data.decode(None, lambda _: None) == {}
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,6 @@ def test_texts(cells: list[str]) -> None:
 
 @given(trees("CustomTagDescription_v1.0", "Tag0", "Tag1", "ID", "Type", "Size", "Desc", "Unit"))
 def test_any_tree_gives_columns(tree: dict[str, Any]) -> None:
-    for column in recorded_data.parse(tree, lambda _: b"\1" * 64).values():
+    for column in recorded_data.decode(tree, lambda _: b"\1" * 64).values():
         assert column.values.ndim == 1
         assert column.size <= 0 or len(column.values) <= column.size

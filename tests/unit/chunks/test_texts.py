@@ -12,7 +12,7 @@ def test_text_items_that_are_not_empty() -> None:
         "TextInfoItem_9": "",
     }
     expected = {"description": "Dimensions: T(3)", "optics": "Plan Apo 20x"}
-    assert texts.parse({"SLxImageTextInfo": items}) == expected
-    assert texts.parse(items) == expected
-    assert list(texts.parse(items)) == ["description", "optics"]
-    assert texts.parse({"SLxImageTextInfo": {"TextInfoItem_0": 3}}) == {}
+    assert texts.decode({"SLxImageTextInfo": items}) == expected
+    assert texts.decode(items) == expected
+    assert list(texts.decode(items)) == ["description", "optics"]
+    assert texts.decode({"SLxImageTextInfo": {"TextInfoItem_0": 3}}) == {}

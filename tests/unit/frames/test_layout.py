@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nd2._core.chunks import experiment
-from nd2._core.chunks.stage import stage_positions
 from nd2._core.format import clx_lite, clx_xml
 from nd2._core.frames.layout import Layout
+from nd2._core.readers.frame_metadata import stage_positions
 from nd2.structures import Attributes, NETimeLoop, XYPosLoop
 
 ATTRIBUTES = Attributes(16, 16, 2, 6, "unsigned", 1, 32, 8, channelCount=2)
@@ -63,9 +63,9 @@ def trees(draw: st.DrawFn, depth: int = 0) -> dict[str, Any]:
 @given(trees(), st.booleans())
 def test_any_tree_of_loops_gives_each_frame_its_indices(tree: dict[str, Any], xml: bool) -> None:
     if xml:
-        loops = experiment.parse(clx_xml.decode(clx_xml.encode(tree)))
+        loops = experiment.decode(clx_xml.decode(clx_xml.encode(tree)))
     else:
-        loops = experiment.parse(clx_lite.decode(clx_lite.encode({"SLxExperiment": tree})))
+        loops = experiment.decode(clx_lite.decode(clx_lite.encode({"SLxExperiment": tree})))
     layout = Layout.from_experiment(loops, ATTRIBUTES)
     indices = layout.loop_indices
     assert len(indices) == layout.frame_count == math.prod(loop.count for loop in loops)
@@ -81,7 +81,7 @@ def test_any_tree_of_loops_gives_each_frame_its_indices(tree: dict[str, Any], xm
         elif isinstance(loop, NETimeLoop):
             assert sum(period.count for period in loop.parameters.periods) == loop.count
     columns = list(layout.grid.all_indices().values())
-    assert np.isfinite(stage_positions(None, loops, columns, layout.frame_count)).all()
+    assert np.isfinite(stage_positions((0.0, 0.0, 0.0), loops, columns, layout.frame_count)).all()
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_loops_of_one_kind_are_numbered(names: list[int], expected: list[str]) -
         tree = {"eType": kind, "uLoopPars": made[kind], **below}
     assert tree is not None
     layout = Layout.from_experiment(
-        experiment.parse(clx_lite.decode(clx_lite.encode(tree))), ATTRIBUTES
+        experiment.decode(clx_lite.decode(clx_lite.encode(tree))), ATTRIBUTES
     )
     assert [name for name, _ in layout.loops] == expected
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import inf, nextafter
 from struct import Struct
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -293,8 +294,8 @@ def encode(channels: Sequence[Channel], first: FirstFrame) -> dict[str, Any]:
     calibrated, pixel = volume.axesCalibrated[0], float(volume.axesCalibration[0])
     rotation, to_stage = volume.cameraTransformationMatrix, volume.pixelToStageTransformationMatrix
     if to_stage is not None:
-        m11, m12, _, m21, m22, _ = to_stage
-        rotation = (m11 / pixel, m12 / pixel, m21 / pixel, m22 / pixel)
+        m11, m12, _, m21, m22, _ = (_factor(value, pixel) for value in to_stage)
+        rotation = (m11, m12, m21, m22)
     x_axis, y_axis, _ = volume.axesInterpretation
     content = {
         "dTimeAbsolute": float(first.julian_day),
@@ -340,6 +341,13 @@ def encode(channels: Sequence[Channel], first: FirstFrame) -> dict[str, Any]:
         **{f"dStgLgCT{k}": float(m) for k, m in zip((11, 12, 21, 22), rotation, strict=True)},
     }
     return {"SLxPictureMetadata": content}
+
+
+def _factor(product: float, pixel: float) -> float:
+    """Return the number that times the pixel size is exactly the product, where there is one."""
+    value = product / pixel
+    candidates = (value, nextafter(value, inf), nextafter(value, -inf))
+    return next((one for one in candidates if one * pixel == product), value)
 
 
 def encode_calibration(channel: Channel) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nd2._core.chunks import geometry
 from nd2._core.format.pixels import padded_row_bytes
+from nd2._core.readers import geometry
 
 if TYPE_CHECKING:
     from nd2.structures import Attributes
