@@ -292,10 +292,7 @@ def encode(channels: Sequence[Channel], first: FirstFrame) -> dict[str, Any]:
     """Return the tree of the picture metadata; the first channel gives what all of them share."""
     volume, microscope = channels[0].volume, channels[0].microscope
     calibrated, pixel = volume.axesCalibrated[0], float(volume.axesCalibration[0])
-    rotation, to_stage = volume.cameraTransformationMatrix, volume.pixelToStageTransformationMatrix
-    if to_stage is not None:
-        m11, m12, _, m21, m22, _ = (_factor(value, pixel) for value in to_stage)
-        rotation = (m11, m12, m21, m22)
+    rotation, orientation = _stage_axes(volume)
     x_axis, y_axis, _ = volume.axesInterpretation
     content = {
         "dTimeAbsolute": float(first.julian_day),
@@ -314,7 +311,7 @@ def encode(channels: Sequence[Channel], first: FirstFrame) -> dict[str, Any]:
             "sPlaneNew": {f"a{i}": _plane_tree(channel, i) for i, channel in enumerate(channels)},
             "uiSampleCount": U32(len(channels)),
             "sSampleSetting": {
-                f"a{i}": _sample_tree(channel.volume, rotation)
+                f"a{i}": _sample_tree(channel.volume, rotation, orientation)
                 for i, channel in enumerate(channels)
             },
             "sDescription": "",
@@ -341,6 +338,23 @@ def encode(channels: Sequence[Channel], first: FirstFrame) -> dict[str, Any]:
         **{f"dStgLgCT{k}": float(m) for k, m in zip((11, 12, 21, 22), rotation, strict=True)},
     }
     return {"SLxPictureMetadata": content}
+
+
+def _stage_axes(volume: Volume) -> tuple[_Matrix, tuple[int, int]]:
+    """Return the rotation from camera to stage, and the orientation of the axes of the stage.
+
+    Nikon's reader takes the rotation for the matrix of the camera. So it has the signs of that, and
+    the orientation carries what the matrix from pixels to the stage has otherwise.
+    """
+    c11, c12, c21, c22 = map(float, volume.cameraTransformationMatrix)
+    if volume.pixelToStageTransformationMatrix is None:
+        return (c11, c12, c21, c22), (1, 1)
+    pixel = float(volume.axesCalibration[0])
+    affine = volume.pixelToStageTransformationMatrix
+    m11, m12, m21, m22 = (_factor(affine[i], pixel) for i in (0, 1, 3, 4))
+    x = -1 if m11 * c11 + m12 * c12 < 0 else 1
+    y = -1 if m21 * c21 + m22 * c22 < 0 else 1
+    return (x * m11, x * m12, y * m21, y * m22), (x, y)
 
 
 def _factor(product: float, pixel: float) -> float:
@@ -399,12 +413,12 @@ def _color_code(color: Color) -> int:
     return alpha << 24 | color.b << 16 | color.g << 8 | color.r
 
 
-def _sample_tree(volume: Volume, rotation: _Matrix) -> dict[str, Any]:
+def _sample_tree(volume: Volume, rotation: _Matrix, orientation: tuple[int, int]) -> dict[str, Any]:
     sample: dict[str, Any] = {
         "pDeviceSetting": {
             "m_iXYUse0": I32(volume.pixelToStageTransformationMatrix is not None),
-            "m_iXOrientation0": I32(1),
-            "m_iYOrientation0": I32(1),
+            "m_iXOrientation0": I32(orientation[0]),
+            "m_iYOrientation0": I32(orientation[1]),
         },
         "uiOpticalConfigs": U32(0),
         "sOpticalConfigs": [],
