@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from nd2._core._version import API_VERSION as __version__
     from nd2._core.compat import version as version
     from nd2._core.file import ND2File
-    from nd2._core.imread import imread
-    from nd2._core.nd2_to_tiff import nd2_to_tiff
-    from nd2._core.open import is_legacy, is_supported_file
-    from nd2._core.sidecar import save_index
+    from nd2._core.imread import imread, nd2_to_tiff
+    from nd2._core.open import is_legacy, is_supported_file, save_index
     from nd2._core.structures import AXIS
     from nd2._core.views.binary import BinaryLayer, BinaryLayers
     from nd2._core.write.arrays import imwrite
@@ -57,11 +55,11 @@ _HOME = {
     "imwrite": "nd2._core.write.arrays",
     "is_legacy": "nd2._core.open",
     "is_supported_file": "nd2._core.open",
-    "nd2_to_tiff": "nd2._core.nd2_to_tiff",
+    "nd2_to_tiff": "nd2._core.imread",
     "rescue_file": "nd2._core.write.rescue",
     "rescue_nd2": "nd2._core.write.rescue",
-    "save_index": "nd2._core.sidecar",
     "version": "nd2._core.compat",
+    "save_index": "nd2._core.open",
 }
 _MODULES = {"errors", "index", "jobs", "nd2file", "readers", "structures", "tiff"}
 

@@ -12,10 +12,8 @@ from xarray.backends import BackendEntrypoint
 
 from nd2._core import errors
 from nd2._core.format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES
-from nd2._core.io import open_source
 from nd2._core.io.urls import is_url
-from nd2._core.open import first_bytes, open_reader
-from nd2._core.sidecar import load_index
+from nd2._core.open import open_reader, read_magic
 from xarray_nd2 import accessor
 from xarray_nd2.dataset.model import dataset_model
 from xarray_nd2.datasets import to_dataset
@@ -24,9 +22,6 @@ from xarray_nd2.groups import group_datasets
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from nd2._core.io import ByteSource
-    from nd2._core.readers import Reader
-    from nd2._core.sidecar import Index
     from xarray_nd2.dataset.clock import TimeMode
 
 _ND2_URL = re.compile(r"\.nd2($|[?#]|::)", re.IGNORECASE)
@@ -135,11 +130,17 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             If it has no position of that index.
         """
         _refuse(unknown, self.open_dataset_parameters)
-        known = None if index is None else load_index(index, filename_or_obj, storage_options)
-        source = open_source(filename_or_obj, storage_options)
-        try:
+        with open_reader(
+            filename_or_obj,
+            storage_options=storage_options,
+            index=index,
+            flat_frames=flat_frames,
+            validate_frames=validate_frames,
+            search_window=search_window,
+            rescue=rescue,
+        ) as reader:
             model = dataset_model(
-                _reader(source, known, validate_frames, search_window, rescue, flat_frames),
+                reader,
                 squeeze=squeeze,
                 position=position,
                 time=time,
@@ -147,9 +148,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             )
             # Everything reads through a source that opens when it is needed: nothing is held between opening and the
             # first read, and what xarray closes can still be read, as its copies in other processes can.
-            lasting = source.reopen()
-        finally:
-            source.close()
+            lasting = reader.source.reopen()
         dataset = to_dataset(
             model.with_source(lasting),
             without_image="image" in _names(drop_variables),
@@ -199,11 +198,16 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             fields of a stitched image. The last three are there where the file has them.
         """
         _refuse(unknown, [name for name in self.open_dataset_parameters if name != "position"])
-        known = None if index is None else load_index(index, filename_or_obj, storage_options)
-        source = open_source(filename_or_obj, storage_options)
-        try:
-            reader = _reader(source, known, validate_frames, search_window, rescue, flat_frames)
-            lasting = source.reopen()
+        with open_reader(
+            filename_or_obj,
+            storage_options=storage_options,
+            index=index,
+            flat_frames=flat_frames,
+            validate_frames=validate_frames,
+            search_window=search_window,
+            rescue=rescue,
+        ) as reader:
+            lasting = reader.source.reopen()
             groups = group_datasets(
                 reader,
                 lasting,
@@ -213,8 +217,6 @@ class ND2BackendEntrypoint(BackendEntrypoint):
                 decode_times=decode_times,
                 use_cftime=use_cftime,
             )
-        finally:
-            source.close()
         for dataset in groups.values():
             dataset.set_close(lasting.release)
         return groups
@@ -245,27 +247,10 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             return _ND2_URL.search(path) is not None
         try:
             with _preserve_position(filename_or_obj):
-                return first_bytes(filename_or_obj) in (MAGIC_BYTES, LEGACY_MAGIC_BYTES)
+                return read_magic(filename_or_obj) in (MAGIC_BYTES, LEGACY_MAGIC_BYTES)
         except (OSError, TypeError, ValueError):
             named = isinstance(filename_or_obj, (str, os.PathLike))
             return named and os.fspath(filename_or_obj).lower().endswith(".nd2")
-
-
-def _reader(
-    source: ByteSource,
-    index: Index | None,
-    validate_frames: bool,
-    search_window: int,
-    rescue: bool,
-    flat_frames: bool,
-) -> Reader:
-    start = open_reader if index is None else index.open
-    return start(
-        source,
-        flat_frames=flat_frames,
-        search_window=search_window if validate_frames else None,
-        rescue=rescue,
-    )
 
 
 def _refuse(unknown: Iterable[str], known: Iterable[str]) -> None:

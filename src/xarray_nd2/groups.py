@@ -97,7 +97,7 @@ def _events(reader: Reader, source: ByteSource, clock: Clock) -> dict[str, Varia
     Columns that do not have a value for each frame are on an axis of their own.
     """
     events = reader.experiment_events
-    if not reader.recorded and reader.frame_times is None and not events:
+    if not reader.recorded_data and reader.frame_times is None and not events:
         return {}
     count = reader.layout.frame_count
     frames = FrameGrid.from_counts([("frame", count)])
@@ -116,9 +116,9 @@ def _events(reader: Reader, source: ByteSource, clock: Clock) -> dict[str, Varia
             np.asarray(names.values), grid.with_dims(names.dims), "position_name", source
         )
         table["position_name"] = VariableModel(("frame",), FrameValues(named, frames), names.attrs)
-    columns = column_names(reader.recorded.values(), table)
+    columns = column_names(reader.recorded_data.values(), table)
     table |= recorded_coordinates(reader, frames, table)
-    for identifier, column in reader.recorded.items():
+    for identifier, column in reader.recorded_data.items():
         if columns[identifier] not in table and len(column.values):
             rows = (f"row_{len(column.values)}",)
             table[columns[identifier]] = VariableModel(rows, column.values, column_attrs(column))

@@ -12,8 +12,8 @@ import numpy as np
 
 import nd2
 from nd2._core.format import chunks, clx_lite, clx_xml
-from nd2._core.format.scan import scan_chunks
 from nd2._core.io import open_source
+from nd2._core.readers.scan import scan_chunks
 from nd2.structures import (
     ROI,
     AnimParam,

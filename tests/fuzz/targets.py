@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import nd2
-from nd2._core.format import chunks, clx_lite, clx_xml, jp2, scan
+from nd2._core.format import chunks, clx_lite, clx_xml, jp2
 from nd2._core.io import open_source
 from nd2._core.open import open_reader
+from nd2._core.readers import scan
 from xarray_nd2.dataset.model import dataset_model
 from xarray_nd2.references.formats import FORMATS
 from xarray_nd2.references.kerchunk import to_dict

@@ -63,7 +63,7 @@ def test_recorded_stage_positions_come_first(tmp_path: Path) -> None:
     columns = {"X Coord [µm]": np.arange(FRAMES) * 1.5}
     write(path, columns=columns)
     with nd2.ND2File(path) as file:
-        identifier = next(iter(file._reader.recorded))
+        identifier = next(iter(file._reader.recorded_data))
     dataset = xr.open_dataset(path, engine="nd2")
     name = "stage_x" if identifier == "X" else "x_coord"
     np.testing.assert_array_equal(dataset[name].values.reshape(-1), np.arange(FRAMES) * 1.5)

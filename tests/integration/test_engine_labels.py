@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import nd2
-from nd2._core.readers.masks import fitted as fit
+from nd2._core.readers.layer_chunks import fit
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ import xarray as xr
 
 import nd2
 from nd2._core.format import chunks
-from nd2._core.format.scan import collect, scan_chunks
 from nd2._core.io import open_source
+from nd2._core.readers.scan import collect, scan_chunks
 from tests.builder import Nd2Spec, build
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import pytest
 import nd2
 from nd2._core.format import chunks
 from nd2._core.io import open_source
+from nd2._core.readers.chunk_file import ChunkFile
 from nd2._core.readers.modern import ModernReader
 from tests.samples import each_sample, sample_names
 
@@ -31,14 +32,14 @@ WRITTEN_ONCE = [name for name in sample_names() if name != "made/rewritten_T3"]
 
 def sound(data: bytes) -> dict[str, Any]:
     """What the sound file says: its frames by index, where they lie, and where its map starts."""
-    reader = ModernReader(open_source(io.BytesIO(data)), (3, 0))
+    reader = ModernReader(ChunkFile(open_source(io.BytesIO(data))), (3, 0))
     frames = reader.frames
     known = np.flatnonzero(frames.table.lengths).tolist()
     where = {i: (int(reader.frame_positions[i]), sum(frames.table.location(i))) for i in known}
     return {
         "frames": {i: frames.frame(i) for i in known},
         "where": where,
-        "map": reader.chunk_map.position,
+        "map": reader.chunk_file.chunk_map.position,
         "raw": frames.pixels.codec == "raw",
         "attributes": reader.attributes,
     }

@@ -121,7 +121,7 @@ def _described(reader: Reader) -> dict[str, Any]:
         "dtype": reader.dtype.name,
         "shape": list(sizes.values()),
         "axes": "".join(sizes),
-        "binary": bool(reader.mask_layers),
+        "binary": bool(reader.binary_layers),
         "rois": bool(reader.rois),
         "software_name": str(program.get("SWNameString", "")),
         "software_version": str(program.get("VersionString", "")),

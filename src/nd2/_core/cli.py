@@ -9,14 +9,12 @@ import argparse
 import json
 import os
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.command import GROUP, Command, parse_storage_options
 from nd2._core.file import ND2File
-from nd2._core.io import open_source
 from nd2._core.io.urls import file_name, is_url
 from nd2._core.open import open_reader
 
@@ -34,13 +32,8 @@ def _opened(options: argparse.Namespace) -> ND2File:
     return ND2File(options.file, storage_options=options.storage_options or None)
 
 
-def _reader(options: argparse.Namespace) -> tuple[Any, Reader]:
-    source = open_source(options.file, options.storage_options or None)
-    try:
-        return source, open_reader(source)
-    except BaseException:
-        source.close()
-        raise
+def _reader(options: argparse.Namespace) -> Reader:
+    return open_reader(options.file, storage_options=options.storage_options or None)
 
 
 def _stem(options: argparse.Namespace) -> str:
@@ -84,8 +77,7 @@ def _configure_info(parser: argparse.ArgumentParser) -> None:
 def _info(options: argparse.Namespace) -> int:
     from nd2._core.views.summary import as_text, summary
 
-    source, reader = _reader(options)
-    with closing(source):
+    with _reader(options) as reader:
         found = summary(reader)
     print(json.dumps(found, indent=2) if options.json else "\n".join(as_text(found)))
     return 0
@@ -357,8 +349,7 @@ def _show(options: argparse.Namespace) -> int:
     )
     dest = options.output or f"{_stem(options)}.png"
     _refuse_existing(dest, options.overwrite)
-    source, reader = _reader(options)
-    with closing(source):
+    with _reader(options) as reader:
         found = picture(reader, look)
     _write(dest, found.png(), options.overwrite)
     print(dest)

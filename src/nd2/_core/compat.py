@@ -149,9 +149,9 @@ def nd2_ome_metadata(
 
 def is_new_format(path: str | os.PathLike[str] | BinaryIO) -> bool:
     """Return whether a file is ND2 and not legacy (``nd2._util``)."""
-    from nd2._core.open import first_bytes
+    from nd2._core.open import read_magic
 
-    return first_bytes(path) == NEW_HEADER_MAGIC
+    return read_magic(path) == NEW_HEADER_MAGIC
 
 
 def version(distribution_name: str) -> str:

@@ -1,19 +1,23 @@
-"""``imread``: a whole image in one call."""
+"""Functions that open a file, do one thing and close it."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from nd2._core.file import ND2File
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
-    from typing import BinaryIO
+    from collections.abc import Callable, Mapping
+    from typing import BinaryIO, Unpack
 
     import dask.array
     import xarray as xr
     from numpy.typing import NDArray
+    from ome_types import OME
+
+    from nd2._core.open import OpenOptions
 
 
 @overload
@@ -22,12 +26,7 @@ def imread(
     *,
     dask: Literal[False] = ...,
     xarray: Literal[False] = ...,
-    validate_frames: bool = ...,
-    search_window: int = ...,
-    storage_options: Mapping[str, Any] | None = ...,
-    index: str | os.PathLike[str] | Literal[True] | None = ...,
-    flat_frames: bool = ...,
-    rescue: bool = ...,
+    **options: Unpack[OpenOptions],
 ) -> NDArray[Any]: ...
 
 
@@ -37,12 +36,7 @@ def imread(
     *,
     dask: bool = ...,
     xarray: Literal[True],
-    validate_frames: bool = ...,
-    search_window: int = ...,
-    storage_options: Mapping[str, Any] | None = ...,
-    index: str | os.PathLike[str] | Literal[True] | None = ...,
-    flat_frames: bool = ...,
-    rescue: bool = ...,
+    **options: Unpack[OpenOptions],
 ) -> xr.DataArray: ...
 
 
@@ -52,12 +46,7 @@ def imread(
     *,
     dask: Literal[True],
     xarray: Literal[False] = ...,
-    validate_frames: bool = ...,
-    search_window: int = ...,
-    storage_options: Mapping[str, Any] | None = ...,
-    index: str | os.PathLike[str] | Literal[True] | None = ...,
-    flat_frames: bool = ...,
-    rescue: bool = ...,
+    **options: Unpack[OpenOptions],
 ) -> dask.array.Array: ...
 
 
@@ -67,12 +56,7 @@ def imread(
     *,
     dask: bool = ...,
     xarray: bool = ...,
-    validate_frames: bool = ...,
-    search_window: int = ...,
-    storage_options: Mapping[str, Any] | None = ...,
-    index: str | os.PathLike[str] | Literal[True] | None = ...,
-    flat_frames: bool = ...,
-    rescue: bool = ...,
+    **options: Unpack[OpenOptions],
 ) -> Any: ...  # by flags that are known at run time only
 
 
@@ -126,3 +110,42 @@ def imread(
         if xarray:
             return opened.to_xarray(delayed=dask)
         return opened.to_dask() if dask else opened.asarray()
+
+
+def nd2_to_tiff(
+    source: str | os.PathLike[str] | ND2File,
+    dest: str | os.PathLike[str],
+    *,
+    include_unstructured_metadata: bool = True,
+    progress: bool = False,
+    on_frame: Callable[[int, int, dict[str, int]], None] | None = None,
+    modify_ome: Callable[[OME], None] | None = None,
+) -> None:
+    """Write an ND2 file as TIFF.
+
+    Parameters
+    ----------
+    source : str, os.PathLike, ND2File
+        Path or URL of an ND2 file, or an open one, which stays open.
+    dest : str, os.PathLike
+        The TIFF file; with ``.ome.`` in its name, an OME-TIFF.
+    include_unstructured_metadata, progress, on_frame, modify_ome
+        As those of ``ND2File.write_tiff``.
+
+    Raises
+    ------
+    OSError
+        If ``source`` cannot be opened, or is not ND2.
+    ImportError
+        If tifffile is not installed.
+    ValueError
+        If the file is damaged; ``dest`` stays as it was.
+    """
+    with nullcontext(source) if isinstance(source, ND2File) else ND2File(source) as file:
+        file.write_tiff(
+            dest,
+            include_unstructured_metadata=include_unstructured_metadata,
+            progress=progress,
+            on_frame=on_frame,
+            modify_ome=modify_ome,
+        )

@@ -1,23 +1,45 @@
-"""Open a file: tell by its first bytes whether it is ND2, and choose the reader of its format."""
+"""The one way to open a file: the options, the first bytes, and the choice of the reader."""
 
 from __future__ import annotations
 
+import os
+import warnings
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, BinaryIO
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypedDict
 
 from nd2._core.format import chunks
 from nd2._core.format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES
-from nd2._core.io import open_source
+from nd2._core.io import ByteSource, open_source
+from nd2._core.readers.chunk_file import ChunkFile
 from nd2._core.readers.modern import ModernReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Unpack
 
-    from nd2._core.io import ByteSource
     from nd2._core.readers import Reader
+    from nd2._core.readers.sidecar import Index
 
 
-def first_bytes(file: Any, storage_options: Mapping[str, Any] | None = None) -> bytes:
+class ReadOptions(TypedDict, total=False):
+    """Options that decide how a file is read; `nd2.ND2File` describes them."""
+
+    flat_frames: bool
+    validate_frames: bool
+    search_window: int
+    rescue: bool
+
+
+class OpenOptions(ReadOptions, total=False):
+    """Options with which a file is opened."""
+
+    storage_options: Mapping[str, Any] | None
+    index: str | os.PathLike[str] | Literal[True] | None
+
+
+def read_magic(file: Any, storage_options: Mapping[str, Any] | None = None) -> bytes:
     """Return the first four bytes of a file, fewer if it is shorter."""
     with closing(open_source(file, storage_options)) as source:
         return source.read_start(4)
@@ -45,12 +67,10 @@ def is_supported_file(
     OSError
         If the file cannot be opened.
     """
-    if open_ is not None:
-        with open_(path) as handle:
-            head = handle.read(4)
-    else:
-        head = first_bytes(path, storage_options)
-    return head in (MAGIC_BYTES, LEGACY_MAGIC_BYTES)
+    if open_ is None:
+        return read_magic(path, storage_options) in (MAGIC_BYTES, LEGACY_MAGIC_BYTES)
+    with open_(path) as handle:
+        return handle.read(4) in (MAGIC_BYTES, LEGACY_MAGIC_BYTES)
 
 
 def is_legacy(path: Any, *, storage_options: Mapping[str, Any] | None = None) -> bool:
@@ -68,50 +88,155 @@ def is_legacy(path: Any, *, storage_options: Mapping[str, Any] | None = None) ->
     OSError
         If the file cannot be opened.
     """
-    return first_bytes(path, storage_options) == LEGACY_MAGIC_BYTES
+    return read_magic(path, storage_options) == LEGACY_MAGIC_BYTES
 
 
-def open_reader(
-    source: ByteSource,
-    *,
-    flat_frames: bool = False,
-    search_window: int | None = None,
-    rescue: bool = False,
-) -> Reader:
-    """Return the reader for the format of a file.
+def open_reader(file: Any, sidecar: Index | None = None, **options: Unpack[OpenOptions]) -> Reader:
+    """Open a file, and return the reader of its format.
 
     Parameters
     ----------
-    source : ByteSource
-        The file.
-    flat_frames : bool
-        Put all frames on one axis, whatever the loops say.
-    search_window : int, optional
-        Check every chunk, and look for it within so many kilobytes (of 1000 bytes) where it is not in its place. By
-        default the chunk map is trusted. Without effect on legacy files.
-    rescue : bool
-        Scan the file for what is left of it, whatever its chunk map says.
+    file : str, os.PathLike, BinaryIO or ByteSource
+        What `open_source` takes, or an open source. It is closed with the reader, and if an error is raised.
+    sidecar : Index, optional
+        The file's index, where it was read before.
+    **options
+        See `OpenOptions`.
 
     Raises
     ------
     OSError
-        If the file is not ND2.
+        If the file cannot be opened, or is not ND2; if the index is missing or stale.
     ValueError
-        If its signature is damaged.
+        If the file's signature is damaged.
     """
-    if rescue:
-        from nd2._core.readers.rescued import open_rescued
+    storage_options, index = options.get("storage_options"), options.get("index")
+    source = file if isinstance(file, ByteSource) else open_source(file, storage_options)
+    try:
+        if index is not None:
+            from nd2._core.readers.sidecar import load_index
 
-        return open_rescued(source, flat_frames=flat_frames)
-    head = source.read(0, min(chunks.VERSION_BYTES, source.size))
-    version = chunks.parse_version(head, path=source.url)
+            sidecar = load_index(index, file, storage_options)
+        if sidecar is not None:
+            sidecar.attach(source)
+        reader = _choose_reader(source, sidecar, options)
+        reader.index = sidecar
+        return reader
+    except BaseException:
+        source.close()
+        raise
+
+
+def _choose_reader(source: ByteSource, index: Index | None, options: ReadOptions) -> Reader:
+    flat_frames = options.get("flat_frames", False)
+    if options.get("rescue"):
+        return _rescue(source, flat_frames)
+    start = source.read(0, min(chunks.VERSION_BYTES, source.size))
+    version = chunks.parse_version(start, path=source.url)
     if version[0] == 1:
         from nd2._core.readers.legacy import LegacyReader
 
-        return LegacyReader(source, version, flat_frames=flat_frames)
-    if search_window is not None:
-        from nd2._core.readers.validated import ValidatingReader
+        if index is None or index.box_map is None:
+            return LegacyReader(source, version, flat_frames=flat_frames)
+        frames = index.frames(source)
+        return LegacyReader(
+            source, version, flat_frames=flat_frames, box_map=index.box_map, frames=frames
+        )
+    if options.get("validate_frames"):
+        from nd2._core.readers.validation import validated_file
 
-        radius = search_window * 1000
-        return ValidatingReader(source, version, radius=radius, flat_frames=flat_frames)
-    return ModernReader(source, version, flat_frames=flat_frames)
+        file = validated_file(source, options.get("search_window", 100) * 1000)
+    elif index is not None and index.chunk_map is not None:
+        file = index.chunk_file(source, index.chunk_map)
+    else:
+        file = ChunkFile(source)
+    return ModernReader(file, version, flat_frames=flat_frames)
+
+
+def _rescue(source: ByteSource, flat_frames: bool) -> Reader:
+    """Return a reader for what is left of a file; warn if something is lost."""
+    if source.read_start(8) == LEGACY_MAGIC_BYTES + b"jP  ":
+        from nd2._core.format.jp2 import walk
+        from nd2._core.readers.legacy import LegacyReader
+
+        box_map = walk(source.read, source.size)
+        return LegacyReader(source, (1, 0), flat_frames=flat_frames, box_map=box_map)
+    from nd2._core.readers.rescue import Rescue
+
+    rescue = Rescue(source)
+    reader = ModernReader(
+        rescue.chunk_file(), rescue.version(), flat_frames=flat_frames, rescue=rescue
+    )
+    report = reader.rescue_report
+    if report is not None and not report.complete:
+        warnings.warn(f"rescued file {source.url!r}: {report}", stacklevel=5)
+    return reader
+
+
+def save_index(
+    path: Any,
+    dest: str | os.PathLike[str] | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> str:
+    """Write the sidecar index of an ND2 file, with which it opens by one small read.
+
+    Parameters
+    ----------
+    path : str, os.PathLike, UPath
+        The ND2 file: a local path, or a URL that fsspec knows.
+    dest : str, os.PathLike, UPath, optional
+        Where to write, a local path or a URL; by default next to the file, with ``.index`` appended to its name.
+    storage_options : Mapping, optional
+        Options for the file system of the URL, and of ``dest`` where that is a URL.
+
+    Returns
+    -------
+    str
+        Where the index was written.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read, is not ND2, or the index cannot be written.
+    ValueError
+        If the file is damaged.
+
+    Notes
+    -----
+    The index holds the file's length and its ETag or modification time, and its last bytes. An index made of a local
+    file also serves a copy of the file in a bucket. It is data, not code: NumPy's ``.npz`` without pickles.
+
+    Examples
+    --------
+    >>> nd2.save_index("s3://bucket/experiment.nd2", "experiment.index")  # doctest: +SKIP
+    >>> nd2.ND2File("s3://bucket/experiment.nd2", index="experiment.index")  # doctest: +SKIP
+    """
+    from nd2._core.io.destination import atomic_path
+    from nd2._core.io.open import file_system
+    from nd2._core.io.urls import is_url
+    from nd2._core.readers.sidecar import default_index_path, encode_index
+
+    data = encode_index(make_index(path, storage_options))
+    target = default_index_path(path) if dest is None else dest
+    fs, inner = getattr(target, "fs", None), getattr(target, "path", None)
+    if is_url(target):
+        fs, inner = file_system(target, storage_options)
+    if fs is None:
+        with atomic_path(Path(target)) as partial:
+            partial.write_bytes(data)
+        return os.fspath(target)
+    fs.pipe_file(inner, data)
+    return str(fs.unstrip_protocol(inner))
+
+
+def make_index(path: Any, storage_options: Mapping[str, Any] | None = None) -> Index:
+    """Collect what opening a file needs."""
+    from nd2._core.readers.sidecar import Index, Recorder
+
+    with open_reader(path, storage_options=storage_options) as reader:
+        index = Index.from_reader(reader)
+        # What a second reader reads, which has these maps, is metadata.
+        recorder = Recorder(reader.source)
+        _choose_reader(recorder, index, {}).load_metadata()
+        return replace(index, blocks=recorder.blocks)

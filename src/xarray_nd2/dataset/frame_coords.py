@@ -59,7 +59,7 @@ def time_coordinate(reader: Reader, grid: FrameGrid, clock: Clock) -> VariableMo
 
 
 def _times(reader: Reader, clock: Clock) -> Column | None:
-    stored = reader.stored(_TIMES)
+    stored = reader.chunk_address(_TIMES)
     if stored is not None and stored.size >= 8 and stored.size != stored.position:
         return StoredColumn(stored, _REAL, stored.size // 8, clock)
     times = reader.frame_times
@@ -106,9 +106,9 @@ def recorded_coordinates(
         Names that other variables have.
     """
     found: dict[str, VariableModel] = {}
-    names = column_names(reader.recorded.values(), taken)
+    names = column_names(reader.recorded_data.values(), taken)
     counts = {reader.layout.frame_count, reader.frame_count, reader.attributes.sequenceCount}
-    for identifier, column in reader.recorded.items():
+    for identifier, column in reader.recorded_data.items():
         if column.size not in counts or column.size < reader.layout.frame_count:
             continue
         values = _recorded(reader, column)
@@ -145,7 +145,7 @@ def identifier(text: str) -> str:
 
 
 def _recorded(reader: Reader, column: RecordedColumn) -> Column | None:
-    stored = reader.stored(f"CustomData|{column.id}")
+    stored = reader.chunk_address(f"CustomData|{column.id}")
     if stored is None:
         return None
     item = stored.size // column.size

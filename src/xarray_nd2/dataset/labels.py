@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nd2._core.frames.grid import FrameGrid
     from nd2._core.io import ByteSource
     from nd2._core.readers import Reader
-    from nd2._core.readers.masks import MaskLayer
+    from nd2._core.readers.layer_chunks import LayerChunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class LabelArray:
 
     Attributes
     ----------
-    layer : MaskLayer
+    layer : LayerChunks
         What reads the mask of a frame.
     source : ByteSource
         The file.
@@ -41,7 +41,7 @@ class LabelArray:
         Type of an object's number.
     """
 
-    layer: MaskLayer
+    layer: LayerChunks
     source: ByteSource
     grid: FrameGrid
     dtype: np.dtype[Any]
@@ -64,7 +64,7 @@ class LabelArray:
         part = np.zeros((len(frames), len(rows), len(columns)), self.dtype)
         if part.size:
             for place, frame in enumerate(frames):
-                mask = self.layer.on_image(frame)
+                mask = self.layer.read_fitted(frame)
                 if mask is not None:
                     part[place] = mask[as_index(rows)][:, as_index(columns)]
         return part.reshape(selection.shape)
@@ -103,7 +103,7 @@ def label_layers(
         Names of variables that are not wanted.
     """
     found: dict[str, VariableModel] = {}
-    for layer in reader.mask_layers:
+    for layer in reader.binary_layers:
         info = layer.info
         plain = "labels_" + (re.sub(r"\W+", "_", info.name).strip("_") or "layer")
         name = next(n for n in chain([plain], (f"{plain}_{i}" for i in count(2))) if n not in found)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nd2._core.frames.grid import FrameGrid
     from nd2._core.io import ByteSource
-    from nd2._core.readers.stored import StoredChunk
+    from nd2._core.readers.chunk_address import ChunkAddress
     from xarray_nd2.dataset.clock import Clock
 
 
@@ -70,7 +70,7 @@ class StoredColumn:
 
     Attributes
     ----------
-    chunk : StoredChunk
+    chunk : ChunkAddress
         Where the values are.
     kind : int
         Stored type as the table of recorded data has it: 2 integer, 3 real.
@@ -80,7 +80,7 @@ class StoredColumn:
         Tells how the values, times in milliseconds, become what is given.
     """
 
-    chunk: StoredChunk
+    chunk: ChunkAddress
     kind: int
     count: int
     clock: Clock | None = None

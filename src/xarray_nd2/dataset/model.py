@@ -112,7 +112,7 @@ def dataset_model(
         If there is no such position; if instants are asked for, and the file does not say them.
     """
     image = _image(reader, squeeze, position)
-    stored = [chunk for name in _OPENING if (chunk := reader.stored(name)) is not None]
+    stored = [chunk for name in _OPENING if (chunk := reader.chunk_address(name)) is not None]
     reader.source.prefetch([(c.position, c.extent) for c in stored if c.extent < _LONG])
     clock = Clock.of(reader, time)
     axes = axis_coordinates(reader, image, clock, {*dropped} - {"P"})

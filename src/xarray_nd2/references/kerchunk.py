@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nd2._core.io import open_source
 from nd2._core.open import open_reader
 from xarray_nd2.references.arrays import ByteRanges
 from xarray_nd2.references.destination import put_file, put_folder
@@ -169,11 +168,8 @@ def describe_file(
     form = FORMATS[zarr_format]
     if options.layout == "ome-zarr" and form.STORED_ORDER:
         raise ValueError("OME-Zarr 0.5 is of Zarr format 3; pass zarr_format=3")
-    opened = open_source(source, storage_options)
-    try:
-        return describe(open_reader(opened), options, stored_order=form.STORED_ORDER)
-    finally:
-        opened.close()
+    with open_reader(source, storage_options=storage_options) as reader:
+        return describe(reader, options, stored_order=form.STORED_ORDER)
 
 
 def to_dict(groups: Sequence[ZarrGroup], form: ZarrFormat) -> dict[str, Any]:

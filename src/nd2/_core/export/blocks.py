@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nd2._core.export.zarr_documents import ImageAxes
     from nd2._core.readers import Reader
-    from nd2._core.readers.masks import MaskLayer
+    from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.views.placement import Placement
 
 _CHUNK = 4 << 20
@@ -182,12 +182,12 @@ class Block:
         }
         return tuple(where.get(name, slice(None)) for name in names)
 
-    def labels(self, layer: MaskLayer, names: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    def labels(self, layer: LayerChunks, names: str, shape: tuple[int, ...]) -> NDArray[Any]:
         """Return a binary layer of these frames on the axes ``names``; 0 where there is none."""
         height, width = shape[-2:]
         masks = np.zeros((*self.frames.shape, height, width), np.uint32)
         for place, frame in np.ndenumerate(self.frames):
-            mask = layer.on_image(int(frame))
+            mask = layer.read_fitted(int(frame))
             if mask is not None:
                 masks[place] = mask
         kept = [size for name, size in zip("tz", self.frames.shape, strict=True) if name in names]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from nd2._core.export.blocks import Block
     from nd2._core.export.zarr_store import Array, Target
     from nd2._core.readers import Reader
-    from nd2._core.readers.masks import MaskLayer
+    from nd2._core.readers.layer_chunks import LayerChunks
 
 _LABEL_TYPE = np.dtype(np.uint32)
 _TRIAL = ".partial"
@@ -73,7 +73,7 @@ def write_ome_zarr(
     inner = "z" if placement.nesting == "TZ" else "t"
     grid = Grid.choose(axes, reader.dtype, inner, chunk_shape, shard_shape, levels)
     backend = choose_backend(backend, remote=is_url(dest))
-    layers = reader.mask_layers if include_labels else []
+    layers = reader.binary_layers if include_labels else []
     export = _Export(
         reader,
         placement,
@@ -139,7 +139,7 @@ class _Export:
     ----------
     names : sequence of str or None
         Name of each image's position.
-    layers : sequence of (str, MaskLayer)
+    layers : sequence of (str, LayerChunks)
         Name of each binary layer's group, and what reads it.
     fields : sequence of Field, optional
         Place of each image on a plate.
@@ -152,7 +152,7 @@ class _Export:
     names: Sequence[str | None]
     axes: documents.ImageAxes
     grid: Grid
-    layers: Sequence[tuple[str, MaskLayer]]
+    layers: Sequence[tuple[str, LayerChunks]]
     fields: Sequence[documents.Field] | None
     single: bool
 

@@ -19,6 +19,7 @@ from struct import error as struct_error
 from typing import TYPE_CHECKING, Any, Final
 
 from nd2._core import errors
+from nd2._core.format.inflate import inflate_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -357,12 +358,11 @@ def _inflate(data: bytes) -> bytes:
     size = _u64(data, 4)[0]
     if size > min(_MAX_INFLATED, _SMALL_INFLATED + _MAX_INFLATION * len(data)):
         raise errors.corrupt(f"compressed metadata claims {size} bytes, more than it can hold")
-    inflater = zlib.decompressobj()
     try:
-        plain = inflater.decompress(data[12:], size + 1)
-    except zlib.error as error:
-        raise errors.corrupt(f"compressed metadata does not inflate: {error}") from None
-    if len(plain) != size or not inflater.eof:
+        plain = inflate_bounded(data[12:], size)
+    except errors.CorruptFileError as error:
+        raise errors.corrupt(f"compressed metadata does not inflate: {error.bare}") from None
+    if len(plain) != size:
         raise errors.corrupt(f"compressed metadata does not inflate to the {size} bytes it claims")
     return plain
 

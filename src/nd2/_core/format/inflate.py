@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import zlib
+from typing import TYPE_CHECKING
 
 from nd2._core import errors
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 try:
     import deflate
-except (
-    ImportError
-):  # no wheel for this platform: the standard library does the same, two to five times slower
+except ImportError:
+    # No wheel for this platform: the standard library does the same, two to five times slower.
     deflate = None  # type: ignore[assignment]
 
 MAX_RATIO = 1032
-"""The most that deflate can compress: what claims more is damaged."""
+"""Highest ratio that deflate reaches: a stream that claims more is damaged."""
+
+_PIECE = 8 << 20
 
 
 def inflate(data: bytes | memoryview, nbytes: int) -> bytes | bytearray:
@@ -59,6 +64,45 @@ def _inflate_with_zlib(data: bytes | memoryview, nbytes: int) -> bytes:
         more = "more" if len(inflated) > nbytes else f"{len(inflated)}"
         raise errors.corrupt(f"the zlib stream inflates to {more} bytes instead of {nbytes}")
     return inflated
+
+
+def inflate_bounded(data: bytes | memoryview, limit: int) -> bytes:
+    """Inflate one whole zlib stream of unknown size, which may hold at most ``limit`` bytes.
+
+    Raises
+    ------
+    ValueError
+        If the stream is damaged, cut, or longer.
+    """
+    return b"".join(_pieces(data, limit, limit + 1))
+
+
+def inflated_size(data: bytes | memoryview, limit: int) -> int | None:
+    """Return the size of a zlib stream when inflated; None if it is damaged, cut, or longer than ``limit``.
+
+    Uses at most 8 MB of memory.
+    """
+    try:
+        return sum(map(len, _pieces(data, limit, _PIECE)))
+    except ValueError:
+        return None
+
+
+def _pieces(data: bytes | memoryview, limit: int, piece: int) -> Iterator[bytes]:
+    """Inflate a stream piece by piece, up to ``limit`` bytes."""
+    stream, total = zlib.decompressobj(), 0
+    try:
+        while not stream.eof:
+            part = stream.decompress(data, min(piece, limit + 1 - total))
+            total += len(part)
+            if total > limit:
+                raise errors.corrupt(f"the zlib stream inflates to more than {limit} bytes")
+            if not (part or stream.eof):
+                raise errors.corrupt(f"the zlib stream is cut after {total} bytes")
+            yield part
+            data = stream.unconsumed_tail
+    except zlib.error as error:
+        raise errors.corrupt(f"the zlib stream is damaged: {error}") from error
 
 
 def deflate_zlib(data: bytes | memoryview, level: int = 6) -> bytes:

@@ -1,5 +1,5 @@
-"""Readers of the file formats, behind one protocol."""
+"""Readers of the file formats, behind one base class."""
 
-from nd2._core.readers.protocol import Reader
+from nd2._core.readers.reader import Reader
 
 __all__ = ["Reader"]

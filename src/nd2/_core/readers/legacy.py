@@ -16,17 +16,14 @@ from nd2._core.format.pixels import PixelLayout
 from nd2._core.frames.layout import Layout, check_claims, split_components, warn_of_frames_beyond
 from nd2._core.frames.read import Frames
 from nd2._core.frames.table import FrameTable
-from nd2._core.readers.base import BaseReader
+from nd2._core.readers.reader import Reader
 from nd2._core.structures import Attributes, CustomLoop, StagePosition, VoxelSize
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
-    from nd2._core.chunks.recorded_data import RecordedColumn
-    from nd2._core.readers.masks import MaskLayer
-    from nd2._core.structures import ROI, CustomField, ExperimentEvent, ExpLoop, Metadata, TextInfo
+    from nd2._core.io import ByteSource
+    from nd2._core.structures import ExpLoop, Metadata, TextInfo
 
 # Tags of boxes; frames have one of each of the first two.
 CALIBRATION = b"VCAL"
@@ -41,14 +38,39 @@ _NUMBER = re.compile(
 )
 
 
-class LegacyReader(BaseReader):
-    """Decodes the boxes of one file when they are asked for, each once."""
+class LegacyReader(Reader):
+    """Decodes the boxes of one file when they are asked for, each once.
 
-    # ------------------------------------------------------------------------------------------------------- boxes
+    Parameters
+    ----------
+    source : ByteSource
+        The file.
+    version : tuple of int
+        Its format version.
+    flat_frames : bool
+        Put all frames on one axis, whatever the loops say.
+    box_map : BoxMap, optional
+        Where every box is; by default as the file has it, or found by a walk if it has no map.
+    frames : Frames, optional
+        The frames, if they are known.
+    """
+
+    def __init__(
+        self,
+        source: ByteSource,
+        version: tuple[int, int],
+        *,
+        flat_frames: bool = False,
+        box_map: jp2.BoxMap | None = None,
+        frames: Frames | None = None,
+    ) -> None:
+        super().__init__(source, version, flat_frames=flat_frames)
+        self._box_map, self._frames = box_map, frames
 
     @cached_property
     def box_map(self) -> jp2.BoxMap:
-        """Where every box is; found by walking through the file if it has no map."""
+        if self._box_map is not None:
+            return self._box_map
         source, path = self.source, self.source.url
         size = min(jp2.TAIL.size, source.size)
         start = jp2.parse_tail(source.read(source.size - size, size), source.size, path=path)
@@ -57,20 +79,7 @@ class LegacyReader(BaseReader):
         return jp2.parse_map(source.read(start, source.size - start), start, path=path)
 
     def payloads(self, tag: bytes, first: int = 0, stop: int | None = None) -> list[bytes]:
-        """Return the payloads of the boxes of a tag, in the order of the map.
-
-        Parameters
-        ----------
-        tag : bytes
-            The tag.
-        first, stop : int
-            Which of them, as in a slice.
-
-        Raises
-        ------
-        ValueError
-            If a box is not where the map says.
-        """
+        """Return the payloads of the boxes ``first`` to ``stop`` of a tag, in the order of the map."""
         offsets = self.box_map.of(tag)[first:stop]
         room = self.box_map.room(offsets)
         spans = list(zip(offsets.tolist(), room.tolist(), strict=True))
@@ -102,13 +111,11 @@ class LegacyReader(BaseReader):
 
     def _document(self, tag: bytes, index: int = 0) -> dict[str, Any]:
         """Decode the XML box of a tag; empty if there is none."""
-        found = self.payloads(tag, index, index + 1)
-        return self._decode(tag, found[0]) if found else {}
-
-    # -------------------------------------------------------------------------------------------------- structures
+        payloads = self.payloads(tag, index, index + 1)
+        return self._decode(tag, payloads[0]) if payloads else {}
 
     @cached_property
-    def _stored_frames(self) -> int:
+    def _file_frame_count(self) -> int:
         """Number of frames: that of their calibrations, or of their metadata, or of the codestreams."""
         counts = [len(self.box_map.of(tag)) for tag in (CALIBRATION, PICTURE)]
         return counts[0] or counts[1] or len(self.box_map.of(jp2.CODESTREAM))
@@ -116,9 +123,9 @@ class LegacyReader(BaseReader):
     @cached_property
     def _picture(self) -> dict[str, Any]:
         """Calibration and picture metadata of the first frame."""
-        return self._picture_of(0)
+        return self._frame_picture(0)
 
-    def _picture_of(self, frame: int) -> dict[str, Any]:
+    def _frame_picture(self, frame: int) -> dict[str, Any]:
         return {**self._document(CALIBRATION, frame), **self._document(PICTURE, frame)}
 
     @cached_property
@@ -150,14 +157,13 @@ class LegacyReader(BaseReader):
 
     @cached_property
     def attributes(self) -> Attributes:
-        """Pixel geometry and number of frames."""
         size, planes = self._image_size, decode.planes(self._picture)
         channels = planes["Count"]
         if not isinstance(channels, int) or channels < 1:
             channels = 1
         components = planes["CompCount"]
         if components not in (channels, 3 * channels):
-            # the codestream holds one channel: three components are colour
+            # the codestream holds one channel: three components are color
             components = channels * (3 if self._codestream_header[1].components == 3 else 1)
         in_memory = size.bits if size.bits > 16 else -(-size.bits // 8) * 8
         advanced = self._document(ADVANCED)
@@ -172,7 +178,7 @@ class LegacyReader(BaseReader):
             componentCount=components,
             heightPx=size.height,
             pixelDataType="unsigned",
-            sequenceCount=self._stored_frames,
+            sequenceCount=self._file_frame_count,
             widthBytes=size.width * in_memory // 8 * components,
             widthPx=size.width,
             compressionLevel=size.compression,
@@ -181,76 +187,56 @@ class LegacyReader(BaseReader):
 
     @cached_property
     def experiment(self) -> list[ExpLoop]:
-        """The loops, outermost first; or one of all frames."""
         if self.flat_frames:
-            return [CustomLoop(self._stored_frames)]
+            return [CustomLoop(self._file_frame_count)]
         present = [tag for tag in EXPERIMENT if len(self.box_map.of(tag))]
         return decode.experiment(
             self._document(present[0]) if present else {},
             self.text_info.get("description", ""),
-            self._stored_frames,
+            self._file_frame_count,
             self._stage_position,
         )
 
     def _stage_position(self, frame: int) -> StagePosition:
-        picture = self._picture_of(frame)
+        picture = self._frame_picture(frame)
         x, y, z = (picture.get(key) for key in ("XPos", "YPos", "ZPos"))
         return StagePosition(float(x or 0), float(y or 0), float(z or 0))
 
     @cached_property
     def text_info(self) -> TextInfo:
-        """The description."""
         return decode.text_info(self._document(TEXT_INFO))
 
     @cached_property
     def metadata(self) -> Metadata:
-        """Channels, optics, calibration."""
         return decode.metadata(self._picture, self.attributes, self.experiment)
 
     @cached_property
     def voxel_size(self) -> VoxelSize:
-        """Size of a voxel in micrometers."""
         channels = self.metadata.channels
         if channels:
             return VoxelSize(*channels[0].volume.axesCalibration)
         return VoxelSize(1.0, 1.0, 1.0)
 
     def frame_metadata(self, frame: int) -> dict[str, Any]:
-        """Return the calibration and picture metadata of a frame, names without type prefix.
-
-        Parameters
-        ----------
-        frame : int
-            Sequence index of the frame.
-
-        Raises
-        ------
-        IndexError
-            If the file has no such frame.
-        """
-        if not 0 <= frame < self._stored_frames:
-            raise errors.frame_range(frame, self._stored_frames, path=self.source.url)
-        return self._picture_of(frame)
-
-    # ------------------------------------------------------------------------------------------------------ frames
+        """Return the calibration and picture metadata of a frame, names without type prefix."""
+        if not 0 <= frame < self._file_frame_count:
+            raise errors.frame_range(frame, self._file_frame_count, path=self.source.url)
+        return self._frame_picture(frame)
 
     @cached_property
     def layout(self) -> Layout:
-        """Axes and sizes."""
         layout = Layout.from_experiment(self.experiment, self.attributes)
         check_claims(layout, self.source.size, self.source.url, compressed=True)
-        warn_of_frames_beyond(layout, self._stored_frames, self.source.url)
+        warn_of_frames_beyond(layout, self._file_frame_count, self.source.url)
         return layout
 
     @cached_property
     def frame_times(self) -> NDArray[np.float64] | None:
-        """Recorded time of each frame in milliseconds, from the frames' metadata; NaN where it is missing."""
         times: NDArray[np.float64] = self._per_frame[:, 0]
         return times if np.isfinite(times).any() else None
 
     @cached_property
     def stage_positions(self) -> NDArray[np.float64]:
-        """Position of the stage at each frame in micrometers, from the frames' metadata; NaN where it is missing."""
         stage = np.full((self.frame_count, 3), np.nan)
         stored = self._per_frame[: len(stage), 1:]
         stage[: len(stored)] = stored
@@ -267,73 +253,11 @@ class LegacyReader(BaseReader):
         return np.array(values, np.float64).reshape(-1, len(_PER_FRAME))
 
     @property
-    def frame_positions(self) -> NDArray[np.uint64]:
-        """Empty: frames have no chunks; where their codestreams are stands in the frame table."""
-        return np.zeros(0, np.uint64)
-
-    pfs_status = None
-    """Not recorded in legacy files."""
-
-    @property
     def start_julian_day(self) -> float:
-        """Julian day number of the first frame; 0 where it is not known."""
         return fields.real(self._picture, "TimeAbsolute")
-
-    large_image = None
-    """Not known in legacy files."""
-    software = ""
-    """Not told by legacy files."""
-
-    def stored(self, name: str) -> None:
-        """Return None: legacy files have no chunks."""
-
-    @property
-    def recorded(self) -> Mapping[str, RecordedColumn]:
-        """Empty: legacy files have no table of recorded data."""
-        return {}
-
-    def prefetch_recorded(self) -> None:
-        """Do nothing: there are no columns."""
-
-    @property
-    def experiment_events(self) -> list[ExperimentEvent]:
-        """Empty: the events of legacy files are not read."""
-        return []
-
-    @property
-    def rois(self) -> dict[int, ROI]:
-        """Empty: legacy files have none."""
-        return {}
-
-    @property
-    def mask_layers(self) -> list[MaskLayer]:
-        """Empty: legacy files have none."""
-        return []
-
-    @property
-    def jobs(self) -> dict[str, Any] | None:
-        """None: legacy files have none."""
-        return None
-
-    @property
-    def custom_metadata(self) -> list[CustomField]:
-        """Empty: legacy files have none."""
-        return []
-
-    @property
-    def custom_data(self) -> dict[str, Any]:
-        """Empty: legacy files have none."""
-        return {}
-
-    def unstructured_metadata(
-        self, *, strip_prefix: bool, include: set[str] | None, exclude: set[str] | None
-    ) -> dict[str, Any]:
-        """Return nothing: the metadata of legacy files are in `metadata`."""
-        return {}
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of a sample."""
         bits = self.attributes.bitsPerComponentInMemory
         if bits > 16:
             raise errors.unsupported(
@@ -343,12 +267,13 @@ class LegacyReader(BaseReader):
 
     @property
     def frame_count(self) -> int:
-        """Number of frames that can be addressed: those of the loops, and those that exist beyond them."""
         return max(self.layout.frame_count, len(self.frames.table))
 
     @cached_property
     def frames(self) -> Frames:
-        """The frames: their table and their pixel layout; samples of colour run red, green, blue."""
+        # Samples of color run red, green, blue.
+        if self._frames is not None:
+            return self._frames
         attributes = self.attributes
         channels, samples = split_components(attributes)
         pixels = PixelLayout(
@@ -366,9 +291,8 @@ class LegacyReader(BaseReader):
     def _table(self, channels: int) -> FrameTable:
         """Find the bytes of every codestream.
 
-        The map gives positions; how long a box is stands in its own head. If the first codestream's box reaches to the
-        next listed box, all do, and what might stand between two is ignored when one is decoded. Else every head is
-        read.
+        The map gives positions; the length of a box is in its own header. If the first codestream's box reaches to the
+        next listed box, all do, and bytes between two are ignored when one is decoded. Otherwise every header is read.
         """
         offsets = self.box_map.of(jp2.CODESTREAM)
         if not len(offsets):
@@ -379,10 +303,10 @@ class LegacyReader(BaseReader):
         else:
             size = self.source.size
             spans = [(at, min(jp2.HEADER_BYTES, size - at)) for at in offsets.tolist()]
-            heads = self.source.read_many(spans)
+            headers = self.source.read_many(spans)
             boxes = [
-                self._box(jp2.CODESTREAM, at, head)
-                for (at, _), head in zip(spans, heads, strict=True)
+                self._box(jp2.CODESTREAM, at, header)
+                for (at, _), header in zip(spans, headers, strict=True)
             ]
             starts = np.array([box.payload_offset for box in boxes], np.uint64)
             stops = np.array([box.end for box in boxes], np.uint64)

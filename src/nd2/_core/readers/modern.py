@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +12,21 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.chunks import (
     attributes,
+    binary_layers,
+    events,
     experiment,
+    form,
+    jobs,
     large_image,
     picture_metadata,
     recorded_data,
+    regions,
     settings,
     texts,
 )
+from nd2._core.format import clx_lite
+from nd2._core.format.chunks import display_name
+from nd2._core.format.inflate import inflate_bounded
 from nd2._core.format.pixels import Codec, PixelLayout, sample_dtype
 from nd2._core.frames.grid import FrameGrid
 from nd2._core.frames.layout import (
@@ -27,18 +37,27 @@ from nd2._core.frames.layout import (
     warn_of_frames_beyond,
 )
 from nd2._core.readers import frame_metadata
-from nd2._core.readers.custom import CustomChunks
-from nd2._core.readers.located import HEAD_SAMPLE, locate
+from nd2._core.readers.frame_table import HEADER_SAMPLE
+from nd2._core.readers.layer_chunks import LayerChunks, layer_chunks
+from nd2._core.readers.reader import Reader
 from nd2._core.structures import CustomLoop, XYPosLoop
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from nd2._core.chunks.large_image import LargeImage
     from nd2._core.chunks.picture_metadata import FirstFrame
     from nd2._core.frames.read import Frames
+    from nd2._core.readers.chunk_address import ChunkAddress
+    from nd2._core.readers.chunk_file import ChunkFile
+    from nd2._core.readers.rescue import Rescue, RescueReport
     from nd2._core.structures import (
+        ROI,
         Attributes,
+        CustomField,
+        ExperimentEvent,
         ExpLoop,
         FrameMetadata,
         Metadata,
@@ -72,39 +91,73 @@ _UNUSED: dict[tuple[bytes, ...], frozenset[str]] = {
         )
     ),
 }
+_MAX_JSON, _SMALL_JSON = 1 << 28, 1 << 20
+_MAX_SMALL_CHUNK = 64 << 10
+"""Longest chunk that counts as metadata of the opening, whatever it is."""
 
 
-class ModernReader(CustomChunks):
-    """Decodes the chunks of one file when they are asked for, each once."""
+class ModernReader(Reader):
+    """Decodes the chunks of one file when they are asked for, each once.
+
+    Parameters
+    ----------
+    chunk_file : ChunkFile
+        The chunks.
+    version : tuple of int
+        The file's format version.
+    flat_frames : bool
+        Put all frames on one axis, whatever the loops say.
+    rescue : Rescue, optional
+        Replaces what is lost, where the chunks come from a scan.
+    """
+
+    chunk_file: ChunkFile
+
+    def __init__(
+        self,
+        chunk_file: ChunkFile,
+        version: tuple[int, int],
+        *,
+        flat_frames: bool = False,
+        rescue: Rescue | None = None,
+    ) -> None:
+        super().__init__(chunk_file.source, version, flat_frames=flat_frames)
+        self.chunk_file = chunk_file
+        self._rescue = rescue
 
     @cached_property
     def _opening(self) -> dict[bytes, bytes]:
         """Data of the four chunks that every opening needs, read together."""
-        frames = self.chunk_map.frame_position
-        spans = self._spans(OPENING)
-        # The head of the first frame, which `frames` needs, lies behind the picture metadata.
-        first = [(int(frames.min()), HEAD_SAMPLE)] if len(frames) else []
-        self.source.prefetch([*spans.values(), *first])
-        return self._payloads(spans)
+        positions = self.chunk_file.chunk_map.frame_position
+        # The header of the first frame, which `frames` needs, lies behind the picture metadata.
+        first = [(int(positions.min()), HEADER_SAMPLE)] if len(positions) else []
+        self.chunk_file.prefetch(OPENING, *first)
+        return self.chunk_file.read_spans(self.chunk_file.spans(OPENING))
 
     def _opening_tree(self, forms: tuple[bytes, ...]) -> dict[str, Any] | None:
         """Decode one of these chunks, in whichever form the file has it."""
         for name in forms:
-            if name in self._opening:
-                return self.decode(name, self._opening[name], without=_UNUSED.get(forms, ()))
+            if data := self._opening.get(name):
+                unused = _UNUSED.get(forms, ())
+                return self.chunk_file.decode(name, data, without=unused) or None
         return None
-
-    # -------------------------------------------------------------------------------------------------- structures
 
     @cached_property
     def attributes(self) -> Attributes:
-        """Pixel geometry and number of frames."""
-        raw = self._opening_tree(attributes.NAMES)
-        if raw is None:
-            raise errors.corrupt(
-                "the file has no image attributes", path=self.source.url, chunk=attributes.NAMES[0]
-            )
-        return attributes.decode(raw, plane_count=picture_metadata.plane_count(self._picture))
+        try:
+            raw = self._opening_tree(attributes.NAMES)
+            if raw is None:
+                raise errors.corrupt(
+                    "the file has no image attributes",
+                    path=self.source.url,
+                    chunk=attributes.NAMES[0],
+                )
+            planes = picture_metadata.plane_count(self._picture)
+            return attributes.decode(raw, plane_count=planes)
+        except ValueError:
+            if self._rescue is None:
+                raise
+            return self._rescue.guess_attributes(self._picture, self._chunk_count)
 
     @cached_property
     def _picture(self) -> dict[str, Any] | None:
@@ -112,31 +165,30 @@ class ModernReader(CustomChunks):
 
     @cached_property
     def experiment(self) -> list[ExpLoop]:
-        """The loops, outermost first; or one of all frames."""
+        loops = self._loops
         if self.flat_frames:
-            return [CustomLoop(max(self._grid.size, self._stored_frames))]
-        return self._loops
+            loops = [CustomLoop(max(self._grid.size, self._chunk_count))]
+        if self._rescue is not None:
+            loops = self._rescue.check_loops(loops, self._chunk_count)
+        return loops
 
     @cached_property
     def _loops(self) -> list[ExpLoop]:
-        """The loops of the experiment as they are stored."""
+        """The loops of the experiment as the file has them."""
         raw = self._opening_tree(experiment.NAMES)
         return [] if raw is None else experiment.decode(raw)
 
     @cached_property
     def large_image(self) -> LargeImage | None:
-        """The grid of fields that the image was stitched from."""
         return large_image.decode(self._opening_tree(experiment.NAMES) or {})
 
     @cached_property
     def text_info(self) -> TextInfo:
-        """Free text."""
         raw = self._opening_tree(texts.NAMES)
         return {} if raw is None else texts.decode(raw)
 
     @cached_property
     def metadata(self) -> Metadata:
-        """Channels, optics, calibration."""
         return picture_metadata.decode(
             self._picture,
             attributes=self.attributes,
@@ -146,24 +198,20 @@ class ModernReader(CustomChunks):
 
     @cached_property
     def voxel_size(self) -> VoxelSize:
-        """Size of a voxel in micrometers."""
         return picture_metadata.voxel_size(self.metadata)
-
-    # ------------------------------------------------------------------------------------------------------ frames
 
     @cached_property
     def layout(self) -> Layout:
-        """Axes and sizes."""
         layout = Layout.from_experiment(self.experiment, self.attributes)
         compressed = self.attributes.compressionType is not None
         check_claims(layout, self.source.size, self.source.url, compressed=compressed)
-        warn_of_frames_beyond(layout, self._stored_frames, self.source.url)
+        warn_of_frames_beyond(layout, self._chunk_count, self.source.url)
         return layout
 
     @cached_property
-    def _stored_frames(self) -> int:
-        """Number of frames up to the last one that is stored."""
-        count = int(self.chunk_map.frame_index.max(initial=-1)) + 1
+    def _chunk_count(self) -> int:
+        """Number of frames up to the last one that has a chunk."""
+        count = int(self.chunk_file.chunk_map.frame_index.max(initial=-1)) + 1
         if count > max_frames(self.source.size):
             raise errors.corrupt(
                 f"a frame {count - 1} cannot be in a file of {self.source.size} bytes",
@@ -172,15 +220,49 @@ class ModernReader(CustomChunks):
             )
         return count
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return sample_dtype(self.attributes.bitsPerComponentInMemory)
+
+    @cached_property
+    def frame_count(self) -> int:
+        return max(self.layout.frame_count, self._chunk_count)
+
+    @property
+    def frame_positions(self) -> NDArray[np.uint64]:
+        positions = np.zeros(self._chunk_count, np.uint64)
+        chunk_map = self.chunk_file.chunk_map
+        positions[chunk_map.frame_index] = chunk_map.frame_position
+        return positions
+
+    @cached_property
+    def frames(self) -> Frames:
+        geometry = self.attributes
+        compression = geometry.compressionType
+        if compression == "lossy":
+            raise errors.unsupported("frames with lossy compression", path=self.source.url)
+        channels, samples = split_components(geometry)
+        width, height = geometry.widthPx or 0, geometry.heightPx
+        packed = width * channels * samples * self.dtype.itemsize
+        codec: Codec = "zlib" if compression == "lossless" else "raw"
+        pixels = PixelLayout(
+            height,
+            width,
+            channels,
+            samples,
+            self.dtype,
+            max(geometry.widthBytes or 0, packed),
+            codec,
+        )
+        return self.chunk_file.locate_frames(self._chunk_count, pixels)
+
     @cached_property
     def frame_times(self) -> NDArray[np.float64] | None:
-        """Recorded time of each frame in milliseconds."""
-        data = self.chunk(recorded_data.TIMES)
+        data = self.chunk_file.chunk(recorded_data.TIMES)
         return None if not data else np.frombuffer(data[: len(data) // 8 * 8], "<f8")
 
     @cached_property
     def stage_positions(self) -> NDArray[np.float64]:
-        """Position of the stage at each frame in micrometers."""
         indices = list(self._grid.all_indices().values())
         return frame_metadata.stage_positions(
             self._first.stage, self._loops, indices, self.frame_count
@@ -188,22 +270,20 @@ class ModernReader(CustomChunks):
 
     @cached_property
     def pfs_status(self) -> NDArray[np.int32] | None:
-        """Recorded state of the focus system at each frame."""
-        data = self.chunk(recorded_data.PFS_STATUS)
+        data = self.chunk_file.chunk(recorded_data.PFS_STATUS)
         return None if not data else np.frombuffer(data[: len(data) // 4 * 4], "<i4")
 
     def frame_metadata(self, frame: int) -> FrameMetadata:
-        """Return the metadata of a frame, with its own time, position and focus."""
         if not 0 <= frame < self.frame_count:
             raise errors.frame_range(frame, self.frame_count, path=self.source.url)
-        offset = self.recorded.get("PFS_OFFSET")
+        offset = self.recorded_data.get("PFS_OFFSET")
         return frame_metadata.frame_metadata(
             self.metadata,
             stage_um=self.stage_positions[frame].tolist(),
             name=self._position_name(frame),
-            pfs_offset=_at(offset.values, frame) if offset else None,
-            pfs_status=_at(self.pfs_status, frame),
-            time=frame_metadata.time_stamp(_at(self.frame_times, frame), self._first),
+            pfs_offset=_cell(offset.values, frame) if offset else None,
+            pfs_status=_cell(self.pfs_status, frame),
+            time=frame_metadata.time_stamp(_cell(self.frame_times, frame), self._first),
         )
 
     @cached_property
@@ -227,59 +307,143 @@ class ModernReader(CustomChunks):
 
     @property
     def start_julian_day(self) -> float:
-        """Julian day number of the first frame; 0 where it is not known."""
         return self._first.julian_day
 
     @cached_property
     def software(self) -> str:
-        """Name and version of the software that wrote the file."""
-        data = self.chunk(settings.APP_INFO)
-        return settings.decode_software(self.decode(settings.APP_INFO, data) if data else {})
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of a sample."""
-        return sample_dtype(self.attributes.bitsPerComponentInMemory)
+        return settings.decode_software(self.chunk_file.tree(settings.APP_INFO) or {})
 
     @cached_property
-    def frame_count(self) -> int:
-        """Number of frames that can be addressed: those of the loops, and those that exist beyond them."""
-        return max(self.layout.frame_count, self._stored_frames)
-
-    @property
-    def frame_positions(self) -> NDArray[np.uint64]:
-        """Where the chunk of each frame starts; 0 where it is missing."""
-        positions = np.zeros(self._stored_frames, np.uint64)
-        positions[self.chunk_map.frame_index] = self.chunk_map.frame_position
-        return positions
-
-    @cached_property
-    def frames(self) -> Frames:
-        """The frames: their table and their pixel layout."""
-        geometry = self.attributes
-        compression = geometry.compressionType
-        if compression == "lossy":
-            raise errors.unsupported("frames with lossy compression", path=self.source.url)
-        channels, samples = split_components(geometry)
-        width, height = geometry.widthPx or 0, geometry.heightPx
-        packed = width * channels * samples * self.dtype.itemsize
-        codec: Codec = "zlib" if compression == "lossless" else "raw"
-        pixels = PixelLayout(
-            height,
-            width,
-            channels,
-            samples,
-            self.dtype,
-            max(geometry.widthBytes or 0, packed),
-            codec,
+    def recorded_data(self) -> Mapping[str, recorded_data.RecordedColumn]:
+        return recorded_data.decode(
+            self.chunk_file.tree(recorded_data.NAME),
+            lambda name: self.chunk_file.chunk(recorded_data.column_name(name)),
         )
-        return self._locate(pixels)
 
-    def _locate(self, pixels: PixelLayout) -> Frames:
-        """Find the stored bytes of every frame."""
-        return locate(self.source, self.chunk_map, self._stored_frames, pixels)
+    def prefetch_recorded_data(self) -> None:
+        self.chunk_file.prefetch(map(recorded_data.column_name, self.recorded_data))
+
+    @cached_property
+    def experiment_events(self) -> list[ExperimentEvent]:
+        return [
+            event
+            for name, data in zip(
+                events.NAMES, self.chunk_file.chunk_many(events.NAMES), strict=True
+            )
+            if data
+            for event in events.decode(self.chunk_file.decode(name, data))
+        ]
+
+    @cached_property
+    def rois(self) -> dict[int, ROI]:
+        return regions.decode(self.chunk_file.tree(regions.NAME, strip_prefix=True) or {})
+
+    @cached_property
+    def binary_layers(self) -> list[LayerChunks]:
+        layers: list[binary_layers.LayerInfo] = []
+        runs, rasters = self.chunk_file.chunk_many(
+            [binary_layers.RUNS_NAME, binary_layers.RASTERS_NAME]
+        )
+        if runs:
+            tree = self.chunk_file.decode(binary_layers.RUNS_NAME, runs, strip_prefix=True)
+            layers += binary_layers.decode_runs(tree)
+        if rasters:
+            try:
+                layers += binary_layers.decode_rasters(rasters)
+            except ValueError as error:
+                raise errors.corrupt_in(
+                    error, path=self.source.url, chunk=binary_layers.RASTERS_NAME
+                ) from error
+        if not layers:
+            return []
+        shape = self.attributes.heightPx, self.attributes.widthPx or 0
+        return layer_chunks(layers, self.chunk_file, shape)
+
+    @cached_property
+    def jobs(self) -> dict[str, Any] | None:
+        definition, description, run = self.chunk_file.chunk_many(jobs.NAMES)
+        if definition is None:
+            return None
+        decode = self.chunk_file.decode
+        return jobs.decode(
+            decode(jobs.NAMES[0], definition, strip_prefix=True),
+            decode(jobs.NAMES[1], description, strip_prefix=True) if description else None,
+            run or b"",
+        )
+
+    @cached_property
+    def custom_metadata(self) -> list[CustomField]:
+        data = self.chunk_file.chunk(form.NAME)
+        if not data:
+            return []
+        try:
+            return form.decode(clx_lite.decode_items(data))
+        except ValueError as error:
+            raise errors.corrupt_in(error, path=self.source.url, chunk=form.NAME) from error
+
+    @cached_property
+    def custom_data(self) -> dict[str, Any]:
+        prefix = settings.PREFIX
+        names = [name for name in self.chunk_file.names if name.startswith(prefix)]
+        return self._decode_all({name: display_name(name.removeprefix(prefix)) for name in names})
+
+    def unstructured_metadata(
+        self, *, strip_prefix: bool, include: set[str] | None, exclude: set[str] | None
+    ) -> dict[str, Any]:
+        keys = {name: display_name(name) for name in self.chunk_file.names}
+        if include is None:
+            keys = {n: key for n, key in keys.items() if not n.startswith(b"CustomData")}
+        else:
+            if missing := sorted(include - set(keys.values())):
+                near = errors.hint(missing[0], keys.values()) if len(missing) == 1 else ""
+                warnings.warn(
+                    f"the file {self.source.url!r} has no metadata called {', '.join(missing)}{near}",
+                    stacklevel=3,
+                )
+            keys = {n: key for n, key in keys.items() if key in include}
+        keys = {name: key for name, key in keys.items() if key not in (exclude or ())}
+        return self._decode_all(keys, strip_prefix=strip_prefix)
+
+    def _decode_all(self, keys: dict[bytes, str], *, strip_prefix: bool = True) -> dict[str, Any]:
+        """Decode chunks, and return their content under new names; as bytes what cannot be decoded."""
+        trees: dict[str, Any] = {}
+        for (name, key), data in zip(keys.items(), self.chunk_file.chunk_many(keys), strict=True):
+            if data is not None:
+                try:
+                    trees[key] = self.chunk_file.decode(name, data, strip_prefix=strip_prefix)
+                except ValueError:
+                    trees[key] = _decode_json(data)
+        return trees
+
+    def chunk_address(self, name: str) -> ChunkAddress | None:
+        return self.chunk_file.address(name)
+
+    @cached_property
+    def rescue_report(self) -> RescueReport | None:
+        return None if self._rescue is None else self._rescue.report(self)
+
+    def load_metadata(self) -> None:
+        super().load_metadata()
+        others = self.chunk_file.chunk_map.others
+        self.chunk_file.chunk_many(
+            name
+            for name, (_, size) in others.items()
+            if name in OPENING or size <= _MAX_SMALL_CHUNK
+        )
 
 
-def _at(values: NDArray[Any] | None, frame: int) -> Any:
+def _cell(values: NDArray[Any] | None, frame: int) -> Any:
     """Return what was recorded for a frame; None if nothing was."""
     return None if values is None or frame >= len(values) else values[frame].item()
+
+
+def _decode_json(data: bytes) -> Any:
+    """Return the content of JSON, compressed or not; the data themselves if they are something else."""
+    if data[:1] not in (b"[", b"{", b"\x78"):
+        return data
+    try:
+        limit = min(_MAX_JSON, _SMALL_JSON + 32 * len(data))
+        plain = inflate_bounded(data, limit) if data[:1] == b"\x78" else data
+        return json.loads(plain.rstrip(b"\0"))
+    except ValueError:
+        return data

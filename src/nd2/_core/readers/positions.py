@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nd2._core import errors
 
 if TYPE_CHECKING:
-    from nd2._core.readers.protocol import Reader
+    from nd2._core.readers.reader import Reader
 
 
 def position_names(reader: Reader) -> list[str | None]:

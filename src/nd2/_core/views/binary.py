@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from nd2._core.readers import Reader
-    from nd2._core.readers.masks import MaskLayer
+    from nd2._core.readers.layer_chunks import LayerChunks
 
 
 @dataclass(frozen=True, eq=False)
 class Masks(Sequence["NDArray[Any] | None"]):
     """The masks of a layer, one for each frame; each is read when it is asked for, and not kept."""
 
-    layer: MaskLayer
+    layer: LayerChunks
     frame_count: int
 
     def __len__(self) -> int:
@@ -200,7 +200,7 @@ def _as_array(
 
 def binary_layers(reader: Reader) -> BinaryLayers | None:
     """Return the binary layers of a file; None if it has none."""
-    layers = reader.mask_layers
+    layers = reader.binary_layers
     if not layers:
         return None
     count, shape = reader.layout.frame_count, reader.layout.loop_shape

@@ -12,7 +12,6 @@ from nd2._core.chunks import attributes, experiment, fields, picture_metadata, r
 from nd2._core.chunks.picture_metadata import DAY_MS
 from nd2._core.format import chunks, clx_lite, clx_xml
 from nd2._core.format.clx_lite import I32, U32, Items
-from nd2._core.readers.modern import ModernReader
 from nd2._core.structures import (
     NETimeLoop,
     NETimeLoopParams,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.readers import Reader
+    from nd2._core.readers.chunk_file import ChunkFile
     from nd2._core.structures import ExpLoop
 
 Pick: TypeAlias = "int | slice | Sequence[int]"
@@ -72,7 +72,7 @@ def crop(reader: Reader, dest: str | os.PathLike[str], picks: Mapping[str, Pick 
     OSError
         If the file cannot be written; nothing is left of it then.
     """
-    if not isinstance(reader, ModernReader):
+    if reader.chunk_file is None:
         raise errors.unsupported("writing a part of a legacy file", path=reader.source.url)
     layout = reader.layout
     counts = dict(layout.loops)
@@ -88,7 +88,7 @@ def crop(reader: Reader, dest: str | os.PathLike[str], picks: Mapping[str, Pick 
         frames = layout.grid.frames(taken).reshape(-1)
     stream = ChunkStream(dest, len(frames), version=reader.version)
     try:
-        _copy_metadata(reader, stream, taken, frames, whole=whole)
+        _copy_metadata(reader, reader.chunk_file, stream, taken, frames, whole=whole)
         _copy_frames(reader, stream, frames)
         stream.finish()
     except BaseException:
@@ -117,7 +117,7 @@ def _indices(name: str, count: int, pick: Pick | None) -> NDArray[np.intp]:
 # --- frames --------------------------------------------------------------------------------------------------------
 
 
-def _copy_frames(reader: ModernReader, stream: ChunkStream, frames: NDArray[np.intp]) -> None:
+def _copy_frames(reader: Reader, stream: ChunkStream, frames: NDArray[np.intp]) -> None:
     """Copy the stored bytes of the frames, their timestamps included; those that are missing stay missing."""
     stamp = chunks.TIMESTAMP
     offsets, lengths = reader.frames.table.locations(frames)
@@ -137,7 +137,8 @@ def _copy_frames(reader: ModernReader, stream: ChunkStream, frames: NDArray[np.i
 
 
 def _copy_metadata(
-    reader: ModernReader,
+    reader: Reader,
+    file: ChunkFile,
     stream: ChunkStream,
     taken: list[NDArray[np.intp]],
     frames: NDArray[np.intp],
@@ -145,15 +146,15 @@ def _copy_metadata(
     whole: bool,
 ) -> None:
     """Copy all other chunks; those that speak of frames are brought into line with the frames that are taken."""
-    columns = {recorded_data.column_name(name): c for name, c in reader.recorded.items()}
-    others = [n for n in reader.chunk_map.others if n != chunks.FILE_SIGNATURE]
+    columns = {recorded_data.column_name(name): c for name, c in reader.recorded_data.items()}
+    others = [n for n in file.chunk_map.others if n != chunks.FILE_SIGNATURE]
     for name in others:
         if name.startswith(_SIGNATURES):
             continue
         if name.startswith(chunks.SEQUENCE_PREFIX):
-            _copy_sequence(reader, stream, name, frames)
+            _copy_sequence(file, stream, name, frames)
             continue
-        data = reader.chunk(name) or b""
+        data = file.chunk(name) or b""
         if whole:
             pass
         elif name in attributes.NAMES:
@@ -174,7 +175,7 @@ def _copy_metadata(
 
 
 def _copy_sequence(
-    reader: ModernReader, stream: ChunkStream, name: bytes, frames: NDArray[np.intp]
+    file: ChunkFile, stream: ChunkStream, name: bytes, frames: NDArray[np.intp]
 ) -> None:
     """Copy a chunk of a frame under the frame's new number."""
     stem, _, number = name[:-1].rpartition(b"|")
@@ -182,7 +183,7 @@ def _copy_sequence(
         return
     place = int(np.searchsorted(frames, int(number)))
     if place < len(frames) and frames[place] == int(number):
-        stream.append(b"%s|%d!" % (stem, place), reader.chunk(name) or b"")
+        stream.append(b"%s|%d!" % (stem, place), file.chunk(name) or b"")
 
 
 def _cells(data: bytes, frames: NDArray[np.intp], count: int, item: int) -> bytes:
@@ -212,7 +213,7 @@ def _replaced(items: Items, values: Mapping[str, Any]) -> Items:
 
 
 def _first_frame(
-    reader: ModernReader, taken: list[NDArray[np.intp]], frames: NDArray[np.intp]
+    reader: Reader, taken: list[NDArray[np.intp]], frames: NDArray[np.intp]
 ) -> dict[str, float]:
     """Return what the picture metadata say of the first frame that is taken, where it differs."""
     values: dict[str, float] = {}
@@ -232,7 +233,7 @@ def _first_frame(
 # --- loops ---------------------------------------------------------------------------------------------------------
 
 
-def _loops(reader: ModernReader, taken: list[NDArray[np.intp]]) -> list[ExpLoop]:
+def _loops(reader: Reader, taken: list[NDArray[np.intp]]) -> list[ExpLoop]:
     """Return the loops as they are by what is taken of them."""
     shift = _z_shift(reader, taken)
     return [
@@ -244,7 +245,7 @@ def _loops(reader: ModernReader, taken: list[NDArray[np.intp]]) -> list[ExpLoop]
 
 
 def _part(
-    reader: ModernReader, axis: int, loop: ExpLoop, places: NDArray[np.intp], z_shift: float
+    reader: Reader, axis: int, loop: ExpLoop, places: NDArray[np.intp], z_shift: float
 ) -> ExpLoop:
     count = len(places)
     if isinstance(loop, TimeLoop):
@@ -277,9 +278,7 @@ def _part(
     return replace(loop, count=count)
 
 
-def _time_part(
-    reader: ModernReader, axis: int, loop: TimeLoop, places: NDArray[np.intp]
-) -> TimeLoop:
+def _time_part(reader: Reader, axis: int, loop: TimeLoop, places: NDArray[np.intp]) -> TimeLoop:
     """Return a time loop with fewer steps; its measured period from the recorded times, if there are any."""
     given = loop.parameters
     step = int(places[1] - places[0]) if len(places) > 1 else 1
@@ -309,7 +308,7 @@ def _stack(loop: ZStackLoop, places: NDArray[np.intp]) -> tuple[int, int]:
     return int(np.abs(places - loop.parameters.homeIndex).argmin()), step
 
 
-def _z_shift(reader: ModernReader, taken: list[NDArray[np.intp]]) -> float:
+def _z_shift(reader: Reader, taken: list[NDArray[np.intp]]) -> float:
     """Return how far the new home plane lies from the old one, micrometers."""
     for loop, places in zip(reader.experiment, taken, strict=True):
         if isinstance(loop, ZStackLoop) and len(places) < loop.count:

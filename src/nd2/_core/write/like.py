@@ -11,7 +11,6 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.chunks import fields, picture_metadata
 from nd2._core.format.chunks import display_name
-from nd2._core.structures import Metadata
 from nd2._core.write import plan as plans
 from nd2._core.write.core import FileContents, FileWriter, Layer
 
@@ -47,15 +46,14 @@ def like(
     NotImplementedError
         If the other file is a legacy file, whose metadata are of another kind.
     """
-    metadata = reader.metadata
-    if not isinstance(metadata, Metadata):
+    if reader.chunk_file is None:
         raise errors.unsupported("writing the metadata of a legacy file", path=reader.source.url)
     picture = picture_tree(reader)
     plan = plans.of_structures(
         reader.attributes,
         reader.experiment,
         # Channels of a file that says nothing of them are not made up.
-        (metadata.channels or []) if picture else [],
+        (reader.metadata.channels or []) if picture else [],
         dtype=reader.dtype,
         samples=reader.layout.samples,
         frame_count=reader.frame_count,
@@ -81,10 +79,10 @@ def _beside(reader: Reader, picture: fields.Tree) -> FileContents:
             for tag, tree in reader.custom_data.items()
             if isinstance(tree, (Mapping, bytes))
         },
-        columns=[column for column in reader.recorded.values() if len(column.values)],
+        columns=[column for column in reader.recorded_data.values() if len(column.values)],
         rois=list(reader.rois.values()),
         events=reader.experiment_events,
-        layers=[_layer(reader, i) for i in range(len(reader.mask_layers))],
+        layers=[_layer(reader, i) for i in range(len(reader.binary_layers))],
         exact=True,
     )
 
@@ -100,7 +98,7 @@ def picture_tree(reader: Reader) -> fields.Tree:
 
 def _layer(reader: Reader, index: int) -> Layer:
     """Return a binary layer; tiled ones become run-length encoded ones."""
-    layer = reader.mask_layers[index]
+    layer = reader.binary_layers[index]
     number = layer.info.layer_id or index + 1
     tag = layer.info.file_tag if layer.info.tiles is None else f"RleZipBinarySequence_{number}_v1"
     return Layer(

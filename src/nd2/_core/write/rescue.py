@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +13,11 @@ from nd2._core import errors
 from nd2._core.chunks import attributes as image_attributes
 from nd2._core.chunks import fields
 from nd2._core.format import chunks
-from nd2._core.format.inflate import MAX_RATIO
+from nd2._core.format.inflate import inflate_bounded
 from nd2._core.format.pixels import padded_row_bytes
-from nd2._core.format.scan import scan_chunks
 from nd2._core.io import open_source
 from nd2._core.open import open_reader
-from nd2._core.readers.rescued import RescuedReader
+from nd2._core.readers.scan import scan_chunks
 from nd2._core.write.stream import ChunkStream
 
 if TYPE_CHECKING:
@@ -30,7 +29,9 @@ if TYPE_CHECKING:
 
     from nd2._core.format.chunks import ChunkHeader
     from nd2._core.io import ByteSource
-    from nd2._core.readers.rescued import RescueReport
+    from nd2._core.readers import Reader
+    from nd2._core.readers.chunk_file import ChunkFile
+    from nd2._core.readers.rescue import RescueReport
 
 _log = logging.getLogger("nd2.rescue")
 
@@ -120,24 +121,13 @@ def _frame(
     row = math.prod(shape[1:]) * dtype.itemsize
     padded = padded_row_bytes(math.prod(shape[1:]), 1, dtype.itemsize)
     if nbytes not in (shape[0] * padded, shape[0] * row):
-        data = _inflated(data, shape[0] * padded) or data
+        with suppress(ValueError):
+            data = inflate_bounded(data, shape[0] * padded)
     for stride in (padded, row):
         if len(data) >= shape[0] * stride:
             rows = np.frombuffer(data, np.uint8, shape[0] * stride).reshape(shape[0], stride)
             return np.ascontiguousarray(rows[:, :row]).view(dtype).reshape(shape)
     return None
-
-
-def _inflated(data: bytes, most: int) -> bytes:
-    """Return what a zlib stream holds; nothing if it is none, or holds more."""
-    stream = zlib.decompressobj()
-    if most > MAX_RATIO * len(data):
-        return b""
-    try:
-        inflated = stream.decompress(data, most + 1)
-    except zlib.error:
-        return b""
-    return inflated if stream.eof and len(inflated) <= most else b""
 
 
 def rescue_file(
@@ -174,30 +164,28 @@ def rescue_file(
     NotImplementedError
         If the file is a legacy file.
     """
-    source = open_source(src, storage_options)
-    try:
-        reader = open_reader(source, rescue=True)
-        if not isinstance(reader, RescuedReader):
-            raise errors.unsupported("writing a copy of a legacy file", path=source.url)
-        _copy(reader, dst)
-        return reader.rescued
-    finally:
-        source.close()
+    with open_reader(src, storage_options=storage_options, rescue=True) as reader:
+        report = reader.rescue_report
+        if report is None or reader.chunk_file is None:
+            raise errors.unsupported("writing a copy of a legacy file", path=reader.source.url)
+        _copy(reader, reader.chunk_file, report, dst)
+        return report
 
 
-def _copy(reader: RescuedReader, dst: str | os.PathLike[str]) -> None:
+def _copy(
+    reader: Reader, file: ChunkFile, report: RescueReport, dst: str | os.PathLike[str]
+) -> None:
     attributes, table = reader.attributes, reader.frames.table
+    guessed = report.attributes_are_guessed
     present = np.flatnonzero(table.present(len(table)))
     stream = ChunkStream(dst, int(present.max(initial=-1)) + 1, version=reader.version)
     try:
-        others = [name for name in reader.chunk_map.others if name != chunks.FILE_SIGNATURE]
+        others = [name for name in file.chunk_map.others if name != chunks.FILE_SIGNATURE]
         for name in others:
-            data = reader.chunk(name)
-            if data is not None and (
-                name not in image_attributes.NAMES or reader.attributes_are_stored
-            ):
+            data = file.chunk(name)
+            if data is not None and (name not in image_attributes.NAMES or not guessed):
                 stream.append(name, data)
-        if not reader.attributes_are_stored:
+        if guessed:
             name = image_attributes.NAMES[0 if reader.version >= (3, 0) else 1]
             stream.append(name, fields.encode(image_attributes.encode(attributes), reader.version))
         for index in present.tolist():

@@ -10,6 +10,7 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.format import masks
+from nd2._core.format.chunks import SEQUENCE_PREFIX, display_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from nd2._core.chunks.binary_layers import LayerInfo, TileGrid
     from nd2._core.io import ByteSource
-    from nd2._core.readers.stored import StoredChunk
+    from nd2._core.readers.chunk_address import ChunkAddress
+    from nd2._core.readers.chunk_file import ChunkFile
 
 _Mask = TypeVar("_Mask")
 
@@ -27,13 +29,13 @@ _RUNS = re.compile(r"CustomDataSeq\|(.+)\|(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class MaskLayer:
-    """One binary layer; it pickles small, and reads a frame's mask when it is asked to.
+class LayerChunks:
+    """One binary layer. It pickles small, and reads the mask of a frame on request.
 
     Attributes
     ----------
     info : LayerInfo
-        What the file says of the layer.
+        Name, color and form of the layer.
     shape : (int, int)
         Height and width of the image.
     chunks : mapping
@@ -42,10 +44,10 @@ class MaskLayer:
 
     info: LayerInfo
     shape: tuple[int, int]
-    chunks: Mapping[int, Mapping[tuple[int, int], StoredChunk]]
+    chunks: Mapping[int, Mapping[tuple[int, int], ChunkAddress]]
 
-    def with_source(self, source: ByteSource) -> MaskLayer:
-        """Return the same layer of another source of the same bytes."""
+    def with_source(self, source: ByteSource) -> LayerChunks:
+        """Return the same layer in another source of the same bytes."""
         chunks = {
             frame: {place: chunk.with_source(source) for place, chunk in tiles.items()}
             for frame, tiles in self.chunks.items()
@@ -70,16 +72,16 @@ class MaskLayer:
             return None
         grid = self.info.tiles
         if grid is None:
-            return _decoded(tiles[0, 0], frame, lambda data: masks.decode_runs(data, self.shape))
-        return _assembled(grid, tiles, frame)
+            return _decode(tiles[0, 0], frame, lambda data: masks.decode_runs(data, self.shape))
+        return _assemble(grid, tiles, frame)
 
-    def on_image(self, frame: int) -> NDArray[Any] | None:
+    def read_fitted(self, frame: int) -> NDArray[Any] | None:
         """Read the mask of a frame as `read` does, in the size of the image."""
         mask = self.read(frame)
-        return None if mask is None else fitted(mask, self.shape)
+        return None if mask is None else fit(mask, self.shape)
 
 
-def fitted(mask: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+def fit(mask: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
     """Return a mask in the size of the image: the raster of a layer may be smaller or larger."""
     if mask.shape == shape:
         return mask
@@ -89,10 +91,10 @@ def fitted(mask: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
     return whole
 
 
-def _assembled(
-    grid: TileGrid, tiles: Mapping[tuple[int, int], StoredChunk], frame: int
+def _assemble(
+    grid: TileGrid, tiles: Mapping[tuple[int, int], ChunkAddress], frame: int
 ) -> NDArray[Any]:
-    """Read tiles, and put them together; tiles that are not stored are empty."""
+    """Read tiles and put them together; missing tiles are empty."""
     height, width = grid.tile_height, grid.tile_width
     mask = np.zeros((grid.height, grid.width), f"<u{grid.bits // 8}")
     spans = [(chunk.position, chunk.extent) for chunk in tiles.values()]
@@ -100,7 +102,7 @@ def _assembled(
     for (row, column), chunk in tiles.items():
         part = mask[row * height : (row + 1) * height, column * width : (column + 1) * width]
         if part.size:
-            tile = _decoded(
+            tile = _decode(
                 chunk,
                 frame,
                 lambda data: masks.decode_tile(
@@ -111,7 +113,7 @@ def _assembled(
     return mask
 
 
-def _decoded(chunk: StoredChunk, frame: int, decode: Callable[[bytes], _Mask]) -> _Mask:
+def _decode(chunk: ChunkAddress, frame: int, decode: Callable[[bytes], _Mask]) -> _Mask:
     data = chunk.read()
     try:
         return decode(data)
@@ -121,34 +123,22 @@ def _decoded(chunk: StoredChunk, frame: int, decode: Callable[[bytes], _Mask]) -
         ) from error
 
 
-def mask_layers(
-    infos: Iterable[LayerInfo],
-    names: Iterable[str],
-    shape: tuple[int, int],
-    stored: Callable[[str], StoredChunk | None],
-) -> list[MaskLayer]:
-    """Return the binary layers of a file.
-
-    Parameters
-    ----------
-    infos : iterable of LayerInfo
-        What the metadata list.
-    names : iterable of str
-        Names of the file's chunks, without ``!``.
-    shape : (int, int)
-        Height and width of the image.
-    stored : callable
-        Returns the address of a chunk.
-    """
-    infos = list(infos)
-    found: dict[str, dict[int, dict[tuple[int, int], StoredChunk]]] = {
-        info.file_tag: {} for info in infos
+def layer_chunks(
+    layers: Iterable[LayerInfo], chunk_file: ChunkFile, shape: tuple[int, int]
+) -> list[LayerChunks]:
+    """Find the chunks of binary layers, for an image of a certain height and width."""
+    layers = list(layers)
+    places: dict[str, dict[int, dict[tuple[int, int], ChunkAddress]]] = {
+        layer.file_tag: {} for layer in layers
     }
-    for name in names:
+    for raw_name in chunk_file.names:
+        if not raw_name.startswith(SEQUENCE_PREFIX):
+            continue
+        name = display_name(raw_name)
         match = _TILE.fullmatch(name) or _RUNS.fullmatch(name)
         tag, *numbers = match.groups() if match else ("",)
-        if tag in found and (chunk := stored(name)) is not None:
+        if tag in places and (chunk := chunk_file.address(name)) is not None:
             *tile, frame = map(int, numbers)
             place = (tile[0], tile[1]) if tile else (0, 0)
-            found[tag].setdefault(frame, {})[place] = chunk
-    return [MaskLayer(info, shape, found[info.file_tag]) for info in infos]
+            places[tag].setdefault(frame, {})[place] = chunk
+    return [LayerChunks(layer, shape, places[layer.file_tag]) for layer in layers]

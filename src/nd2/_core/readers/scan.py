@@ -41,7 +41,7 @@ _FRAME_NAME = re.compile(re.escape(FRAME_PREFIX) + rb"(\d{1,15})!")
 
 
 @dataclass(frozen=True, slots=True)
-class FoundChunk:
+class ScannedChunk:
     """A chunk that a scan found, and whether all of its bytes are there."""
 
     header: ChunkHeader
@@ -72,8 +72,8 @@ class _Window:
         self._data = b""
         self._data = self.source.read(position, min(max(nbytes, self._least), self.size - position))
 
-    def head(self, position: int, *, aside: bool = False) -> ChunkHeader | None:
-        """Return the head that starts at a position, None if none does; `aside` leaves the window where it is."""
+    def header(self, position: int, *, peek: bool = False) -> ChunkHeader | None:
+        """Return the header at a position, None if there is none; `peek` leaves the window where it is."""
         if self._last is not None and self._last.position == position:
             return self._last
         if position + HEADER.size > self.size:
@@ -81,7 +81,7 @@ class _Window:
         nbytes = min(_HEAD, self.size - position)
         at = position - self._start
         if not 0 <= at <= len(self._data) - nbytes:
-            if aside:
+            if peek:
                 return self._parse(self.source.read(position, nbytes), 0, position)
             self._load(position)
             at = 0
@@ -112,7 +112,7 @@ class _Window:
         return self.size
 
 
-def scan_chunks(source: ByteSource, magic: bytes = MAGIC_BYTES) -> Iterator[FoundChunk]:
+def scan_chunks(source: ByteSource, magic: bytes = MAGIC_BYTES) -> Iterator[ScannedChunk]:
     """Find the chunks of a file, in the order in which they lie in it.
 
     Parameters
@@ -124,62 +124,62 @@ def scan_chunks(source: ByteSource, magic: bytes = MAGIC_BYTES) -> Iterator[Foun
 
     Yields
     ------
-    FoundChunk
+    ScannedChunk
         Those that are cut by the file's end, or by a chunk that starts within them, are not whole.
     """
     window, size = _Window(source, magic), source.size
     residues = {0}
     position, landed = 0, True
     while position + HEADER.size <= size:
-        head = window.head(position)
-        behind = _behind(window, head) if head else None
-        known = landed or position % PAGE in residues
-        if head is None or not (known or behind is not None):
+        header = window.header(position)
+        behind = _behind(window, header) if header else None
+        aligned = landed or position % PAGE in residues
+        if header is None or not (aligned or behind is not None):
             position, landed = window.find(position + 1), False
             continue
         residues.add(position % PAGE)
         if behind is not None:
-            yield FoundChunk(head, True)
+            yield ScannedChunk(header, True)
             position, landed = behind, True
             continue
         # No chunk stands behind this one: bytes are lost, or too many, or the next head is damaged.
         inside = window.find(position + HEADER.size)
-        while inside < min(head.end, size) and not _sound(window, inside, residues):
+        while inside < min(header.end, size) and not _sound(window, inside, residues):
             inside = window.find(inside + 1)
-        yield FoundChunk(head, _is_whole(head, inside, size))
+        yield ScannedChunk(header, _is_whole(header, inside, size))
         position, landed = inside, False
 
 
-def _behind(window: _Window, head: ChunkHeader) -> int | None:
+def _behind(window: _Window, header: ChunkHeader) -> int | None:
     """Return where the chunk behind another one starts (or the file ends); None if none is there."""
-    padded = head.position + page_up(head.end - head.position)
-    for position in (padded, head.end) if padded != head.end else (padded,):
-        if window.head(position, aside=True):
+    padded = header.position + page_up(header.end - header.position)
+    for position in (padded, header.end) if padded != header.end else (padded,):
+        if window.header(position, peek=True):
             return position
-    return padded if head.end <= window.size <= padded else None
+    return padded if header.end <= window.size <= padded else None
 
 
-def _is_whole(head: ChunkHeader, following: int, size: int) -> bool:
-    """Return whether a chunk is whole behind which the next head, or the file's end, is not where it should be.
+def _is_whole(header: ChunkHeader, following: int, size: int) -> bool:
+    """Return whether a chunk is whole behind which the next header, or the file's end, is not where it should be.
 
     Where the next head is too near, by less than whole pages, bytes were lost in between: in the chunk or behind it.
     """
-    padded = head.position + page_up(head.end - head.position)
+    padded = header.position + page_up(header.end - header.position)
     lost = following < min(padded, size) and (padded - following) % PAGE != 0
-    return head.end <= min(following, size) and not lost
+    return header.end <= min(following, size) and not lost
 
 
 def _sound(window: _Window, position: int, residues: set[int]) -> bool:
     """Return whether what looks like a chunk within another one is one."""
-    head = window.head(position, aside=True)
-    if head is None:
+    header = window.header(position, peek=True)
+    if header is None:
         return False
-    return position % PAGE in residues or _behind(window, head) is not None
+    return position % PAGE in residues or _behind(window, header) is not None
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a scan found.
+class Scan:
+    """The chunks that a scan found.
 
     Attributes
     ----------
@@ -191,49 +191,49 @@ class Found:
         Sequence indices of frames of which only a part is there, sorted.
     lost : tuple of str
         Names of other chunks of which only a part is there.
-    map_at : int or None
-        Where the file's own chunk map stands, if it does.
+    map_position : int or None
+        Where the file's own chunk map is, if the scan found it.
     """
 
     chunk_map: ChunkMap
     data_offset: NDArray[np.uint64]
     cut: NDArray[np.int64]
     lost: tuple[str, ...]
-    map_at: int | None
+    map_position: int | None
 
     def __len__(self) -> int:
         return len(self.chunk_map.frame_index) + len(self.chunk_map.others)
 
 
-def collect(found: Iterable[FoundChunk], end: int) -> Found:
+def collect(found: Iterable[ScannedChunk], end: int) -> Scan:
     """Make a chunk map of the chunks of a file that is ``end`` bytes long."""
     frames: list[tuple[int, int, int, int]] = []
     others: dict[bytes, tuple[int, int]] = {}
     cut: set[int] = set()
     lost: set[bytes] = set()
-    map_at = None
+    map_position = None
     for chunk in found:
-        head, index = chunk.header, chunk.frame
-        if head.name == MAP_NAME:
-            map_at = head.position
+        header, index = chunk.header, chunk.frame
+        if header.name == MAP_NAME:
+            map_position = header.position
         elif index is not None:
             if chunk.whole:
-                frames.append((index, head.position, head.data_length, head.data_offset))
+                frames.append((index, header.position, header.data_length, header.data_offset))
             else:
                 cut.add(index)
         elif chunk.whole:
-            others[head.name] = (head.position, head.data_length)
+            others[header.name] = (header.position, header.data_length)
         else:
-            lost.add(head.name)
+            lost.add(header.name)
     table = np.array(frames, np.uint64).reshape(-1, 4)
     # Of equal indices the last one counts: the first when read backwards.
     numbers, place = np.unique(table[::-1, 0], return_index=True)
     table = table[::-1][place]
     chunk_map = ChunkMap(numbers.astype(np.int64), table[:, 1], table[:, 2], others, end)
-    return Found(
+    return Scan(
         chunk_map,
         table[:, 3],
         np.setdiff1d(np.array(sorted(cut), np.int64), chunk_map.frame_index),
         tuple(sorted(name.decode("ascii") for name in lost - others.keys())),
-        map_at,
+        map_position,
     )

@@ -1,17 +1,21 @@
-"""Reading files in which bytes were lost or inserted: every chunk is checked, and looked for where it is not in its place."""
+"""Chunk maps of files in which bytes were lost or inserted: every position is checked.
+
+The map, every frame and every other chunk must start with the magic number and with its own name. A
+chunk that does not is looked for around its place. What is not found counts as missing, with a warning.
+"""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from functools import cached_property
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nd2._core import errors
 from nd2._core.format import chunks
-from nd2._core.readers.modern import ModernReader
+from nd2._core.readers.chunk_file import ChunkFile, read_map_chunk, read_map_position
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,44 +23,29 @@ if TYPE_CHECKING:
     from nd2._core.io import ByteSource
 
 _BATCH = 8192
-"""Heads that are read at once."""
+"""Headers that are read at once."""
 _MAX_MISSES = 200
-"""Chunks in a row that are looked for in vain, before those behind them count as missing, too."""
+"""Chunks in a row that are searched for in vain, before those behind them count as missing as well."""
 
 
-class ValidatingReader(ModernReader):
-    """A reader that trusts no position of the chunk map.
+def validated_file(source: ByteSource, radius: int) -> ChunkFile:
+    """Return the chunks of a file, each looked for within ``radius`` bytes of its place in the map."""
+    return ChunkFile(source, partial(_read_validated_map, radius=radius))
 
-    The map, every frame and every other chunk must start with the magic number and with its own name. What does not is
-    looked for around the place where it should be; what is not found counts as missing, with a warning.
 
-    Parameters
-    ----------
-    source : ByteSource
-        The file.
-    version : tuple of int
-        Its format version.
-    radius : int
-        How many bytes before and behind its place a chunk is looked for.
-    flat_frames : bool
-        Put all frames on one axis, whatever the loops say.
-    """
+def _read_validated_map(source: ByteSource, radius: int) -> chunks.ChunkMap:
+    """Read the chunk map, with the place of each chunk in the file instead of that in the map."""
+    return _Search(source, radius).read_map()
 
-    def __init__(
-        self,
-        source: ByteSource,
-        version: tuple[int, int],
-        *,
-        radius: int,
-        flat_frames: bool = False,
-    ) -> None:
-        super().__init__(source, version, flat_frames=flat_frames)
-        self.radius = radius
 
-    @cached_property
-    def chunk_map(self) -> chunks.ChunkMap:
-        """Where every chunk is, with its place in the file instead of that in the map."""
-        found = self._map_where_it_is()
+class _Search:
+    """Looks for chunks near the places where they should be."""
+
+    def __init__(self, source: ByteSource, radius: int) -> None:
+        self.source, self.radius = source, radius
+
+    def read_map(self) -> chunks.ChunkMap:
+        found = self._read_map_near_its_place()
         names = [chunks.frame_name(index) for index in found.frame_index.tolist()]
         frames = self._relocate(names, found.frame_position.astype(np.int64))
         lost = np.flatnonzero(frames < 0)
@@ -87,19 +76,17 @@ class ValidatingReader(ModernReader):
             others=others,
         )
 
-    def _map_where_it_is(self) -> chunks.ChunkMap:
-        source, path = self.source, self.source.url
-        size = min(chunks.TAIL.size, source.size)
-        stated = chunks.parse_tail(source.read(source.size - size, size), source.size, path=path)
+    def _read_map_near_its_place(self) -> chunks.ChunkMap:
+        stated = read_map_position(self.source)
         position = int(self._relocate([chunks.MAP_NAME], np.array([stated], np.int64))[0])
         if position < 0:
             raise errors.corrupt(
                 f"there is no chunk map within {self.radius} bytes of its place",
-                path=path,
+                path=self.source.url,
                 chunk=chunks.MAP_NAME,
                 offset=stated,
             )
-        return self._map_at(position)
+        return read_map_chunk(self.source, position)
 
     def _relocate(self, names: list[bytes], stated: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where chunks start; -1 for those that are neither in their place nor near it."""

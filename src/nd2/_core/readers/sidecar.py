@@ -1,4 +1,4 @@
-"""A persistent index: all that opening a file needs, in one small file of its own, checked against the ND2 file."""
+"""The sidecar index: all that opening a file needs, in one small file next to it, checked against the ND2 file."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import json
 import os
 import zlib
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,31 +18,25 @@ from nd2._core.format.jp2 import BoxMap
 from nd2._core.format.pixels import PixelLayout
 from nd2._core.frames.read import Frames
 from nd2._core.frames.table import FrameTable
-from nd2._core.io import open_source
-from nd2._core.io.destination import atomic_path
-from nd2._core.io.open import file_system
-from nd2._core.io.urls import is_url
-from nd2._core.open import open_reader
-from nd2._core.readers.legacy import LegacyReader
-from nd2._core.readers.modern import OPENING, ModernReader
+from nd2._core.io import ByteSource, open_source
+from nd2._core.readers.chunk_file import ChunkFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from nd2._core.io import ByteSource, Span
-    from nd2._core.readers import Reader
+    from nd2._core.io import Span
+    from nd2._core.readers.reader import Reader
 
 INDEX_SUFFIX = ".index"
 _FORMAT, _VERSION = "nd2-index", 1
-_MAX_CHUNK = 64 << 10
 _MAX_INDEX = 1 << 30
 
 
 @dataclass(frozen=True)
 class Index:
-    """What an index holds.
+    """What a sidecar index holds.
 
     Attributes
     ----------
@@ -74,110 +67,60 @@ class Index:
     table: FrameTable
     pixels: PixelLayout
 
+    @classmethod
+    def from_reader(cls, reader: Reader) -> Index:
+        """Collect the maps of a file, without its metadata."""
+        source, frames = reader.source, reader.frames
+        _, size, version = source.identity
+        file = reader.chunk_file
+        return cls(
+            size,
+            version,
+            source.read(max(size - PAGE, 0), min(PAGE, size)),
+            [],
+            None if file is None else file.chunk_map,
+            reader.box_map,
+            frames.table,
+            frames.pixels,
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         return decode_index, (encode_index(self),)
 
-    def open(self, source: ByteSource, **options: Any) -> Reader:
-        """Return the reader of a file, which has to read nothing of what the index holds.
-
-        Parameters
-        ----------
-        source : ByteSource
-            The file.
-        **options
-            Those of `open_reader`. Where the file's own map is not to be trusted, neither is the index's.
+    def attach(self, source: ByteSource) -> None:
+        """Give the source what the index holds of its bytes.
 
         Raises
         ------
         OSError
             If the file changed since the index was made, or is another one.
         """
-        self._check(source)
-        reader = open_reader(source, **options)
-        if options.get("search_window") is None and not options.get("rescue"):
-            known: dict[str, Any] = {"frames": Frames(source, self.table, self.pixels)}
-            if self.chunk_map is not None:
-                known["chunk_map"] = self.chunk_map
-            if self.box_map is not None:
-                known["box_map"] = self.box_map
-            vars(reader).update(known)
-        return reader
-
-    def _check(self, source: ByteSource) -> None:
         source.keep(self.blocks)
         _, size, version = source.identity
-        told = f"the index was made of {self.size} bytes, version {self.version!r}"
         comparable = version and self.version and version.isdigit() == self.version.isdigit()
         if size != self.size or (comparable and version != self.version):
-            found = f"this file has {size}, version {version!r}"
+            now = f"this file has {size}, version {version!r}"
         elif source.read(size - len(self.end), len(self.end)) != self.end:
-            found = "this file ends otherwise"
+            now = "this file ends otherwise"
         else:
             return
         raise errors.source(
-            f"the index is stale: {told}; {found}; make it anew with nd2.save_index",
+            f"the index is stale: it was made of {self.size} bytes, version {self.version!r}; {now}; "
+            "make it anew with nd2.save_index",
             path=source.url,
         )
 
+    def frames(self, source: ByteSource) -> Frames:
+        """Return the frames of a file, without reading it."""
+        return Frames(source, self.table, self.pixels)
 
-def save_index(
-    path: Any,
-    dest: str | os.PathLike[str] | None = None,
-    *,
-    storage_options: Mapping[str, Any] | None = None,
-) -> str:
-    """Write the index of an ND2 file, with which it opens by one small read.
-
-    Parameters
-    ----------
-    path : str, os.PathLike, UPath
-        The ND2 file: a local path, or a URL that fsspec knows.
-    dest : str, os.PathLike, UPath, optional
-        Where to write, a local path or a URL; by default beside the file, with ``.index`` behind its name.
-    storage_options : Mapping, optional
-        Options for the file system of the URL, and of ``dest`` where that is a URL.
-
-    Returns
-    -------
-    str
-        Where the index was written.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read, is not ND2, or the index cannot be written.
-    ValueError
-        If the file is damaged.
-
-    Notes
-    -----
-    The index holds the file's length and its ETag or modification time, and its last bytes. An index that was made of
-    a local file serves its copy in a bucket, too. It is data, not code: NumPy's ``.npz`` without pickles.
-
-    Examples
-    --------
-    >>> nd2.save_index("s3://bucket/experiment.nd2", "experiment.index")  # doctest: +SKIP
-    >>> nd2.ND2File("s3://bucket/experiment.nd2", index="experiment.index")  # doctest: +SKIP
-    """
-    source = open_source(path, storage_options)
-    try:
-        data = encode_index(make_index(source))
-    finally:
-        source.close()
-    target = default_index_path(path) if dest is None else dest
-    fs, inner = getattr(target, "fs", None), getattr(target, "path", None)
-    if is_url(target):
-        fs, inner = file_system(target, storage_options)
-    if fs is None:
-        with atomic_path(Path(target)) as partial:
-            partial.write_bytes(data)
-        return str(os.fspath(target))
-    fs.pipe_file(inner, data)
-    return str(fs.unstrip_protocol(inner))
+    def chunk_file(self, source: ByteSource, chunk_map: ChunkMap) -> ChunkFile:
+        """Return the chunks of a file, without reading its map."""
+        return ChunkFile(source, lambda _: chunk_map, lambda source, *_: self.frames(source))
 
 
 def default_index_path(path: Any) -> Any:
-    """Return what opens the index that lies beside a file."""
+    """Return what opens the index next to a file."""
     fs, inner = getattr(path, "fs", None), getattr(path, "path", None)
     if fs is not None and isinstance(inner, str):
         from fsspec.core import OpenFile
@@ -192,76 +135,52 @@ def load_index(index: Any, path: Any, storage_options: Mapping[str, Any] | None 
     Parameters
     ----------
     index : str, os.PathLike, OpenFile, UPath or True
-        Where the index is; True for the one beside the file.
+        Where the index is; True for the one next to the file.
     path : str, os.PathLike, OpenFile, UPath
         Where the file is.
     storage_options : Mapping, optional
         Options for the file system of the index's URL.
-
-    Raises
-    ------
-    OSError
-        If there is no index.
-    ValueError
-        If it is none.
     """
-    opened = open_source(default_index_path(path) if index is True else index, storage_options)
+    source = open_source(default_index_path(path) if index is True else index, storage_options)
     try:
-        return decode_index(opened.read_start(_MAX_INDEX), path=opened.url)
+        return decode_index(source.read_start(_MAX_INDEX), path=source.url)
     finally:
-        opened.close()
+        source.close()
 
 
-# ------------------------------------------------------------------------------------------------------------- making
-
-
-class _Recorder:
-    """A byte source that keeps what metadata is read through it."""
+class Recorder(ByteSource):
+    """A byte source that keeps what is read through it: the metadata, for an index."""
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source
-        self.blocks: dict[Span, bytes] = {}
+        self._blocks: dict[Span, bytes] = {}
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
+    @property
+    def url(self) -> str:
+        return self._source.url
+
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        return self._source.identity
+
+    @property
+    def blocks(self) -> list[tuple[int, bytes]]:
+        """Offset and bytes of what was read, in the order of the file."""
+        return [(offset, data) for (offset, _), data in sorted(self._blocks.items())]
 
     def read(self, offset: int, nbytes: int) -> bytes:
         return self.read_many([(offset, nbytes)])[0]
 
     def read_many(self, spans: Sequence[Span]) -> list[bytes]:
         data = self._source.read_many(spans)
-        for span, part in zip(spans, data, strict=True):
-            self.blocks[span] = part
+        self._blocks.update(zip(spans, data, strict=True))
         return data
 
+    def prefetch(self, spans: Sequence[Span]) -> None:
+        self.read_many([(offset, min(nbytes, self.size - offset)) for offset, nbytes in spans])
 
-def make_index(source: ByteSource) -> Index:
-    """Collect what opening a file needs."""
-    _, size, version = source.identity
-    recorder = _Recorder(source)
-    reader = open_reader(cast("ByteSource", recorder))
-    signature = dict(recorder.blocks)
-    frames = reader.frames  # reads the map and heads of frames, which the index holds as arrays
-    chunk_map = reader.chunk_map if isinstance(reader, ModernReader) else None
-    box_map = reader.box_map if isinstance(reader, LegacyReader) else None
-    recorded, recorder.blocks = recorder.blocks, signature
-    if isinstance(reader, ModernReader):
-        first = reader.chunk_map.frame_position.min(initial=size)
-        recorder.blocks |= {span: data for span, data in recorded.items() if span[0] == first}
-        others = reader.chunk_map.others
-        reader.chunk_many(
-            [name for name in others if name in OPENING or others[name][1] <= _MAX_CHUNK]
-        )
-    elif isinstance(reader, LegacyReader):
-        again = open_reader(cast("ByteSource", recorder))
-        vars(again).update(box_map=box_map, frames=frames)
-        _ = again.attributes, again.experiment, again.text_info, again.metadata
-    end = source.read(max(size - PAGE, 0), min(PAGE, size))
-    blocks = [(offset, data) for (offset, _), data in sorted(recorder.blocks.items())]
-    return Index(size, version, end, blocks, chunk_map, box_map, frames.table, frames.pixels)
-
-
-# ----------------------------------------------------------------------------------------------------- bytes, both ways
+    def reopen(self) -> ByteSource:
+        return self._source.reopen()
 
 
 def encode_index(index: Index) -> bytes:
@@ -281,14 +200,14 @@ def encode_index(index: Index) -> bytes:
         "blocks": np.frombuffer(b"".join(data for _, data in index.blocks), np.uint8),
     }
     if index.chunk_map is not None:
-        known = index.chunk_map
-        # In the order of frames, neighbours differ by the same steps, which compress to nothing.
-        order = np.argsort(known.frame_index, kind="stable")
-        columns = (known.frame_index, known.frame_position, known.frame_size)
+        chunk_map = index.chunk_map
+        # In the order of frames, neighbors differ by the same steps, which compress to nothing.
+        order = np.argsort(chunk_map.frame_index, kind="stable")
+        columns = (chunk_map.frame_index, chunk_map.frame_position, chunk_map.frame_size)
         arrays["map"] = _steps(*(column[order] for column in columns))
         header["map"] = {
-            "position": known.position,
-            "others": {name.decode("latin-1"): place for name, place in known.others.items()},
+            "position": chunk_map.position,
+            "others": {name.decode("latin-1"): place for name, place in chunk_map.others.items()},
         }
     if index.box_map is not None:
         boxes = index.box_map

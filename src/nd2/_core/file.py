@@ -1,0 +1,826 @@
+"""``ND2File``: one object for all that an ND2 file holds. It delegates: nothing is parsed or computed here."""
+
+from __future__ import annotations
+
+import math
+import operator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, SupportsInt, cast, overload
+
+from nd2._core import errors
+from nd2._core.compat import PrivateMembers
+from nd2._core.frames.array import FrameArray
+from nd2._core.io.urls import file_name
+from nd2._core.open import is_supported_file, open_reader
+from nd2._core.readers.positions import position_index
+from nd2._core.structures import Sizes
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from typing import BinaryIO, Self
+
+    import dask.array
+    import numpy as np
+    import xarray as xr
+    from numpy.typing import DTypeLike, NDArray
+    from ome_types import OME
+
+    from nd2._core.job_types import JobsDict
+    from nd2._core.open import ReadOptions
+    from nd2._core.readers.rescue import RescueReport
+    from nd2._core.structures import (
+        ROI,
+        Attributes,
+        CustomField,
+        ExpLoop,
+        FrameMetadata,
+        Metadata,
+        TextInfo,
+        VoxelSize,
+    )
+    from nd2._core.views.binary import BinaryLayers
+    from nd2._core.views.picture import Picture
+    from nd2._core.write.core import FileWriter
+
+
+class ND2File(PrivateMembers):
+    """An open ND2 file.
+
+    Opening reads the file's signature; everything else is read when it is asked for, and kept. Pixels are read by
+    positional reads, so that one object serves any number of threads. Arrays made from it (dask, xarray) do not need
+    it any more: it may be closed.
+
+    Parameters
+    ----------
+    path : str, os.PathLike, BinaryIO
+        A local path, a URL that fsspec knows (``s3://``, ``https://``, ``memory://``, chained ones too), or an open
+        binary file.
+    validate_frames : bool
+        Check that every frame and every other chunk is where the file's map says, and look for those that are not, as
+        after bytes were lost or inserted. Frames that are not found count as missing, with a warning. Opening reads the
+        head of every frame then; what an index knows of the frames' places is not used.
+    search_window : int
+        How many kilobytes (of 1000 bytes) before and behind its place a chunk is looked for.
+    storage_options : Mapping, optional
+        Options for the file system of a URL.
+    index : str, os.PathLike or True, optional
+        Path or URL of the file's index (see `save_index`), with which a remote file opens by one small read; True for
+        the one beside the file.
+    flat_frames : bool
+        Put all frames of the file on one axis ``U``, in their order, whatever its loops say: the way to frames that no
+        loop reaches, as after a crash or an edit.
+    rescue : bool
+        Open what is left of a file that was cut short, or whose map, head or attributes are lost: the file is scanned for
+        frames and metadata. What is lost is said by a warning and by `rescued`; an index is not used.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened, or is not ND2; if the index is missing or stale.
+
+    Examples
+    --------
+    >>> with ND2File("experiment.nd2") as file:  # doctest: +SKIP
+    ...     print(file.sizes)
+    ...     frame = file.read_frame(0)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | BinaryIO,
+        *,
+        validate_frames: bool = False,
+        search_window: int = 100,
+        storage_options: Mapping[str, Any] | None = None,
+        index: str | os.PathLike[str] | Literal[True] | None = None,
+        flat_frames: bool = False,
+        rescue: bool = False,
+    ) -> None:
+        self._options: ReadOptions = {
+            "flat_frames": flat_frames,
+            "validate_frames": validate_frames,
+            "search_window": search_window,
+            "rescue": rescue,
+        }
+        self._reader = open_reader(
+            path, storage_options=storage_options, index=index, **self._options
+        )
+
+    @staticmethod
+    def is_supported_file(
+        path: str | os.PathLike[str] | BinaryIO,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Return whether a file is ND2, by its first bytes; `storage_options` are for the file system of a URL."""
+        return is_supported_file(path, storage_options=storage_options)
+
+    @property
+    def path(self) -> str:
+        """Path or URL of the file; empty for a file object without a name."""
+        return self._reader.source.url
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file is closed."""
+        return self._reader.source.closed
+
+    def open(self) -> None:
+        """Open the file again after ``close``; does nothing if it is open."""
+        if self.closed:
+            source, index, options = self._reader.source.reopen(), self._reader.index, self._options
+            reader = open_reader(source, index, **options)
+            self.__dict__.clear()
+            self._options, self._reader = options, reader
+
+    def close(self) -> None:
+        """Close the file; may be called twice. What was read before stays available."""
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "source": self._reader.source.reopen(),
+            "closed": self.closed,
+            "index": self._reader.index,
+            "options": self._options,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._options = state["options"]
+        self._reader = open_reader(state["source"], state["index"], **self._options)
+        if state["closed"]:
+            self.close()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise errors.closed(self.path)
+
+    # What a debugger or a notebook asks for must also exist for a damaged file, and for one that failed to open.
+
+    def __repr__(self) -> str:
+        name = f"{type(self).__name__} at {id(self):#x}"
+        try:
+            name += f": {file_name(self.path)!r}"
+            if self.closed:
+                return f"<{name} (closed)>"
+            return f"<{name} {self.dtype}: {dict(self.sizes)}>"
+        except Exception as error:
+            return f"<{name} ({type(error).__name__})>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        from nd2._core.views.html import file_table
+
+        try:
+            if not self.closed:
+                return file_table(self._reader)
+        except Exception as error:
+            return f"<pre>{escape(repr(self))}\n{escape(str(error))}</pre>"
+        return f"<pre>{escape(repr(self))}</pre>"
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Format version: ``(3, 0)``, ``(2, 0)``, ``(2, 1)``, or ``(1, 0)`` for legacy files."""
+        return self._reader.version
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether the file is a legacy (JPEG 2000) file."""
+        return self.version[0] == 1
+
+    @property
+    def attributes(self) -> Attributes:
+        """Pixel geometry and number of frames."""
+        return self._reader.attributes
+
+    @property
+    def experiment(self) -> list[ExpLoop]:
+        """The loops of the acquisition, outermost first; empty where there are none."""
+        return self._reader.experiment
+
+    @property
+    def metadata(self) -> Metadata | dict[str, Any]:
+        """Channels, optics and calibration (a dict for legacy files)."""
+        return self._reader.metadata
+
+    @property
+    def text_info(self) -> TextInfo:
+        """Free text that the microscope's software wrote; items that are empty are left out."""
+        return self._reader.text_info
+
+    @property
+    def rescued(self) -> RescueReport | None:
+        """What was found and what is lost, of a file that was opened with ``rescue=True``; else None."""
+        return self._reader.rescue_report
+
+    def voxel_size(self, channel: int = 0) -> VoxelSize:
+        """Return the size of a voxel.
+
+        Parameters
+        ----------
+        channel : int
+            Has no effect: all channels of a file share their calibration.
+
+        Returns
+        -------
+        VoxelSize
+            ``(x, y, z)`` in micrometers; 1.0 where the file has no calibration.
+        """
+        return self._reader.voxel_size
+
+    def frame_metadata(self, seq_index: int | tuple[int, ...]) -> FrameMetadata | dict[str, Any]:
+        """Return the metadata of one frame.
+
+        Parameters
+        ----------
+        seq_index : int or tuple of int
+            Sequence index of the frame, or its index on each loop of ``experiment``.
+
+        Returns
+        -------
+        FrameMetadata
+            The file's metadata, with the time that was recorded for the frame, the position of the stage with the z of
+            the frame's own plane, the offset and the status of the focus system (None where they were not recorded).
+            A dict for legacy files.
+
+        Raises
+        ------
+        IndexError
+            If there is no such frame.
+        """
+        if isinstance(seq_index, tuple):
+            seq_index = self._reader.layout.grid.frame(seq_index)
+        return self._reader.frame_metadata(operator.index(seq_index))
+
+    @overload
+    def events(
+        self, *, orient: Literal["records"] = ..., null_value: Any = ...
+    ) -> list[dict[str, Any]]: ...
+
+    @overload
+    def events(
+        self, *, orient: Literal["list"], null_value: Any = ...
+    ) -> dict[str, list[Any] | NDArray[Any]]: ...
+
+    @overload
+    def events(
+        self, *, orient: Literal["dict"], null_value: Any = ...
+    ) -> dict[str, dict[int, Any]]: ...
+
+    def events(
+        self,
+        *,
+        orient: Literal["records", "list", "dict"] = "records",
+        null_value: Any = float("nan"),
+    ) -> list[dict[str, Any]] | dict[str, Any]:
+        """Return the table of what was recorded: one row for each frame, and one for each event of the experiment.
+
+        Parameters
+        ----------
+        orient : {"records", "list", "dict"}
+            ``records``: a list of rows, each a dict of the cells that it has. ``list``: a dict of columns. ``dict``: a
+            dict of columns, each a dict from row number to value. ``pandas.DataFrame`` takes all three.
+        null_value : object
+            What stands in missing cells of ``list`` and ``dict``.
+
+        Returns
+        -------
+        list or dict
+            Columns are named as the software shows them, with their unit: ``Time [s]``, ``Index``, the index on each
+            loop, ``Position Name``, ``Z-Series`` (micrometers from the home plane), what the devices recorded, and
+            ``Events``. Frames are in the order of the file, events among them by their time. Columns of numbers
+            without missing cells are arrays in ``list``.
+        """
+        from nd2._core.views.events import events
+
+        return events(self._reader, orient, null_value)
+
+    @property
+    def rois(self) -> dict[int, ROI]:
+        """Regions of interest by their identifier; empty where there are none.
+
+        Coordinates are as they are stored: normalised, with the image's centre at (0, 0) (unverified on real files).
+        """
+        return self._reader.rois
+
+    @cached_property
+    def binary_data(self) -> BinaryLayers | None:
+        """Binary layers of the file, a sequence of `BinaryLayer`; None if there are none.
+
+        Masks are read when they are asked for: ``file.binary_data[0][12]`` reads one.
+        """
+        from nd2._core.views.binary import binary_layers
+
+        return binary_layers(self._reader)
+
+    def jobs(self) -> JobsDict | None:
+        """Return what the file says of the job that acquired it.
+
+        Returns
+        -------
+        dict or None
+            ``Job``, the definition, or ``ProtectedJob``, the same encrypted (the other one is None), ``JobRunGUID``,
+            ``ProgramDesc``; see `nd2._core.job_types`. None if no job acquired the file.
+        """
+        return cast("JobsDict | None", self._reader.jobs)
+
+    @property
+    def custom_metadata(self) -> list[CustomField]:
+        """Fields of the form that the user filled in at acquisition, in the order of the form, repeated names too."""
+        return self._reader.custom_metadata
+
+    @property
+    def custom_data(self) -> dict[str, Any]:
+        """Settings that the software keeps beside the image (cameras, look-up tables, viewer ...), by their tag."""
+        return self._reader.custom_data
+
+    def unstructured_metadata(
+        self,
+        *,
+        strip_prefix: bool = True,
+        include: set[str] | None = None,
+        exclude: set[str] | None = None,
+    ) -> dict[str, Any]:
+        """Return the decoded content of the metadata chunks, whatever it is.
+
+        Parameters
+        ----------
+        strip_prefix : bool
+            Whether the prefix that gives the type is removed from names: ``uiModeFQ`` becomes ``ModeFQ``.
+        include : set of str, optional
+            Names of the only chunks to take, such as ``{"ImageMetadataLV"}``; custom chunks too, which are left out by
+            default (``{"CustomData|GUIDStore"}``). A name that the file does not have gives a warning.
+        exclude : set of str, optional
+            Names of chunks to leave out.
+
+        Returns
+        -------
+        dict
+            Name of the chunk -> nested dict; bytes where a chunk cannot be decoded. Empty for legacy files.
+        """
+        return self._reader.unstructured_metadata(
+            strip_prefix=strip_prefix, include=include, exclude=exclude
+        )
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Name and size of each axis longer than 1, in the order of the array's axes; read-only."""
+        return Sizes(self._reader.layout.sizes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size of each axis."""
+        return tuple(self.sizes.values())
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.sizes)
+
+    @property
+    def size(self) -> int:
+        """Number of samples: the product of ``shape``."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes of the whole image in memory."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a sample: ``uint8``, ``uint16`` or ``float32``."""
+        return self._reader.dtype
+
+    @property
+    def components_per_channel(self) -> int:
+        """Number of components of a channel: 1, or 3 for colour."""
+        return self._reader.attributes.componentCount // (self._reader.attributes.channelCount or 1)
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether the image is in colour: 3 or 4 components in a channel."""
+        return self.components_per_channel in (3, 4)
+
+    @property
+    def loop_indices(self) -> tuple[dict[str, int], ...]:
+        """Index on each loop, for each frame: ``({"T": 0, "Z": 0}, {"T": 0, "Z": 1}, ...)``."""
+        return self._reader.layout.loop_indices
+
+    def read_frame(self, frame_index: SupportsInt) -> NDArray[Any]:
+        """Read one frame.
+
+        Parameters
+        ----------
+        frame_index : int
+            Sequence index of the frame, from 0; frames beyond the loops can be read, too.
+
+        Returns
+        -------
+        ndarray, shape (C, Y, X, S) without the axes of size 1
+            Zeros if the frame is missing from the file.
+
+        Raises
+        ------
+        IndexError
+            If there is no such frame.
+        ValueError
+            If the frame is damaged.
+        """
+        index, count = int(frame_index), self._reader.frame_count
+        if not 0 <= index < count:
+            raise errors.frame_range(index, count, path=self.path)
+        self._check_open()
+        return self._reader.frames.frame(index).squeeze()
+
+    @cached_property
+    def _array(self) -> FrameArray:
+        return FrameArray.from_layout(self._reader.frames, self._reader.layout, tuple(self.sizes))
+
+    def _at_position(self, position: int | str | None) -> tuple[FrameArray, int | None]:
+        """Return the array of one position (all, if None or if the file has no positions), and its index."""
+        array, layout = self._array, self._reader.layout
+        if position is None:
+            return array, None
+        index = position_index(self._reader, position)
+        return (array.fix("P", index) if layout.sizes.get("P") else array), index
+
+    def asarray(
+        self, position: int | str | None = None, *, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Read the image, or one position of it.
+
+        Parameters
+        ----------
+        position : int or str, optional
+            Index or name of the only position to read; its axis stays, with size 1.
+        out : ndarray, optional
+            C-contiguous array of the result's shape and dtype to read into.
+
+        Returns
+        -------
+        ndarray, shape ``self.shape``
+            C-contiguous; frames that are missing from the file are zero.
+
+        Raises
+        ------
+        ValueError
+            If there is no position of that name, a frame is damaged, or ``out`` does not fit.
+        IndexError
+            If there is no position of that index.
+        """
+        self._check_open()
+        array, _ = self._at_position(position)
+        return array.read((slice(None),) * array.ndim, out)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("the pixels are in a file: an array of them is always a copy")
+        data = self.asarray()
+        return data if dtype is None else data.astype(dtype, copy=False)
+
+    def to_dask(
+        self, wrapper: bool = True, copy: bool = True, *, chunks: Any = None
+    ) -> dask.array.Array:
+        """Return a dask array that reads when it is computed; the file may be closed before that.
+
+        Parameters
+        ----------
+        wrapper, copy : bool
+            Accepted for compatibility with nd2; the array always works alone, and never shares memory with the file.
+        chunks : optional
+            Chunks as dask takes them; ``"auto"`` groups frames. By default one block a frame.
+
+        Returns
+        -------
+        dask.array.Array, shape ``self.shape``
+        """
+        from nd2._core.views.dask import to_dask
+
+        return to_dask(self._independent(self._array), chunks)
+
+    def to_xarray(
+        self,
+        delayed: bool = True,
+        squeeze: bool = True,
+        position: int | str | None = None,
+        copy: bool = True,
+    ) -> xr.DataArray:
+        """Return a labelled array.
+
+        Parameters
+        ----------
+        delayed : bool
+            Whether the pixels are a dask array that reads when it is computed; else they are read now.
+        squeeze : bool
+            Whether axes of size 1 are dropped.
+        position : int or str, optional
+            Index or name of the only position to take.
+        copy : bool
+            Accepted for compatibility with nd2; the array never shares memory with the file.
+
+        Returns
+        -------
+        xarray.DataArray
+            T in milliseconds, Z, Y and X in micrometers, names on P, C and S. ``attrs["metadata"]`` holds what the
+            file says. For recorded times and units see ``xarray.open_dataset(path, engine="nd2")``.
+        """
+        from nd2._core.views.dask import to_dask
+        from nd2._core.views.xarray import to_xarray
+
+        array, index = self._at_position(position)
+        data = to_dask(self._independent(array)) if delayed else self.asarray(position)
+        return to_xarray(data, self._reader, array.dims, squeeze=squeeze, position=index)
+
+    def _independent(self, array: FrameArray) -> FrameArray:
+        """Return the same array over a source of its own, which lives when this file is closed."""
+        return array.with_source(self._reader.source.reopen())
+
+    def thumbnail(
+        self,
+        frames: Sequence[int] | None = None,
+        *,
+        tiles: int = 1,
+        channels: Sequence[int | str] | None = None,
+        split: bool = False,
+        size: int = 256,
+    ) -> Picture:
+        """Return a small picture of the image, each channel in its colour and stretched: what ``nd2 show`` writes.
+
+        Only the rows that the picture shows are read, where frames are not compressed.
+
+        Parameters
+        ----------
+        frames : sequence of int, optional
+            Sequence indices of the frames to show. By default the middle plane of the first stack, or with `tiles` some
+            that are spread evenly.
+        tiles : int
+            How many frames are shown side by side at most, where none are given.
+        channels : sequence of int or str, optional
+            Indices or names of the channels to show; by default all.
+        split : bool
+            Whether each channel has a tile of its own.
+        size : int
+            Longer side of the picture in pixels, at most.
+
+        Returns
+        -------
+        Picture
+            A notebook shows it; ``pixels`` is the array, shape (height, width, 3), uint8; ``png()`` the bytes of a file.
+
+        Raises
+        ------
+        IndexError
+            If there is no such frame, or no channel of that index.
+        ValueError
+            If there is no channel of that name, a frame is damaged, or `tiles` or `size` is less than 1.
+        """
+        from nd2._core.views.picture import PictureOptions, picture
+
+        self._check_open()
+        return picture(self._reader, PictureOptions(frames, tiles, split, size, channels))
+
+    def ome_metadata(
+        self, *, include_unstructured: bool = True, tiff_file_name: str | None = None
+    ) -> OME:
+        """Return the metadata of the file as OME has them.
+
+        Parameters
+        ----------
+        include_unstructured : bool
+            Whether all metadata chunks are added as an annotation: name of the chunk -> its content as JSON.
+        tiff_file_name : str, optional
+            Name of the TIFF file that holds the planes; each gets a ``TiffData`` block then.
+
+        Returns
+        -------
+        ome_types.OME
+            One image for each position. Times are milliseconds since the first frame.
+        """
+        from nd2._core.export.ome import ome_metadata
+
+        return ome_metadata(
+            self._reader, include_unstructured=include_unstructured, tiff_file_name=tiff_file_name
+        )
+
+    def write_tiff(
+        self,
+        dest: str | os.PathLike[str],
+        *,
+        include_unstructured_metadata: bool = True,
+        progress: bool = False,
+        on_frame: Callable[[int, int, dict[str, int]], None] | None = None,
+        modify_ome: Callable[[OME], None] | None = None,
+    ) -> None:
+        """Write the image as TIFF, one series for each position; it replaces ``dest`` when it is whole.
+
+        A name with ``.ome.`` in it makes an OME-TIFF. Any other makes an ImageJ hyperstack where ImageJ's form can hold
+        the file (one position, less than 4 GB, its types), else a BigTIFF with named axes. Colour is written red, green,
+        blue. Frames are read once, in the order of the file, a few at a time.
+
+        Parameters
+        ----------
+        dest : str, os.PathLike
+            The TIFF file.
+        include_unstructured_metadata : bool
+            Whether all metadata chunks go into the OME-XML.
+        progress : bool
+            Whether to show a progress bar.
+        on_frame : callable, optional
+            Called after each frame with its number (from 0), the number of frames, and its index on each loop.
+        modify_ome : callable, optional
+            Changes the OME metadata before they are written.
+
+        Raises
+        ------
+        ImportError
+            If tifffile is not installed.
+        ValueError
+            If a frame is damaged; ``dest`` stays as it was.
+        """
+        from nd2._core.export.tiff import write_tiff
+
+        self._check_open()
+        write_tiff(
+            self._reader,
+            dest,
+            include_unstructured_metadata=include_unstructured_metadata,
+            progress=progress,
+            on_frame=on_frame,
+            modify_ome=modify_ome,
+        )
+
+    def write_ome_zarr(
+        self,
+        dest: str | os.PathLike[str],
+        *,
+        chunk_shape: tuple[int, ...] | Literal["auto"] | None = "auto",
+        shard_shape: tuple[int, ...] | None = None,
+        backend: Literal["auto", "zarr", "tensorstore"] = "auto",
+        progress: bool = False,
+        position: int | str | None = None,
+        force_series: bool = False,
+        include_all_metadata: bool = True,
+        include_labels: bool = True,
+        version: Literal["0.5"] = "0.5",
+        overwrite: bool = False,
+        levels: int | Literal["auto"] = 1,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> Path | str:
+        """Write the image as OME-Zarr (OME-NGFF 0.5, Zarr 3).
+
+        Frames are read once, in blocks that fill whole chunks (or shards), and compressed on all cores. A folder appears
+        under its name when it is whole; at a URL, the document that makes it a Zarr group is written last.
+
+        Parameters
+        ----------
+        dest : str, os.PathLike
+            A folder, or a URL that fsspec knows.
+        chunk_shape : tuple of int, "auto" or None
+            Shape of a chunk on the axes that the image has of t, c, z, y, x (those longer than 1, and y and x). ``"auto"``
+            makes chunks of about 4 MB; None makes one chunk.
+        shard_shape : tuple of int, optional
+            Shape of a shard, a file that holds several chunks: a multiple of that of a chunk.
+        backend : {"auto", "zarr", "tensorstore"}
+            What writes the chunks; ``"auto"`` takes tensorstore for folders where it is installed.
+        progress : bool
+            Whether to show a progress bar.
+        position : int or str, optional
+            Index or name of the only position to write.
+        force_series : bool
+            Whether to write a series (``bioformats2raw.layout``) for one position, or for a plate, too.
+        include_all_metadata : bool
+            Whether all metadata chunks go into ``attributes.nd2`` of the root.
+        include_labels : bool
+            Whether binary layers are written as labels.
+        version : {"0.5"}
+            Version of OME-NGFF.
+        overwrite : bool
+            Whether to replace what is at ``dest``: a folder when the new one is complete; what is at a URL before
+            the export, once all that can be checked is. If the export fails then, nothing is left at the URL.
+        levels : int or "auto"
+            Number of levels of the pyramid, the full one included; ``"auto"`` halves until 256 pixels are left.
+        storage_options : Mapping, optional
+            Options for the file system of a URL.
+
+        Returns
+        -------
+        Path or str
+            Where it is: a path, or the URL.
+
+        Raises
+        ------
+        FileExistsError
+            If ``dest`` exists and is not to be overwritten.
+        ImportError
+            If the library asked for is not installed.
+        ValueError
+            If a shape does not fit the image, or a frame is damaged.
+        """
+        from nd2._core.export.ome_zarr import write_ome_zarr
+
+        self._check_open()
+        return write_ome_zarr(
+            self._reader,
+            dest,
+            chunk_shape=chunk_shape,
+            shard_shape=shard_shape,
+            backend=backend,
+            progress=progress,
+            position=None if position is None else position_index(self._reader, position),
+            force_series=force_series,
+            include_all_metadata=include_all_metadata,
+            include_labels=include_labels,
+            version=version,
+            overwrite=overwrite,
+            levels=levels,
+            storage_options=storage_options,
+        )
+
+    def write_nd2(
+        self,
+        dest: str | os.PathLike[str],
+        position: int | str | None = None,
+        **loops: int | slice | Sequence[int] | None,
+    ) -> None:
+        """Write some frames of the file, or all, as a file of their own.
+
+        Frames are copied as the bytes that are stored; metadata are kept, those that speak of frames brought into line.
+
+        Parameters
+        ----------
+        dest : str or os.PathLike
+            The file to write; it takes its name when it is complete, and may be this file itself.
+        position : int or str, optional
+            Index or name of the only position to take.
+        **loops : int, slice, or sequence of int
+            What to take of each loop: ``T=slice(0, 100)``, ``Z=3``, ``P=[0, 2]``.
+
+        Raises
+        ------
+        IndexError
+            If an index is out of range, or there is no such loop.
+        ValueError
+            If nothing is left, no position has that name, or the file is damaged.
+        NotImplementedError
+            If this is a legacy file.
+        OSError
+            If the file cannot be written; nothing is left of it then.
+        """
+        from nd2._core.write.crop import crop
+
+        self._check_open()
+        if position is not None:
+            loops["P"] = position_index(self._reader, position)
+            if "P" not in dict(self._reader.layout.loops):
+                del loops["P"]
+        crop(self._reader, dest, loops)
+
+    def writer(
+        self,
+        dest: str | os.PathLike[str],
+        *,
+        samples: Literal["BGR", "RGB"] = "BGR",
+        in_place: bool = False,
+    ) -> FileWriter:
+        """Return a writer for a file that says all that this one says; its frames are still to be written.
+
+        Parameters
+        ----------
+        dest : str or os.PathLike
+            The file to write.
+        samples : {"BGR", "RGB"}
+            Order of the samples of colour frames; by default the one in which this file gives them.
+        in_place : bool
+            Write to ``dest`` itself; see `ND2Writer`.
+
+        Returns
+        -------
+        FileWriter
+            As an `ND2Writer`; this file must stay open until it is closed.
+
+        Raises
+        ------
+        NotImplementedError
+            If this is a legacy file.
+        """
+        from nd2._core.write.like import like
+
+        self._check_open()
+        return like(self._reader, dest, samples=samples, in_place=in_place)

@@ -1,0 +1,89 @@
+"""Headers of chunks, checked; and addresses, which read a chunk later, when the reader is gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from nd2._core import errors
+from nd2._core.format import chunks
+
+if TYPE_CHECKING:
+    from nd2._core.io import ByteSource
+
+_MAX_SINGLE_READ = 1 << 16
+"""Up to this many bytes a chunk is read at once: header, padded name field and data."""
+
+
+def parse_named_header(
+    data: bytes, position: int, name: bytes, source: ByteSource, *, frame: int | None = None
+) -> chunks.ChunkHeader:
+    """Decode the header of a chunk that must have a certain name (with ``!``); errors name the place."""
+    try:
+        header = chunks.parse_header(data, position)
+    except ValueError as error:
+        raise errors.corrupt_in(error, path=source.url, chunk=name, frame=frame) from error
+    if header.name != name:
+        raise errors.corrupt(
+            f"another chunk stands here: {header.name!r}",
+            path=source.url,
+            chunk=name,
+            frame=frame,
+            offset=position,
+        )
+    return header
+
+
+def read_header(data: bytes, position: int, name: bytes, source: ByteSource) -> chunks.ChunkHeader:
+    """Decode a header like `parse_named_header`, of a chunk that must end within the file."""
+    header = parse_named_header(data, position, name, source)
+    if header.end > source.size:
+        raise errors.corrupt(
+            f"the chunk's {header.data_length} bytes end beyond the file's end at {source.size}",
+            path=source.url,
+            chunk=name,
+            offset=position,
+        )
+    return header
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkAddress:
+    """Where one chunk is. It pickles small, and reads in other processes.
+
+    Attributes
+    ----------
+    source : ByteSource
+        The file.
+    name : bytes
+        Name of the chunk, with its ``!``.
+    position : int
+        Where its header starts.
+    size : int
+        Length of its data in bytes, according to the chunk map.
+    extent : int
+        Bytes from its header to the next chunk at most: the data lie within them, however long the name field is.
+    """
+
+    source: ByteSource
+    name: bytes
+    position: int
+    size: int
+    extent: int
+
+    def with_source(self, source: ByteSource) -> ChunkAddress:
+        """Return the same address in another source of the same bytes."""
+        return replace(self, source=source)
+
+    def read(self, start: int = 0, stop: int | None = None) -> bytes:
+        """Read the data from byte ``start`` up to ``stop`` (by default all), as far as the chunk has them."""
+        stop = self.size if stop is None else stop
+        whole = self.extent <= _MAX_SINGLE_READ or 2 * (stop - start) > self.extent
+        nbytes = min(self.extent, chunks.HEADER.size + len(self.name))
+        data = self.source.read(self.position, self.extent if whole else nbytes)
+        header = read_header(data, self.position, self.name, self.source)
+        first = header.data_offset + start
+        last = max(min(header.data_offset + stop, header.end), first)
+        if whole and last <= self.position + len(data):
+            return data[first - self.position : last - self.position]
+        return self.source.read(first, last - first)

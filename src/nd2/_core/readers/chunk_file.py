@@ -1,0 +1,172 @@
+"""The chunks of a modern file by name: where they are, their data, their decoded content.
+
+A chunk file reads its chunk map as the file has it. Files that are not to be trusted get another map:
+`readers.validation` checks the position of each chunk, `readers.rescue` scans the file for chunks.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from nd2._core import errors
+from nd2._core.format import chunks, clx_lite, clx_xml
+from nd2._core.readers.chunk_address import ChunkAddress, read_header
+from nd2._core.readers.frame_table import locate_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from nd2._core.format.pixels import PixelLayout
+    from nd2._core.frames.read import Frames
+    from nd2._core.io import ByteSource
+
+    MapReader = Callable[[ByteSource], chunks.ChunkMap]
+    FrameLocator = Callable[[ByteSource, chunks.ChunkMap, int, PixelLayout], Frames]
+
+_MAX_NAME_FIELD = 3 * chunks.PAGE
+"""Longest name field: the name, the reserve, and the padding of up to two pages."""
+
+
+def read_map(source: ByteSource) -> chunks.ChunkMap:
+    """Read the chunk map of a file as the file has it."""
+    position = read_map_position(source)
+    source.prefetch([(position, source.size - position)])
+    return read_map_chunk(source, position)
+
+
+def read_map_position(source: ByteSource) -> int:
+    """Read the position of the chunk map from the end of a file."""
+    size = min(chunks.TAIL.size, source.size)
+    tail = source.read(source.size - size, size)
+    return chunks.parse_tail(tail, source.size, path=source.url)
+
+
+def read_map_chunk(source: ByteSource, position: int) -> chunks.ChunkMap:
+    """Read the map whose chunk starts at a position."""
+    nbytes = min(chunks.HEADER.size + len(chunks.MAP_NAME), max(source.size - position, 0))
+    header = read_header(source.read(position, nbytes), position, chunks.MAP_NAME, source)
+    data = source.read(header.data_offset, header.data_length)
+    return chunks.parse_map(data, position, path=source.url)
+
+
+class ChunkFile:
+    """Reads the chunks of one file when they are asked for.
+
+    Parameters
+    ----------
+    source : ByteSource
+        The file.
+    map_reader : callable
+        Returns the chunk map; called once, when the map is first needed.
+    frame_locator : callable
+        Returns the frames of a map.
+    on_damage : callable, optional
+        Called with the name of each chunk that cannot be decoded, which counts as empty then. Without
+        it such a chunk is an error.
+    """
+
+    def __init__(
+        self,
+        source: ByteSource,
+        map_reader: MapReader = read_map,
+        frame_locator: FrameLocator = locate_frames,
+        on_damage: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self.source = source
+        self._map_reader = map_reader
+        self._frame_locator = frame_locator
+        self._on_damage = on_damage
+
+    @cached_property
+    def chunk_map(self) -> chunks.ChunkMap:
+        """Where every chunk is."""
+        return self._map_reader(self.source)
+
+    @property
+    def names(self) -> list[bytes]:
+        """Names of all chunks except the frames and the file's signature, sorted."""
+        return sorted(self.chunk_map.others.keys() - {chunks.FILE_SIGNATURE})
+
+    def locate_frames(self, count: int, pixels: PixelLayout) -> Frames:
+        """Find the stored bytes of the first ``count`` frames."""
+        return self._frame_locator(self.source, self.chunk_map, count, pixels)
+
+    def chunk(self, name: bytes) -> bytes | None:
+        """Return the data of a chunk, or None if the file does not have it."""
+        return self.chunk_many([name])[0]
+
+    def chunk_many(self, names: Iterable[bytes]) -> list[bytes | None]:
+        """Return the data of several chunks with one call to the source; None for those it does not have."""
+        names = list(names)
+        data = self.read_spans(self.spans(names))
+        return [data.get(name) for name in names]
+
+    def spans(self, names: Iterable[bytes]) -> dict[bytes, tuple[int, int]]:
+        """Return position and number of bytes to read for each chunk that the file has."""
+        others = self.chunk_map.others
+        return {name: (others[name][0], self._extent(name)) for name in names if name in others}
+
+    def read_spans(self, spans: Mapping[bytes, tuple[int, int]]) -> dict[bytes, bytes]:
+        """Return the data of chunks with one call to the source."""
+        data = self.source.read_many(list(spans.values()))
+        return {
+            name: self._payload(name, position, part)
+            for (name, (position, _)), part in zip(spans.items(), data, strict=True)
+        }
+
+    def prefetch(self, names: Iterable[bytes], *more: tuple[int, int]) -> None:
+        """Announce that chunks, and other spans, will be read one by one."""
+        self.source.prefetch([*self.spans(names).values(), *more])
+
+    def _extent(self, name: bytes) -> int:
+        """Return how much to read for a chunk, whose name field is of unknown length: to the next chunk at most."""
+        position, size = self.chunk_map.others[name]
+        left = self.source.size - position
+        if left < chunks.HEADER.size:
+            raise errors.corrupt(
+                f"the chunk is said to lie beyond the file's end at {self.source.size}",
+                path=self.source.url,
+                chunk=name,
+                offset=position,
+            )
+        return min(self.chunk_map.room(position), _MAX_NAME_FIELD + size, left)
+
+    def _payload(self, name: bytes, position: int, data: bytes) -> bytes:
+        header = read_header(data, position, name, self.source)
+        start = header.data_offset - position
+        if start + header.data_length > len(data):  # the map's size is wrong: the header's counts
+            return self.source.read(header.data_offset, header.data_length)
+        return data[start : start + header.data_length]
+
+    def address(self, name: str) -> ChunkAddress | None:
+        """Return the address of a chunk (named without ``!``); None if the file does not have it."""
+        key = f"{name}!".encode()
+        if key not in self.chunk_map.others:
+            return None
+        position, size = self.chunk_map.others[key]
+        return ChunkAddress(self.source, key, position, size, self._extent(key))
+
+    def decode(
+        self,
+        name: bytes,
+        data: bytes,
+        *,
+        strip_prefix: bool = False,
+        without: Collection[str] = (),
+    ) -> dict[str, Any]:
+        """Decode a metadata chunk, binary or XML; the binary form without the levels of some names."""
+        try:
+            if clx_xml.is_xml(data):
+                return clx_xml.decode(data, strip_prefix=strip_prefix)
+            return clx_lite.decode(data, strip_prefix=strip_prefix, without=without)
+        except ValueError as error:
+            if self._on_damage is not None:
+                self._on_damage(name)
+                return {}
+            raise errors.corrupt_in(error, path=self.source.url, chunk=name) from error
+
+    def tree(self, name: bytes, *, strip_prefix: bool = False) -> dict[str, Any] | None:
+        """Read and decode a metadata chunk; None if the file does not have it, or has it empty."""
+        data = self.chunk(name)
+        return self.decode(name, data, strip_prefix=strip_prefix) if data else None

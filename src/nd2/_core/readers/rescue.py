@@ -1,0 +1,250 @@
+"""Files whose chunk map, start or attributes are lost: a scan finds the chunks, a report says what is lost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nd2._core import errors
+from nd2._core.chunks import picture_metadata
+from nd2._core.format import chunks
+from nd2._core.format.inflate import MAX_RATIO, inflate, inflated_size
+from nd2._core.frames import pool
+from nd2._core.frames.layout import max_frames
+from nd2._core.frames.read import Frames
+from nd2._core.frames.table import FrameTable
+from nd2._core.readers import geometry
+from nd2._core.readers.chunk_file import ChunkFile
+from nd2._core.readers.frame_table import is_raw
+from nd2._core.readers.modern import OPENING
+from nd2._core.readers.scan import collect, scan_chunks
+from nd2._core.structures import CustomLoop
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nd2._core.chunks import fields
+    from nd2._core.format.pixels import PixelLayout
+    from nd2._core.io import ByteSource
+    from nd2._core.readers.reader import Reader
+    from nd2._core.readers.scan import Scan
+    from nd2._core.structures import Attributes, ExpLoop
+
+_SMALL_FRAME = 32 << 20
+"""A frame that inflates to more than this, and by a high ratio, is not taken for the pattern of all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class RescueReport:
+    """What a rescue found, and what it did not.
+
+    Attributes
+    ----------
+    frame_count : int
+        Number of whole frames.
+    damaged_frames : tuple of int
+        Sequence indices of frames that are cut, or cannot be decompressed. They count as missing.
+    missing_frames : int
+        Number of frames that the loops reach and that are not whole, those that were never acquired included.
+    lost : tuple of str
+        What else is lost, one sentence each.
+    attributes_are_guessed : bool
+        Whether the size of a frame is a guess, because the attributes are lost.
+    """
+
+    frame_count: int
+    damaged_frames: tuple[int, ...]
+    missing_frames: int
+    lost: tuple[str, ...]
+    attributes_are_guessed: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is lost."""
+        return not (self.lost or self.damaged_frames or self.missing_frames)
+
+    def __str__(self) -> str:
+        parts = [f"{self.frame_count} frames are whole"]
+        if self.damaged_frames:
+            some = ", ".join(map(str, self.damaged_frames[:10]))
+            more = " ..." if len(self.damaged_frames) > 10 else ""
+            parts.append(f"{len(self.damaged_frames)} are cut or damaged ({some}{more})")
+        if self.missing_frames:
+            parts.append(f"{self.missing_frames} of those that the loops reach are missing")
+        return "; ".join([*parts, *self.lost])
+
+
+class Rescue:
+    """The chunks that a scan of a file finds, and a list of what is lost.
+
+    Metadata that are lost or damaged count as absent. If the attributes are lost, the size of a frame
+    follows from the picture metadata and the length of the frames.
+
+    Parameters
+    ----------
+    source : ByteSource
+        The file.
+
+    Raises
+    ------
+    OSError
+        If the file holds no chunk of an ND2 file.
+    """
+
+    def __init__(self, source: ByteSource) -> None:
+        scan = collect(scan_chunks(source), source.size)
+        if not len(scan):
+            raise errors.not_nd2("no chunk of an ND2 file was found", path=source.url)
+        self.source = source
+        self._losses: dict[str, None] = {}
+        self._scan = self._drop_absurd_frames(scan)
+        self._attributes_are_guessed = False
+
+    def _note(self, sentence: str) -> None:
+        self._losses[sentence] = None
+
+    def _note_damage(self, name: bytes) -> None:
+        self._note(f"the chunk {name.decode('ascii', 'replace')!r} is damaged")
+
+    def _drop_absurd_frames(self, scan: Scan) -> Scan:
+        """Leave out frames with absurd numbers: a table of all numbers up to them would not fit into memory."""
+        size = self.source.size
+        chunk_map, limit = scan.chunk_map, max_frames(size)
+        keep = chunk_map.frame_index < limit
+        if keep.all() and (scan.cut < limit).all():
+            return scan
+        self._note(
+            f"{int((~keep).sum())} frames have a number that no file of {size} bytes can reach"
+        )
+        chunk_map = replace(
+            chunk_map,
+            frame_index=chunk_map.frame_index[keep],
+            frame_position=chunk_map.frame_position[keep],
+            frame_size=chunk_map.frame_size[keep],
+        )
+        cut = scan.cut[scan.cut < limit]
+        return replace(scan, chunk_map=chunk_map, data_offset=scan.data_offset[keep], cut=cut)
+
+    def version(self) -> tuple[int, int]:
+        """Return the format version by the signature, or else by the names of the chunks."""
+        try:
+            return chunks.parse_version(self.source.read_start(chunks.VERSION_BYTES))
+        except (OSError, ValueError):
+            xml = any(name in self._scan.chunk_map.others for name in OPENING[1::2])
+            return (2, 1) if xml else (3, 0)
+
+    def chunk_file(self) -> ChunkFile:
+        """Return the chunks that were found."""
+        return ChunkFile(
+            self.source, lambda _: self._scan.chunk_map, self._locate_frames, self._note_damage
+        )
+
+    def report(self, reader: Reader) -> RescueReport:
+        """Return what was found, by all that a reader of these chunks reads."""
+        for name in self._scan.lost:
+            self._note(f"the chunk {name!r} is cut")
+        damaged: NDArray[np.int64] = self._scan.cut
+        index = self._scan.chunk_map.frame_index
+        whole, missing = len(index), 0
+        try:
+            count = reader.frame_count  # first the loops, then the frames: the order of the report
+            present = reader.frames.table.present(count)
+            in_file = np.zeros(len(present), bool)
+            in_file[index] = True
+            damaged = np.union1d(damaged, np.flatnonzero(in_file & ~present))
+            whole = int(present.sum())
+            missing = int((~present[: reader.layout.frame_count]).sum())
+            _ = reader.text_info, reader.metadata
+        except (ValueError, NotImplementedError) as error:
+            self._note(str(error))
+        return RescueReport(
+            whole,
+            tuple(damaged.tolist()),
+            missing,
+            tuple(self._losses),
+            self._attributes_are_guessed,
+        )
+
+    def check_loops(self, loops: list[ExpLoop], frame_count: int) -> list[ExpLoop]:
+        """Return the loops, or one of all frames where they are lost or claim far too many."""
+        count = max(frame_count, int(self._scan.cut.max(initial=-1)) + 1, 1)
+        if not loops and count > 1:
+            self._note("the loops are lost: all frames are on one axis U")
+        elif math.prod(loop.count for loop in loops) > max_frames(self.source.size):
+            self._note("the loops claim more frames than a file can hold: all are on one axis U")
+        else:
+            return loops
+        return [CustomLoop(count)]
+
+    def guess_attributes(self, picture: fields.Tree | None, frame_count: int) -> Attributes:
+        """Guess the pixel geometry from the picture metadata and the length of the frames."""
+        lengths = self._scan.chunk_map.frame_size.astype(np.int64)
+        if not len(lengths):
+            raise errors.corrupt(
+                "the image attributes are lost, and no frame is whole", path=self.source.url
+            )
+        self._attributes_are_guessed = True
+        values, counts = np.unique(lengths, return_counts=True)
+        nbytes = int(values[np.argmax(counts)]) - chunks.TIMESTAMP
+        inflated = self._inflated_frame_size(int(np.argmax(lengths == nbytes + chunks.TIMESTAMP)))
+        nbytes = max(nbytes if inflated is None else inflated, 1)
+        attributes, by_camera = geometry.guess(
+            picture,
+            nbytes,
+            plane_count=picture_metadata.plane_count(picture),
+            compressed=inflated is not None,
+        )
+        size = f"{attributes.widthPx} x {attributes.heightPx} pixels"
+        origin = "by the camera's format" if by_camera else "a guess by their length"
+        self._note(f"the image attributes are lost: frames are {size}, {origin}")
+        return attributes._replace(sequenceCount=frame_count)
+
+    def _inflated_frame_size(self, place: int) -> int | None:
+        """Return the size of a frame (by its place in the map) when inflated; None if it is not compressed."""
+        start = int(self._scan.data_offset[place]) + chunks.TIMESTAMP
+        length = int(self._scan.chunk_map.frame_size[place]) - chunks.TIMESTAMP
+        if length < 8:
+            return None
+        return inflated_size(self.source.read(start, length), _SMALL_FRAME + 64 * length)
+
+    def _locate_frames(
+        self, source: ByteSource, chunk_map: chunks.ChunkMap, count: int, pixels: PixelLayout
+    ) -> Frames:
+        """Make the table of the frames that are whole and can be decoded."""
+        index, stamp = chunk_map.frame_index, np.uint64(chunks.TIMESTAMP)
+        offsets = self._scan.data_offset + stamp
+        lengths = np.maximum(chunk_map.frame_size, stamp) - stamp
+        if pixels.codec == "zlib" and len(index):
+            place = int(np.argmax(lengths == pixels.frame_bytes))
+            position = int(chunk_map.frame_position[place])
+            name_length = int(self._scan.data_offset[place]) - position - chunks.HEADER.size
+            size = int(chunk_map.frame_size[place])
+            if is_raw(source, chunks.ChunkHeader(position, b"", name_length, size), pixels):
+                pixels = replace(pixels, codec="raw")
+        if pixels.codec == "raw":
+            sound = lengths >= pixels.frame_bytes
+        else:
+            sound = self._check_streams(offsets, lengths, pixels.frame_bytes)
+        table = np.zeros((2, count), np.uint64)
+        table[0, index[sound]] = offsets[sound]
+        table[1, index[sound]] = lengths[sound]
+        return Frames(source, FrameTable(table[0], table[1]), pixels)
+
+    def _check_streams(
+        self, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], nbytes: int
+    ) -> NDArray[np.bool_]:
+        """Return which compressed frames can be inflated: their checksum tells."""
+        sound = lengths * np.uint64(MAX_RATIO) >= nbytes
+
+        def check(place: int) -> None:
+            data = self.source.read(int(offsets[place]), int(lengths[place]))
+            try:
+                inflate(data, nbytes)
+            except ValueError:
+                sound[place] = False
+
+        pool.run([(check, place) for place in np.flatnonzero(sound).tolist()])
+        return sound
