@@ -104,11 +104,12 @@ types: $(VENV)/.lint ## types (mypy --strict), and whether the public API is typ
 layers: $(VENV)/.lint ## imports go down only (import-linter)
 	$(BIN)/lint-imports
 
-release: $(VENV)/.release ## build sdist and wheel into dist, check them, use the wheel with each extra in a clean environment
+release: $(VENV)/.release ## build sdist and wheel into dist, check them, use the wheel with each extra, and beside PyPI's nd2
 	rm -rf dist
 	$(BIN)/python -m build --quiet
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/python tools/check_release.py dist
+	$(BIN)/python tools/check_install_orders.py dist
 
 check: lint types layers test ## everything that the gate runs
 
