@@ -8,7 +8,7 @@ import fsspec
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import rich
+from tests import rich_file
 from tests.builder import build
 from tests.samples import ABSENT, SAMPLES
 
@@ -38,7 +38,7 @@ def shared_samples() -> Path:
 @pytest.fixture(scope="session", name="rich")
 def _rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file with something of everything that the writer knows."""
-    return rich.write(tmp_path_factory.mktemp("rich") / "rich.nd2")
+    return rich_file.write(tmp_path_factory.mktemp("rich") / "rich.nd2")
 
 
 @pytest.fixture(scope="session")

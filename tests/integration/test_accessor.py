@@ -12,7 +12,7 @@ import xarray as xr
 import nd2
 from tests.builder import build
 from tests.handles import no_handle_is_left
-from tests.rich import FRAMES, pixels, write
+from tests.rich_file import FRAMES, pixels, write
 
 if TYPE_CHECKING:
     from pathlib import Path

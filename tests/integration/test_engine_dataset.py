@@ -14,7 +14,7 @@ import xarray as xr
 import nd2
 from nd2._core.readers.modern import ModernReader
 from tests.builder import build
-from tests.rich import FRAMES, START, TEMPERATURE, TIMES, masks, pixels, write
+from tests.rich_file import FRAMES, START, TEMPERATURE, TIMES, masks, pixels, write
 from xarray_nd2.backend import ND2BackendEntrypoint
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import xarray as xr
 from nd2._core.format.clx_lite import I32, U32
 from tests.builder import Nd2Spec, build, experiment_tree
 from tests.handles import no_handle_is_left
-from tests.rich import FRAMES, TIMES, masks, pixels, write
+from tests.rich_file import FRAMES, TIMES, masks, pixels, write
 
 if TYPE_CHECKING:
     from pathlib import Path
