@@ -131,7 +131,7 @@ def answers(request: pytest.FixtureRequest, exports: dict[str, Export]) -> dict[
 def ask(library: str, asked: Any) -> Any:
     script = str(ROOT / "tests" / "ngff_readers.py")
     done = subprocess.run(
-        [str(PYTHON), "-P", "-W", "ignore", script, library],
+        [str(PYTHON), "-I", "-W", "ignore", script, library],
         input=json.dumps(asked),
         capture_output=True,
         text=True,

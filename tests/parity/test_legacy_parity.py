@@ -132,7 +132,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
         build(path, **KINDS[kind])
     functions = "\n".join(inspect.getsource(f).replace("Any", "object") for f in (plain, say))
     done = subprocess.run(
-        [str(ORACLE), "-c", SAY.format(functions=functions), *map(str, paths.values())],
+        [str(ORACLE), "-I", "-c", SAY.format(functions=functions), *map(str, paths.values())],
         capture_output=True,
         text=True,
         check=False,

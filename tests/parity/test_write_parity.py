@@ -179,7 +179,7 @@ def read_with_ours(path: Path) -> dict[str, Any]:
 def read_with_nd2(path: Path) -> dict[str, Any]:
     python = ROOT / ".venv-oracle" / "bin" / "python"
     done = subprocess.run(
-        [python, "-W", "ignore", "-c", OTHER_READER, path], capture_output=True, text=True
+        [python, "-I", "-W", "ignore", "-c", OTHER_READER, path], capture_output=True, text=True
     )
     if done.returncode:
         return {"error": done.stderr.strip().splitlines()[-1]}
