@@ -1,4 +1,4 @@
-"""The lazy array that xarray indexes: no handle, no lock, only what finds the values again."""
+"""The lazy array that xarray indexes; it holds neither a handle nor a lock."""
 
 from __future__ import annotations
 
@@ -17,12 +17,9 @@ if TYPE_CHECKING:
 
 
 class ND2BackendArray(BackendArray):
-    """An array that lies in a file: the image, a column of recorded values, a layer of labels.
+    """An array in a file: the image, recorded values or a binary layer.
 
-    Parameters
-    ----------
-    values : Lazy
-        What reads. Samples of colour in stored order (blue, green, red) are given as red, green, blue.
+    Color samples that are stored blue, green, red come out red, green, blue.
     """
 
     def __init__(self, values: Lazy | FrameArray) -> None:
@@ -33,8 +30,8 @@ class ND2BackendArray(BackendArray):
         self.dtype: np.dtype[Any] = values.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
-        # Outer keys are read as they are; xarray would first make positive steps of negative ones, and fails where
-        # such a slice is empty.
+        # Outer keys are read as they are: xarray would first turn negative steps into positive
+        # ones, and fails where such a slice is empty.
         if not isinstance(key, indexing.VectorizedIndexer):
             return self._read(key.tuple)
         part: NDArray[Any] = indexing.explicit_indexing_adapter(
@@ -43,7 +40,7 @@ class ND2BackendArray(BackendArray):
         return part
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
-        """Read while other variables are read, too: what ``Dataset.load_async`` calls."""
+        """Read while other variables are read; ``Dataset.load_async`` calls this."""
         if not isinstance(key, indexing.VectorizedIndexer):
             return await self._read_async(key.tuple)
         part: NDArray[Any] = await indexing.async_explicit_indexing_adapter(
@@ -62,9 +59,10 @@ class ND2BackendArray(BackendArray):
 
 
 class LazyIndex(indexing.LazilyIndexedArray):
-    """Indices that are kept until values are asked for; slices that take nothing take nothing.
+    """A lazy index in which empty slices stay empty.
 
-    xarray's own turns an empty slice of negative step that starts before the array (``[-9::-1]``) into the whole axis.
+    xarray's own turns an empty slice of negative step that starts before the array (``[-9::-1]``)
+    into the whole axis.
     """
 
     __slots__ = ()
@@ -78,10 +76,10 @@ class LazyIndex(indexing.LazilyIndexedArray):
 
 
 def lazy(values: Lazy | FrameArray) -> LazyIndex:
-    """Return an array for a variable of xarray that reads when its values are asked for."""
+    """Return an array for a variable of xarray that reads on access."""
     return LazyIndex(ND2BackendArray(values))
 
 
 def samples_are_reversed(image: FrameArray) -> bool:
-    """Return whether an image has samples of colour that are stored blue first."""
+    """Return whether an image has color samples that are stored blue first."""
     return "S" in image.dims and image.frames.pixels.sample_order == "BGR"

@@ -69,7 +69,7 @@ def test_every_way_of_reading_every_layout(spec: Nd2Spec) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = build_in(folder, spec)
         with warnings.catch_warnings(), nd2.ND2File(path) as file:
-            warnings.filterwarnings("ignore", ".* frames that are numbered, of which its loops")
+            warnings.filterwarnings("ignore", ".* numbered frames, but its loops")
             stored = len(file._reader.frames.table)
             count = max(stored, len(frames) - spec.extra)
             for index, frame in enumerate([file.read_frame(index) for index in range(count)]):

@@ -1,4 +1,4 @@
-"""Values of one number (or text) a frame that are read when they are asked for, shaped by the loops of a file."""
+"""Values of each frame, read on access, on the frame axes of a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Lazy(Protocol):
-    """An array that reads what is indexed; it pickles small, and opens nothing when it is unpickled."""
+    """An array that reads what is indexed; unpickling it opens nothing."""
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -152,7 +152,7 @@ class TableColumn:
         name: str,
         source: ByteSource,
     ) -> TableColumn:
-        """Make the column of values, shape (frames, ...), that depend on the loops of some letters only."""
+        """Make the column of values, shape (frames, ...), that depend on some loops only."""
         table = grid.with_dims([loop for loop in grid.names if loop[0] in letters])
         return cls(values[table.frames()], table, name, source)
 

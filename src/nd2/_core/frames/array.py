@@ -28,7 +28,8 @@ PIXEL_DIMS = ("C", "Y", "X", "S")
 class FrameArray:
     """An array of frames that reads what is indexed, and nothing else.
 
-    It pickles to the frame table and the file's address, and works in other processes and after the file was closed.
+    It pickles to the frame table and the file's address. It works in other processes, and after
+    the file was closed.
 
     Attributes
     ----------
@@ -67,7 +68,7 @@ class FrameArray:
         return self.with_dims([dim for dim in self.dims if dim not in dims])
 
     def narrow(self, key: tuple[int | slice, ...]) -> FrameArray:
-        """Return the lazy array of a part: one integer (which drops its axis) or slice for each of ``dims``."""
+        """Return the lazy array of a part: an integer (drops its axis) or a slice per axis."""
         picks: dict[str, Any] = dict(
             zip(self.dims, select(key, self.dims, self.shape).picks, strict=True)
         )
@@ -137,7 +138,8 @@ class FrameArray:
         Parameters
         ----------
         key : tuple of int, slice or 1-D index array
-            One item for each of ``dims``. Integers drop their axis; index arrays select each on its own axis.
+            One item for each of ``dims``. Integers drop their axis; each index array selects on
+            its own axis.
         out : ndarray, optional
             C-contiguous array of the result's shape and dtype to read into.
 
@@ -199,7 +201,7 @@ class FrameArray:
         return self.frames.read(index, picks, out)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Index as NumPy does with integers, slices and ``...``; index arrays select orthogonally."""
+        """Index as NumPy does with integers, slices and ``...``; arrays select orthogonally."""
         items = expand(key, self.ndim)
         if len(items) > self.ndim:
             raise IndexError(f"too many indices for an array of {self.ndim} dimensions")

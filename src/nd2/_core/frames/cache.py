@@ -1,4 +1,4 @@
-"""Frames that were decoded a moment ago, kept so that another part of the same frame is not decoded again."""
+"""Recently decoded frames, so that another part of the same frame is not decoded again."""
 
 from __future__ import annotations
 
@@ -15,15 +15,10 @@ if TYPE_CHECKING:
 
 
 class FrameCache:
-    """The last decoded frames, up to a number of bytes; safe to use from several threads.
+    """The last decoded frames, at most ``limit`` bytes of them; safe to use from several threads.
 
-    A frame that several threads want at once is decoded by one of them. A copy in another process, forked or
-    unpickled, begins empty.
-
-    Parameters
-    ----------
-    limit : int
-        The most bytes that are kept.
+    A frame that several threads need at once is decoded by one of them. A copy in another process,
+    forked or unpickled, is empty at first.
     """
 
     def __init__(self, limit: int = 128 << 20) -> None:
@@ -37,9 +32,10 @@ class FrameCache:
         self._process = os.getpid()
 
     def get(self, frame: int, decode: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        """Return a frame, decoded by `decode` if it is not kept. Nobody may write to it."""
+        """Return a frame, from `decode` unless it is kept. The caller must not write to it."""
         if self._process != os.getpid():
-            self._clear()  # the lock may have been taken, and a frame half decoded, by a thread that was not forked
+            # A thread of the parent may hold the lock, or may have decoded half of a frame.
+            self._clear()
         with self._lock:
             future = self._frames.get(frame)
             mine: Future[NDArray[Any]] = Future()

@@ -1,4 +1,7 @@
-"""The grid of frames: the only place where loop indices become frame numbers, and frame numbers loop indices."""
+"""The grid of frames.
+
+This is the only place where loop indices become frame numbers, and frame numbers loop indices.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class FrameGrid:
     first : int
         Sequence index of the frame at the origin.
     dims : tuple of str
-        The loops that are axes, in their order. Others have one item, or are taken at their first.
+        The loops that are axes, in their order. Of others, the first item counts.
     """
 
     loops: tuple[tuple[str, int, int], ...]
@@ -65,7 +68,7 @@ class FrameGrid:
         return math.prod(self.counts)
 
     def frames(self, picks: Sequence[Pick] | None = None) -> NDArray[np.intp]:
-        """Return the frames at positions on each of ``dims``, by default at all, one axis for each of ``dims``."""
+        """Return the frames at positions on ``dims`` (all by default), an axis for each dim."""
         picks = [range(size) for size in self.shape] if picks is None else picks
         frames = np.full((), self.first, np.intp)
         for pick, step in zip(picks, self._steps, strict=True):
@@ -105,7 +108,7 @@ class FrameGrid:
 
     def indices(self, frames: NDArray[np.intp]) -> dict[str, NDArray[np.intp]]:
         """Return the index on every loop of frames that the grid holds."""
-        # From the loop of the widest step on: what the others add is always less than one of its steps.
+        # From the widest step on: what the other loops add is always less than one of its steps.
         lowest = self.first + sum(min(0, (count - 1) * step) for _, count, step in self.loops)
         rest = np.asarray(frames) - lowest
         found = {name: np.zeros(rest.shape, np.intp) for name in self.names}

@@ -1,7 +1,8 @@
-"""The label model: which axes a file has, and where each frame stands on them.
+"""The axes of a file.
 
-Frames are numbered in the order of the loops, the outermost slowest. A frame holds all channels, so the axes are those
-of the loops (``T`` time, ``P`` position, ``Z`` stack, ``U`` custom), then ``C Y X``, and ``S`` for color.
+Frames are numbered in the order of the loops, the outermost slowest. A frame holds all channels,
+so the axes are the loops (``T`` time, ``P`` position, ``Z`` stack, ``U`` custom), then ``C Y X``,
+and ``S`` for color.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Layout:
     Attributes
     ----------
     loops : tuple of (str, int)
-        Name and count of each loop that makes an axis, outermost first, those of one item included. Where loops of
-        one kind are nested, the inner ones are numbered: ``T``, ``T2``.
+        Name and count of each loop that makes an axis, outermost first, including those of one
+        item. Where loops of one kind are nested, the inner ones are numbered: ``T``, ``T2``.
     channels, height, width, samples : int
         Shape of a frame.
     """
@@ -55,12 +56,12 @@ class Layout:
 
     @classmethod
     def from_experiment(cls, experiment: Sequence[ExpLoop], attributes: Attributes) -> Layout:
-        """Build the label model from the loops and the pixel geometry."""
+        """Derive the axes from the loops and the pixel geometry."""
         loops, (channels, samples) = loop_counts(experiment), split_components(attributes)
         return cls(loops, channels, attributes.heightPx, attributes.widthPx or 0, samples)
 
     def with_all_loops(self) -> Layout:
-        """Return the same layout with a loop of one item for each of T, P and Z that the file does not have."""
+        """Return the layout with a loop of one item for each of T, P and Z that the file lacks."""
         names = [name for name, _ in self.loops]
         for letter in "TPZ":
             if letter not in names:
@@ -107,31 +108,24 @@ class Layout:
 
 
 def warn_of_frames_beyond(layout: Layout, stored: int, path: str) -> None:
-    """Warn where a file holds frames that its loops do not reach, because no axis of its arrays shows them.
+    """Warn if a file holds frames that its loops do not reach: no axis of its arrays shows them.
 
-    Parameters
-    ----------
-    layout : Layout
-        Axes of the file.
-    stored : int
-        Number of frames up to the last one that is stored.
-    path : str
-        Name of the file.
+    ``stored`` is the number of frames up to the last one that is stored.
     """
     if stored > layout.frame_count:
         warnings.warn(
-            f"file {path!r} holds {stored} frames that are numbered, of which its loops "
-            f"{dict(layout.loops)} reach {layout.frame_count}; read_frame() reads the others, and "
+            f"file {path!r} holds {stored} numbered frames, but its loops {dict(layout.loops)} "
+            f"reach only {layout.frame_count}; read_frame() reads the others, and "
             "flat_frames=True puts all of them on one axis",
             stacklevel=3,
         )
 
 
 def max_frames(file_size: int) -> int:
-    """Return how many frames the loops of a file may reach: many times as many as fit into it, and some thousands more.
+    """Return how many frames the loops of a file may reach: far more than fit into it.
 
-    Acquisitions that end early have longer loops than frames. What claims more is damaged: labels of all its frames
-    would take more memory than the file is worth.
+    Acquisitions that end early have longer loops than frames. A file that claims more is damaged:
+    labels of all its frames would take more memory than the file is worth.
     """
     return (1 << 15) + file_size // 16
 
@@ -139,29 +133,20 @@ def max_frames(file_size: int) -> int:
 def check_claims(layout: Layout, file_size: int, path: str, *, compressed: bool) -> None:
     """Refuse axes that are too long for the file, before anything of their length is allocated.
 
-    Parameters
-    ----------
-    layout : Layout
-        Axes of the file.
-    file_size : int
-        Length of the file in bytes.
-    path : str
-        Name of the file, for the error.
-    compressed : bool
-        Whether frames are compressed.
+    The limits: frames as `max_frames`; pixels of a frame as fit into the file at the highest
+    compression, and a megapixel more; pixels of an axis half as many as the file has bytes, and a
+    megapixel more; channels as the file has pages, and 256 more.
 
     Raises
     ------
     ValueError
-        If the loops reach more frames than `max_frames`, or a frame has more pixels than the file has room for when
-        it is compressed as far as deflate can (and a megapixel more), or an axis has more than half as many as the
-        file has bytes (and a megapixel more); or if there are more than 256 channels, and more than the file has pages.
+        If the file claims more than one of the limits.
     """
-    most = max_frames(file_size)
-    if layout.frame_count > most:
+    limit = max_frames(file_size)
+    if layout.frame_count > limit:
         raise errors.corrupt(
-            f"the loops {dict(layout.loops)} reach {layout.frame_count} frames, but at most {most} are plausible in "
-            f"{file_size} bytes; rescue=True opens the file",
+            f"the loops {dict(layout.loops)} reach {layout.frame_count} frames, but at most "
+            f"{limit} are plausible in {file_size} bytes; rescue=True opens the file",
             path=path,
         )
     samples = layout.height * layout.width * layout.channels * layout.samples
@@ -170,16 +155,16 @@ def check_claims(layout: Layout, file_size: int, path: str, *, compressed: bool)
     sides = max(layout.height, layout.width) > (1 << 20) + file_size // 2
     if samples > (1 << 20) + ratio * file_size or sides or channels:
         raise errors.corrupt(
-            f"frames of {layout.channels} channels of {layout.width} x {layout.height} pixels do not fit into a file "
-            f"of {file_size} bytes",
+            f"frames of {layout.channels} channels of {layout.width} x {layout.height} pixels do "
+            f"not fit into a file of {file_size} bytes",
             path=path,
         )
 
 
 def split_components(attributes: Attributes) -> tuple[int, int]:
-    """Return the number of channels, and of samples in each, as arrays have them.
+    """Return the number of channels and of samples per channel.
 
-    Three components in a channel are color samples; any other number of components counts as channels.
+    Three components in a channel are color samples; any other number counts as channels.
     """
     channels = attributes.channelCount or 1
     if attributes.componentCount == 3 * channels:

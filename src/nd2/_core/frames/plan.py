@@ -1,6 +1,7 @@
-"""The plan of a read, a value: which byte ranges hold the selected rows, and where these go in the output.
+"""The plan of a read: which byte ranges hold the selected rows, and where these go in the output.
 
-It follows from the table of frames, the layout of their pixels and the selection alone; `read` executes it.
+A plan is a value made from the table of frames, the layout of their pixels and the selection;
+`read` executes it.
 """
 
 from __future__ import annotations
@@ -164,14 +165,14 @@ class Plan:
         return whole and isinstance(y, range) and y.step == 1
 
     def _row_runs(self, max_gap: int) -> list[range]:
-        """Return the runs of neighboring rows that are needed; those that lie near each other are one."""
+        """Return the runs of neighboring rows that are needed; a small gap does not end a run."""
         rows = np.unique(np.asarray(self.picks[1], np.intp))
         gap = max(max_gap // max(self.pixels.row_bytes, 1), 1)
         parts = np.split(rows, np.flatnonzero(np.diff(rows) > gap) + 1)
         return [range(int(part[0]), int(part[-1]) + 1) for part in parts if len(part)]
 
     def rows_in(self, rows: range) -> tuple[Pick, Pick]:
-        """Return the places in the output of those selected rows that are among some rows, and which of these they are."""
+        """Intersect the selection with some rows: places in the output, and indices in the rows."""
         y = self.picks[1]
         if not isinstance(y, range):
             here = np.flatnonzero((y >= rows.start) & (y < rows.stop))
@@ -187,7 +188,7 @@ class Plan:
         )
 
     def equal_distances(self, block: Block) -> list[tuple[int, int, int]]:
-        """Return ``(first, stop, distance in bytes)`` of the runs of a block's frames that lie at equal distances."""
+        """Return ``(first, stop, distance)`` of runs of a block's frames at equal distances."""
         steps = np.diff(self.offsets[block.first : block.stop])
         runs = _pairs(np.flatnonzero(np.diff(steps)) + 2, block.stop - block.first)
         return [
@@ -196,7 +197,7 @@ class Plan:
 
 
 def requests(blocks: Sequence[Block]) -> list[Sequence[Block]]:
-    """Group blocks into requests that take a bounded amount of memory (or one block) in addition to the output."""
+    """Group blocks into requests of a bounded amount of memory in addition to the output."""
     extra = np.cumsum([0 if block.direct else block.nbytes for block in blocks])
     cuts = np.flatnonzero(np.diff(extra // _MAX_VOLUME)) + 1
     return [blocks[first:stop] for first, stop in _pairs(cuts, len(blocks))]
@@ -207,7 +208,7 @@ def _merge(starts: NDArray[np.int64], nbytes: int, gap: int) -> list[tuple[int, 
     if not len(starts):
         return []
     far = np.diff(starts) > nbytes + gap
-    # A new block begins after a wide gap, and wherever another multiple of the block's size has been passed.
+    # A new block begins after a wide gap, and at each multiple of the block's size.
     run = np.concatenate([[0], np.cumsum(far)])
     run_start = starts[np.concatenate([[0], np.flatnonzero(far) + 1])][run]
     block = (starts - run_start) // BLOCK

@@ -1,22 +1,24 @@
-"""The small thread pool in which frames are read and inflated; the interpreter lock is free during both."""
+"""A small thread pool for reading and inflating frames.
+
+The interpreter lock is released during both.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from concurrent.futures import Future
 
 _lock = threading.Lock()
 _executor: ThreadPoolExecutor | None = None
 
 
 def workers() -> int:
-    """Return how many threads read and decode at once: one for each core, at most eight."""
+    """Return the number of threads: one per core, at most eight."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
@@ -33,7 +35,7 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def _forget() -> None:
-    """Start anew in a forked process, which inherits the objects but not the threads."""
+    """Start again in a forked process, which inherits the objects but not the threads."""
     global _lock, _executor
     _lock, _executor = threading.Lock(), None
 
@@ -45,12 +47,12 @@ if hasattr(os, "register_at_fork"):
 def run(
     calls: Sequence[tuple[Callable[..., None], Any] | tuple[Callable[..., None], Any, Any]],
 ) -> None:
-    """Make all calls, several at a time; the first error is raised when none is running any more.
+    """Make all calls, several at a time; the first error is raised when all have ended.
 
     Parameters
     ----------
     calls : sequence of tuples
-        Function and its arguments. They must not call this function in turn.
+        Function and its arguments. The functions must not call this function.
     """
     if len(calls) < 2:
         for function, *arguments in calls:
@@ -74,8 +76,8 @@ def run(
                     remaining = iter(())
                 raise
 
-    # The calling thread works, too: a read makes progress even when the pool is busy with others.
-    futures = [_pool().submit(work) for _ in range(min(n, len(calls)) - 1)]
+    # The calling thread works as well: a read makes progress even when the pool is busy.
+    futures = [submit(work) for _ in range(min(n, len(calls)) - 1)]
     try:
         work()
     finally:
@@ -86,5 +88,18 @@ def run(
 
 
 def submit(function: Callable[..., None], *arguments: Any) -> Future[None]:
-    """Make one call in the background; it must not wait for other calls of this pool."""
-    return _pool().submit(function, *arguments)
+    """Make one call in the background; it must not wait for other calls of this pool.
+
+    A thread that outlives the main thread makes the call itself: the pool accepts nothing then.
+    """
+    try:
+        return _pool().submit(function, *arguments)
+    except RuntimeError:
+        future: Future[None] = Future()
+        try:
+            function(*arguments)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+        return future

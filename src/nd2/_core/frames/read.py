@@ -1,7 +1,7 @@
 """Frames out of bytes: executes the plan of a read.
 
-Each byte range is read and decoded straight into its place in one preallocated output, several at a time. Every view
-of the pixels goes through here.
+Each byte range is read and decoded straight into its place in one preallocated output, several at
+a time. Every view of the pixels goes through here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """The frames of a file, readable from any thread or process; holds no handle that cannot be reopened."""
+    """The frames of a file; pickles without a handle, and reads in any thread or process."""
 
     source: ByteSource
     table: FrameTable
@@ -84,7 +84,8 @@ class Frames:
         index : ndarray of int, shape (n,)
             Sequence indices of the frames, in any order, each at most once.
         picks : tuple of four Pick, optional
-            What to take of C, Y, X and S. Of frames that are not compressed, only the rows taken are read.
+            What to take of C, Y, X and S. Of frames that are not compressed, only these rows are
+            read.
         out : ndarray, shape (n, C', Y', X', S'), optional
             Where to put the result; C-contiguous where a frame is stored in pieces.
 
@@ -113,7 +114,7 @@ class Frames:
         return job.whole
 
     def _job(self, index: NDArray[np.intp], picks: Picks | None, out: NDArray[Any] | None) -> _Job:
-        """Plan a read, check it against the file, and make its output, zero where frames are missing."""
+        """Plan a read, check it, and make its output, zero where frames are missing."""
         if picks is None:
             picks = tuple(range(size) for size in self.pixels.shape)
         plan = Plan.from_selection(self.table, self.pixels, index, picks)
@@ -149,8 +150,8 @@ class Frames:
         nbytes = item * len(plan.missing)
         if nbytes > (32 << 20) + 256 * self.source.size:
             raise errors.corrupt(
-                f"{len(plan.missing)} of the {plan.count} frames asked for are missing from the file: as zeros they "
-                f"take {nbytes} bytes; read fewer at once, or into an array of your own",
+                f"{len(plan.missing)} of the {plan.count} requested frames are missing from the "
+                f"file: as zeros they take {nbytes} bytes; read fewer at once, or pass out=",
                 path=self.source.url,
             )
 
@@ -250,7 +251,7 @@ class _Job:
         return part.reshape(-1).view(np.uint8).data
 
     def _targets(self, blocks: Sequence[Block]) -> list[tuple[int, memoryview]]:
-        """Return where each block is read to: the output, or new memory where bytes must be rearranged."""
+        """Return where to read each block: the output, or new memory to rearrange from."""
         return [
             (b.offset, self._target(b) if b.direct else np.empty(b.nbytes, np.uint8).data)
             for b in blocks
@@ -295,7 +296,7 @@ class _Job:
         return self.frames.decode(data, int(self.plan.rows[k]), int(self.plan.offsets[k]))
 
     def _keeps_frames(self) -> bool:
-        """Whether parts of compressed frames are taken, few enough to keep the frames for their other parts."""
+        """Return whether to keep the decoded frames, because only parts of them are selected."""
         pixels, plan = self.frames.pixels, self.plan
         if pixels.codec == "raw" or not self.out.size:
             return False
@@ -326,7 +327,7 @@ _local = threading.local()
 
 
 def _scratch(nbytes: int) -> memoryview:
-    """Return a buffer of this thread, used again at every block: touching new memory costs more than the read."""
+    """Return this thread's buffer: touching new memory would cost more than the read."""
     if nbytes > 2 * BLOCK:
         return np.empty(nbytes, np.uint8).data
     if not hasattr(_local, "buffer"):

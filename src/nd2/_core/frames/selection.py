@@ -1,4 +1,7 @@
-"""The one form of a selection: for each axis a ``range``, or an array of positions where they are not equally spaced."""
+"""The one form of a selection: for each axis a ``range``, or an array of positions.
+
+Equally spaced positions are always a range.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ def normalize(item: Any, size: int, dim: str = "") -> Pick:
 
 
 def simplify(positions: NDArray[np.intp]) -> Pick:
-    """Return equally spaced positions as a range, which NumPy takes without a copy; others stay as they are."""
+    """Return equally spaced positions as a range; others stay as they are."""
     if not len(positions):
         return range(0)
     start = int(positions[0])

@@ -22,9 +22,9 @@ class FrameTable:
     offsets : ndarray of uint64, shape (n * pieces,)
         Position in the file of the first stored byte of each piece's pixels.
     lengths : ndarray of uint64, shape (n * pieces,)
-        Number of stored bytes; 0 where the piece is missing. Those beyond the end of the table are missing.
+        Number of stored bytes; 0 where the piece is missing. Pieces beyond the table are missing.
     pieces : int
-        In how many pieces a frame is stored, one behind the other in this table: 1, or one for each channel.
+        Number of pieces of a frame, consecutive in this table: 1, or one for each channel.
     """
 
     offsets: NDArray[np.uint64]
@@ -42,13 +42,13 @@ class FrameTable:
         return present
 
     def location(self, index: int) -> tuple[int, int]:
-        """Return offset and length of one frame that is stored in one piece; both are 0 where it is missing."""
+        """Return offset and length of a frame stored in one piece; both are 0 if it is missing."""
         if index >= len(self.lengths):
             return 0, 0
         return int(self.offsets[index]), int(self.lengths[index])
 
     def locations(self, index: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return offsets and lengths of frames (of pieces, if there are several); both are 0 where it is missing."""
+        """Return offsets and lengths of frames (or pieces); both are 0 where it is missing."""
         offsets, lengths = np.zeros((2, len(index)), np.int64)
         inside = np.flatnonzero(index < len(self.lengths))
         offsets[inside] = self.offsets[index[inside]]

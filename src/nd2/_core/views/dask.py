@@ -1,4 +1,7 @@
-"""Dask arrays: one blockwise layer over a picklable lazy array; no lock, no handle, no file object in the graph."""
+"""Dask arrays: one blockwise layer over a picklable lazy array.
+
+The graph holds the array once, and neither a lock nor a handle.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from dask.callbacks import Callback
 from dask.utils import parse_bytes
 
 from nd2._core.frames.array import PIXEL_DIMS
+from nd2._core.frames.selection import expand
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,8 +32,9 @@ def to_dask(array: FrameArray, chunks: Any = None) -> da.Array:
     array : FrameArray
         What to read, axes as in the result.
     chunks : optional
-        Chunks as dask takes them. By default one block a frame; ``"auto"`` groups frames that follow each other up to
-        dask's chunk size (and cuts larger ones into bands of rows, if they are not compressed).
+        Chunks in any form that dask accepts. By default one block per frame; ``"auto"`` groups
+        consecutive frames up to dask's chunk size (and cuts larger ones into bands of rows, if
+        they are not compressed).
     """
     if chunks is None:
         chunks = tuple(-1 if dim in PIXEL_DIMS else 1 for dim in array.dims)
@@ -52,11 +57,12 @@ def to_dask(array: FrameArray, chunks: Any = None) -> da.Array:
 
 
 class ImageArray(da.Array):
-    """The dask array of an image that was not computed with yet.
+    """The dask array of an image, before any operation on it.
 
-    Two shortcuts, each with the result that dask's own way has. Computing it whole, here and now, is one read into one
-    array, without blocks that have to be joined. A part of it, taken by integers and slices, is the array of that part:
-    only its rows are read. Whatever else is done with it yields plain dask arrays.
+    It has two shortcuts, each with the same result as dask's own way. Computing the whole array
+    in this process is one read into one array, without blocks to join. Indexing with integers and
+    slices gives the array of that part, so that only its rows are read. All other operations yield
+    plain dask arrays.
     """
 
     image: FrameArray
@@ -77,8 +83,8 @@ class ImageArray(da.Array):
     def __getitem__(self, index: Any) -> da.Array:
         key = _basic(index, self.shape)
         if key is None:
-            taken: da.Array = super().__getitem__(index)  # type: ignore[no-untyped-call]
-            return taken
+            part: da.Array = super().__getitem__(index)  # type: ignore[no-untyped-call]
+            return part
         if all(item == slice(None) for item in key):
             return self
         chunks = tuple(
@@ -90,9 +96,9 @@ class ImageArray(da.Array):
 
 
 def _grouped(array: FrameArray) -> tuple[int, ...]:
-    """Return the size of the blocks that hold as many frames, in file order, as dask's chunk size allows."""
+    """Return the shape of blocks of as many frames, in file order, as dask's chunk size allows."""
     limit = parse_bytes(dask.config.get("array.chunk-size"))
-    sizes = dict(zip(array.dims, array.shape, strict=True))
+    sizes = array.sizes
     frame = math.prod(size for dim, size in sizes.items() if dim in PIXEL_DIMS)
     frame *= array.dtype.itemsize
     count = max(limit // max(frame, 1), 1)
@@ -106,12 +112,8 @@ def _grouped(array: FrameArray) -> tuple[int, ...]:
 
 
 def _basic(index: Any, shape: tuple[int, ...]) -> tuple[int | slice, ...] | None:
-    """Return integers and slices for all axes; None for any other index, and for one that is out of range."""
-    items = list(index) if isinstance(index, tuple) else [index]
-    if any(item is Ellipsis for item in items):
-        at = next(i for i, item in enumerate(items) if item is Ellipsis)
-        items[at : at + 1] = [slice(None)] * (len(shape) - len(items) + 1)
-    items += [slice(None)] * (len(shape) - len(items))
+    """Return integers and slices for all axes; None for any other index, or one out of range."""
+    items = expand(index, len(shape))
     if len(items) != len(shape):
         return None
     key: list[int | slice] = []
@@ -128,8 +130,8 @@ def _basic(index: Any, shape: tuple[int, ...]) -> tuple[int | slice, ...] | None
 
 
 def _chunks_of(blocks: tuple[int, ...], item: slice) -> tuple[int, ...]:
-    """Return the sizes of what a slice takes of each block of an axis, in the order in which it takes them."""
-    places = np.arange(sum(blocks))[item]
-    block = np.searchsorted(np.cumsum(blocks), places, side="right")
-    edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(places)]
+    """Return how much of each block of an axis a slice takes, in the order of the slice."""
+    positions = np.arange(sum(blocks))[item]
+    block = np.searchsorted(np.cumsum(blocks), positions, side="right")
+    edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(positions)]
     return tuple(b - a for a, b in pairwise(edges))
