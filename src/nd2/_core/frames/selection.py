@@ -48,7 +48,9 @@ def select(key: Sequence[Any], dims: Sequence[str], shape: Sequence[int]) -> Sel
 def normalize(item: Any, size: int, dim: str = "") -> Pick:
     """Return the positions that an integer, a slice, a range or an index array takes on an axis."""
     if isinstance(item, slice):
-        return range(size)[item]
+        pick = range(size)[item]
+        # The step of a slice may be too large for NumPy's integers.
+        return pick if len(pick) > 1 else range(pick[0], pick[0] + 1) if pick else range(0)
     if isinstance(item, range):
         return item
     if type(item) is int and -size <= item < size:
