@@ -151,5 +151,5 @@ class FrameGrid:
         for name, count, step in self.loops:
             pick = picks.get(name, range(count))
             first += step * pick.start if pick else 0
-            loops.append((name, len(pick), step * pick.step))
+            loops.append((name, len(pick), step * pick.step if len(pick) > 1 else step))
         return replace(self, loops=tuple(loops), first=first)
