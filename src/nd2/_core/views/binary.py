@@ -45,7 +45,7 @@ class Masks(Sequence["NDArray[Any] | None"]):
         return sorted(frame for frame in self.layer.chunks if frame < self.frame_count)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class BinaryLayer(Sequence["NDArray[Any] | None"]):
     """One binary layer of a file: a sequence of masks, one for each frame, None where a frame has none.
 
@@ -93,15 +93,13 @@ class BinaryLayer(Sequence["NDArray[Any] | None"]):
         return len(self.data)
 
     @overload
-    def __getitem__(self, index: int) -> NDArray[Any] | None: ...
+    def __getitem__(self, key: int) -> NDArray[Any] | None: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Sequence[NDArray[Any] | None]: ...
+    def __getitem__(self, key: slice) -> Sequence[NDArray[Any] | None]: ...
 
-    def __getitem__(
-        self, index: int | slice
-    ) -> NDArray[Any] | Sequence[NDArray[Any] | None] | None:
-        return self.data[index]
+    def __getitem__(self, key: int | slice) -> NDArray[Any] | Sequence[NDArray[Any] | None] | None:
+        return self.data[key]
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
@@ -157,18 +155,18 @@ class BinaryLayers(Sequence[BinaryLayer]):
         return len(self.data)
 
     @overload
-    def __getitem__(self, index: int | str) -> BinaryLayer: ...
+    def __getitem__(self, key: int | str) -> BinaryLayer: ...
 
     @overload
-    def __getitem__(self, index: slice) -> list[BinaryLayer]: ...
+    def __getitem__(self, key: slice) -> list[BinaryLayer]: ...
 
-    def __getitem__(self, index: int | str | slice) -> BinaryLayer | list[BinaryLayer]:
-        if isinstance(index, str):
+    def __getitem__(self, key: int | str | slice) -> BinaryLayer | list[BinaryLayer]:
+        if isinstance(key, str):
             names = [layer.name for layer in self.data]
-            if index not in names:
-                raise errors.no_such("binary layer", index, names, kind=KeyError)
-            index = names.index(index)
-        return self.data[index]
+            if key not in names:
+                raise errors.no_such("binary layer", key, names, kind=KeyError)
+            key = names.index(key)
+        return self.data[key]
 
     def asarray(self) -> NDArray[Any] | None:
         """Read all masks of all layers into one array.
