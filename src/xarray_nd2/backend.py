@@ -32,9 +32,9 @@ __all__ = ["ND2BackendEntrypoint", "accessor"]
 class ND2BackendEntrypoint(BackendEntrypoint):
     """Opens Nikon ND2 files as datasets, lazily.
 
-    The dataset's variable ``image`` has the axes of the acquisition (of T, P, Z, in the file's order), then C, Y, X, and
-    S for colour. Opening reads the chunk map and the metadata, no pixel; indexing reads the frames and rows that the
-    selection touches.
+    The dataset's variable ``image`` has the axes of the acquisition (of T, P, Z, in the file's order), then C,
+    Y, X, and S for color. Opening reads the chunk map and the metadata, but no pixels. Indexing reads only
+    the frames and rows of the selection.
     """
 
     description = "Open Nikon ND2 microscopy files (.nd2)"
@@ -96,7 +96,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         storage_options : Mapping, optional
             Options for the file system of a URL.
         index : str, os.PathLike or True, optional
-            Path or URL of the file's index (see ``nd2.save_index``); True for the one beside the file.
+            Path or URL of the file's sidecar index (see ``nd2.save_index``); True for the one next to the file.
         squeeze : bool
             Whether axes of size 1 other than Y and X are dropped; else all of T, P, Z, C, Y and X are there.
         position : int or str, optional
@@ -108,7 +108,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         rescue : bool
             Whether a file that was cut short, or whose map is lost, is opened as far as it goes.
         flat_frames : bool
-            Whether all frames are put on one axis ``U``, whatever the loops say.
+            Whether all frames are put on one axis ``U``, and the loops ignored.
         time : {"relative", "absolute"}
             Whether times are seconds on the clock of the acquisition, as recorded, or instants (``datetime64``, UTC).
         **unknown
@@ -241,7 +241,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         return tree
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Return whether a file is ND2: by its first bytes, or by its name where they would have to be fetched."""
+        """Return whether a file is ND2: by its first bytes, or by its name if a request would be needed."""
         path = _remote_path(filename_or_obj)
         if path is not None:
             return _ND2_URL.search(path) is not None
@@ -263,7 +263,7 @@ def _names(drop_variables: str | Iterable[str] | None) -> frozenset[str]:
 
 
 def _remote_path(file: Any) -> str | None:
-    """Return the path of a file that only a request could read; None for one at hand."""
+    """Return the path of a file that only a request could read; None for local files and memory."""
     if is_url(file):
         return str(file)
     fs, path = getattr(file, "fs", None), getattr(file, "path", None)

@@ -127,6 +127,15 @@ def test_part_of_the_image(tmp_path: Path, samples: int) -> None:
     np.testing.assert_array_equal(one, whole)
 
 
+def test_metadata_cannot_be_written_back(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2")
+    with (
+        nd2.ND2File(tmp_path / "a.nd2") as file,
+        pytest.raises(NotImplementedError, match=r"legacy file.*a\.nd2"),
+    ):
+        file.writer(tmp_path / "b.nd2")
+
+
 def test_only_the_channel_asked_for_is_read(tmp_path: Path) -> None:
     build(tmp_path / "a.nd2", channels=4, height=64, width=64)
     asked: list[tuple[int, int]] = []

@@ -49,32 +49,34 @@ if TYPE_CHECKING:
 class ND2File(PrivateMembers):
     """An open ND2 file.
 
-    Opening reads the file's signature; everything else is read when it is asked for, and kept. Pixels are read by
-    positional reads, so that one object serves any number of threads. Arrays made from it (dask, xarray) do not need
-    it any more: it may be closed.
+    Opening reads the file's signature. Everything else is read on access, and kept. Pixels are read by
+    positional reads, so that one object serves any number of threads. Arrays made from it (dask,
+    xarray) stay readable after it is closed.
 
     Parameters
     ----------
     path : str, os.PathLike, BinaryIO
-        A local path, a URL that fsspec knows (``s3://``, ``https://``, ``memory://``, chained ones too), or an open
-        binary file.
+        A local path, a URL that fsspec knows (``s3://``, ``https://``, ``memory://``, also chained ones), or
+        an open binary file.
     validate_frames : bool
-        Check that every frame and every other chunk is where the file's map says, and look for those that are not, as
-        after bytes were lost or inserted. Frames that are not found count as missing, with a warning. Opening reads the
-        head of every frame then; what an index knows of the frames' places is not used.
+        Check that every frame and every other chunk is where the file's map says, and search for those
+        that are not, for example after bytes were lost or inserted. Frames that are not found count as
+        missing, with a warning. Opening then reads the header of every frame; the frame positions of a
+        sidecar index are not used.
     search_window : int
-        How many kilobytes (of 1000 bytes) before and behind its place a chunk is looked for.
+        How many kilobytes (of 1000 bytes) before and after its place a chunk is searched for.
     storage_options : Mapping, optional
         Options for the file system of a URL.
     index : str, os.PathLike or True, optional
-        Path or URL of the file's index (see `save_index`), with which a remote file opens by one small read; True for
-        the one beside the file.
+        Path or URL of the file's sidecar index (see `save_index`), with which a remote file opens by one
+        small read; True for the one next to the file.
     flat_frames : bool
-        Put all frames of the file on one axis ``U``, in their order, whatever its loops say: the way to frames that no
-        loop reaches, as after a crash or an edit.
+        Put all frames of the file on one axis ``U``, in their order, and ignore the loops. This gives
+        access to frames that no loop reaches, for example after a crash or an edit.
     rescue : bool
-        Open what is left of a file that was cut short, or whose map, head or attributes are lost: the file is scanned for
-        frames and metadata. What is lost is said by a warning and by `rescued`; an index is not used.
+        Open what is left of a file that was cut short, or whose chunk map, start or attributes are lost:
+        the file is scanned for frames and metadata. A warning and `rescued` report what is lost. An
+        index is not used.
 
     Raises
     ------
@@ -226,7 +228,7 @@ class ND2File(PrivateMembers):
 
     @property
     def rescued(self) -> RescueReport | None:
-        """What was found and what is lost, of a file that was opened with ``rescue=True``; else None."""
+        """What was found and what is lost in a file opened with ``rescue=True``; otherwise None."""
         return self._reader.rescue_report
 
     def voxel_size(self, channel: int = 0) -> VoxelSize:
@@ -255,9 +257,9 @@ class ND2File(PrivateMembers):
         Returns
         -------
         FrameMetadata
-            The file's metadata, with the time that was recorded for the frame, the position of the stage with the z of
-            the frame's own plane, the offset and the status of the focus system (None where they were not recorded).
-            A dict for legacy files.
+            The file's metadata, with the recorded time of the frame, the position of the stage with the z of
+            the frame's own plane, and offset and status of the focus system (None if not recorded). A dict
+            for legacy files.
 
         Raises
         ------
@@ -289,23 +291,23 @@ class ND2File(PrivateMembers):
         orient: Literal["records", "list", "dict"] = "records",
         null_value: Any = float("nan"),
     ) -> list[dict[str, Any]] | dict[str, Any]:
-        """Return the table of what was recorded: one row for each frame, and one for each event of the experiment.
+        """Return the table of recorded data: one row per frame, and one per event of the experiment.
 
         Parameters
         ----------
         orient : {"records", "list", "dict"}
-            ``records``: a list of rows, each a dict of the cells that it has. ``list``: a dict of columns. ``dict``: a
+            ``records``: a list of rows, each a dict of its cells. ``list``: a dict of columns. ``dict``: a
             dict of columns, each a dict from row number to value. ``pandas.DataFrame`` takes all three.
         null_value : object
-            What stands in missing cells of ``list`` and ``dict``.
+            Value of missing cells in ``list`` and ``dict``.
 
         Returns
         -------
         list or dict
-            Columns are named as the software shows them, with their unit: ``Time [s]``, ``Index``, the index on each
-            loop, ``Position Name``, ``Z-Series`` (micrometers from the home plane), what the devices recorded, and
-            ``Events``. Frames are in the order of the file, events among them by their time. Columns of numbers
-            without missing cells are arrays in ``list``.
+            Columns have the names that NIS-Elements shows, with their unit: ``Time [s]``, ``Index``, the
+            index on each loop, ``Position Name``, ``Z-Series`` (micrometers from the home plane), the columns
+            of the devices, and ``Events``. Frames are in the order of the file, events among them by their
+            time. In ``list``, columns of numbers without missing cells are arrays.
         """
         from nd2._core.views.events import events
 
@@ -315,7 +317,8 @@ class ND2File(PrivateMembers):
     def rois(self) -> dict[int, ROI]:
         """Regions of interest by their identifier; empty where there are none.
 
-        Coordinates are as they are stored: normalised, with the image's centre at (0, 0) (unverified on real files).
+        Coordinates are those of the file: normalized, with the image's center at (0, 0) (unverified on
+        real files).
         """
         return self._reader.rois
 
@@ -323,31 +326,31 @@ class ND2File(PrivateMembers):
     def binary_data(self) -> BinaryLayers | None:
         """Binary layers of the file, a sequence of `BinaryLayer`; None if there are none.
 
-        Masks are read when they are asked for: ``file.binary_data[0][12]`` reads one.
+        Masks are read on access: ``file.binary_data[0][12]`` reads one.
         """
         from nd2._core.views.binary import binary_layers
 
         return binary_layers(self._reader)
 
     def jobs(self) -> JobsDict | None:
-        """Return what the file says of the job that acquired it.
+        """Return the description of the job that acquired the file.
 
         Returns
         -------
         dict or None
-            ``Job``, the definition, or ``ProtectedJob``, the same encrypted (the other one is None), ``JobRunGUID``,
-            ``ProgramDesc``; see `nd2._core.job_types`. None if no job acquired the file.
+            ``Job``, the definition, or ``ProtectedJob``, the same encrypted (the other one is None),
+            ``JobRunGUID``, ``ProgramDesc``; see `nd2._core.job_types`. None if no job acquired the file.
         """
         return cast("JobsDict | None", self._reader.jobs)
 
     @property
     def custom_metadata(self) -> list[CustomField]:
-        """Fields of the form that the user filled in at acquisition, in the order of the form, repeated names too."""
+        """Fields of the form that the user filled in at acquisition, in the order of the form; names may repeat."""
         return self._reader.custom_metadata
 
     @property
     def custom_data(self) -> dict[str, Any]:
-        """Settings that the software keeps beside the image (cameras, look-up tables, viewer ...), by their tag."""
+        """Settings that NIS-Elements keeps in the file (cameras, look-up tables, viewer ...), by their tag."""
         return self._reader.custom_data
 
     def unstructured_metadata(
@@ -357,22 +360,23 @@ class ND2File(PrivateMembers):
         include: set[str] | None = None,
         exclude: set[str] | None = None,
     ) -> dict[str, Any]:
-        """Return the decoded content of the metadata chunks, whatever it is.
+        """Return the decoded content of the metadata chunks.
 
         Parameters
         ----------
         strip_prefix : bool
-            Whether the prefix that gives the type is removed from names: ``uiModeFQ`` becomes ``ModeFQ``.
+            Whether the type prefix is removed from names: ``uiModeFQ`` becomes ``ModeFQ``.
         include : set of str, optional
-            Names of the only chunks to take, such as ``{"ImageMetadataLV"}``; custom chunks too, which are left out by
-            default (``{"CustomData|GUIDStore"}``). A name that the file does not have gives a warning.
+            Names of the only chunks to take, such as ``{"ImageMetadataLV"}``. Custom chunks, which are left
+            out by default, can be named (``{"CustomData|GUIDStore"}``). A name that the file does not have
+            gives a warning.
         exclude : set of str, optional
             Names of chunks to leave out.
 
         Returns
         -------
         dict
-            Name of the chunk -> nested dict; bytes where a chunk cannot be decoded. Empty for legacy files.
+            Name of the chunk -> nested dict; bytes if a chunk cannot be decoded. Empty for legacy files.
         """
         return self._reader.unstructured_metadata(
             strip_prefix=strip_prefix, include=include, exclude=exclude
@@ -410,12 +414,12 @@ class ND2File(PrivateMembers):
 
     @property
     def components_per_channel(self) -> int:
-        """Number of components of a channel: 1, or 3 for colour."""
+        """Number of components of a channel: 1, or 3 for color."""
         return self._reader.attributes.componentCount // (self._reader.attributes.channelCount or 1)
 
     @property
     def is_rgb(self) -> bool:
-        """Whether the image is in colour: 3 or 4 components in a channel."""
+        """Whether the image is in color: 3 or 4 components in a channel."""
         return self.components_per_channel in (3, 4)
 
     @property
@@ -429,7 +433,7 @@ class ND2File(PrivateMembers):
         Parameters
         ----------
         frame_index : int
-            Sequence index of the frame, from 0; frames beyond the loops can be read, too.
+            Sequence index of the frame, from 0. Frames beyond the loops can be read as well.
 
         Returns
         -------
@@ -498,14 +502,14 @@ class ND2File(PrivateMembers):
     def to_dask(
         self, wrapper: bool = True, copy: bool = True, *, chunks: Any = None
     ) -> dask.array.Array:
-        """Return a dask array that reads when it is computed; the file may be closed before that.
+        """Return a dask array that reads the pixels on computation; the file may be closed before.
 
         Parameters
         ----------
         wrapper, copy : bool
-            Accepted for compatibility with nd2; the array always works alone, and never shares memory with the file.
+            Accepted for compatibility; the array never depends on this object and never shares its memory.
         chunks : optional
-            Chunks as dask takes them; ``"auto"`` groups frames. By default one block a frame.
+            Chunks as dask takes them; ``"auto"`` groups frames. By default one block per frame.
 
         Returns
         -------
@@ -527,19 +531,20 @@ class ND2File(PrivateMembers):
         Parameters
         ----------
         delayed : bool
-            Whether the pixels are a dask array that reads when it is computed; else they are read now.
+            Whether the pixels are a dask array, read on computation; otherwise they are read now.
         squeeze : bool
             Whether axes of size 1 are dropped.
         position : int or str, optional
             Index or name of the only position to take.
         copy : bool
-            Accepted for compatibility with nd2; the array never shares memory with the file.
+            Accepted for compatibility; the array never shares memory with the file.
 
         Returns
         -------
         xarray.DataArray
-            T in milliseconds, Z, Y and X in micrometers, names on P, C and S. ``attrs["metadata"]`` holds what the
-            file says. For recorded times and units see ``xarray.open_dataset(path, engine="nd2")``.
+            T in milliseconds, Z, Y and X in micrometers, names on P, C and S. ``attrs["metadata"]`` holds
+            the metadata of the file. For recorded times and units use
+            ``xarray.open_dataset(path, engine="nd2")``.
         """
         from nd2._core.views.dask import to_dask
         from nd2._core.views.xarray import to_xarray
@@ -549,7 +554,7 @@ class ND2File(PrivateMembers):
         return to_xarray(data, self._reader, array.dims, squeeze=squeeze, position=index)
 
     def _independent(self, array: FrameArray) -> FrameArray:
-        """Return the same array over a source of its own, which lives when this file is closed."""
+        """Return the same array over a source of its own, which stays open when this file is closed."""
         return array.with_source(self._reader.source.reopen())
 
     def thumbnail(
@@ -561,28 +566,29 @@ class ND2File(PrivateMembers):
         split: bool = False,
         size: int = 256,
     ) -> Picture:
-        """Return a small picture of the image, each channel in its colour and stretched: what ``nd2 show`` writes.
+        """Return a small picture of the image, each channel in its color and stretched, like ``nd2 show``.
 
-        Only the rows that the picture shows are read, where frames are not compressed.
+        Of uncompressed frames, only the rows that the picture shows are read.
 
         Parameters
         ----------
         frames : sequence of int, optional
-            Sequence indices of the frames to show. By default the middle plane of the first stack, or with `tiles` some
-            that are spread evenly.
+            Sequence indices of the frames to show. By default the middle plane of the first stack, or with
+            `tiles` some that are spread evenly.
         tiles : int
-            How many frames are shown side by side at most, where none are given.
+            Maximum number of frames shown side by side, if `frames` is not given.
         channels : sequence of int or str, optional
             Indices or names of the channels to show; by default all.
         split : bool
-            Whether each channel has a tile of its own.
+            Whether each channel gets its own tile.
         size : int
-            Longer side of the picture in pixels, at most.
+            Maximum length of the longer side of the picture in pixels.
 
         Returns
         -------
         Picture
-            A notebook shows it; ``pixels`` is the array, shape (height, width, 3), uint8; ``png()`` the bytes of a file.
+            Shown by a notebook. ``pixels`` is the array, shape (height, width, 3), uint8; ``png()`` returns
+            the bytes of a PNG file.
 
         Raises
         ------
@@ -599,19 +605,19 @@ class ND2File(PrivateMembers):
     def ome_metadata(
         self, *, include_unstructured: bool = True, tiff_file_name: str | None = None
     ) -> OME:
-        """Return the metadata of the file as OME has them.
+        """Return the metadata of the file in the OME model.
 
         Parameters
         ----------
         include_unstructured : bool
-            Whether all metadata chunks are added as an annotation: name of the chunk -> its content as JSON.
+            Whether all metadata chunks are added as an annotation: name of the chunk -> content as JSON.
         tiff_file_name : str, optional
-            Name of the TIFF file that holds the planes; each gets a ``TiffData`` block then.
+            Name of the TIFF file that holds the planes; adds a ``TiffData`` block for each.
 
         Returns
         -------
         ome_types.OME
-            One image for each position. Times are milliseconds since the first frame.
+            One image per position. Times are milliseconds since the first frame.
         """
         from nd2._core.export.ome import ome_metadata
 
@@ -628,10 +634,11 @@ class ND2File(PrivateMembers):
         on_frame: Callable[[int, int, dict[str, int]], None] | None = None,
         modify_ome: Callable[[OME], None] | None = None,
     ) -> None:
-        """Write the image as TIFF, one series for each position; it replaces ``dest`` when it is whole.
+        """Write the image as TIFF, one series per position; the complete file replaces ``dest``.
 
-        A name with ``.ome.`` in it makes an OME-TIFF. Any other makes an ImageJ hyperstack where ImageJ's form can hold
-        the file (one position, less than 4 GB, its types), else a BigTIFF with named axes. Colour is written red, green,
+        A name with ``.ome.`` in it makes an OME-TIFF. Any other name makes an ImageJ hyperstack if that
+        format can hold the image (one position, less than 4 GB, its types), otherwise a BigTIFF with named
+        axes. Color is written red, green,
         blue. Frames are read once, in the order of the file, a few at a time.
 
         Parameters
@@ -643,9 +650,10 @@ class ND2File(PrivateMembers):
         progress : bool
             Whether to show a progress bar.
         on_frame : callable, optional
-            Called after each frame with its number (from 0), the number of frames, and its index on each loop.
+            Called after each frame with its number (from 0), the number of frames, and its index on each
+            loop.
         modify_ome : callable, optional
-            Changes the OME metadata before they are written.
+            Changes the OME metadata before it is written.
 
         Raises
         ------
@@ -685,37 +693,39 @@ class ND2File(PrivateMembers):
     ) -> Path | str:
         """Write the image as OME-Zarr (OME-NGFF 0.5, Zarr 3).
 
-        Frames are read once, in blocks that fill whole chunks (or shards), and compressed on all cores. A folder appears
-        under its name when it is whole; at a URL, the document that makes it a Zarr group is written last.
+        Frames are read once, in blocks that fill whole chunks (or shards), and compressed on all cores. A
+        folder gets its name when it is complete; at a URL, the document that makes it a Zarr group is
+        written last.
 
         Parameters
         ----------
         dest : str, os.PathLike
             A folder, or a URL that fsspec knows.
         chunk_shape : tuple of int, "auto" or None
-            Shape of a chunk on the axes that the image has of t, c, z, y, x (those longer than 1, and y and x). ``"auto"``
-            makes chunks of about 4 MB; None makes one chunk.
+            Shape of a chunk on the axes that the image has of t, c, z, y, x (those longer than 1, and y and
+            x). ``"auto"`` makes chunks of about 4 MB; None makes one chunk.
         shard_shape : tuple of int, optional
             Shape of a shard, a file that holds several chunks: a multiple of that of a chunk.
         backend : {"auto", "zarr", "tensorstore"}
-            What writes the chunks; ``"auto"`` takes tensorstore for folders where it is installed.
+            Library that writes the chunks; ``"auto"`` takes tensorstore for folders if it is installed.
         progress : bool
             Whether to show a progress bar.
         position : int or str, optional
             Index or name of the only position to write.
         force_series : bool
-            Whether to write a series (``bioformats2raw.layout``) for one position, or for a plate, too.
+            Whether to write a series (``bioformats2raw.layout``) even for one position or a plate.
         include_all_metadata : bool
-            Whether all metadata chunks go into ``attributes.nd2`` of the root.
+            Whether all metadata chunks are written into ``attributes.nd2`` of the root.
         include_labels : bool
             Whether binary layers are written as labels.
         version : {"0.5"}
             Version of OME-NGFF.
         overwrite : bool
-            Whether to replace what is at ``dest``: a folder when the new one is complete; what is at a URL before
-            the export, once all that can be checked is. If the export fails then, nothing is left at the URL.
+            Whether to replace an existing ``dest``: a folder when the new one is complete; at a URL before the
+            export, after all checks. If the export then fails, nothing is left at the URL.
         levels : int or "auto"
-            Number of levels of the pyramid, the full one included; ``"auto"`` halves until 256 pixels are left.
+            Number of levels of the pyramid, including full resolution; ``"auto"`` halves until 256 pixels are
+            left.
         storage_options : Mapping, optional
             Options for the file system of a URL.
 
@@ -759,9 +769,9 @@ class ND2File(PrivateMembers):
         position: int | str | None = None,
         **loops: int | slice | Sequence[int] | None,
     ) -> None:
-        """Write some frames of the file, or all, as a file of their own.
+        """Write some or all frames of the file as a new file.
 
-        Frames are copied as the bytes that are stored; metadata are kept, those that speak of frames brought into line.
+        The stored bytes of frames are copied. Metadata is kept; what refers to frames is adapted.
 
         Parameters
         ----------
@@ -781,7 +791,7 @@ class ND2File(PrivateMembers):
         NotImplementedError
             If this is a legacy file.
         OSError
-            If the file cannot be written; nothing is left of it then.
+            If the file cannot be written; then nothing is left of it.
         """
         from nd2._core.write.crop import crop
 
@@ -806,7 +816,7 @@ class ND2File(PrivateMembers):
         dest : str or os.PathLike
             The file to write.
         samples : {"BGR", "RGB"}
-            Order of the samples of colour frames; by default the one in which this file gives them.
+            Order of the samples of color frames; by default the order in which this file gives them.
         in_place : bool
             Write to ``dest`` itself; see `ND2Writer`.
 

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fsspec
+import numpy as np
 import pytest
 
-from nd2._core.io import open_source
+import nd2
+from nd2._core import errors
+from nd2._core.io import ByteSource, open_source
+from nd2._core.open import open_reader
+from tests.builder import Nd2Spec, build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from nd2._core.io import ByteSource
 
 DATA = bytes(range(256)) * 40
 
@@ -177,3 +180,37 @@ def test_names_with_any_character(tmp_path: Path, name: str) -> None:
         source = open_source(spelling)
         assert source.read(0, 2) == DATA[:2]
         source.close()
+
+
+class Minimal(ByteSource):
+    """The least that a new kind of source has."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def url(self) -> str:
+        return f"minimal://{self.path.name}"
+
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        return self.url, self.path.stat().st_size, "1"
+
+    def read(self, offset: int, nbytes: int) -> bytes:
+        if self.closed:
+            raise errors.closed(self.url)
+        return self.path.read_bytes()[offset : offset + nbytes]
+
+    def reopen(self) -> Minimal:
+        return Minimal(self.path)
+
+
+def test_a_source_needs_four_methods(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", Nd2Spec(loops=[("T", 3)], zlib=True))
+    source = Minimal(tmp_path / "a.nd2")
+    with open_reader(source) as reader:
+        frames = reader.frames.read(np.arange(3))
+    with pytest.raises(ValueError, match="closed file"):
+        reader.frames.read(np.arange(3))
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        np.testing.assert_array_equal(frames.reshape(file.shape), file.asarray())

@@ -1,4 +1,4 @@
-"""One function that turns whatever a user passes as a file into a byte source."""
+"""Turns what a user passes as a file (path, URL, file object) into a byte source."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def read_map_chunk(source: ByteSource, position: int) -> chunks.ChunkMap:
 
 
 class ChunkFile:
-    """Reads the chunks of one file when they are asked for.
+    """Reads the chunks of one file on request.
 
     Parameters
     ----------

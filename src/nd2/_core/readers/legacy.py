@@ -39,7 +39,7 @@ _NUMBER = re.compile(
 
 
 class LegacyReader(Reader):
-    """Decodes the boxes of one file when they are asked for, each once.
+    """Decodes the boxes of one file on access, each once.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class LegacyReader(Reader):
     version : tuple of int
         Its format version.
     flat_frames : bool
-        Put all frames on one axis, whatever the loops say.
+        Put all frames on one axis, and ignore the loops.
     box_map : BoxMap, optional
         Where every box is; by default as the file has it, or found by a walk if it has no map.
     frames : Frames, optional

@@ -93,11 +93,11 @@ _UNUSED: dict[tuple[bytes, ...], frozenset[str]] = {
 }
 _MAX_JSON, _SMALL_JSON = 1 << 28, 1 << 20
 _MAX_SMALL_CHUNK = 64 << 10
-"""Longest chunk that counts as metadata of the opening, whatever it is."""
+"""Longest chunk that a sidecar index keeps, besides those that opening needs."""
 
 
 class ModernReader(Reader):
-    """Decodes the chunks of one file when they are asked for, each once.
+    """Decodes the chunks of one file on access, each once.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class ModernReader(Reader):
     version : tuple of int
         The file's format version.
     flat_frames : bool
-        Put all frames on one axis, whatever the loops say.
+        Put all frames on one axis, and ignore the loops.
     rescue : Rescue, optional
         Replaces what is lost, where the chunks come from a scan.
     """

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class Reader(ABC):
-    """Decodes what one file says when it is asked for, and keeps it.
+    """Decodes the content of one file on access, and keeps it.
 
     What a format may lack has a default: empty, or None.
 
@@ -49,7 +49,7 @@ class Reader(ABC):
     version : tuple of int
         Its format version: ``(3, 0)``, ``(2, x)``, or ``(1, 0)`` for legacy files.
     flat_frames : bool
-        Put all frames on one axis, whatever the loops say.
+        Put all frames on one axis, and ignore the loops.
     """
 
     chunk_file: ChunkFile | None = None

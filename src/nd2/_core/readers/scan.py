@@ -1,9 +1,9 @@
-"""Finding the chunks of a file without its chunk map: one pass forward, from chunk to chunk where they are sound.
+"""Find the chunks of a file without its chunk map, in one forward pass.
 
-A chunk whose head is plausible, and behind which the next one stands, is passed over as a whole, so that nothing within
-its data can be taken for a chunk. Where none stands behind it, the pass goes on byte by byte, until a head is found that
-lies where heads lie (on a page, or as far from one as another head in the file), or behind which another head or the
-file's end stands.
+If a chunk has a plausible header and the next chunk follows it, the pass skips it as a whole, so that
+nothing within its data is taken for a chunk. Otherwise the pass goes on byte by byte to a header that
+lies where headers lie (on a page, or as far from one as another header in the file), or that is
+followed by another header or the end of the file.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class ScannedChunk:
 
 
 class _Window:
-    """The bytes of a source around the place of a scan: small reads after a jump, larger ones where it goes on."""
+    """The bytes around the position of a scan: small reads after a jump, larger reads in sequence."""
 
     def __init__(self, source: ByteSource, magic: bytes) -> None:
         self.source, self.size, self.magic = source, source.size, magic
         # Where a request costs much, each fetches more.
         self._least = min(max(_MIN_READ, source.max_gap), _MAX_READ)
         self._start, self._data = 0, b""
-        # A head is looked at from the chunk before, and once more when the scan comes to it.
+        # A header is read from the chunk before it, and again when the scan reaches it.
         self._last: ChunkHeader | None = None
 
     def _load(self, position: int) -> None:
@@ -99,7 +99,7 @@ class _Window:
         return name and ChunkHeader(position, name[0], name_length, data_length)
 
     def find(self, position: int) -> int:
-        """Return the first position from ``position`` on where the magic number stands; the file's size if none does."""
+        """Return the next position of the magic number, from ``position`` on; the file's size if there is none."""
         while position + HEADER.size <= self.size:
             at = position - self._start
             if not 0 <= at <= len(self._data) - HEADER.size:
@@ -142,7 +142,7 @@ def scan_chunks(source: ByteSource, magic: bytes = MAGIC_BYTES) -> Iterator[Scan
             yield ScannedChunk(header, True)
             position, landed = behind, True
             continue
-        # No chunk stands behind this one: bytes are lost, or too many, or the next head is damaged.
+        # No chunk follows this one: bytes are lost or inserted, or the next header is damaged.
         inside = window.find(position + HEADER.size)
         while inside < min(header.end, size) and not _sound(window, inside, residues):
             inside = window.find(inside + 1)
@@ -151,7 +151,7 @@ def scan_chunks(source: ByteSource, magic: bytes = MAGIC_BYTES) -> Iterator[Scan
 
 
 def _behind(window: _Window, header: ChunkHeader) -> int | None:
-    """Return where the chunk behind another one starts (or the file ends); None if none is there."""
+    """Return where the chunk after another one starts (or the file ends); None if there is none."""
     padded = header.position + page_up(header.end - header.position)
     for position in (padded, header.end) if padded != header.end else (padded,):
         if window.header(position, peek=True):
@@ -160,9 +160,9 @@ def _behind(window: _Window, header: ChunkHeader) -> int | None:
 
 
 def _is_whole(header: ChunkHeader, following: int, size: int) -> bool:
-    """Return whether a chunk is whole behind which the next header, or the file's end, is not where it should be.
+    """Return whether a chunk is whole although the next header (or the file's end) is misplaced.
 
-    Where the next head is too near, by less than whole pages, bytes were lost in between: in the chunk or behind it.
+    If the next header is too near, by less than whole pages, bytes were lost in the chunk or after it.
     """
     padded = header.position + page_up(header.end - header.position)
     lost = following < min(padded, size) and (padded - following) % PAGE != 0
@@ -170,7 +170,7 @@ def _is_whole(header: ChunkHeader, following: int, size: int) -> bool:
 
 
 def _sound(window: _Window, position: int, residues: set[int]) -> bool:
-    """Return whether what looks like a chunk within another one is one."""
+    """Return whether an apparent chunk within another one is real."""
     header = window.header(position, peek=True)
     if header is None:
         return False
