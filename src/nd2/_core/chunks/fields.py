@@ -27,6 +27,11 @@ _Code = TypeVar("_Code", bound=IntEnum)
 LIST_KEY = re.compile(r"i\d{10}")
 
 
+def name(names: Names, version: tuple[int, int]) -> bytes:
+    """Return the name of a chunk in a file's version."""
+    return names[0 if version >= (3, 0) else 1]
+
+
 def encode(tree: Tree, version: tuple[int, int]) -> bytes:
     """Encode a tree with its root level in the form of a file's version; XML has no root level."""
     if version >= (3, 0):

@@ -1,0 +1,406 @@
+"""Copies of files: parts of a file, sound copies of damaged files, and writers for a similar file.
+
+Frames, and chunks that do not depend on which frames there are, are copied as stored bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from nd2._core import errors
+from nd2._core.chunks import attributes, experiment, fields, picture_metadata, recorded_data
+from nd2._core.chunks.picture_metadata import DAY_MS
+from nd2._core.format import chunks, clx_lite, clx_xml
+from nd2._core.format.clx_lite import I32, U32, Items
+from nd2._core.structures import (
+    NETimeLoop,
+    NETimeLoopParams,
+    TimeLoop,
+    TimeLoopParams,
+    XYPosLoop,
+    ZStackLoop,
+)
+from nd2._core.write.file_writer import FileWriter
+from nd2._core.write.plan import Plan, measured_time_loop
+from nd2._core.write.stream import ChunkStream
+from nd2._core.write.tables import FrameLog, Tables
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from nd2._core.format.pixels import SampleOrder
+    from nd2._core.readers import Reader
+    from nd2._core.readers.chunk_file import ChunkFile
+    from nd2._core.structures import ExpLoop
+
+Pick: TypeAlias = "int | slice | Sequence[int]"
+
+_BATCH = 16 << 20
+"""Bytes that are copied at once."""
+_SIGNATURES = (b"CustomData|Authentication", chunks.SEQUENCE_PREFIX + b"Authentication")
+"""Digital signatures, which are valid for the original file only."""
+
+
+def crop(reader: Reader, dest: str | os.PathLike[str], picks: Mapping[str, Pick | None]) -> None:
+    """Write some frames of a file as a file of their own.
+
+    Parameters
+    ----------
+    reader : Reader
+        The file.
+    dest : str or os.PathLike
+        The file to write; it may be the same file.
+    picks : mapping
+        Name of a loop -> an index, a slice, or indices in increasing order; None for all.
+
+    Raises
+    ------
+    IndexError
+        If an index is out of range, or the file has no such loop.
+    ValueError
+        If nothing is left, or the file is damaged.
+    NotImplementedError
+        If it is a legacy file.
+    OSError
+        If the file cannot be written; nothing is left of it then.
+    """
+    _chunk_file(reader, "writing a part of")
+    loops = dict(reader.layout.loops)
+    if unknown := [name for name, pick in picks.items() if pick is not None and name not in loops]:
+        raise errors.no_such("loop", unknown[0], loops, path=reader.source.url, kind=IndexError)
+    indices = [_indices(name, count, picks.get(name)) for name, count in loops.items()]
+    if all(len(index) == count for index, count in zip(indices, loops.values(), strict=True)):
+        frames = np.arange(reader.frame_count)  # those beyond the loops included
+        _copy(reader, dest, _Selection(reader, frames))
+    else:
+        frames = reader.layout.grid.frames(indices).reshape(-1)
+        _copy(reader, dest, _Selection(reader, frames, indices))
+
+
+def copy_rescued(reader: Reader, dest: str | os.PathLike[str]) -> None:
+    """Write what is left of a damaged file as a sound one, up to the last frame that is whole."""
+    _chunk_file(reader, "writing a copy of")
+    table = reader.frames.table
+    present = np.flatnonzero(table.present(len(table)))
+    _copy(reader, dest, _Selection(reader, np.arange(present.max(initial=-1) + 1)))
+
+
+def copy_writer(
+    reader: Reader,
+    path: str | os.PathLike[str],
+    *,
+    samples: SampleOrder = "BGR",
+    in_place: bool = False,
+) -> FileWriter:
+    """Return a writer for a file with the metadata of another one; its frames are still to be written.
+
+    Raises
+    ------
+    NotImplementedError
+        If the other file is a legacy file, whose metadata are of another kind.
+    """
+    _chunk_file(reader, "writing the metadata of")
+    return FileWriter(path, CopiedTables(reader), samples=samples, in_place=in_place)
+
+
+def _chunk_file(reader: Reader, action: str) -> ChunkFile:
+    """Return the chunks of a file, or refuse a legacy file, which has none."""
+    if reader.chunk_file is None:
+        raise errors.unsupported(f"{action} a legacy file", path=reader.source.url)
+    return reader.chunk_file
+
+
+def _indices(name: str, count: int, pick: Pick | None) -> NDArray[np.intp]:
+    """Return the picked steps of a loop."""
+    if pick is None:
+        return np.arange(count)
+    if isinstance(pick, slice):
+        steps = np.arange(count)[pick]
+    else:
+        steps = np.atleast_1d(np.asarray(pick, np.intp))
+        if ((steps < -count) | (steps >= count)).any():
+            raise IndexError(f"index {pick} is out of range for loop {name} of {count}")
+        steps = np.where(steps < 0, steps + count, steps)
+    if not len(steps):
+        raise ValueError(f"nothing is left of loop {name}: {pick} of {count}")
+    if (np.diff(steps) <= 0).any():
+        raise ValueError(f"{pick} of loop {name} is not in increasing order")
+    return steps
+
+
+class CopiedTables(Tables):
+    """The chunks of another file, as they are."""
+
+    def __init__(self, reader: Reader) -> None:
+        codec = "zlib" if reader.attributes.compressionType == "lossless" else "raw"
+        self.plan = Plan(
+            reader.attributes,
+            reader.experiment,
+            [],
+            replace(reader.frames.pixels, codec=codec),
+            reader.layout,
+            reader.frame_count,
+        )
+        self.version = reader.version
+        self.times = np.full(reader.frame_count, np.nan)
+        if reader.frame_times is not None:
+            times = reader.frame_times[: reader.frame_count]
+            self.times[: len(times)] = times
+        self._columns = list(reader.recorded_data.values())
+        self._selection = _Selection(reader, np.arange(reader.frame_count))
+        self._picture = fields.name(picture_metadata.NAMES, self.version), b""
+
+    def start(self) -> Iterator[tuple[bytes, bytes]]:
+        # docstring inherited
+        for name, data in self._selection.chunks():
+            if name in picture_metadata.NAMES:
+                self._picture = name, data
+            yield name, data
+
+    def finish(self, log: FrameLog) -> Iterator[tuple[bytes, bytes]]:
+        # docstring inherited
+        recorded = np.flatnonzero(np.isfinite(log.times))
+        if not np.array_equal(log.times, self.times, equal_nan=True):
+            yield recorded_data.TIMES, log.times[: recorded.max() + 1].astype("<f8").tobytes()
+        own = log.columns()
+        if own:
+            headers = {(column.title, column.unit) for column in own}
+            kept = [one for one in self._columns if (one.title, one.unit) not in headers]
+            columns = recorded_data.with_unique_ids([*kept, *own])
+            for column in columns[len(kept) :]:
+                yield recorded_data.column_name(column.id), column.load() or b""
+            yield recorded_data.NAME, clx_xml.encode(recorded_data.encode(columns))
+        name, data = self._picture
+        if data:
+            form: Any = clx_xml if clx_xml.is_xml(data) else clx_lite
+            default = picture_metadata.decode_first_frame(form.decode(data))
+            first = log.first_frame(default, self.plan.loops)
+            if first != default:
+                values = (first.time_ms, *first.stage)
+                keys = ("dTimeMSec", "dXPos", "dYPos", "dZPos")
+                yield name, _edit(data, dict(zip(keys, values, strict=True)))
+
+
+def _copy(reader: Reader, dest: str | os.PathLike[str], selection: _Selection) -> None:
+    stream = ChunkStream(dest, len(selection.frames), version=reader.version)
+    try:
+        for name, data in selection.chunks():
+            stream.append(name, data)
+        _copy_frames(reader, stream, selection.frames)
+        stream.finish()
+    except BaseException:
+        stream.abandon()
+        raise
+
+
+def _copy_frames(reader: Reader, stream: ChunkStream, frames: NDArray[np.intp]) -> None:
+    """Copy the stored bytes of frames with their timestamps; missing ones stay missing."""
+    stamp = chunks.TIMESTAMP
+    offsets, lengths = reader.frames.table.locations(frames)
+    present = np.flatnonzero(lengths)
+    batches = np.cumsum(lengths[present]) // _BATCH
+    for part in np.split(present, np.flatnonzero(np.diff(batches)) + 1):
+        spans = [
+            (offset - stamp, length + stamp)
+            for offset, length in zip(offsets[part].tolist(), lengths[part].tolist(), strict=True)
+        ]
+        for number, data in zip(part.tolist(), reader.source.read_many(spans), strict=True):
+            view = memoryview(data)
+            stream.append_frame(number, bytes(view[:stamp]), view[stamp:])
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """Frames of a file, and the chunks that describe them.
+
+    Attributes
+    ----------
+    frames : ndarray of int
+        Sequence indices, in increasing order.
+    indices : list of ndarray, optional
+        Steps of each loop; None for a whole file.
+    """
+
+    reader: Reader
+    frames: NDArray[np.intp]
+    indices: list[NDArray[np.intp]] | None = None
+
+    def chunks(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield name and data of all chunks besides the frames, adapted to the selection."""
+        reader = self.reader
+        source = _chunk_file(reader, "copying")
+        names = source.names
+        guessed = reader.rescue_report is not None and reader.rescue_report.attributes_are_guessed
+        if guessed:
+            name = fields.name(attributes.NAMES, reader.version)
+            yield name, fields.encode(attributes.encode(reader.attributes), reader.version)
+            names = [name for name in names if name not in attributes.NAMES]
+        for name in names:
+            if name.startswith(_SIGNATURES):
+                continue
+            new_name = self._sequence_name(name)
+            data = source.chunk(name) if new_name else None
+            if new_name and data is not None:
+                yield new_name, data if self.indices is None else self._adapt(name, data)
+
+    def _sequence_name(self, name: bytes) -> bytes | None:
+        """Return the new name of a chunk; None for that of a frame that is not selected."""
+        if self.indices is None or not name.startswith(chunks.SEQUENCE_PREFIX):
+            return name
+        stem, _, number = name[:-1].rpartition(b"|")
+        if not number.isdigit():
+            return None
+        place = int(np.searchsorted(self.frames, int(number)))
+        selected = place < len(self.frames) and self.frames[place] == int(number)
+        return b"%s|%d!" % (stem, place) if selected else None
+
+    def _adapt(self, name: bytes, data: bytes) -> bytes:
+        """Return the data of a chunk for the selected frames."""
+        count = self.reader.frame_count
+        if name in attributes.NAMES:
+            return _edit(data, {"uiSequenceCount": U32(len(self.frames))})
+        if name in experiment.NAMES:
+            form = (2, 0) if clx_xml.is_xml(data) else (3, 0)
+            return fields.encode(experiment.encode(self._loops) or {}, form)
+        if name in picture_metadata.NAMES:
+            return _edit(data, self._first_frame)
+        if name in recorded_data.CACHES:
+            return _take(data, self.frames, count, recorded_data.CACHES[name])
+        if name == recorded_data.NAME:
+            return _edit(data, {"Size": I32(len(self.frames))})
+        if size := self._column_sizes.get(name, 0):
+            return _take(data, self.frames, size, len(data) // size)
+        return data
+
+    @cached_property
+    def _column_sizes(self) -> dict[bytes, int]:
+        columns = self.reader.recorded_data.values()
+        return {recorded_data.column_name(column.id): column.size for column in columns}
+
+    @cached_property
+    def _first_frame(self) -> dict[str, float]:
+        """The picture metadata of the first selected frame, where they differ."""
+        reader, values = self.reader, {}
+        times, first = reader.frame_times, int(self.frames[0])
+        if times is not None and first < len(times) and np.isfinite(times[[0, first]]).all():
+            values["dTimeMSec"] = float(times[first])
+            if reader.start_julian_day:
+                passed = float(times[first] - times[0]) / DAY_MS
+                values["dTimeAbsolute"] = reader.start_julian_day + passed
+        loops = reader.experiment
+        sets_z = any(isinstance(o, XYPosLoop) and o.parameters.isSettingZ for o in loops)
+        if self._z_shift and not sets_z:
+            values["dZPos"] = reader.first_frame.stage[2] + self._z_shift
+        return values
+
+    @cached_property
+    def _loops(self) -> list[ExpLoop]:
+        """The loops of the selection."""
+        return [
+            self._part(loop, index, axis)
+            for axis, (loop, index) in enumerate(
+                zip(self.reader.experiment, self.indices or (), strict=True)
+            )
+        ]
+
+    @cached_property
+    def _z_shift(self) -> float:
+        """Distance from the old home plane to the new one in micrometers."""
+        for loop, index in zip(self.reader.experiment, self.indices or (), strict=True):
+            if isinstance(loop, ZStackLoop) and len(index) < loop.count:
+                home, _ = _planes(loop, index)
+                return float(index[home] - loop.parameters.homeIndex) * loop.parameters.stepUm
+        return 0.0
+
+    def _part(self, loop: ExpLoop, index: NDArray[np.intp], axis: int) -> ExpLoop:
+        """Return a loop with the selected steps."""
+        count = len(index)
+        if isinstance(loop, XYPosLoop):
+            points = [loop.parameters.points[i] for i in index.tolist()]
+            if loop.parameters.isSettingZ:
+                points = [_shift(point, self._z_shift) for point in points]
+            return replace(loop, count=count, parameters=replace(loop.parameters, points=points))
+        if count == loop.count:
+            return loop
+        if isinstance(loop, TimeLoop):
+            return self._time_part(loop, index, axis)
+        if isinstance(loop, NETimeLoop):
+            periods = loop.parameters.periods
+            ends = np.cumsum([period.count for period in periods])
+            counts = np.bincount(np.searchsorted(ends, index, side="right"), minlength=len(ends))
+            kept = [
+                replace(period, count=int(n)) for period, n in zip(periods, counts, strict=True) if n
+            ]
+            return replace(loop, count=count, parameters=NETimeLoopParams(kept))
+        if isinstance(loop, ZStackLoop):
+            home, step = _planes(loop, index)
+            step_um = loop.parameters.stepUm * step
+            parameters = replace(loop.parameters, homeIndex=home, stepUm=step_um)
+            return replace(loop, count=count, parameters=parameters)
+        return replace(loop, count=count)
+
+    def _time_part(self, loop: TimeLoop, index: NDArray[np.intp], axis: int) -> TimeLoop:
+        """Return a time loop with fewer steps; recorded times give its measured period."""
+        given = loop.parameters
+        step = int(index[1] - index[0]) if len(index) > 1 else 1
+        nominal = TimeLoopParams(
+            startMs=given.startMs + float(index[0]) * given.periodMs,
+            periodMs=given.periodMs * step,
+            durationMs=given.periodMs * step * max(len(index) - 1, 0),
+            periodDiff=given.periodDiff,
+        )
+        part = replace(loop, count=len(index), parameters=nominal)
+        times, grid = self.reader.frame_times, self.reader.layout.grid
+        frames = grid.steps(grid.names[axis])[index]
+        if times is None or not given.periodDiff.avg or int(frames[-1]) >= len(times):
+            return part
+        measured = measured_time_loop(part, times[frames])
+        return replace(part, parameters=replace(nominal, periodDiff=measured.parameters.periodDiff))
+
+
+def _planes(loop: ZStackLoop, index: NDArray[np.intp]) -> tuple[int, int]:
+    """Return which selected plane is nearest to the home plane, and the step in planes."""
+    step = int(index[1] - index[0]) if len(index) > 1 else 1
+    if len(index) > 2 and (np.diff(index) != step).any():
+        raise ValueError(
+            f"planes {index.tolist()} are not equally spaced, as those of a stack are"
+        )
+    return int(np.abs(index - loop.parameters.homeIndex).argmin()), step
+
+
+def _shift(point: Position, z: float) -> Position:
+    stage = point.stagePositionUm
+    return replace(point, stagePositionUm=stage._replace(z=stage.z + z))
+
+
+def _take(data: bytes, frames: NDArray[np.intp], count: int, item: int) -> bytes:
+    """Return the cells of some frames; those of a short table that it has."""
+    item = len(data) // count if count and len(data) % count == 0 and len(data) >= count else item
+    if not item:
+        return data
+    cells = np.frombuffer(data, np.uint8, len(data) // item * item).reshape(-1, item)
+    return cells[frames[frames < len(cells)]].tobytes()
+
+
+def _edit(data: bytes, values: Mapping[str, Any]) -> bytes:
+    """Return a payload with some values replaced at every level."""
+    form: Any = clx_xml if clx_xml.is_xml(data) else clx_lite
+    edited: bytes = form.encode(_replace(form.decode_items(data), values))
+    return edited
+
+
+def _replace(items: Items, values: Mapping[str, Any]) -> Items:
+    out = Items()
+    for name, value in items:
+        if isinstance(value, Items):
+            out.append((name, _replace(value, values)))
+        elif value is not None:
+            out.append((name, values.get(name, value)))
+    return out

@@ -1,0 +1,244 @@
+"""The chunks of a file besides its frames: those written first, and those known only at the end."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nd2._core.chunks import (
+    attributes,
+    binary_layers,
+    events,
+    experiment,
+    fields,
+    picture_metadata,
+    recorded_data,
+    regions,
+    settings,
+    texts,
+)
+from nd2._core.chunks.picture_metadata import FirstFrame
+from nd2._core.format import clx_lite, clx_xml, masks
+from nd2._core.structures import NETimeLoop, TextInfo, TimeLoop, ZStackLoop
+from nd2._core.write.plan import measured_time_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from nd2._core.chunks.binary_layers import LayerInfo
+    from nd2._core.chunks.recorded_data import RecordedColumn
+    from nd2._core.structures import ROI, ExperimentEvent, ExpLoop
+    from nd2._core.write.plan import Plan
+
+
+class Layer(NamedTuple):
+    """A binary layer: its metadata, and a mask, shape (Y, X), or None for each frame."""
+
+    info: LayerInfo
+    masks: Iterable[NDArray[Any] | None]
+
+
+class FrameLog:
+    """Values that are written frame by frame.
+
+    Attributes
+    ----------
+    times : ndarray of float64, shape (n,)
+        Time of each frame in milliseconds, NaN where unknown.
+    cells : dict
+        Header of a column of recorded data -> value of each frame, None where there is none.
+    """
+
+    def __init__(self, times: NDArray[np.float64]) -> None:
+        self.times = times
+        self.cells: dict[str, list[Any]] = {}
+
+    def columns(self) -> list[RecordedColumn]:
+        """Return the columns; frames without a value have NaN, or no text."""
+        return [_column(header, cells) for header, cells in self.cells.items()]
+
+    def first_frame(self, default: FirstFrame, loops: Sequence[ExpLoop]) -> FirstFrame:
+        """Return time and place of the first frame, z that of the home plane."""
+        if not len(self.times):
+            return default
+        time = float(self.times[0])
+        x, y, z = (self.cells.get(header, [None])[0] for header in recorded_data.STAGE)
+        if z is not None:
+            z -= sum(
+                -loop.parameters.homeIndex * loop.parameters.stepUm
+                for loop in loops
+                if isinstance(loop, ZStackLoop)
+            )
+        place = zip(default.stage, (x, y, z), strict=True)
+        x, y, z = (old if new is None else new for old, new in place)
+        return FirstFrame(default.time_ms if time != time else time, default.julian_day, (x, y, z))
+
+
+def _column(header: str, cells: list[Any]) -> RecordedColumn:
+    if any(isinstance(cell, str) for cell in cells):
+        texts = np.array(["" if cell is None else str(cell) for cell in cells])
+        return recorded_data.column(header, texts, len(cells))
+    whole = all(isinstance(cell, (int, np.integer)) for cell in cells)
+    values = np.array([np.nan if cell is None else cell for cell in cells], None if whole else "f8")
+    return recorded_data.column(header, values, len(cells))
+
+
+class Tables(ABC):
+    """The chunks of a file besides its frames.
+
+    Attributes
+    ----------
+    plan : Plan
+        Geometry of the file.
+    version : tuple of int
+        Format version.
+    times : ndarray of float64, shape (n,)
+        Time of each frame in milliseconds, NaN where unknown, before frames are written.
+    """
+
+    plan: Plan
+    version: tuple[int, int]
+    times: NDArray[np.float64]
+
+    @abstractmethod
+    def start(self) -> Iterable[tuple[bytes, bytes]]:
+        """Return name and data of the chunks that come before the frames."""
+
+    @abstractmethod
+    def finish(self, log: FrameLog) -> Iterable[tuple[bytes, bytes]]:
+        """Return name and data of the chunks that come after the frames or replace earlier ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class NewTables(Tables):
+    """The chunks of a new file.
+
+    Attributes
+    ----------
+    first : FirstFrame
+        Time and place of the first frame.
+    text_info : TextInfo
+        Free text.
+    custom : mapping
+        Tag -> tree, as ``ND2File.custom_data`` gives it; bytes are stored as they are.
+    columns : sequence of RecordedColumn
+        Recorded data.
+    rois, events, layers
+        Regions of interest, events, binary layers.
+    """
+
+    plan: Plan
+    version: tuple[int, int]
+    times: NDArray[np.float64]
+    first: FirstFrame = field(default_factory=FirstFrame)
+    text_info: TextInfo = field(default_factory=TextInfo)
+    custom: Mapping[str, Any] = field(default_factory=dict)
+    columns: Sequence[RecordedColumn] = ()
+    rois: Sequence[ROI] = ()
+    events: Sequence[ExperimentEvent] = ()
+    layers: Sequence[Layer] = ()
+
+    def start(self) -> list[tuple[bytes, bytes]]:
+        """Return the metadata, so that a rescue understands what a crash leaves."""
+        return list(self._metadata(FrameLog(self.times)))
+
+    def finish(self, log: FrameLog) -> Iterator[tuple[bytes, bytes]]:
+        # docstring inherited
+        yield from self._metadata(log)
+        if len(log.times):
+            yield recorded_data.TIMES, self._frame_times(log).astype("<f8").tobytes()
+        own = log.columns()
+        headers = {(column.title, column.unit) for column in own}
+        given = [column for column in self.columns if (column.title, column.unit) not in headers]
+        columns = recorded_data.with_unique_ids([*given, *own])
+        for column in columns:
+            yield recorded_data.column_name(column.id), column.load() or b""
+        if columns:
+            yield recorded_data.NAME, clx_xml.encode(recorded_data.encode(columns))
+        for tag, tree in self.custom.items():
+            name = settings.name(tag)
+            if name not in (binary_layers.RUNS_NAME, recorded_data.NAME):
+                is_tree = isinstance(tree, Mapping)
+                yield name, clx_xml.encode(settings.encode(tree)) if is_tree else tree
+        if self.rois:
+            yield regions.NAME, clx_lite.encode(regions.encode(self.rois))
+        if self.events:
+            yield events.NAMES[-1], clx_lite.encode(events.encode(self.events))
+        if self.layers:
+            infos = [layer.info for layer in self.layers]
+            yield binary_layers.RUNS_NAME, clx_xml.encode(binary_layers.encode_runs(infos))
+        for info, frames in self.layers:
+            for frame, mask in enumerate(frames):
+                if mask is not None:
+                    name = binary_layers.mask_name(info.file_tag, frame)
+                    yield name, masks.encode_runs(np.asarray(mask))
+
+    def _metadata(self, log: FrameLog) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the chunks that readers need to open the file."""
+        plan, loops = self.plan, self._loops(log)
+        trees: dict[fields.Names, fields.Tree] = {}
+        if (tree := experiment.encode(loops)) is not None:
+            trees[experiment.NAMES] = tree
+        if plan.channels:
+            calibration = picture_metadata.encode_calibration(plan.channels[0])
+            trees[picture_metadata.CALIBRATION_NAMES] = calibration
+            first = log.first_frame(self.first, loops)
+            trees[picture_metadata.NAMES] = picture_metadata.encode(plan.channels, first)
+        trees[attributes.NAMES] = attributes.encode(plan.attributes)
+        if self.text_info:
+            trees[texts.NAMES] = texts.encode(self.text_info)
+        for names, tree in trees.items():
+            yield fields.name(names, self.version), fields.encode(tree, self.version)
+
+    def _loops(self, log: FrameLog) -> list[ExpLoop]:
+        """Return the loops, with the measured period of a time loop that has none."""
+        loops = self.plan.loops
+        axes = [axis for axis, loop in enumerate(loops) if isinstance(loop, TimeLoop)]
+        return [
+            self._measured(loop, axis, log) if axes == [axis] and isinstance(loop, TimeLoop) else loop
+            for axis, loop in enumerate(loops)
+        ]
+
+    def _measured(self, loop: TimeLoop, axis: int, log: FrameLog) -> TimeLoop:
+        if loop.parameters.periodMs or loop.parameters.periodDiff.avg:
+            return loop
+        grid = self.plan.layout.grid
+        steps = grid.steps(grid.names[axis])
+        steps = steps[steps < len(log.times)]
+        if len(steps) != loop.count or not np.isfinite(log.times[steps[[0, -1]]]).all():
+            return loop
+        return measured_time_loop(loop, self._frame_times(log)[steps])
+
+    def _frame_times(self, log: FrameLog) -> NDArray[np.float64]:
+        """Return a time for each frame: recorded, interpolated between those, or nominal."""
+        recorded = np.flatnonzero(np.isfinite(log.times))
+        if not len(recorded):
+            return nominal_times(self.plan)
+        return np.interp(np.arange(len(log.times)), recorded, log.times[recorded])
+
+
+def nominal_times(plan: Plan) -> NDArray[np.float64]:
+    """Return the time of each frame by the time loops in milliseconds; 0 without one."""
+    times = np.zeros(plan.frame_count)
+    within = times[: min(plan.layout.frame_count, plan.frame_count)]
+    indices = plan.layout.grid.all_indices().values()
+    for loop, index in zip(plan.loops, indices, strict=True):
+        if isinstance(loop, TimeLoop):
+            period = loop.parameters.periodDiff.avg or loop.parameters.periodMs
+            steps = loop.parameters.startMs + period * np.arange(loop.count)
+        elif isinstance(loop, NETimeLoop):
+            periods = loop.parameters.periods
+            gaps = np.concatenate(
+                [np.full(p.count, p.periodDiff.avg or p.periodMs) for p in periods]
+            )
+            steps = np.concatenate([[0.0], np.cumsum(gaps)[:-1]])
+        else:
+            continue
+        within += steps[index[: len(within)]]
+    return times
