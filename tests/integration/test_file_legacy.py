@@ -418,3 +418,13 @@ def test_rescue_without_a_box_map_of_use(tmp_path: Path) -> None:
         assert np.array_equal(file.asarray(), spec.array)
     with pytest.raises(NotImplementedError, match="copy of a legacy file"):
         nd2.rescue_file(path, tmp_path / "b.nd2")
+
+
+def test_no_copies_of_legacy_files(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", LegacySpec())
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        with pytest.raises(NotImplementedError, match="metadata of a legacy file"):
+            file.writer(tmp_path / "b.nd2")
+        with pytest.raises(NotImplementedError, match="part of a legacy file"):
+            file.write_nd2(tmp_path / "b.nd2")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nd2"]

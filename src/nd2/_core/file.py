@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     )
     from nd2._core.views.binary import BinaryLayers
     from nd2._core.views.picture import Picture
-    from nd2._core.write.core import FileWriter
+    from nd2._core.write.file_writer import FileWriter
 
 
 class ND2File(PrivateMembers):
@@ -793,7 +793,7 @@ class ND2File(PrivateMembers):
         OSError
             If the file cannot be written; then nothing is left of it.
         """
-        from nd2._core.write.crop import crop
+        from nd2._core.write.copy import crop
 
         self._check_open()
         if position is not None:
@@ -830,7 +830,7 @@ class ND2File(PrivateMembers):
         NotImplementedError
             If this is a legacy file.
         """
-        from nd2._core.write.like import like
+        from nd2._core.write.copy import copy_writer
 
         self._check_open()
-        return like(self._reader, dest, samples=samples, in_place=in_place)
+        return copy_writer(self._reader, dest, samples=samples, in_place=in_place)

@@ -10,7 +10,7 @@ import numpy as np
 
 from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.write import labelled
-from nd2._core.write.writer import ND2Writer, WriterOptions
+from nd2._core.write.writer import ND2Writer
 
 if TYPE_CHECKING:
     import os
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import xarray as xr
     from numpy.typing import ArrayLike
+
+    from nd2._core.write.plan import WriterOptions
 
 _BLOCK = 16 << 20
 """Bytes that are asked for at once from an array that is neither in memory nor cut into chunks."""

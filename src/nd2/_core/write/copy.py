@@ -13,12 +13,13 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.chunks import attributes, experiment, fields, picture_metadata, recorded_data
-from nd2._core.chunks.picture_metadata import DAY_MS
+from nd2._core.chunks.picture_metadata import DAY_MS, FirstFrame
 from nd2._core.format import chunks, clx_lite, clx_xml
 from nd2._core.format.clx_lite import I32, U32, Items
 from nd2._core.structures import (
     NETimeLoop,
     NETimeLoopParams,
+    Position,
     TimeLoop,
     TimeLoopParams,
     XYPosLoop,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nd2._core.format.pixels import SampleOrder
+    from nd2._core.format.pixels import Codec, SampleOrder
     from nd2._core.readers import Reader
     from nd2._core.readers.chunk_file import ChunkFile
     from nd2._core.structures import ExpLoop
@@ -139,7 +140,7 @@ class CopiedTables(Tables):
     """The chunks of another file, as they are."""
 
     def __init__(self, reader: Reader) -> None:
-        codec = "zlib" if reader.attributes.compressionType == "lossless" else "raw"
+        codec: Codec = "zlib" if reader.attributes.compressionType == "lossless" else "raw"
         self.plan = Plan(
             reader.attributes,
             reader.experiment,
@@ -179,8 +180,7 @@ class CopiedTables(Tables):
             yield recorded_data.NAME, clx_xml.encode(recorded_data.encode(columns))
         name, data = self._picture
         if data:
-            form: Any = clx_xml if clx_xml.is_xml(data) else clx_lite
-            default = picture_metadata.decode_first_frame(form.decode(data))
+            default = _first_frame(data)
             first = log.first_frame(default, self.plan.loops)
             if first != default:
                 values = (first.time_ms, *first.stage)
@@ -270,7 +270,7 @@ class _Selection:
             form = (2, 0) if clx_xml.is_xml(data) else (3, 0)
             return fields.encode(experiment.encode(self._loops) or {}, form)
         if name in picture_metadata.NAMES:
-            return _edit(data, self._first_frame)
+            return _edit(data, self._first_frame(data))
         if name in recorded_data.CACHES:
             return _take(data, self.frames, count, recorded_data.CACHES[name])
         if name == recorded_data.NAME:
@@ -284,20 +284,18 @@ class _Selection:
         columns = self.reader.recorded_data.values()
         return {recorded_data.column_name(column.id): column.size for column in columns}
 
-    @cached_property
-    def _first_frame(self) -> dict[str, float]:
-        """The picture metadata of the first selected frame, where they differ."""
-        reader, values = self.reader, {}
-        times, first = reader.frame_times, int(self.frames[0])
-        if times is not None and first < len(times) and np.isfinite(times[[0, first]]).all():
-            values["dTimeMSec"] = float(times[first])
-            if reader.start_julian_day:
-                passed = float(times[first] - times[0]) / DAY_MS
-                values["dTimeAbsolute"] = reader.start_julian_day + passed
-        loops = reader.experiment
+    def _first_frame(self, data: bytes) -> dict[str, float]:
+        """Return the values of the picture metadata that differ for the first selected frame."""
+        first, values = _first_frame(data), {}
+        times, frame = self.reader.frame_times, int(self.frames[0])
+        if times is not None and frame < len(times) and np.isfinite(times[[0, frame]]).all():
+            values["dTimeMSec"] = float(times[frame])
+            if first.julian_day:
+                values["dTimeAbsolute"] = first.julian_day + float(times[frame] - times[0]) / DAY_MS
+        loops = self.reader.experiment
         sets_z = any(isinstance(o, XYPosLoop) and o.parameters.isSettingZ for o in loops)
         if self._z_shift and not sets_z:
-            values["dZPos"] = reader.first_frame.stage[2] + self._z_shift
+            values["dZPos"] = first.stage[2] + self._z_shift
         return values
 
     @cached_property
@@ -336,7 +334,9 @@ class _Selection:
             ends = np.cumsum([period.count for period in periods])
             counts = np.bincount(np.searchsorted(ends, index, side="right"), minlength=len(ends))
             kept = [
-                replace(period, count=int(n)) for period, n in zip(periods, counts, strict=True) if n
+                replace(period, count=int(n))
+                for period, n in zip(periods, counts, strict=True)
+                if n
             ]
             return replace(loop, count=count, parameters=NETimeLoopParams(kept))
         if isinstance(loop, ZStackLoop):
@@ -369,9 +369,7 @@ def _planes(loop: ZStackLoop, index: NDArray[np.intp]) -> tuple[int, int]:
     """Return which selected plane is nearest to the home plane, and the step in planes."""
     step = int(index[1] - index[0]) if len(index) > 1 else 1
     if len(index) > 2 and (np.diff(index) != step).any():
-        raise ValueError(
-            f"planes {index.tolist()} are not equally spaced, as those of a stack are"
-        )
+        raise ValueError(f"planes {index.tolist()} are not equally spaced, as those of a stack are")
     return int(np.abs(index - loop.parameters.homeIndex).argmin()), step
 
 
@@ -387,6 +385,12 @@ def _take(data: bytes, frames: NDArray[np.intp], count: int, item: int) -> bytes
         return data
     cells = np.frombuffer(data, np.uint8, len(data) // item * item).reshape(-1, item)
     return cells[frames[frames < len(cells)]].tobytes()
+
+
+def _first_frame(picture: bytes) -> FirstFrame:
+    """Return time and place of the first frame from the data of the picture metadata."""
+    form: Any = clx_xml if clx_xml.is_xml(picture) else clx_lite
+    return picture_metadata.decode_first_frame(form.decode(picture))
 
 
 def _edit(data: bytes, values: Mapping[str, Any]) -> bytes:

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from nd2._core.write.plan import ChannelLike
-    from nd2._core.write.writer import WriterOptions
+    from nd2._core.write.plan import ChannelLike, WriterOptions
 
 _MICROMETERS = {
     "m": 1e6,

@@ -1,13 +1,13 @@
-"""What a file is going to hold, worked out before its first byte is written: sizes, pixel layout, loops, channels.
+"""The plan of a file, made before its first byte is written: sizes, pixel layout, loops, channels.
 
-Callers say it in plain values or in the public value types; from here on it is in the latter.
+Callers give plain values or the public value types; the plan holds the latter.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
 
@@ -36,8 +36,12 @@ from nd2._core.structures import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+    from nd2._core.format.pixels import SampleOrder
+    from nd2._core.structures import ROI, ExperimentEvent, TextInfo
 
 Compression: TypeAlias = Literal["zlib"] | None
 ChannelLike: TypeAlias = "str | ChannelMeta | Channel"
@@ -60,9 +64,33 @@ _NO_TIMES = TimeLoopParams(0.0, 0.0, 0.0, PeriodDiff())
 _MAX_FRAMES = 1 << 31
 
 
+class WriterOptions(TypedDict, total=False):
+    """Options of `ND2Writer`; its docstring describes them."""
+
+    channels: Sequence[ChannelLike] | None
+    microscope: Microscope | Sequence[Microscope] | None
+    voxel_size: Sequence[float] | None
+    positions: Sequence[PositionLike] | None
+    times: ArrayLike | None
+    z: ArrayLike | None
+    stage: Sequence[float] | None
+    start: datetime | float | None
+    significant_bits: int | None
+    compression: Compression
+    text_info: TextInfo | None
+    custom: Mapping[str, Any] | None
+    columns: Mapping[str, ArrayLike] | None
+    rois: Sequence[ROI] | Mapping[int, ROI] | None
+    events: Sequence[ExperimentEvent] | None
+    labels: Mapping[str, ArrayLike] | None
+    samples: SampleOrder
+    version: tuple[int, int]
+    in_place: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a file is going to hold.
+    """Geometry of a file, its loops and its channels.
 
     Attributes
     ----------
@@ -71,7 +99,7 @@ class Plan:
     loops : list of ExpLoop
         The loops, outermost first.
     channels : list of Channel
-        The channels; none for a copy of a file that says nothing of them.
+        The channels; empty for a copy, whose metadata are copied.
     pixels : PixelLayout
         Layout of a stored frame.
     layout : Layout
@@ -79,7 +107,7 @@ class Plan:
     frame_count : int
         Number of frames that can be written.
     z_home : float
-        Z of the home plane of the stack, micrometers.
+        Z of the home plane of the stack in micrometers.
     """
 
     attributes: Attributes
@@ -91,26 +119,17 @@ class Plan:
     z_home: float = 0.0
 
 
-def make(
-    sizes: Mapping[str, int],
-    dtype: DTypeLike,
-    *,
-    channels: Sequence[ChannelLike] | None = None,
-    microscope: Microscope | Sequence[Microscope] | None = None,
-    voxel_size: Sequence[float] | None = None,
-    positions: Sequence[PositionLike] | None = None,
-    times: ArrayLike | None = None,
-    z: ArrayLike | None = None,
-    significant_bits: int | None = None,
-    compression: Compression = None,
-) -> Plan:
-    """Work out a file from plain values; see `ND2Writer` for what they mean.
+def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions) -> Plan:
+    """Plan a file from plain values; `ND2Writer` describes them.
 
     Raises
     ------
     ValueError
         If the values contradict each other, or a file cannot hold them.
     """
+    positions, times, z = options.get("positions"), options.get("times"), options.get("z")
+    voxel_size, compression = options.get("voxel_size"), options.get("compression")
+    significant_bits = options.get("significant_bits")
     sample = _sample_type(dtype)
     frame = {axis: sizes.get(axis, 1) for axis in PIXEL_DIMS}
     layout = PixelLayout(
@@ -154,59 +173,15 @@ def make(
     if not 1 <= attributes.bitsPerComponentSignificant <= bits:
         raise ValueError(f"{significant_bits} significant bits in samples of {bits} bits")
     _check_leftovers(dict(loops), positions=positions, z=z)
-    labelled = _channels(layout, channels, microscope, voxel_size, attributes)
+    channels = _channels(layout, options, attributes)
     return Plan(
         attributes,
         built,
-        labelled,
+        channels,
         layout,
         Layout.from_experiment(built, attributes),
         frame_count,
         home,
-    )
-
-
-def of_structures(
-    attributes: Attributes,
-    loops: Sequence[ExpLoop],
-    channels: Sequence[Channel],
-    *,
-    dtype: DTypeLike,
-    samples: int,
-    frame_count: int,
-) -> Plan:
-    """Work out a file from the public value types, as a reader gives them.
-
-    Parameters
-    ----------
-    attributes, loops, channels
-        What the file says.
-    dtype : dtype
-        Type of a sample.
-    samples : int
-        Samples of a channel.
-    frame_count : int
-        Number of frames, those beyond the loops included.
-    """
-    sample = _sample_type(dtype)
-    width, components = attributes.widthPx or 0, attributes.componentCount
-    packed = width * components * sample.itemsize
-    pixels = PixelLayout(
-        attributes.heightPx,
-        width,
-        components // samples,
-        samples,
-        sample,
-        max(attributes.widthBytes or 0, packed),
-        _codec("zlib" if attributes.compressionType == "lossless" else None),
-    )
-    return Plan(
-        attributes,
-        list(loops),
-        list(channels),
-        pixels,
-        Layout.from_experiment(loops, attributes),
-        frame_count,
     )
 
 
@@ -238,7 +213,7 @@ def resolve_sizes(
     if "Y" not in resolved or "X" not in resolved:
         raise ValueError(f"axes {tuple(resolved)} lack Y and X")
     if resolved.get("S", 1) not in (1, 3):
-        raise ValueError(f"{resolved['S']} samples of a pixel: a file holds 1, or 3 for colour")
+        raise ValueError(f"{resolved['S']} samples of a pixel: a file holds 1, or 3 for color")
     frames = math.prod(size for name, size in resolved.items() if name not in PIXEL_DIMS)
     if frames >= _MAX_FRAMES:
         raise ValueError(f"{frames} frames: a file holds fewer than {_MAX_FRAMES}")
@@ -252,7 +227,7 @@ def _codec(compression: str | None) -> Literal["raw", "zlib"]:
 
 
 def _sample_type(dtype: DTypeLike) -> np.dtype[Any]:
-    """Return the stored type of samples, or refuse those that readers would take for another type."""
+    """Return the stored type of samples; types that readers would misread are refused."""
     given = np.dtype(dtype)
     stored = {"u1": "|u1", "u2": "<u2", "f4": "<f4"}.get(given.str[1:])
     if stored is not None:
@@ -264,19 +239,17 @@ def _sample_type(dtype: DTypeLike) -> np.dtype[Any]:
         "f": "np.float32",
     }.get(given.kind, "np.uint8, np.uint16 or np.float32")
     raise TypeError(
-        f"ND2 files hold uint8, uint16 and float32 (readers take 16 bits for unsigned integers and 32 bits for floating "
-        f"point), not {given}: convert with .astype({advice}), where the values allow it"
+        "ND2 files hold uint8, uint16 and float32 (readers take 16 bits for unsigned integers and 32 "
+        f"bits for floating point), not {given}: convert with .astype({advice}), where the values "
+        "allow it"
     )
 
 
 def _check_leftovers(loops: dict[str, int], **given: object) -> None:
-    """Refuse values for an axis that is not there, which would be lost."""
+    """Refuse values for an axis that is missing, which would be lost."""
     for name, axis in (("positions", "P"), ("z", "Z")):
         if given[name] is not None and axis not in loops:
             raise ValueError(f"{name} were given, but sizes have no axis {axis!r}")
-
-
-# --- loops ---------------------------------------------------------------------------------------------------------
 
 
 def _time_loop(count: int, nesting: int, times: ArrayLike | None, frame_count: int) -> TimeLoop:
@@ -293,7 +266,7 @@ def _time_loop(count: int, nesting: int, times: ArrayLike | None, frame_count: i
 
 
 def measured_time_loop(loop: TimeLoop, times: NDArray[np.float64]) -> TimeLoop:
-    """Return the loop with start, period and duration as they follow from the times of its steps, milliseconds."""
+    """Return the loop with start, period and duration by the times of its steps in milliseconds."""
     steps = np.diff(times)
     if not len(steps):
         return replace(loop, parameters=replace(_NO_TIMES, startMs=float(times[0])))
@@ -334,7 +307,7 @@ def _stack(count: int, nesting: int, z: ArrayLike | None, step: float) -> tuple[
         if not np.isfinite(planes).all():
             raise ValueError("z holds values that are not finite")
         if count > 1:
-            # Rounded to picometers: what is left of decimal fractions in binary.
+            # Rounded to picometers, against binary fractions.
             step = round(float(planes[-1] - planes[0]) / (count - 1), 6)
         if planes.min() <= 0 <= planes.max():
             home = int(np.abs(planes).argmin())
@@ -342,17 +315,9 @@ def _stack(count: int, nesting: int, z: ArrayLike | None, step: float) -> tuple[
     return ZStackLoop(count, nesting, ZStackLoopParams(home, step, step >= 0)), home_z
 
 
-# --- channels ------------------------------------------------------------------------------------------------------
-
-
-def _channels(
-    layout: PixelLayout,
-    given: Sequence[ChannelLike] | None,
-    microscope: Microscope | Sequence[Microscope] | None,
-    voxel_size: Sequence[float] | None,
-    attributes: Attributes,
-) -> list[Channel]:
-    count = layout.channels
+def _channels(layout: PixelLayout, options: WriterOptions, attributes: Attributes) -> list[Channel]:
+    given, voxel_size = options.get("channels"), options.get("voxel_size")
+    microscope, count = options.get("microscope"), layout.channels
     if given is None:
         names = [f"Channel_{i + 1}" for i in range(count)]
         given = names if count > 1 else ["RGB" if layout.samples == 3 else "Mono"]

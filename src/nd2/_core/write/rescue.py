@@ -1,4 +1,4 @@
-"""Getting frames out of damaged files, and writing what is left of a file as a sound one."""
+"""Frames of damaged files, and sound copies of what is left of them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.chunks import attributes as image_attributes
-from nd2._core.chunks import fields
 from nd2._core.format import chunks
 from nd2._core.format.inflate import inflate_bounded
 from nd2._core.format.pixels import padded_row_bytes
 from nd2._core.io import open_source
 from nd2._core.open import open_reader
 from nd2._core.readers.scan import scan_chunks
-from nd2._core.write.stream import ChunkStream
+from nd2._core.write.copy import copy_rescued
 
 if TYPE_CHECKING:
     import os
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 
     from nd2._core.format.chunks import ChunkHeader
     from nd2._core.io import ByteSource
-    from nd2._core.readers import Reader
-    from nd2._core.readers.chunk_file import ChunkFile
     from nd2._core.readers.rescue import RescueReport
 
 _log = logging.getLogger("nd2.rescue")
@@ -46,23 +42,23 @@ def rescue_nd2(
     *,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Iterator[NDArray[Any]]:
-    """Find the frames in a file, whatever its chunk map says, and return them one by one.
+    """Find the frames in a file without its chunk map, and yield them one by one.
 
-    ``ND2File(path, rescue=True)`` is the better choice where metadata survived: it puts frames in their places.
+    ``ND2File(path, rescue=True)`` is better where metadata survived: it puts frames in their places.
 
     Parameters
     ----------
     handle : str, os.PathLike, BinaryIO
         Path, URL or open binary file.
     frame_shape : tuple of int
-        Shape of a frame as it is stored: rows, columns, channels (and samples of a colour). By default frames are
-        returned with one dimension.
+        Shape of a stored frame: rows, columns, channels (and samples of a color). By default
+        frames have one dimension.
     dtype : data type
         Type of a sample.
     max_iters : int, optional
         How many frames to return at most.
     verbose : bool
-        Whether each frame, and each that is cut, is logged (logger ``nd2.rescue``, level INFO).
+        Whether to log each frame, cut ones included (logger ``nd2.rescue``, level INFO).
     chunk_start : bytes
         The bytes with which each chunk of the file starts.
     storage_options : Mapping, optional
@@ -71,8 +67,8 @@ def rescue_nd2(
     Yields
     ------
     ndarray
-        Frames in the order in which they lie in the file. Rows that are padded, and frames that are compressed, are
-        unpacked where ``frame_shape`` is given. Frames that are cut, or too short for it, are passed over.
+        Frames in the order of the file. With ``frame_shape``, padded rows and compressed frames are
+        unpacked. Frames that are cut, or too short for it, are skipped.
 
     Raises
     ------
@@ -138,8 +134,8 @@ def rescue_file(
 ) -> RescueReport:
     """Write what is left of a damaged file as a sound one, which any reader opens.
 
-    Chunks are copied as they are: frames that are whole, and all metadata that can be decoded. A chunk map and a head are
-    written anew; attributes too, where they are lost. The damaged file is only read.
+    Frames that are whole, and other chunks, are copied as they are. The chunk map and the header are
+    new, and so are the attributes where they are lost. The damaged file is only read.
 
     Parameters
     ----------
@@ -153,7 +149,7 @@ def rescue_file(
     Returns
     -------
     RescueReport
-        What was found, and what is lost.
+        What is left, and what is lost.
 
     Raises
     ------
@@ -166,34 +162,7 @@ def rescue_file(
     """
     with open_reader(src, storage_options=storage_options, rescue=True) as reader:
         report = reader.rescue_report
-        if report is None or reader.chunk_file is None:
+        if report is None:
             raise errors.unsupported("writing a copy of a legacy file", path=reader.source.url)
-        _copy(reader, reader.chunk_file, report, dst)
+        copy_rescued(reader, dst)
         return report
-
-
-def _copy(
-    reader: Reader, file: ChunkFile, report: RescueReport, dst: str | os.PathLike[str]
-) -> None:
-    attributes, table = reader.attributes, reader.frames.table
-    guessed = report.attributes_are_guessed
-    present = np.flatnonzero(table.present(len(table)))
-    stream = ChunkStream(dst, int(present.max(initial=-1)) + 1, version=reader.version)
-    try:
-        others = [name for name in file.chunk_map.others if name != chunks.FILE_SIGNATURE]
-        for name in others:
-            data = file.chunk(name)
-            if data is not None and (name not in image_attributes.NAMES or not guessed):
-                stream.append(name, data)
-        if guessed:
-            name = image_attributes.NAMES[0 if reader.version >= (3, 0) else 1]
-            stream.append(name, fields.encode(image_attributes.encode(attributes), reader.version))
-        for index in present.tolist():
-            offset, length = table.location(index)
-            data = reader.source.read(offset - chunks.TIMESTAMP, length + chunks.TIMESTAMP)
-            stamp, pixels = data[: chunks.TIMESTAMP], memoryview(data)[chunks.TIMESTAMP :]
-            stream.append_frame(index, stamp, pixels)
-        stream.finish()
-    except BaseException:
-        stream.abandon()
-        raise

@@ -183,8 +183,8 @@ class NewTables(Tables):
         """Yield the chunks that readers need to open the file."""
         plan, loops = self.plan, self._loops(log)
         trees: dict[fields.Names, fields.Tree] = {}
-        if (tree := experiment.encode(loops)) is not None:
-            trees[experiment.NAMES] = tree
+        if nested := experiment.encode(loops):
+            trees[experiment.NAMES] = nested
         if plan.channels:
             calibration = picture_metadata.encode_calibration(plan.channels[0])
             trees[picture_metadata.CALIBRATION_NAMES] = calibration
@@ -201,7 +201,9 @@ class NewTables(Tables):
         loops = self.plan.loops
         axes = [axis for axis, loop in enumerate(loops) if isinstance(loop, TimeLoop)]
         return [
-            self._measured(loop, axis, log) if axes == [axis] and isinstance(loop, TimeLoop) else loop
+            self._measured(loop, axis, log)
+            if axes == [axis] and isinstance(loop, TimeLoop)
+            else loop
             for axis, loop in enumerate(loops)
         ]
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
+from nd2._core import errors
 from nd2._core.chunks import recorded_data
 from nd2._core.chunks.binary_layers import LayerInfo
 from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH, FirstFrame
 from nd2._core.structures import TextInfo
 from nd2._core.write import plan as plans
-from nd2._core.write.core import FileContents, FileWriter, Layer
+from nd2._core.write.file_writer import FileWriter
+from nd2._core.write.plan import WriterOptions
+from nd2._core.write.tables import Layer, NewTables
 
 if TYPE_CHECKING:
     import os
@@ -21,74 +24,56 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-    from nd2._core.format.pixels import SampleOrder
-    from nd2._core.structures import ROI, ExperimentEvent, Microscope
-    from nd2._core.write.plan import ChannelLike, Compression, Plan, PositionLike
-
-
-class WriterOptions(TypedDict, total=False):
-    """Options of `ND2Writer` beside path, axes and type."""
-
-    channels: Sequence[ChannelLike] | None
-    microscope: Microscope | Sequence[Microscope] | None
-    voxel_size: Sequence[float] | None
-    positions: Sequence[PositionLike] | None
-    times: ArrayLike | None
-    z: ArrayLike | None
-    stage: Sequence[float] | None
-    start: datetime | float | None
-    significant_bits: int | None
-    compression: Compression
-    text_info: TextInfo | None
-    custom: Mapping[str, Any] | None
-    columns: Mapping[str, ArrayLike] | None
-    rois: Sequence[ROI] | Mapping[int, ROI] | None
-    events: Sequence[ExperimentEvent] | None
-    labels: Mapping[str, ArrayLike] | None
-    samples: SampleOrder
-    version: tuple[int, int]
-    in_place: bool
+    from nd2._core.write.plan import Plan
 
 
 class ND2Writer(FileWriter):
     """Write an ND2 file frame by frame, in constant memory.
 
-    The file grows beside its destination, under the same name with ``.part`` appended, and takes its name when it is
-    closed; if that fails, or the ``with`` block ends with an error, nothing is left. If the process is killed, the
-    ``.part`` file holds every frame that was written, for ``nd2 rescue``.
+    The file grows next to its destination, under the same name with ``.part`` appended, and takes
+    its name when it is closed. If that fails, or the ``with`` block ends with an error, nothing is
+    left. If the process is killed, the ``.part`` file holds every frame that was written, for
+    ``nd2 rescue``.
 
     Parameters
     ----------
     path : str or os.PathLike
-        The file to write; one that exists is replaced when the new one is complete.
+        The file to write; an existing file is replaced when the new one is complete.
     sizes : mapping of str to int
-        Name and size of each axis: loops ``T``, ``P``, ``Z``, ``U``, outermost first, and of the frame ``C``, ``Y``,
-        ``X`` and ``S`` (3 samples, colour). Nested loops of one kind are numbered: ``T``, ``T2``.
+        Name and size of each axis: loops ``T``, ``P``, ``Z``, ``U``, outermost first, and of the
+        frame ``C``, ``Y``, ``X`` and ``S`` (3 samples, color). Nested loops of one kind are
+        numbered: ``T``, ``T2``.
     dtype : dtype
-        uint8, uint16 or float32: readers, Nikon's own among them, take 16 bits for unsigned integers and 32 bits for
-        floating point.
+        uint8, uint16 or float32: readers, Nikon's included, take 16 bits for unsigned integers and
+        32 bits for floating point.
     shape, axes : sequence
         The same as ``sizes``, in two parts: ``shape=(10, 512, 512), axes="TYX"``.
     channels : sequence of str, ChannelMeta or Channel, optional
-        Name of each channel; or name, colour and wavelengths; or all that ``ND2File.metadata.channels`` says.
+        Name of each channel; or name, color and wavelengths; or all that
+        ``ND2File.metadata.channels`` has.
     microscope : Microscope or sequence of Microscope, optional
-        Objective, zoom and modality: of all channels that do not say them, or of each. Files keep one objective.
+        Objective, zoom and modality: of all channels that do not have them, or of each. Files keep
+        one objective.
     voxel_size : sequence of float, optional
-        x, y and maybe z in micrometers. Pixels are square. Without it the file is not calibrated.
+        x, y and optionally z in micrometers. Pixels are square. Without it the file is not
+        calibrated.
     positions : sequence, optional
-        Each point of the axis P: its name, or ``(x, y)`` or ``(x, y, z)`` in micrometers, or a `Position`.
+        Each point of the axis P: its name, or ``(x, y)`` or ``(x, y, z)`` in micrometers, or a
+        `Position`.
     times : array-like, optional
-        In milliseconds, of each step of the axis T, or of each frame, NaN where it is not known.
+        In milliseconds, for each step of the axis T or for each frame; NaN where unknown.
     z : array-like, optional
-        Of each plane of the axis Z in micrometers: their mean step is the step of the stack, the plane at 0 its home.
+        For each plane of the axis Z in micrometers: their mean step is the step of the stack, the
+        plane at 0 its home.
     stage : sequence of float, optional
-        Where the stage stood, as far as no loop says it: x, y and maybe z (of a stack's home plane) in micrometers.
+        Position of the stage, as far as no loop sets it: x, y and optionally z (of the home plane
+        of a stack) in micrometers.
     start : datetime or float, optional
-        When the first frame was taken; or its Julian day number, UTC.
+        Time of the first frame; or its Julian day number, UTC.
     significant_bits : int, optional
         Bits of a sample that carry information, by default all.
     compression : {None, "zlib"}
-        How frames are stored; with zlib they are compressed on all cores.
+        Compression of frames; zlib uses all cores.
     text_info : TextInfo, optional
         Free text.
     custom : mapping, optional
@@ -98,21 +83,22 @@ class ND2Writer(FileWriter):
     rois : sequence or mapping of ROI, optional
         Regions of interest.
     events : sequence of ExperimentEvent, optional
-        What happened during the experiment.
+        Events of the experiment.
     labels : mapping, optional
-        Name of a binary layer to its masks: integers of shape ``(loops..., Y, X)`` or ``(n, Y, X)``, 0 for the
-        background.
+        Name of a binary layer to its masks: integers of shape ``(loops..., Y, X)`` or
+        ``(n, Y, X)``, 0 for the background.
     samples : {"RGB", "BGR"}
-        Order of the axis S of the frames to come. Files store blue, green, red, and `imread` returns that.
+        Order of the axis S of the frames to come. Files store blue, green, red, and `imread`
+        returns that.
     version : tuple of int
         Format version: ``(3, 0)``, or ``(2, 1)`` with XML metadata, as old software wrote it.
     in_place : bool
-        Write to ``path`` itself. What is there is lost at once, and an unfinished file stays.
+        Write to ``path`` itself. Its content is lost at once, and an unfinished file stays.
 
     Raises
     ------
     TypeError
-        If the type of the samples is none that a file holds; it says what to convert to.
+        If ND2 cannot store this dtype; the message suggests one that fits.
     ValueError
         If the values contradict each other.
     OSError
@@ -136,64 +122,41 @@ class ND2Writer(FileWriter):
         *,
         shape: Sequence[int] | None = None,
         axes: Sequence[str] | None = None,
-        channels: Sequence[ChannelLike] | None = None,
-        microscope: Microscope | Sequence[Microscope] | None = None,
-        voxel_size: Sequence[float] | None = None,
-        positions: Sequence[PositionLike] | None = None,
-        times: ArrayLike | None = None,
-        z: ArrayLike | None = None,
-        stage: Sequence[float] | None = None,
-        start: datetime | float | None = None,
-        significant_bits: int | None = None,
-        compression: Compression = None,
-        text_info: TextInfo | None = None,
-        custom: Mapping[str, Any] | None = None,
-        columns: Mapping[str, ArrayLike] | None = None,
-        rois: Sequence[ROI] | Mapping[int, ROI] | None = None,
-        events: Sequence[ExperimentEvent] | None = None,
-        labels: Mapping[str, ArrayLike] | None = None,
-        samples: SampleOrder = "RGB",
-        version: tuple[int, int] = (3, 0),
-        in_place: bool = False,
+        **options: Unpack[WriterOptions],
     ) -> None:
+        for name in options.keys() - WriterOptions.__annotations__.keys():
+            known = WriterOptions.__annotations__
+            raise errors.no_such("option", name, known, path=str(path), kind=TypeError)
+        samples, version = options.get("samples", "RGB"), options.get("version", (3, 0))
         if samples not in ("RGB", "BGR"):
             raise ValueError(f"samples {samples!r}: 'RGB' and 'BGR' are known")
         if version[0] not in (2, 3):
             raise ValueError(f"version {version}: (3, 0) and (2, 1) are known")
-        plan = plans.make(
-            plans.resolve_sizes(sizes, shape, axes),
-            dtype,
-            channels=channels,
-            microscope=microscope,
-            voxel_size=voxel_size,
-            positions=positions,
-            times=times,
-            z=z,
-            significant_bits=significant_bits,
-            compression=compression,
-        )
-        count = plan.frame_count
-        beside = FileContents(
-            first=FirstFrame(julian_day=julian_day(start), stage=_stage(stage, plan)),
-            times=None if times is None else _frame_times(np.asarray(times, float), plan),
-            text_info=text_info or TextInfo(),
-            custom=custom or {},
+        plan = plans.make(plans.resolve_sizes(sizes, shape, axes), dtype, options)
+        times, rois = options.get("times"), options.get("rois") or ()
+        stage = _stage(options.get("stage"), plan)
+        columns, labels = options.get("columns") or {}, options.get("labels") or {}
+        tables = NewTables(
+            plan,
+            version,
+            times=_frame_times(times, plan),
+            first=FirstFrame(julian_day=julian_day(options.get("start")), stage=stage),
+            text_info=options.get("text_info") or TextInfo(),
+            custom=options.get("custom") or {},
             columns=[
-                recorded_data.column(header, values, count)
-                for header, values in (columns or {}).items()
+                recorded_data.column(header, values, plan.frame_count)
+                for header, values in columns.items()
             ],
-            rois=list(rois.values() if isinstance(rois, Mapping) else rois or ()),
-            events=list(events or ()),
-            layers=[
-                _layer(name, i, masks, plan)
-                for i, (name, masks) in enumerate((labels or {}).items())
-            ],
+            rois=list(rois.values() if isinstance(rois, Mapping) else rois),
+            events=list(options.get("events") or ()),
+            layers=[_layer(name, i, masks, plan) for i, (name, masks) in enumerate(labels.items())],
         )
-        super().__init__(path, plan, beside, samples=samples, version=version, in_place=in_place)
+        in_place = options.get("in_place", False)
+        super().__init__(path, tables, samples=samples, in_place=in_place)
 
 
 def julian_day(when: datetime | float | None) -> float:
-    """Return the Julian day number (UTC) of a moment; of a local time without zone, as the machine has it; 0 for None."""
+    """Return the Julian day number (UTC) of a time; one without zone is local; 0 for None."""
     if when is None:
         return 0.0
     if isinstance(when, datetime):
@@ -201,15 +164,18 @@ def julian_day(when: datetime | float | None) -> float:
     return float(when)
 
 
-def _frame_times(times: NDArray[np.float64], plan: Plan) -> NDArray[np.float64]:
-    """Return a time for each frame, from one for each, or for each step of the time loop."""
+def _frame_times(values: ArrayLike | None, plan: Plan) -> NDArray[np.float64]:
+    """Return a time for each frame, from one for each frame or each step of the time loop."""
+    if values is None:
+        return np.full(plan.frame_count, np.nan)
+    times = np.asarray(values, float)
     if times.shape == (plan.frame_count,):
         return times
     axes = [i for i, (name, _) in enumerate(plan.layout.loops) if name[0] == "T"]
     if len(axes) != 1 or times.shape != plan.layout.loop_shape[axes[0] : axes[0] + 1]:
         raise ValueError(
-            f"times have shape {times.shape}; expected one for each step of the axis T, or for each of "
-            f"{plan.frame_count} frames"
+            f"times have shape {times.shape}; expected one for each step of the axis T, or for each "
+            f"of {plan.frame_count} frames"
         )
     shape = plan.layout.loop_shape
     steps = times.reshape([-1 if axis == axes[0] else 1 for axis in range(len(shape))])
@@ -217,7 +183,7 @@ def _frame_times(times: NDArray[np.float64], plan: Plan) -> NDArray[np.float64]:
 
 
 def _stage(given: Sequence[float] | None, plan: Plan) -> tuple[float, float, float]:
-    """Return where the stage stood at the first frame: as given, else as the first point and the stack have it."""
+    """Return the stage position of the first frame, by default that of the first point."""
     if given is not None:
         if len(given) not in (2, 3):
             raise ValueError(f"stage {given}: expected (x, y) or (x, y, z)")
