@@ -47,6 +47,8 @@ _BATCH = 16 << 20
 """Bytes that are copied at once."""
 _SIGNATURES = (b"CustomData|Authentication", chunks.SEQUENCE_PREFIX + b"Authentication")
 """Digital signatures, which are valid for the original file only."""
+_PYRAMID = b"Downsampled"
+"""Smaller copies of frames, which are wrong for other pixels or frames; unverified on real files."""
 
 
 def crop(reader: Reader, dest: str | os.PathLike[str], picks: Mapping[str, Pick | None]) -> None:
@@ -163,7 +165,8 @@ class CopiedTables(Tables):
         for name, data in self._selection.chunks():
             if name in picture_metadata.NAMES:
                 self._picture = name, data
-            yield name, data
+            if not name.startswith(_PYRAMID):
+                yield name, data
 
     def finish(self, log: FrameLog) -> Iterator[tuple[bytes, bytes]]:
         # docstring inherited
@@ -182,6 +185,8 @@ class CopiedTables(Tables):
         if data:
             default = _first_frame(data)
             first = log.first_frame(default, self.plan.loops)
+            if np.array_equal(log.times[:1], self.times[:1], equal_nan=True):
+                first = replace(first, time_ms=default.time_ms)
             if first != default:
                 values = (first.time_ms, *first.stage)
                 keys = ("dTimeMSec", "dXPos", "dYPos", "dZPos")
@@ -252,8 +257,10 @@ class _Selection:
 
     def _sequence_name(self, name: bytes) -> bytes | None:
         """Return the new name of a chunk; None for that of a frame that is not selected."""
-        if self.indices is None or not name.startswith(chunks.SEQUENCE_PREFIX):
+        if self.indices is None:
             return name
+        if not name.startswith(chunks.SEQUENCE_PREFIX):
+            return None if name.startswith(_PYRAMID) else name
         stem, _, number = name[:-1].rpartition(b"|")
         if not number.isdigit():
             return None
