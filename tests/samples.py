@@ -36,7 +36,11 @@ def sample_names(*folders: str, damaged: bool = False) -> list[str]:
 def _expected_warnings(name: str) -> list[pytest.MarkDecorator]:
     if Path(name).name not in BEYOND_THE_LOOPS:
         return []
-    return [pytest.mark.filterwarnings(r"ignore:file .* numbered frames, but its loops .* reach:UserWarning")]
+    return [
+        pytest.mark.filterwarnings(
+            r"ignore:file .* numbered frames, but its loops .* reach:UserWarning"
+        )
+    ]
 
 
 def each_sample(
