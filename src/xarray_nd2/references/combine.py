@@ -116,7 +116,7 @@ def _read_part(item: Any, storage_options: Mapping[str, Any] | None) -> _Part:
     if isinstance(content, str):
         raise ValueError("references in Parquet cannot be combined; write them as JSON")
     refs, form = content["refs"], FORMATS[zarr_format]
-    if any(key.count("/") > 1 for key in refs):
+    if form.group_paths(refs):
         raise ValueError("references with groups cannot be combined")
     arrays = form.arrays(refs)
     image = arrays.pop("image", None)
@@ -148,7 +148,7 @@ def _read_ranges(refs: Mapping[str, Any], image: ZarrArray, prefix: str) -> Byte
         if key.startswith(prefix) and key[start] != "."
     }
     ranges = chunks.values()
-    if not all(isinstance(one, list) and len(one) == 3 for one in ranges):
+    if not ({*map(type, ranges)} <= {list} and {*map(len, ranges)} <= {3}):
         raise ValueError("the image has chunks that are not byte ranges of a file")
     index = np.fromiter(map(int, ".".join(chunks).split(".") if chunks else ()), np.intp)
     place = tuple(index.reshape(-1, len(image.grid)).T)

@@ -34,8 +34,11 @@ class ZarrFormat(Protocol):
     def decode(self, array: ZarrArray, chunk: bytes) -> NDArray[Any]:
         """Return the values of an array from its only chunk."""
 
-    def group_attrs(self, refs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return the attributes of each group by its path, empty for the root."""
+    def root_attrs(self, refs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the attributes of the root."""
+
+    def group_paths(self, refs: Mapping[str, Any]) -> list[str]:
+        """Return the paths of all groups but the root."""
 
     def arrays(self, refs: Mapping[str, Any]) -> dict[str, ZarrArray]:
         """Return the arrays of references by their paths, without data."""

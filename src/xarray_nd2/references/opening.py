@@ -85,7 +85,7 @@ def open_references(
             )
         content = _with_url(content, url)
     if group is not None and not isinstance(content, str):
-        groups = [path for path in FORMATS[version].group_attrs(content["refs"]) if path]
+        groups = FORMATS[version].group_paths(content["refs"])
         if group.strip("/") not in ("", *groups):
             raise errors.no_such("group", group, groups)
     if check:
@@ -144,7 +144,7 @@ def load(
     if "refs" not in content:
         raise ValueError("these are not kerchunk references of version 1: they have no 'refs'")
     version = zarr_format(content["refs"])
-    return content, FORMATS[version].group_attrs(content["refs"]).get("", {}), version
+    return content, FORMATS[version].root_attrs(content["refs"]), version
 
 
 def _with_url(content: dict[str, Any], url: str) -> dict[str, Any]:

@@ -73,15 +73,15 @@ def decode(array: ZarrArray, chunk: bytes) -> NDArray[Any]:
     return np.frombuffer(chunk, array.dtype).reshape(array.shape)
 
 
-def group_attrs(refs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the attributes of each group by its path, empty for the root."""
-    return {
-        key.removesuffix(_GROUP).rstrip("/"): load(
-            refs.get(key.removesuffix(_GROUP) + _ATTRS, "{}")
-        )
-        for key in refs
-        if key == _GROUP or key.endswith(f"/{_GROUP}")
-    }
+def root_attrs(refs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of the root."""
+    return load(refs.get(_ATTRS, "{}"))
+
+
+def group_paths(refs: Mapping[str, Any]) -> list[str]:
+    """Return the paths of all groups but the root."""
+    suffix = f"/{_GROUP}"
+    return [key.removesuffix(suffix) for key in refs if key.endswith(suffix)]
 
 
 def arrays(refs: Mapping[str, Any]) -> dict[str, ZarrArray]:

@@ -85,10 +85,14 @@ def decode(array: ZarrArray, chunk: bytes) -> NDArray[Any]:
     return np.array(VLenUTF8().decode(chunk).tolist(), np.str_).reshape(array.shape)
 
 
-def group_attrs(refs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the attributes of each group by its path, empty for the root."""
-    nodes = _nodes(refs, "group")
-    return {path: dict(document.get("attributes", {})) for path, document in nodes.items()}
+def root_attrs(refs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of the root."""
+    return dict(load(refs[_NAME]).get("attributes", {}))
+
+
+def group_paths(refs: Mapping[str, Any]) -> list[str]:
+    """Return the paths of all groups but the root."""
+    return list(_nodes(refs, "group"))
 
 
 def arrays(refs: Mapping[str, Any]) -> dict[str, ZarrArray]:
@@ -97,11 +101,8 @@ def arrays(refs: Mapping[str, Any]) -> dict[str, ZarrArray]:
 
 
 def _nodes(refs: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:
-    nodes = {
-        key.removesuffix(_NAME).rstrip("/"): load(text)
-        for key, text in refs.items()
-        if key == _NAME or key.endswith(f"/{_NAME}")
-    }
+    suffix = f"/{_NAME}"
+    nodes = {key.removesuffix(suffix): load(refs[key]) for key in refs if key.endswith(suffix)}
     return {path: node for path, node in nodes.items() if node.get("node_type") == kind}
 
 
