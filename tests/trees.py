@@ -24,6 +24,6 @@ def trees(*names: str) -> st.SearchStrategy[dict[str, Any]]:
         st.recursive(
             LEAVES | st.lists(st.integers(0, 255), max_size=3),
             lambda inner: st.dictionaries(keys, inner, max_size=6) | st.lists(inner, max_size=3),
-            max_leaves=40,
+            max_leaves=20,
         ),
     )

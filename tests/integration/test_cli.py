@@ -1,7 +1,9 @@
-"""The command ``nd2``, run as a process of its own, on good files and on bad ones."""
+"""The command ``nd2`` on good files and on bad ones."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -30,15 +32,31 @@ PROGRAM = str(Path(sys.executable).with_name("nd2"))
 
 
 def run(*arguments: object, cwd: Path | None = None, status: int = 0) -> str:
-    """Run the command, see its exit status and that it never shows a traceback; return what it prints."""
+    """Run the command in this process, check its exit status; return its output, with errors for status 1."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(cwd or "."),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            found = main([str(argument) for argument in arguments])
+        except SystemExit as exit:
+            found = int(exit.code or 0)
+    assert found == status, err.getvalue()
+    if status == 1:
+        assert err.getvalue().startswith(f"nd2 {arguments[0]}: ") or arguments[0] == "index"
+    return out.getvalue() if status == 0 else out.getvalue() + err.getvalue()
+
+
+def run_process(*arguments: object, status: int = 0) -> str:
+    """Run the command in a process of its own, check its exit status and that it shows no traceback."""
     done = subprocess.run(
-        [PROGRAM, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=120
+        [PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
-    if status == 1:
-        assert done.stderr.startswith(f"nd2 {arguments[0]}: ") or arguments[0] == "index"
-    return done.stdout if status != 1 else done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -208,12 +226,14 @@ def test_help_has_examples(name: str) -> None:
     run(name, status=2)
 
 
-def test_the_command_itself() -> None:
+def test_the_program(good: tuple[Path, Nd2Spec], bad: Path) -> None:
     text = run("--help")
     assert all(name in text for name in (*COMMANDS, "refs", "serve"))
-    assert run("--version") == f"xarray-nd2 v{version('xarray-nd2')}\n"
+    assert run_process("--version") == f"xarray-nd2 v{version('xarray-nd2')}\n"
     run(status=2)
-    run("nothing", status=2)
+    assert "TZCYX" in run_process("index", good[0])
+    assert run_process("info", bad, status=1).startswith("nd2 info: ")
+    assert "there is no command 'nothing'" in run_process("nothing", status=2)
     done = subprocess.run([sys.executable, "-m", "nd2", "--version"], capture_output=True)
     assert done.returncode == 0
 
@@ -252,11 +272,8 @@ def test_a_reader_that_has_enough(good: tuple[Path, Nd2Spec], unbuffered: str) -
 def test_a_misspelled_name_suggests_the_right_one(
     arguments: list[str], message: str, status: int, named: Path
 ) -> None:
-    command = [PROGRAM, *(str(named) if item == "FILE" else item for item in arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=named.parent, timeout=120)
-    assert done.returncode == status, done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    given = [str(named) if item == "FILE" else item for item in arguments]
+    assert message in run(*given, cwd=named.parent, status=status)
     assert [item.name for item in named.parent.iterdir()] == ["a.nd2"]
 
 

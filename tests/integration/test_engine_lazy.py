@@ -14,6 +14,7 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
+from dask.base import compute
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,7 +59,7 @@ def single(size: int) -> st.SearchStrategy[Any]:
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_outer_indexing_is_that_of_an_array_in_memory(
     indexed: tuple[xr.DataArray, xr.DataArray], data: st.DataObject
@@ -69,7 +70,7 @@ def test_outer_indexing_is_that_of_an_array_in_memory(
     xr.testing.assert_equal(lazy.isel(key), memory.isel(key))
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_indexing_twice_is_that_of_an_array_in_memory(
     indexed: tuple[xr.DataArray, xr.DataArray], data: st.DataObject
@@ -224,24 +225,10 @@ def test_schedulers_of_dask(made: tuple[Path, Nd2Spec], scheduler: str) -> None:
         dask.config.set(scheduler=scheduler, num_workers=2),
         xr.open_dataset(path, engine="nd2", chunks={"T": 3}) as dataset,
     ):
-        np.testing.assert_array_equal(dataset.image.compute(), spec.array)
-        np.testing.assert_array_equal(dataset.image.max("T").compute(), spec.array.max(axis=0))
-        loaded = dataset.compute()
+        image, highest, loaded = compute(dataset.image, dataset.image.max("T"), dataset)  # type: ignore[no-untyped-call]
+        np.testing.assert_array_equal(image, spec.array)
+        np.testing.assert_array_equal(highest, spec.array.max(axis=0))
         np.testing.assert_array_equal(loaded.time[:, 0], np.arange(6) * 200 / 1000)
-
-
-def test_a_cluster(made: tuple[Path, Nd2Spec]) -> None:
-    distributed = pytest.importorskip("distributed")
-    path, spec = made
-    with (
-        distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=True, dashboard_address=":0"
-        ) as cluster,
-        distributed.Client(cluster),
-    ):
-        dataset = xr.open_dataset(path, engine="nd2", chunks={})
-        np.testing.assert_array_equal(dataset.image.compute(), spec.array)
-        np.testing.assert_array_equal(dataset.image.sum("T").compute(), spec.array.sum(axis=0))
 
 
 def test_many_threads_read_one_dataset(made: tuple[Path, Nd2Spec]) -> None:

@@ -10,6 +10,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+from dask.base import compute
 from dask.blockwise import Blockwise
 from dask.diagnostics import Callback  # type: ignore[attr-defined]
 from hypothesis import given, settings
@@ -21,7 +22,6 @@ from nd2._core.views.dask import ImageArray
 from tests.builder import Nd2Spec, build
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 SPEC = Nd2Spec(loops=(("T", 6), ("Z", 4)), channels=2, height=12, width=9, missing=frozenset({5}))
@@ -42,7 +42,11 @@ def lazy(path: Path, **options: Any) -> Any:
 
 def by_blocks(array: Any, **options: Any) -> Any:
     """Compute without the shortcut for whole images."""
-    return array.map_blocks(lambda block: block, dtype=array.dtype).compute(**options)
+    return copied_blocks(array).compute(**options)
+
+
+def copied_blocks(array: Any) -> Any:
+    return array.map_blocks(lambda block: block, dtype=array.dtype)
 
 
 def test_the_graph_is_one_blockwise_layer_over_one_array(path: Path) -> None:
@@ -70,32 +74,12 @@ def test_a_graph_of_many_frames_is_made_without_a_task_for_each(tmp_path: Path) 
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
 def test_it_computes_anywhere_after_the_file_was_closed(path: Path, scheduler: str) -> None:
     array = lazy(path)
-    np.testing.assert_array_equal(by_blocks(array, scheduler=scheduler), SPEC.array)
-    np.testing.assert_array_equal(array.compute(scheduler=scheduler), SPEC.array)
     copy = pickle.loads(pickle.dumps(array))
-    np.testing.assert_array_equal(copy[2:4, 1].compute(scheduler=scheduler), SPEC.array[2:4, 1])
-
-
-@pytest.fixture
-def client() -> Iterator[Any]:
-    distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=2, processes=True, dashboard_address=":0"
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
-
-
-def test_it_computes_on_a_distributed_cluster(path: Path, client: Any) -> None:
-    array = lazy(path)
-    np.testing.assert_array_equal(array.compute(), SPEC.array)
-    np.testing.assert_array_equal(array[1, :, 0, 3:7].compute(), SPEC.array[1, :, 0, 3:7])
-    total = array.astype("u8").sum(axis=(1, 3, 4))
-    expected = SPEC.array.astype("u8").sum(axis=(1, 3, 4))
-    np.testing.assert_array_equal(client.compute(total).result(), expected)
-    np.testing.assert_array_equal(array.persist().max(axis=0).compute(), SPEC.array.max(axis=0))
+    arrays = (copied_blocks(array), array, copy[2:4, 1])
+    blocks, whole, part = compute(*arrays, scheduler=scheduler, num_workers=2)  # type: ignore[no-untyped-call]
+    np.testing.assert_array_equal(blocks, SPEC.array)
+    np.testing.assert_array_equal(whole, SPEC.array)
+    np.testing.assert_array_equal(part, SPEC.array[2:4, 1])
 
 
 def test_names_follow_the_file(path: Path, tmp_path: Path) -> None:

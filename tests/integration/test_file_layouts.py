@@ -62,7 +62,7 @@ def same(found: Any, expected: np.ndarray[Any, Any]) -> None:
     assert found.tobytes() == expected.tobytes()
 
 
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given(specs())
 def test_every_way_of_reading_every_layout(spec: Nd2Spec) -> None:
     frames, array = as_read(spec.frames), as_read(spec.array)

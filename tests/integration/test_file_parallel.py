@@ -116,21 +116,19 @@ with nd2.ND2File(path) as file:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no resource module")
-@pytest.mark.parametrize("how", ["asarray", "dask"])
 @pytest.mark.parametrize(
     "options",
     [{}, {"channels": 3}, {"zlib": True}, {"row_bytes": 1040}],
     ids=["raw", "channels", "zlib", "padded"],
 )
-def test_an_array_takes_no_more_memory_than_it_has(
-    tmp_path: Path, options: dict[str, Any], how: str
-) -> None:
-    spec = Nd2Spec(loops=(("T", 300),), height=400, width=510, **options)
-    build(tmp_path / "a.nd2", spec)
-    command = [sys.executable, "-c", PEAK, str(tmp_path / "a.nd2"), how]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    # On top of the array: blocks of a few megabytes that are rearranged or inflated.
-    assert float(done.stdout) < 1.2
+def test_an_array_takes_no_more_memory_than_it_has(tmp_path: Path, options: dict[str, Any]) -> None:
+    count = 150 // options.get("channels", 1)
+    build(tmp_path / "a.nd2", loops=[("T", count)], height=400, width=510, **options)
+    for how in ("asarray", "dask"):
+        command = [sys.executable, "-c", PEAK, str(tmp_path / "a.nd2"), how]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        # On top of the array: blocks of a few megabytes that are rearranged or inflated.
+        assert float(done.stdout) < 1.2
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:

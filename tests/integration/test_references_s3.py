@@ -110,38 +110,6 @@ def test_a_file_that_was_replaced_is_warned_of(bucket: dict[str, Any], tmp_path:
         open_references(refs, remote_options=bucket)
 
 
-def test_a_cluster_reads_references(bucket: dict[str, Any]) -> None:
-    import distributed
-
-    make_cluster: Any = distributed.LocalCluster
-    make_client: Any = distributed.Client
-    url, spec = "s3://images/raw.nd2", SPECS["raw"]
-    refs = to_kerchunk(url, storage_options=bucket)
-    refs_3 = to_kerchunk(url, zarr_format=3, storage_options=bucket)
-    options = {"remote_protocol": "s3", "remote_options": {**bucket}}
-    with (
-        make_cluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=":0",
-        ) as cluster,
-        make_client(cluster),
-    ):
-        for dataset in (
-            xr.open_dataset(refs, engine="kerchunk", storage_options=options, chunks={}),  # type: ignore[arg-type]
-            open_references(refs_3, remote_options=bucket),
-        ):
-            image = dataset.image.transpose("T", "Z", "C", "Y", "X")
-            np.testing.assert_array_equal(image.compute().values, spec.array)
-            means = image.astype("f8").mean(["Y", "X"]).compute()
-            np.testing.assert_allclose(means.values, spec.array.mean(axis=(-2, -1)))
-
-
-# ------------------------------------------------------------------------------------------- VirtualiZarr
-
-
 @pytest.fixture
 def registry(bucket: dict[str, Any]) -> Any:
     obstore = pytest.importorskip("obstore.store")

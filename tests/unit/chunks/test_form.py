@@ -19,7 +19,7 @@ KEYS = st.sampled_from(
 ITEMS = st.recursive(
     LEAVES,
     lambda inner: st.lists(st.tuples(KEYS, inner), max_size=6).map(Items),
-    max_leaves=40,
+    max_leaves=20,
 )
 
 

@@ -49,10 +49,10 @@ SCALARS = st.one_of(
 DICTS = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, min_size=1) | st.dictionaries(NAMES, inner),
-    max_leaves=30,
+    max_leaves=15,
 )
 ITEMS = st.recursive(
-    SCALARS | st.binary(), lambda inner: st.lists(st.tuples(TEXT, inner)).map(Items), max_leaves=30
+    SCALARS | st.binary(), lambda inner: st.lists(st.tuples(TEXT, inner)).map(Items), max_leaves=15
 )
 
 

@@ -37,12 +37,12 @@ SCALARS = st.one_of(
     TEXT | st.sampled_from(["\t a\r\nb ", "<&>\"'", "&amp;"]),
 )
 TREES = st.dictionaries(
-    NAMES, st.recursive(SCALARS, lambda inner: st.dictionaries(NAMES, inner), max_leaves=15)
+    NAMES, st.recursive(SCALARS, lambda inner: st.dictionaries(NAMES, inner), max_leaves=10)
 )
 ITEMS = st.recursive(
     SCALARS | st.binary(),
     lambda inner: st.lists(st.tuples(NAMES | st.just(""), inner)).map(Items),
-    max_leaves=15,
+    max_leaves=10,
 )
 
 
