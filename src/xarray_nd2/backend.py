@@ -14,8 +14,9 @@ from nd2._core import errors
 from nd2._core.format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES
 from nd2._core.io.urls import is_url
 from nd2._core.open import open_reader, read_magic
+from nd2._core.views.facts import Facts
 from xarray_nd2 import accessor
-from xarray_nd2.dataset.model import dataset_model
+from xarray_nd2.dataset.build import dataset_model
 from xarray_nd2.datasets import to_dataset
 from xarray_nd2.groups import group_datasets
 
@@ -141,6 +142,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         ) as reader:
             model = dataset_model(
                 reader,
+                Facts(reader),
                 squeeze=squeeze,
                 position=position,
                 time=time,
@@ -210,6 +212,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             lasting = reader.source.reopen()
             groups = group_datasets(
                 reader,
+                Facts(reader),
                 lasting,
                 squeeze=squeeze,
                 time=time,

@@ -1,4 +1,4 @@
-"""A file as groups: what all positions share, each position, the labels, the recorded data and events, the tiles."""
+"""A file as groups: the root, each position, labels, recorded data and events, tiles."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 import xarray as xr
 
 from nd2._core.frames.grid import FrameGrid
-from xarray_nd2.dataset.axis_coords import position_names
+from xarray_nd2.dataset.build import dataset_model, position_models
 from xarray_nd2.dataset.clock import Clock
-from xarray_nd2.dataset.frame_coords import (
+from xarray_nd2.dataset.coords import (
     column_attrs,
     column_names,
+    position_names,
     recorded_coordinates,
     time_coordinate,
 )
 from xarray_nd2.dataset.lazy import FrameValues, TableColumn
-from xarray_nd2.dataset.model import dataset_model
-from xarray_nd2.dataset.variable import VariableModel
+from xarray_nd2.dataset.model import VariableModel
 from xarray_nd2.datasets import decoded, to_dataset, to_variable
 
 if TYPE_CHECKING:
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from nd2._core.chunks.large_image import LargeImage
     from nd2._core.io import ByteSource
     from nd2._core.readers import Reader
+    from nd2._core.views.facts import Facts
     from xarray_nd2.dataset.clock import TimeMode
     from xarray_nd2.dataset.model import DatasetModel
 
 
 def group_datasets(
     reader: Reader,
+    facts: Facts,
     source: ByteSource,
     *,
     squeeze: bool,
@@ -48,21 +50,22 @@ def group_datasets(
     ----------
     reader : Reader
         The file.
+    facts : Facts
+        What it says.
     source : ByteSource
-        What the datasets read from, when the reader is gone.
+        What the datasets read from.
     squeeze, time, dropped
         See `dataset_model`.
     decode_times, use_cftime
         See `to_dataset`.
     """
     options: dict[str, Any] = {"decode_times": decode_times, "use_cftime": use_cftime}
-    model = dataset_model(reader, squeeze=squeeze, time=time, dropped=dropped).with_source(source)
+    model = dataset_model(reader, facts, squeeze=squeeze, time=time, dropped=dropped)
+    model = model.with_source(source)
     origin = {"source": model.attrs["source"]}
     groups = {"/": _root(model)}
-    for index in range(dict(reader.layout.loops).get("P", 1)):
-        part = dataset_model(
-            reader, squeeze=squeeze, time=time, position=index, dropped=dropped, labels=False
-        )
+    parts = position_models(reader, facts, model, squeeze=squeeze, time=time, dropped=dropped)
+    for index, part in enumerate(parts):
         part = replace(part.with_source(source), attrs=origin)
         groups[f"/P{index}"] = to_dataset(part, without_image="image" in dropped, **options)
     if model.labels:
@@ -70,7 +73,7 @@ def group_datasets(
         coords = {name: one for name, one in model.coords.items() if dims.issuperset(one.dims)}
         layers = replace(model, coords=coords, attrs=origin)
         groups["/labels"] = to_dataset(layers, without_image=True, **options)
-    events = _events(reader, source, Clock.of(reader, time))
+    events = _events(reader, facts, source, Clock.from_facts(facts, time))
     if events:
         groups["/events"] = _decoded_group(events, origin, options)
     tiles = reader.large_image
@@ -91,34 +94,35 @@ def _root(model: DatasetModel) -> xr.Dataset:
     return dataset
 
 
-def _events(reader: Reader, source: ByteSource, clock: Clock) -> dict[str, VariableModel]:
-    """Return the table of recorded data, one row a frame, and the events of the experiment; empty if there is neither.
+def _events(
+    reader: Reader, facts: Facts, source: ByteSource, clock: Clock
+) -> dict[str, VariableModel]:
+    """Return recorded data, one row per frame, and the events of the experiment; empty if there is neither.
 
     Columns that do not have a value for each frame are on an axis of their own.
     """
     events = reader.experiment_events
-    if not reader.recorded_data and reader.frame_times is None and not events:
+    if not facts.recorded and facts.frame_times is None and not events:
         return {}
     count = reader.layout.frame_count
     frames = FrameGrid.from_counts([("frame", count)])
     table: dict[str, VariableModel] = {}
-    times = time_coordinate(reader, frames, clock)
-    table |= {} if times is None else {"time": times}
+    table |= time_coordinate(reader, facts, frames, clock)
     grid = reader.layout.grid
     for name, size in reader.layout.loops:
         index = TableColumn(np.arange(size), grid.with_dims([name]), name, source)
         table[f"{name}_index"] = VariableModel(
             ("frame",), FrameValues(index, frames), {"long_name": f"index on {name}"}
         )
-    names = position_names(reader)
+    names = position_names(facts)
     if names is not None:
         named = TableColumn(
             np.asarray(names.values), grid.with_dims(names.dims), "position_name", source
         )
         table["position_name"] = VariableModel(("frame",), FrameValues(named, frames), names.attrs)
-    columns = column_names(reader.recorded_data.values(), table)
-    table |= recorded_coordinates(reader, frames, table)
-    for identifier, column in reader.recorded_data.items():
+    columns = column_names(facts.recorded.values(), table)
+    table |= recorded_coordinates(reader, facts, frames, table)
+    for identifier, column in facts.recorded.items():
         if columns[identifier] not in table and len(column.values):
             rows = (f"row_{len(column.values)}",)
             table[columns[identifier]] = VariableModel(rows, column.values, column_attrs(column))

@@ -1,4 +1,4 @@
-"""Pictures for a look: composites in colour, and figures with a scale bar."""
+"""Pictures of datasets: composites in color, and figures with a scale bar."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import xarray as xr
 
 from nd2._core import errors
 from nd2._core.frames.array import PIXEL_DIMS
-from nd2._core.views.channels import channel_indices
+from nd2._core.views.facts import channel_indices
+from nd2._core.views.picture import blend, scale_bar, scaled, to_8bit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-_LOW, _HIGH = 0.1, 99.9
 _FALLBACK = ("#00FF00", "#FF00FF", "#00FFFF", "#FF0000", "#0000FF", "#FFFF00", "#FFFFFF")
 
 
@@ -63,64 +63,51 @@ def _channel_names(picture: xr.DataArray) -> list[str]:
 
 
 def composite(picture: xr.DataArray) -> xr.DataArray:
-    """Add the channels of a picture, each in its colour, as 8-bit red, green and blue.
+    """Add the channels of a picture, each in its color, as 8-bit red, green and blue.
 
     Parameters
     ----------
     picture : DataArray
-        Axes C, Y, X, and S for channels that are in colour themselves.
+        Axes C, Y, X, and S for channels that are in color themselves.
     """
-    total = np.zeros((picture.sizes["Y"], picture.sizes["X"], 3))
-    for channel, color in zip(_channels(picture), _colors(picture), strict=True):
-        total += channel if channel.ndim == 3 else channel[..., None] * color
+    layers = _layers(picture)
+    rgb = np.minimum(layers.sum(axis=0), 1) if layers.ndim == 4 else blend(layers, _colors(picture))
     coords = {name: picture.coords[name] for name in ("Y", "X") if name in picture.coords}
     return xr.DataArray(
-        (np.clip(total, 0, 1) * 255 + 0.5).astype(np.uint8),
+        to_8bit(rgb),
         dims=("Y", "X", "S"),
         coords={**coords, "S": ["R", "G", "B"]},
         attrs={"long_name": "composite"},
     )
 
 
-def _channels(picture: xr.DataArray) -> list[NDArray[np.float64]]:
-    """Return each channel as numbers from 0 to 1; those in colour with their samples."""
+def _layers(picture: xr.DataArray) -> NDArray[np.float32]:
+    """Return each channel as numbers from 0 to 1, shape (C, Y, X), or (C, Y, X, 3) for those in color."""
     order = [dim for dim in PIXEL_DIMS if dim in picture.dims]
     values = picture.transpose(*order).values
-    if "S" in order:
-        values = values[..., : 3 if values.shape[-1] >= 3 else 1]
+    if "S" in order and values.shape[-1] >= 3:
+        # Photographs in color are as bright as they are.
         top = np.iinfo(values.dtype).max if values.dtype.kind in "ui" else 1.0
-        if values.shape[-1] == 1:
-            return [_stretched(channel[..., 0]) for channel in values]
-        # Colour is shown as it was taken, unless fewer bits are used than stored.
-        top = min(top, float(picture.attrs.get("valid_max", top)))
-        return [np.clip(channel / top, 0, 1) for channel in values]
-    return [_stretched(channel) for channel in values]
+        return scaled(values[..., :3], min(top, float(picture.attrs.get("valid_max", top))))
+    if "S" in order:
+        values = values[..., 0]
+    return np.stack([scaled(channel) for channel in values])
 
 
-def _stretched(channel: NDArray[Any]) -> NDArray[np.float64]:
-    """Stretch a channel from its low to its high percentile; values that are not finite are 0."""
-    values: NDArray[np.float64] = np.nan_to_num(channel, posinf=0.0, neginf=0.0).astype(float)
-    low, high = np.percentile(values, (_LOW, _HIGH)) if values.size else (0.0, 1.0)
-    return np.clip((values - low) / (high - low if high > low else 1.0), 0, 1)
-
-
-def _colors(picture: xr.DataArray) -> list[NDArray[np.float64]]:
-    """Return the colour of each channel as red, green and blue from 0 to 1; white for a single one."""
+def _colors(picture: xr.DataArray) -> NDArray[np.float64]:
+    """Return the color of each channel as red, green and blue from 0 to 1; white for a single one."""
     count = picture.sizes["C"]
     if "channel_color" in picture.coords:
         texts = np.atleast_1d(picture["channel_color"].values).tolist()
     else:
         texts = ["#FFFFFF"] if count == 1 else [_FALLBACK[i % len(_FALLBACK)] for i in range(count)]
-    return [np.array([int(text[i : i + 2], 16) for i in (1, 3, 5)]) / 255 for text in texts]
-
-
-# ------------------------------------------------------------------------------------------------------------ figures
+    return np.array([[int(text[i : i + 2], 16) for i in (1, 3, 5)] for text in texts]) / 255
 
 
 def figure(picture: xr.DataArray) -> Figure:
-    """Draw each channel in grey beside the composite."""
+    """Draw each channel in gray, and the composite."""
     figure_class = _figure_class()
-    channels = _channels(picture)
+    channels = list(_layers(picture))
     titles = _channel_names(picture)
     panels: list[tuple[str, NDArray[Any]]] = []
     if len(channels) > 1:
@@ -164,7 +151,7 @@ def _figure_class() -> type[Figure]:
 def _show(axes: Axes, values: NDArray[Any], picture: xr.DataArray) -> None:
     axes.imshow(values, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
     axes.set_axis_off()
-    bar = scale_bar(picture)
+    bar = _scale_bar(picture)
     if bar is None:
         return
     pixels, text = bar
@@ -191,21 +178,9 @@ def _show(axes: Axes, values: NDArray[Any], picture: xr.DataArray) -> None:
     axes.set_ylim(height - 0.5, -0.5)
 
 
-def scale_bar(picture: xr.DataArray) -> tuple[float, str] | None:
-    """Return the length in pixels and the text of a scale bar; None where pixels have no known size.
-
-    The bar is a round number of micrometers (or of nanometers, millimeters), near a fifth of the width.
-    """
+def _scale_bar(picture: xr.DataArray) -> tuple[float, str] | None:
+    """Return the length in pixels and the text of a scale bar; None where pixels have no known size."""
     x = picture.coords.get("X")
     if x is None or "units" not in x.attrs or x.size < 2:
         return None
-    pixel = float(x[1] - x[0])
-    about = pixel * x.size / 5
-    if not (math.isfinite(about) and about > 0):
-        return None
-    power = 10.0 ** math.floor(math.log10(about))
-    length = max(step * power for step in (1, 2, 5) if step * power <= about)
-    for factor, unit in ((1e-3, "mm"), (1.0, "µm"), (1e3, "nm")):
-        if length * factor >= 1 or unit == "nm":
-            return length / pixel, f"{length * factor:g} {unit}"
-    return None
+    return scale_bar(float(x[1] - x[0]), x.size)

@@ -20,7 +20,8 @@ import numpy as np
 
 from nd2._core.io import open_source
 from nd2._core.open import open_reader
-from xarray_nd2.dataset.model import dataset_model
+from nd2._core.views.facts import Facts
+from xarray_nd2.dataset.build import dataset_model
 from xarray_nd2.references import v3
 from xarray_nd2.references.arrays import ZarrArray
 from xarray_nd2.references.layouts import ome_groups
@@ -152,7 +153,10 @@ class _Store:
     def __init__(self, path: Any, storage_options: Mapping[str, Any] | None) -> None:
         self.source = open_source(path, storage_options)
         try:
-            groups = ome_groups(dataset_model(open_reader(self.source), labels=False), _plane_array)
+            reader = open_reader(self.source)
+            facts = Facts(reader)
+            model = dataset_model(reader, facts, labels=False)
+            groups = ome_groups(facts, model, _plane_array)
             self.arrays = {path: array for group in groups for path, array in group.items}
             self.documents = v3.documents(groups)
         except BaseException:

@@ -21,7 +21,8 @@ from nd2._core.format import chunks, clx_lite, clx_xml, jp2
 from nd2._core.io import open_source
 from nd2._core.open import open_reader
 from nd2._core.readers import scan
-from xarray_nd2.dataset.model import dataset_model
+from nd2._core.views.facts import Facts
+from xarray_nd2.dataset.build import dataset_model
 from xarray_nd2.references.formats import FORMATS
 from xarray_nd2.references.kerchunk import to_dict
 from xarray_nd2.references.layouts import LayoutName, LayoutOptions, describe
@@ -117,7 +118,7 @@ def references(data: bytes) -> None:
     """The dataset and the references to its bytes."""
     source = open_source(io.BytesIO(data))
     reader = open_reader(source)
-    _try(lambda: dataset_model(reader))
+    _try(lambda: dataset_model(reader, Facts(reader)))
     kinds: list[tuple[LayoutName, int]] = [("flat", 2), ("positions", 3), ("ome-zarr", 3)]
     for layout, zarr_format in kinds:
         form = FORMATS[zarr_format]

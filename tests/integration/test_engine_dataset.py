@@ -50,7 +50,7 @@ def test_stage_positions_of_the_loops_where_none_were_recorded(rich: Path) -> No
     stage = [each.channels[0].position.stagePositionUm for each in metadata]
     for axis, name in enumerate(("stage_x", "stage_y", "stage_z")):
         assert dataset[name].attrs == {
-            "long_name": f"{'xyz'[axis]} of the stage",
+            "long_name": f"stage {'xyz'[axis]}",
             "units": "micrometer",
             "source": "nominal",
         }
@@ -127,7 +127,8 @@ def test_times_that_end_early_are_not_known(tmp_path: Path) -> None:
     build(path, loops=[("T", 4)], times=[5.0, 15.0])
     dataset = xr.open_dataset(path, engine="nd2")
     np.testing.assert_array_equal(dataset.time, [0.005, 0.015, np.nan, np.nan])
-    assert dataset["T"].attrs["source"] == "nominal"
+    np.testing.assert_allclose(dataset["T"], [0.005, 0.015, 0.025, 0.035])
+    assert dataset["T"].attrs["source"] == "mixed"
 
 
 def test_missing_frames_are_told(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from nd2._core.io import open_source
 from nd2._core.io.open import file_system
 from nd2._core.io.urls import is_url
 from nd2._core.open import open_reader
-from nd2._core.views.clock import start_date
+from nd2._core.views.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -114,7 +114,7 @@ def index_file(
 def _described(reader: Reader) -> dict[str, Any]:
     program = reader.custom_data.get("AppInfo_V1_0", {})
     sizes = reader.layout.sizes
-    date = start_date(reader)
+    date = Facts(reader).start_date
     return {
         "acquired": "" if date is None else f"{date:%Y-%m-%d %H:%M:%S}",
         "experiment": ";".join(f"{loop.type}:{loop.count}" for loop in reader.experiment),

@@ -75,10 +75,11 @@ def _configure_info(parser: argparse.ArgumentParser) -> None:
 
 
 def _info(options: argparse.Namespace) -> int:
+    from nd2._core.views.facts import Facts
     from nd2._core.views.summary import as_text, summary
 
     with _reader(options) as reader:
-        found = summary(reader)
+        found = summary(reader, Facts(reader))
     print(json.dumps(found, indent=2) if options.json else "\n".join(as_text(found)))
     return 0
 
@@ -124,9 +125,9 @@ def _events(options: argparse.Namespace) -> int:
         raise ValueError("Parquet is no text: say where to write it with --output")
     with _opened(options) as file:
         if form == "json":
-            from nd2._core.views.jsonable import jsonable
+            from nd2._core.views.jsonable import plain
 
-            data = json.dumps(jsonable(file.events(orient="records")), indent=1).encode() + b"\n"
+            data = json.dumps(plain(file.events(orient="records")), indent=1).encode() + b"\n"
         else:
             import pandas as pd
 
@@ -342,6 +343,7 @@ def _configure_show(parser: argparse.ArgumentParser) -> None:
 
 
 def _show(options: argparse.Namespace) -> int:
+    from nd2._core.views.facts import Facts
     from nd2._core.views.picture import PictureOptions, picture
 
     look = PictureOptions(
@@ -350,7 +352,7 @@ def _show(options: argparse.Namespace) -> int:
     dest = options.output or f"{_stem(options)}.png"
     _refuse_existing(dest, options.overwrite)
     with _reader(options) as reader:
-        found = picture(reader, look)
+        found = picture(reader, Facts(reader), look)
     _write(dest, found.png(), options.overwrite)
     print(dest)
     return 0

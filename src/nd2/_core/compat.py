@@ -76,10 +76,11 @@ class PrivateMembers:
 
     def _expand_coords(self, squeeze: bool = True) -> dict[str, Any]:
         """Coordinate of each axis; with `squeeze` of those in ``sizes`` only (bioio-nd2)."""
+        from nd2._core.views.facts import Facts
         from nd2._core.views.xarray import coordinates
 
         sizes = self._reader.layout.sizes
-        coords = {"P": [POSITION_NAME.format(0)], **coordinates(self._reader)}
+        coords = {"P": [POSITION_NAME.format(0)], **coordinates(self._reader, Facts(self._reader))}
         return {name: coords[name] for name in coords if name in sizes or not squeeze}
 
     def _seq_index_from_coords(self, coords: Sequence[Any]) -> Any:

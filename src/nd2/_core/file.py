@@ -12,8 +12,8 @@ from nd2._core.compat import PrivateMembers
 from nd2._core.frames.array import FrameArray
 from nd2._core.io.urls import file_name
 from nd2._core.open import is_supported_file, open_reader
-from nd2._core.readers.positions import position_index
 from nd2._core.structures import Sizes
+from nd2._core.views.facts import Facts
 
 if TYPE_CHECKING:
     import os
@@ -120,6 +120,11 @@ class ND2File(PrivateMembers):
         """Return whether a file is ND2, by its first bytes; `storage_options` are for the file system of a URL."""
         return is_supported_file(path, storage_options=storage_options)
 
+    @cached_property
+    def _facts(self) -> Facts:
+        """What the file says, decided once."""
+        return Facts(self._reader)
+
     @property
     def path(self) -> str:
         """Path or URL of the file; empty for a file object without a name."""
@@ -191,7 +196,7 @@ class ND2File(PrivateMembers):
 
         try:
             if not self.closed:
-                return file_table(self._reader)
+                return file_table(self._reader, self._facts)
         except Exception as error:
             return f"<pre>{escape(repr(self))}\n{escape(str(error))}</pre>"
         return f"<pre>{escape(repr(self))}</pre>"
@@ -311,7 +316,7 @@ class ND2File(PrivateMembers):
         """
         from nd2._core.views.events import events
 
-        return events(self._reader, orient, null_value)
+        return events(self._reader, self._facts, orient, null_value)
 
     @property
     def rois(self) -> dict[int, ROI]:
@@ -462,7 +467,7 @@ class ND2File(PrivateMembers):
         array, layout = self._array, self._reader.layout
         if position is None:
             return array, None
-        index = position_index(self._reader, position)
+        index = self._facts.position_index(position)
         return (array.fix("P", index) if layout.sizes.get("P") else array), index
 
     def asarray(
@@ -551,7 +556,9 @@ class ND2File(PrivateMembers):
 
         array, index = self._at_position(position)
         data = to_dask(self._independent(array)) if delayed else self.asarray(position)
-        return to_xarray(data, self._reader, array.dims, squeeze=squeeze, position=index)
+        return to_xarray(
+            data, self._reader, self._facts, array.dims, squeeze=squeeze, position=index
+        )
 
     def _independent(self, array: FrameArray) -> FrameArray:
         """Return the same array over a source of its own, which stays open when this file is closed."""
@@ -600,7 +607,9 @@ class ND2File(PrivateMembers):
         from nd2._core.views.picture import PictureOptions, picture
 
         self._check_open()
-        return picture(self._reader, PictureOptions(frames, tiles, split, size, channels))
+        return picture(
+            self._reader, self._facts, PictureOptions(frames, tiles, split, size, channels)
+        )
 
     def ome_metadata(
         self, *, include_unstructured: bool = True, tiff_file_name: str | None = None
@@ -622,7 +631,10 @@ class ND2File(PrivateMembers):
         from nd2._core.export.ome import ome_metadata
 
         return ome_metadata(
-            self._reader, include_unstructured=include_unstructured, tiff_file_name=tiff_file_name
+            self._reader,
+            self._facts,
+            include_unstructured=include_unstructured,
+            tiff_file_name=tiff_file_name,
         )
 
     def write_tiff(
@@ -667,6 +679,7 @@ class ND2File(PrivateMembers):
         self._check_open()
         write_tiff(
             self._reader,
+            self._facts,
             dest,
             include_unstructured_metadata=include_unstructured_metadata,
             progress=progress,
@@ -748,12 +761,13 @@ class ND2File(PrivateMembers):
         self._check_open()
         return write_ome_zarr(
             self._reader,
+            self._facts,
             dest,
             chunk_shape=chunk_shape,
             shard_shape=shard_shape,
             backend=backend,
             progress=progress,
-            position=None if position is None else position_index(self._reader, position),
+            position=None if position is None else self._facts.position_index(position),
             force_series=force_series,
             include_all_metadata=include_all_metadata,
             include_labels=include_labels,
@@ -797,7 +811,7 @@ class ND2File(PrivateMembers):
 
         self._check_open()
         if position is not None:
-            loops["P"] = position_index(self._reader, position)
+            loops["P"] = self._facts.position_index(position)
             if "P" not in dict(self._reader.layout.loops):
                 del loops["P"]
         crop(self._reader, dest, loops)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core.frames.selection import as_index, select
-from xarray_nd2.dataset.variable import VariableModel
+from xarray_nd2.dataset.model import VariableModel
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from nd2._core.export import zarr_documents
 from nd2._core.io.urls import redact
-from xarray_nd2.dataset.model import DatasetModel, dataset_model
+from nd2._core.views.facts import Facts
+from xarray_nd2.dataset.build import dataset_model, position_models
 from xarray_nd2.references.arrays import ZarrArray, ZarrGroup, image_array
 from xarray_nd2.references.check import check_frames
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from nd2._core.frames.array import FrameArray
     from nd2._core.readers import Reader
-    from xarray_nd2.dataset.variable import VariableModel
+    from xarray_nd2.dataset.model import DatasetModel, VariableModel
 
 LayoutName = Literal["flat", "positions", "ome-zarr"]
 
@@ -31,8 +32,6 @@ SOURCE_SIZE, SOURCE_VERSION = "nd2_source_size", "nd2_source_version"
 """Attributes that show later whether the file is still the one that was described."""
 
 _OME_ORDER = "TCSZYX"
-_SAMPLE_COLORS = {"R": "FF0000", "G": "00FF00", "B": "0000FF"}
-_COLORS = ("00FF00", "FF00FF", "00FFFF", "FF0000", "0000FF", "FFFF00", "FFFFFF")
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,15 @@ def describe(reader: Reader, options: LayoutOptions, *, stored_order: bool) -> l
         raise ValueError(
             f"layout must be 'flat', 'positions' or 'ome-zarr', not {options.layout!r}"
         )
-    model = dataset_model(reader, squeeze=options.squeeze, labels=False)
+    facts = Facts(reader)
+    model = dataset_model(reader, facts, squeeze=options.squeeze, labels=False)
     url = _public_url(reader.source.url if options.url is None else options.url)
-    coords, left_out = _inline_coords(model, options.inline_coords)
+    model, left_out = _inline_coords(model, options.inline_coords)
     _, size, version = reader.source.identity
     attrs = {**model.attrs, "source": url, SOURCE_SIZE: int(size), SOURCE_VERSION: version}
     if left_out:
         attrs["coordinates_left_out"] = left_out
-    model = replace(model, coords=coords, attrs=attrs)
+    model = replace(model, attrs=attrs)
 
     def group(path: str, part: DatasetModel) -> ZarrGroup:
         image = image_array(part.image, url, part.image_attrs)
@@ -79,10 +79,12 @@ def describe(reader: Reader, options: LayoutOptions, *, stored_order: bool) -> l
         return ZarrGroup.from_image(path, part.attrs, image, values)
 
     if options.layout == "ome-zarr":
-        groups = ome_groups(model, lambda image: image_array(image, url, {}))
+        groups = ome_groups(facts, model, lambda image: image_array(image, url, {}))
     elif options.layout == "positions" and "P" in model.image.dims:
-        parts = position_models(model)
-        groups = [ZarrGroup("", attrs), *(group(f"P{i}", part) for i, part in enumerate(parts))]
+        groups = [ZarrGroup("", attrs)]
+        for i, part in enumerate(position_models(reader, facts, model)):
+            inlined, _ = _inline_coords(part, options.inline_coords)
+            groups.append(group(f"P{i}", inlined))
     else:
         groups = [group("", model)]
     if options.check:
@@ -104,13 +106,14 @@ def _public_url(url: str) -> str:
 
 def _inline_coords(
     model: DatasetModel, inline_coords: bool | int
-) -> tuple[dict[str, VariableModel], list[str]]:
-    """Return the coordinates to write, in memory, and the names of those that are too large."""
+) -> tuple[DatasetModel, list[str]]:
+    """Return a dataset with the coordinates to write, in memory, and the names of those that are too large."""
     if inline_coords is False:
-        return {}, []
+        return replace(model, coords={}), []
     limit = MAX_INLINE if inline_coords is True else inline_coords
     sizes = model.image.sizes
-    kept, left_out = {}, []
+    kept: dict[str, VariableModel] = {}
+    left_out = []
     for name, variable in model.coords.items():
         if "Y" in variable.dims and len(variable.dims) > 1:
             continue  # a picture, such as a layer of labels
@@ -119,34 +122,11 @@ def _inline_coords(
             left_out.append(name)
         else:
             kept[name] = replace(variable, values=np.asarray(variable.values))
-    return kept, left_out
-
-
-def position_models(model: DatasetModel) -> list[DatasetModel]:
-    """Return the parts of a dataset at each position, without the axis P; the dataset itself where it has none."""
-    if "P" not in model.image.dims:
-        return [model]
-    return [_at_position(model, i) for i in range(model.image.sizes["P"])]
-
-
-def _at_position(model: DatasetModel, index: int) -> DatasetModel:
-    """Return the part of a dataset at one position, without the axis P."""
-    image = model.image.fix("P", index).drop_dims("P")
-    coords = {
-        name: variable
-        if "P" not in variable.dims
-        else replace(
-            variable,
-            dims=tuple(dim for dim in variable.dims if dim != "P"),
-            values=np.take(np.asarray(variable.values), index, axis=variable.dims.index("P")),
-        )
-        for name, variable in model.coords.items()
-    }
-    return replace(model, image=image, coords=coords)
+    return replace(model, coords=kept), left_out
 
 
 def ome_groups(
-    model: DatasetModel, describe_image: Callable[[FrameArray], ZarrArray]
+    facts: Facts, model: DatasetModel, describe_image: Callable[[FrameArray], ZarrArray]
 ) -> list[ZarrGroup]:
     """Describe a dataset as OME-Zarr: the image in the root, or one image group for each position.
 
@@ -156,23 +136,31 @@ def ome_groups(
         If there is an axis that OME-Zarr does not have.
     """
 
-    def group(path: str, part: DatasetModel) -> ZarrGroup:
-        axes = _ome_axes(part.image.dims)
-        image = replace(
-            describe_image(part.image).with_dims(tuple(axes)), dims=tuple(axes.values())
-        )
-        attrs = {"ome": _image_block(part, axes, image.shape), **part.attrs}
-        return ZarrGroup(path, attrs, {"0": image})
+    def group(path: str, image: FrameArray) -> ZarrGroup:
+        axes = _ome_axes(image.dims)
+        array = replace(describe_image(image).with_dims(tuple(axes)), dims=tuple(axes.values()))
+        names = "".join(axes.values())
+        scales = zarr_documents.axis_scales(facts, image.grid.steps("T"))
+        scale, units = zip(*(scales[name] for name in names), strict=True)
+        described = zarr_documents.ImageAxes(names, array.shape, scale, units)
+        stem = os.path.splitext(os.path.basename(str(model.attrs.get("source", ""))))[0]
+        block = {
+            "version": zarr_documents.VERSION,
+            "multiscales": zarr_documents.multiscales(described, stem),
+            "omero": zarr_documents.omero(facts, str(image.frames.pixels.sample_order)),
+        }
+        block = {key: value for key, value in block.items() if value is not None}
+        return ZarrGroup(path, {"ome": block, **model.attrs}, {"0": array})
 
-    parts = position_models(model)
     if "P" not in model.image.dims:
-        return [group("", parts[0])]
-    names = [str(i) for i in range(len(parts))]
+        return [group("", model.image)]
+    names = [str(i) for i in range(model.image.sizes["P"])]
     root, series = zarr_documents.collection(names)
+    images = [model.image.fix("P", i).drop_dims("P") for i in range(len(names))]
     return [
         ZarrGroup("", {"ome": root, **model.attrs}),
         ZarrGroup("OME", {"ome": series}),
-        *(group(name, part) for name, part in zip(names, parts, strict=True)),
+        *(group(name, image) for name, image in zip(names, images, strict=True)),
     ]
 
 
@@ -188,52 +176,3 @@ def _ome_axes(dims: tuple[str, ...]) -> dict[str, str]:
             "use layout='flat'"
         )
     return {dim: names[dim] for dim in sorted(dims, key=_OME_ORDER.index)}
-
-
-def _image_block(
-    model: DatasetModel, axes: dict[str, str], shape: tuple[int, ...]
-) -> dict[str, Any]:
-    """Return the ``ome`` attributes of an image; unequal steps become their mean."""
-    steps = [_step(model.coords.get(dim)) for dim in axes]
-    units = [model.coords[dim].attrs.get("units") if dim in model.coords else None for dim in axes]
-    image = zarr_documents.ImageAxes(
-        "".join(axes.values()),
-        shape,
-        tuple(steps),
-        tuple("second" if unit == "s" else unit for unit in units),
-    )
-    stem = os.path.splitext(os.path.basename(str(model.attrs.get("source", ""))))[0]
-    bits = int(model.image_attrs.get("valid_max", 1)).bit_length()
-    shown = _shown_channels(model)
-    block = {
-        "version": zarr_documents.VERSION,
-        "multiscales": zarr_documents.multiscales(image, stem),
-    }
-    return (
-        {**block, "omero": zarr_documents.omero(shown, model.image.dtype, bits)} if shown else block
-    )
-
-
-def _step(variable: VariableModel | None) -> float:
-    """Return the mean distance between two items of an axis; 1 where it is unknown."""
-    if variable is None or variable.values.dtype.kind == "U" or variable.values.shape < (2,):
-        return 1.0
-    values = np.asarray(variable.values, float)
-    step = abs(float(values[-1] - values[0])) / (len(values) - 1)
-    return step if np.isfinite(step) and step > 0 else 1.0
-
-
-def _shown_channels(model: DatasetModel) -> list[tuple[str, str]]:
-    """Return label and color of each channel, or of each color sample in stored order."""
-    sampled = "S" in model.image.dims
-    variable = model.coords.get("S" if sampled else "C")
-    if variable is None:
-        return []
-    labels = np.atleast_1d(np.asarray(variable.values)).tolist()
-    if sampled:
-        return [(label, _SAMPLE_COLORS[label]) for label in labels]
-    colors = model.coords.get("channel_color")
-    if colors is None:
-        return [(label, _COLORS[i % len(_COLORS)]) for i, label in enumerate(labels)]
-    hexes = np.atleast_1d(np.asarray(colors.values)).tolist()
-    return [(label, color.lstrip("#")) for label, color in zip(labels, hexes, strict=True)]

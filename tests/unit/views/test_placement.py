@@ -10,7 +10,7 @@ from nd2._core.views.placement import Placement
 
 
 def placed(*loops: tuple[str, int]) -> Placement:
-    return Placement.of(Layout(loops, 1, 4, 4, 1))
+    return Placement.from_layout(Layout(loops, 1, 4, 4, 1))
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,8 @@ def test_nested_loops_of_a_kind_are_one_axis() -> None:
     found = placed(("T", 2), ("P", 2), ("T2", 3), ("U", 2))
     assert (found.images, found.times, found.planes) == (2, 12, 1)
     assert found.image.tolist() == ([0] * 6 + [1] * 6) * 2
-    assert found.of_image(1).time.tolist() == list(range(12))
-    assert found.of_image(1).index.tolist() == [*range(6, 12), *range(18, 24)]
+    assert found.image_part(1).time.tolist() == list(range(12))
+    assert found.image_part(1).index.tolist() == [*range(6, 12), *range(18, 24)]
 
 
 def test_slots_run_as_they_are_asked_to() -> None:

@@ -1,40 +1,50 @@
-"""The OME metadata of a file: instrument, images, channels, planes, regions of interest, and all else as annotation."""
+"""The OME-XML of a file: instrument, images, channels, planes, regions of interest, and all else as annotation.
+
+One builder serves the engine's attribute ``ome_xml`` (without planes), the exports, and ``ND2File.ome_metadata``. The
+library ome-types, whose import takes long, is needed for the last of them only.
+"""
 
 from __future__ import annotations
 
 import json
-import math
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+from xml.etree import ElementTree
 
 import numpy as np
 
-from nd2._core.export.ome_rois import ome_roi
+from nd2._core._version import CREATOR
+from nd2._core.export.ome_rois import add_roi
 from nd2._core.structures import ScopeType
-from nd2._core.views.channels import channels
-from nd2._core.views.clock import start_date
-from nd2._core.views.jsonable import jsonable
-from nd2._core.views.optics import captures
-from nd2._core.views.placement import Placement
-from nd2._core.views.recorded import times_ms
+from nd2._core.views.facts import positive
+from nd2._core.views.jsonable import plain
+from nd2._core.views.placement import Placement, image_counts, nesting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from xml.etree.ElementTree import Element
 
     from numpy.typing import NDArray
-    from ome_types import OME, model
+    from ome_types import OME
 
+    from nd2._core.chunks.capture import Camera
+    from nd2._core.frames.layout import Layout
     from nd2._core.readers import Reader
-    from nd2._core.views.channels import ExportChannel
-    from nd2._core.views.optics import Capture
+    from nd2._core.views.facts import ChannelFacts, Facts
 
 NAMESPACE = "https://github.com/tlambert03/nd2"
 """Namespace of the annotation that holds the undecoded metadata; that of the public package nd2, whose form it has."""
 
+_SCHEMA = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+_XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _TYPES = {"float32": "float", "float64": "double"}
-# The first of a channel's properties that stands in a table decides.
+_ORDERS = ("XYZCT", "XYZTC", "XYCTZ", "XYCZT", "XYTCZ", "XYTZC")
+_BINNING = {(1, 1): "1x1", (2, 2): "2x2", (4, 4): "4x4", (8, 8): "8x8"}
+# The first of a channel's flags that stands in a table decides.
 _ACQUISITION = {
     "laserScanConfocal": "LaserScanningConfocalMicroscopy",
     "spinningDiskConfocal": "SpinningDiskConfocal",
@@ -62,319 +72,387 @@ _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def ome_metadata(
-    reader: Reader, *, include_unstructured: bool = True, tiff_file_name: str | None = None
+    reader: Reader,
+    facts: Facts,
+    *,
+    include_unstructured: bool = True,
+    tiff_file_name: str | None = None,
 ) -> OME:
-    """Return the OME metadata of a file; parameters as those of ``ND2File.ome_metadata``."""
-    from ome_types import OME, model
+    """Return the OME metadata as the objects of ome-types; parameters as those of ``ND2File.ome_metadata``."""
+    from ome_types import from_xml
 
-    from nd2._core._version import CREATOR
-
-    placement = Placement.of(reader.layout)
-    unstructured = reader.unstructured_metadata(strip_prefix=True, include=None, exclude=None)
-    captured = captures(unstructured, reader.layout.channels)
-    rois = _rois(reader, placement)
-    uuid = None if tiff_file_name is None else f"urn:uuid:{uuid4()}"
-    instrument = _instrument(reader, captured)
-    document = OME(creator=CREATOR, instruments=[instrument])
-    if uuid is not None:
-        document.uuid = uuid
-    document.rois = [roi for roi, _ in rois]
-    for image in range(placement.images):
-        pixels = _pixels(reader, placement, image, captured, (uuid, tiff_file_name))
-        document.images.append(
-            _image(reader, placement, image, pixels, [roi.id for roi, common in rois if common])
+    return from_xml(
+        ome_xml(
+            reader,
+            facts,
+            include_unstructured=include_unstructured,
+            tiff_file_name=tiff_file_name,
         )
-    if include_unstructured and unstructured:
-        annotation = _annotation(unstructured)
-        document.structured_annotations = model.StructuredAnnotations(map_annotations=[annotation])
-    return document
+    )
+
+
+def ome_xml(
+    reader: Reader,
+    facts: Facts,
+    *,
+    planes: bool = True,
+    include_unstructured: bool = False,
+    tiff_file_name: str | None = None,
+) -> str:
+    """Return the OME-XML of a file.
+
+    Parameters
+    ----------
+    reader : Reader
+        The file.
+    facts : Facts
+        What it says.
+    planes : bool
+        Whether to include what varies between frames, which may have to be read: time step, stage positions, regions of
+        interest, and an element for each plane.
+    include_unstructured : bool
+        Whether an annotation holds the undecoded metadata chunks.
+    tiff_file_name : str, optional
+        Name of the TIFF file whose directories hold the planes.
+    """
+    return _Builder(reader, facts, tiff_file_name).document(planes, include_unstructured)
+
+
+def dimension_order(layout: Layout) -> str:
+    """Return how T, Z and C of an image are nested, as OME writes it, the fastest axis first."""
+    nested = nesting(layout)
+    if layout.samples > 1:
+        return f"XYC{nested[::-1]}"
+    counts = image_counts(layout)
+    slow = [axis for axis in nested if counts[axis] > 1]
+    start = "XY" + ("C" if layout.channels > 1 else "") + "".join(reversed(slow))
+    return next(order for order in _ORDERS if order.startswith(start))
 
 
 def _text(value: str) -> str:
     return _NOT_XML.sub("", value)
 
 
-# ----------------------------------------------------------------------------------------------------- instrument
+def _add(parent: Element, tag: str, **attributes: Any) -> Element:
+    """Add an element; attributes that are None or empty are left out."""
+    texts = {
+        name: value if isinstance(value, str) else _scalar(value)
+        for name, value in attributes.items()
+        if value is not None and value != ""
+    }
+    return ElementTree.SubElement(parent, tag, texts)
 
 
-def _instrument(reader: Reader, captured: Sequence[Capture]) -> model.Instrument:
-    from ome_types import model
+def _scalar(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
-    instrument = model.Instrument(id="Instrument:0")
-    names = list(dict.fromkeys(c.microscope for c in captured if c.microscope))
-    if names:
-        instrument.microscope = model.Microscope(manufacturer="Nikon", model=_text(names[0]))
-    for number, camera in enumerate(_cameras(captured)):
-        detector = model.Detector(id=f"Detector:{number}", model=_text(camera.model))
-        if camera.serial:
-            detector.serial_number = _text(camera.serial)
-        instrument.detectors.append(detector)
-    optics = _optics(reader)
-    if optics is not None:
-        known = {
-            "model": _text(optics.objectiveName or "") or None,
-            "lens_na": _positive(optics.objectiveNumericalAperture),
-            "nominal_magnification": _positive(optics.objectiveMagnification),
+
+def _length(name: str, value: float | None) -> dict[str, Any]:
+    """Return attributes for a length in micrometers; empty where it is not known."""
+    return {} if value is None else {name: float(value), f"{name}Unit": "µm"}
+
+
+def _color(rgb: Sequence[int]) -> int:
+    """Return a color as OME writes it: RGBA in a signed integer."""
+    red, green, blue = rgb
+    value = red << 24 | green << 16 | blue << 8 | 255
+    return value - (1 << 32) if value >> 31 else value
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """One document."""
+
+    reader: Reader
+    facts: Facts
+    tiff_file_name: str | None
+
+    @cached_property
+    def placement(self) -> Placement:
+        return Placement.from_layout(self.reader.layout)
+
+    @cached_property
+    def images(self) -> int:
+        return image_counts(self.reader.layout)["P"]
+
+    @cached_property
+    def cameras(self) -> list[Camera]:
+        """The different cameras, in the order of the channels."""
+        cameras = (channel.capture.camera for channel in self.facts.channels)
+        return list(dict.fromkeys(camera for camera in cameras if camera is not None))
+
+    @cached_property
+    def uuid(self) -> str:
+        return f"urn:uuid:{uuid4()}"
+
+    def document(self, planes: bool, include_unstructured: bool) -> str:
+        root = ElementTree.Element(
+            "OME",
+            {
+                "xmlns": _SCHEMA,
+                "xmlns:xsi": _XSI,
+                "xsi:schemaLocation": f"{_SCHEMA} {_SCHEMA}/ome.xsd",
+                "Creator": CREATOR,
+            },
+        )
+        if self.tiff_file_name is not None:
+            root.set("UUID", self.uuid)
+        self._instrument(root)
+        rois = self._regions() if planes else []
+        for image in range(self.images):
+            element = self._image(root, image, planes)
+            for number, _, images in rois:
+                if image in images:
+                    _add(element, "ROIRef", ID=f"ROI:{number}")
+        if include_unstructured:
+            chunks = self.reader.unstructured_metadata(
+                strip_prefix=True, include=None, exclude=None
+            )
+            if chunks:
+                _annotation(root, chunks)
+        for number, roi, _ in rois:
+            layout = self.reader.layout
+            add_roi(root, roi, number, layout.width, layout.height, _text, self._time_point)
+        return ElementTree.tostring(root, encoding="unicode")
+
+    # Instrument
+
+    def _instrument(self, root: Element) -> None:
+        instrument = _add(root, "Instrument", ID="Instrument:0")
+        names = (channel.capture.microscope for channel in self.facts.channels)
+        microscope = next((name for name in names if name), None)
+        if microscope:
+            _add(instrument, "Microscope", Manufacturer="Nikon", Model=_text(microscope))
+        for number, camera in enumerate(self.cameras):
+            _add(
+                instrument,
+                "Detector",
+                ID=f"Detector:{number}",
+                Model=_text(camera.model),
+                SerialNumber=_text(camera.serial),
+            )
+        optics = self.facts.optics
+        if optics is not None:
+            _add(
+                instrument,
+                "Objective",
+                ID="Objective:0",
+                Model=_text(optics.objectiveName or ""),
+                LensNA=positive(optics.objectiveNumericalAperture),
+                NominalMagnification=positive(optics.objectiveMagnification),
+            )
+
+    # Images
+
+    def _image(self, root: Element, image: int, planes: bool) -> Element:
+        facts = self.facts
+        element = _add(root, "Image", ID=f"Image:{image}", Name=self._image_name(image))
+        if facts.start_text is not None:
+            _add(element, "AcquisitionDate").text = facts.start_text
+        description = _text(self.reader.text_info.get("description", ""))
+        if description:
+            _add(element, "Description").text = description
+        _add(element, "InstrumentRef", ID="Instrument:0")
+        optics = facts.optics
+        if optics is not None:
+            _add(
+                element,
+                "ObjectiveSettings",
+                ID="Objective:0",
+                RefractiveIndex=positive(optics.immersionRefractiveIndex),
+            )
+        if planes:
+            self._stage_label(element, image)
+        self._pixels(element, image, planes)
+        return element
+
+    def _stage_label(self, parent: Element, image: int) -> None:
+        """Add name and place of a position, where the file has positions."""
+        if self.facts.position_loop is None:
+            return
+        frame = self.placement.index[self.placement.image == image][:1]
+        place: dict[str, Any] = {}
+        for axis, series in self.facts.stage.items():
+            [value] = _rounded(series.values[frame]) if len(frame) else [None]
+            place |= _length(axis.upper(), value)
+        name = _text(self.facts.image_names(self.images)[image])
+        _add(parent, "StageLabel", Name=name or f"Position {image}", **place)
+
+    def _image_name(self, image: int) -> str:
+        name = self.facts.image_names(self.images)[image]
+        if name:
+            return _text(name)
+        stem = _text(PurePath(self.reader.source.url).stem)
+        return stem if self.images == 1 else f"{stem} (Series {image})"
+
+    def _pixels(self, parent: Element, image: int, planes: bool) -> None:
+        reader, facts = self.reader, self.facts
+        layout = reader.layout
+        counts = image_counts(layout)
+        x, y = facts.pixel_size or (None, None)
+        step = None
+        if planes and counts["T"] > 1:
+            step = facts.time_step(self.placement.image_part(image).first_frames)
+        pixels = _add(
+            parent,
+            "Pixels",
+            ID=f"Pixels:{image}",
+            DimensionOrder=dimension_order(layout),
+            Type=_TYPES.get(reader.dtype.name, reader.dtype.name),
+            SignificantBits=facts.significant_bits,
+            SizeX=layout.width,
+            SizeY=layout.height,
+            SizeZ=counts["Z"],
+            SizeC=layout.channels * layout.samples,
+            SizeT=counts["T"],
+            **_length("PhysicalSizeX", x),
+            **_length("PhysicalSizeY", y),
+            **_length("PhysicalSizeZ", facts.z_step if counts["Z"] > 1 else None),
+            **({} if step is None else {"TimeIncrement": step, "TimeIncrementUnit": "ms"}),
+        )
+        for number, channel in enumerate(facts.channels):
+            self._channel(pixels, f"Channel:{image}:{number}", channel)
+        if self.tiff_file_name is None:
+            _add(pixels, "MetadataOnly")
+        else:
+            self._tiff_data(pixels, image)
+        if planes:
+            self._planes(pixels, self.placement.image_part(image))
+
+    def _channel(self, parent: Element, identifier: str, channel: ChannelFacts) -> None:
+        flags = channel.modality
+        samples = self.reader.layout.samples
+        attributes: dict[str, Any] = {}
+        # Samples of color have neither one color nor one wavelength.
+        if channel.meta is not None and samples == 1:
+            attributes["Color"] = _color(channel.rgb)
+            for name, length in (
+                ("EmissionWavelength", channel.emission_nm),
+                ("ExcitationWavelength", channel.excitation_nm),
+            ):
+                if length is not None:
+                    attributes |= {name: length, f"{name}Unit": "nm"}
+        pinhole = None if channel.meta is None else channel.meta.microscope.pinholeDiameterUm
+        element = _add(
+            parent,
+            "Channel",
+            ID=identifier,
+            Name=_text(channel.name),
+            SamplesPerPixel=samples,
+            AcquisitionMode=_first(_ACQUISITION, flags),
+            ContrastMethod=_first(_CONTRAST, flags),
+            IlluminationType=_first(_ILLUMINATION, flags),
+            **_length("PinholeSize", positive(pinhole)),
+            **attributes,
+        )
+        capture = channel.capture
+        if capture.camera is not None:
+            readout = capture.readout_mhz
+            _add(
+                element,
+                "DetectorSettings",
+                ID=f"Detector:{self.cameras.index(capture.camera)}",
+                Binning=capture.binning and _BINNING.get(capture.binning, "Other"),
+                Gain=capture.gain,
+                **({} if readout is None else {"ReadOutRate": readout, "ReadOutRateUnit": "MHz"}),
+            )
+
+    # Planes
+
+    def _planes(self, parent: Element, mine: Placement) -> None:
+        facts, frames = self.facts, mine.index
+        # The recorded clock need not start with the experiment: OME's time does.
+        start = facts.times(np.zeros(1, np.intp))
+        columns: dict[str, list[float | None]] = {
+            "DeltaT": _rounded(facts.times(frames) - start),
+            **{
+                f"Position{axis.upper()}": _rounded(series.values[frames])
+                for axis, series in facts.stage.items()
+            },
         }
-        known = {key: value for key, value in known.items() if value is not None}
-        instrument.objectives.append(model.Objective(id="Objective:0", **known))  # type: ignore[arg-type]
-    return instrument
+        units = {"DeltaT": "ms"}
+        exposures = [
+            np.broadcast_to(facts.exposure(c).values, facts.reader.frame_count)[frames].tolist()
+            for c in range(self.reader.layout.channels)
+        ]
+        times, planes = mine.time.tolist(), mine.plane.tolist()
+        for k in range(len(frames)):
+            place: dict[str, str] = {}
+            for name, column in columns.items():
+                value = column[k]
+                if value is not None:
+                    place[name] = repr(value)
+                    place[f"{name}Unit"] = units.get(name, "µm")
+            for channel, exposure in enumerate(exposures):
+                plane = {"TheZ": str(planes[k]), "TheT": str(times[k]), "TheC": str(channel)}
+                if exposure[k] == exposure[k]:  # not NaN
+                    plane |= {"ExposureTime": repr(exposure[k]), "ExposureTimeUnit": "ms"}
+                ElementTree.SubElement(parent, "Plane", plane | place)
+
+    def _tiff_data(self, parent: Element, image: int) -> None:
+        """Say which directory of the TIFF file holds which plane; directories count on from image to image."""
+        mine = self.placement.image_part(image)
+        count = self.reader.layout.channels
+        first = int((self.placement.image < image).sum()) * count
+        slots = mine.slots(self.placement.nesting).tolist()
+        for slot, time, plane in zip(slots, mine.time.tolist(), mine.plane.tolist(), strict=True):
+            for number in range(count):
+                block = _add(
+                    parent,
+                    "TiffData",
+                    IFD=first + slot * count + number,
+                    PlaneCount=1,
+                    FirstZ=plane,
+                    FirstC=number,
+                    FirstT=time,
+                )
+                _add(block, "UUID", FileName=self.tiff_file_name).text = self.uuid
+
+    # Regions
+
+    def _regions(self) -> list[tuple[int, Any, Sequence[int]]]:
+        """Return the number of each region of interest, the region, and the images that it belongs to."""
+        everywhere = range(self.images)
+        regions = [
+            (roi, everywhere if self.images == 1 or roi.info.scope != ScopeType.MPoint else ())
+            for roi in self.reader.rois.values()
+        ]
+        return [
+            (number, roi, images)
+            for number, (roi, images) in enumerate(regions)
+            if any(step.enabled for step in roi.animParams)
+        ]
+
+    @cached_property
+    def _elapsed(self) -> NDArray[np.float64]:
+        times = self.facts.times(self.placement.index)
+        return times - times[:1]
+
+    def _time_point(self, time: float) -> int | None:
+        """Return the time point of a time in milliseconds since the first frame; None where it is not known."""
+        if not np.isfinite(self._elapsed).all():
+            return None
+        later = np.flatnonzero(self._elapsed >= time)
+        return int(self.placement.time[later[0]]) if len(later) else self.placement.times - 1
 
 
-def _cameras(captured: Sequence[Capture]) -> list[Any]:
-    """Return the different cameras, in the order of the channels."""
-    return list(dict.fromkeys(c.camera for c in captured if c.camera is not None))
-
-
-def _optics(reader: Reader) -> Any:
-    first = channels(reader)[0] if reader.layout.channels else None
-    return None if first is None or first.meta is None else first.meta.microscope
-
-
-def _positive(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) and value > 0 else None
-
-
-# --------------------------------------------------------------------------------------------------------- images
-
-
-def _image(
-    reader: Reader, placement: Placement, image: int, pixels: model.Pixels, rois: Sequence[str]
-) -> model.Image:
-    from ome_types import model
-
-    found = model.Image(
-        id=f"Image:{image}", name=_image_name(reader, placement, image), pixels=pixels
-    )
-    date = start_date(reader)
-    if date is not None:
-        found.acquisition_date = date
-    description = _text(reader.text_info.get("description", ""))
-    if description:
-        found.description = description
-    found.instrument_ref = model.InstrumentRef(id="Instrument:0")
-    optics = _optics(reader)
-    if optics is not None:
-        found.objective_settings = model.ObjectiveSettings(id="Objective:0")
-        if _positive(optics.immersionRefractiveIndex):
-            found.objective_settings.refractive_index = optics.immersionRefractiveIndex
-    found.roi_refs = [model.ROIRef(id=roi) for roi in rois]
-    return found
-
-
-def _image_name(reader: Reader, placement: Placement, image: int) -> str:
-    names = [
-        point.name
-        for loop in reader.experiment
-        if loop.type == "XYPosLoop"
-        for point in loop.parameters.points
-    ]
-    if len(names) == placement.images and names[image]:
-        return _text(names[image] or "")
-    stem = _text(PurePath(reader.source.url).stem)
-    return stem if placement.images == 1 else f"{stem} (Series {image})"
-
-
-def dimension_order(reader: Reader, placement: Placement) -> str:
-    """Return how T, Z and C of an image are nested, as OME writes it, the fastest axis first."""
-    from ome_types.model import Pixels_DimensionOrder
-
-    if reader.layout.samples > 1:
-        return f"XYC{placement.nesting[::-1]}"
-    counts = {"T": placement.times, "Z": placement.planes}
-    slow = [axis for axis in placement.nesting if counts[axis] > 1]
-    start = "XY" + ("C" if reader.layout.channels > 1 else "") + "".join(reversed(slow))
-    return next(order.value for order in Pixels_DimensionOrder if order.value.startswith(start))
-
-
-def _pixels(
-    reader: Reader,
-    placement: Placement,
-    image: int,
-    captured: Sequence[Capture],
-    tiff: tuple[str | None, str | None],
-) -> model.Pixels:
-    from ome_types import model
-
-    layout, voxel = reader.layout, reader.voxel_size
-    mine = placement.of_image(image)
-    pixels = model.Pixels(
-        id=f"Pixels:{image}",
-        dimension_order=model.Pixels_DimensionOrder(dimension_order(reader, placement)),
-        type=model.PixelType(_TYPES.get(reader.dtype.name, reader.dtype.name)),
-        significant_bits=reader.attributes.bitsPerComponentSignificant,
-        size_x=layout.width,
-        size_y=layout.height,
-        size_z=placement.planes,
-        size_c=layout.channels * layout.samples,
-        size_t=placement.times,
-    )
-    for axis in ("x", "y", "z"):
-        size = _positive(getattr(voxel, axis))
-        if size is not None and (axis != "z" or placement.planes > 1):
-            setattr(pixels, f"physical_size_{axis}", size)
-            setattr(pixels, f"physical_size_{axis}_unit", model.UnitsLength.MICROMETER)
-    pixels.channels = [
-        _channel(reader, image, number, channel, captured)
-        for number, channel in enumerate(channels(reader))
-    ]
-    uuid, file_name = tiff
-    if file_name is None:
-        pixels.metadata_only = model.MetadataOnly()
-    else:
-        pixels.tiff_data_blocks = _tiff_data(reader, placement, image, uuid or "", file_name)
-    pixels.planes = _planes(reader, mine, captured)
-    return pixels
-
-
-def _channel(
-    reader: Reader,
-    image: int,
-    number: int,
-    channel: ExportChannel,
-    captured: Sequence[Capture],
-) -> model.Channel:
-    from ome_types import model
-
-    found = model.Channel(
-        id=f"Channel:{image}:{number}",
-        name=_text(channel.name),
-        samples_per_pixel=reader.layout.samples,
-    )
-    camera = captured[number].camera
-    if camera is not None:
-        detector = _cameras(captured).index(camera)
-        found.detector_settings = model.DetectorSettings(id=f"Detector:{detector}")
-    meta = channel.meta
-    if meta is None:
-        return found
-    flags: Any = set(meta.microscope.modalityFlags)
-    for attribute, table, kind in (
-        ("acquisition_mode", _ACQUISITION, model.Channel_AcquisitionMode),
-        ("contrast_method", _CONTRAST, model.Channel_ContrastMethod),
-        ("illumination_type", _ILLUMINATION, model.Channel_IlluminationType),
-    ):
-        value = next((name for flag, name in table.items() if flag in flags), None)
-        if value is not None:
-            setattr(found, attribute, kind(value))
-    pinhole = _positive(meta.microscope.pinholeDiameterUm)
-    if pinhole is not None:
-        found.pinhole_size, found.pinhole_size_unit = pinhole, model.UnitsLength.MICROMETER
-    if reader.layout.samples == 1:
-        found.color = model.Color(channel.rgb)
-        for name in ("emission", "excitation"):
-            length = _positive(getattr(meta.channel, f"{name}LambdaNm"))
-            if length is not None:
-                setattr(found, f"{name}_wavelength", length)
-                setattr(found, f"{name}_wavelength_unit", model.UnitsLength.NANOMETER)
-    return found
-
-
-# --------------------------------------------------------------------------------------------------------- planes
+def _first(table: Mapping[str, str], flags: Sequence[str]) -> str | None:
+    return next((name for flag, name in table.items() if flag in flags), None)
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float | None]:
-    """Return values as a document holds them: six decimals, None where there is none."""
-    return [
-        value if finite else None
-        for value, finite in zip(
-            np.round(values, 6).tolist(), np.isfinite(values).tolist(), strict=True
-        )
-    ]
+    """Return values with six decimals; None where they are not finite."""
+    rounded, finite = np.round(values, 6).tolist(), np.isfinite(values).tolist()
+    return [value if known else None for value, known in zip(rounded, finite, strict=True)]
 
 
-def _planes(reader: Reader, placement: Placement, captured: Sequence[Capture]) -> list[model.Plane]:
-    from ome_types import model
-
-    start = times_ms(reader, np.zeros(1, np.intp))
-    # The recorded clock need not start with the experiment: OME's time does.
-    delta = _rounded(times_ms(reader, placement.index) - start)
-    stage = reader.stage_positions[placement.index]
-    x, y, z = (_rounded(stage[:, axis]) for axis in range(3))
-    time, plane = placement.time.tolist(), placement.plane.tolist()
-    planes = []
-    for k in range(len(placement.index)):
-        common: dict[str, Any] = {"the_t": time[k], "the_z": plane[k]}
-        if delta[k] is not None:
-            common |= {"delta_t": delta[k], "delta_t_unit": model.UnitsTime.MILLISECOND}
-        for name, column in (("x", x), ("y", y), ("z", z)):
-            if column[k] is not None:
-                common[f"position_{name}"] = column[k]
-                common[f"position_{name}_unit"] = model.UnitsLength.MICROMETER
-        for number, capture in enumerate(captured):
-            exposure: dict[str, Any] = {}
-            if capture.exposure_ms is not None:
-                exposure = {
-                    "exposure_time": capture.exposure_ms,
-                    "exposure_time_unit": model.UnitsTime.MILLISECOND,
-                }
-            planes.append(model.Plane(the_c=number, **common, **exposure))
-    return planes
-
-
-def _tiff_data(
-    reader: Reader, placement: Placement, image: int, uuid: str, file_name: str
-) -> list[model.TiffData]:
-    """Return which directory of the TIFF file holds which plane; directories count on from image to image."""
-    from ome_types import model
-
-    mine = placement.of_image(image)
-    count = reader.layout.channels
-    first = int((placement.image < image).sum()) * count
-    slots = mine.slots(placement.nesting).tolist()
-    where = model.TiffData.UUID(value=uuid, file_name=file_name)
-    return [
-        model.TiffData(
-            first_c=number,
-            first_t=time,
-            first_z=plane,
-            ifd=first + slot * count + number,
-            plane_count=1,
-            uuid=where,
-        )
-        for slot, time, plane in zip(slots, mine.time.tolist(), mine.plane.tolist(), strict=True)
-        for number in range(count)
-    ]
-
-
-# ----------------------------------------------------------------------------------------------------- everything
-
-
-def _rois(reader: Reader, placement: Placement) -> list[tuple[model.ROI, bool]]:
-    """Return the regions of interest, and whether each belongs to every image."""
-    layout = reader.layout
-    known = times_ms(reader, placement.index)
-
-    def time_point(time: float) -> int | None:
-        if not np.isfinite(known).all():
-            return None
-        later = np.flatnonzero(known - known[0] >= time)
-        return int(placement.time[later[0]]) if len(later) else placement.times - 1
-
-    return [
-        (
-            ome_roi(roi, number, layout.width, layout.height, _text, time_point),
-            placement.images == 1 or roi.info.scope != ScopeType.MPoint,
-        )
-        for number, roi in enumerate(reader.rois.values())
-        if any(step.enabled for step in roi.animParams)
-    ]
-
-
-def _annotation(unstructured: Mapping[str, Any]) -> model.MapAnnotation:
-    from ome_types import model
-
-    return model.MapAnnotation(
-        id="Annotation:0",
-        namespace=NAMESPACE,
-        description=(
-            "Metadata of the ND2 file as it is stored: each key is the name of a chunk, "
-            "each value its content as JSON."
-        ),
-        value=model.Map(
-            ms=[
-                model.Map.M(k=_text(name), value=json.dumps(jsonable(content)))
-                for name, content in unstructured.items()
-            ]
-        ),
+def _annotation(root: Element, chunks: Mapping[str, Any]) -> None:
+    annotations = _add(root, "StructuredAnnotations")
+    annotation = _add(annotations, "MapAnnotation", ID="Annotation:0", Namespace=NAMESPACE)
+    _add(annotation, "Description").text = (
+        "Metadata of the ND2 file as it is stored: each key is the name of a chunk, "
+        "each value its content as JSON."
     )
+    value = _add(annotation, "Value")
+    for name, content in chunks.items():
+        _add(value, "M", K=_text(name)).text = json.dumps(plain(content))

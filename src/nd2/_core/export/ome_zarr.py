@@ -25,9 +25,7 @@ from nd2._core.export.zarr_store import (
 from nd2._core.frames import pool
 from nd2._core.io.destination import atomic_path, remove_stale
 from nd2._core.io.urls import file_name, is_url
-from nd2._core.readers.positions import position_names
-from nd2._core.views.placement import Placement
-from nd2._core.views.recorded import recorded_values
+from nd2._core.views.placement import Placement, frame_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from nd2._core.export.zarr_store import Array, Target
     from nd2._core.readers import Reader
     from nd2._core.readers.layer_chunks import LayerChunks
+    from nd2._core.views.facts import Facts
 
 _LABEL_TYPE = np.dtype(np.uint32)
 _TRIAL = ".partial"
@@ -44,6 +43,7 @@ _TRIAL = ".partial"
 
 def write_ome_zarr(
     reader: Reader,
+    facts: Facts,
     dest: str | os.PathLike[str],
     *,
     chunk_shape: tuple[int, ...] | Literal["auto"] | None = "auto",
@@ -62,20 +62,19 @@ def write_ome_zarr(
     """Write a file as OME-Zarr and return where it is; see ``ND2File.write_ome_zarr``."""
     if version != documents.VERSION:
         raise ValueError(f"OME-NGFF {version!r} is not written; {documents.VERSION!r} is")
-    placement = Placement.of(reader.layout)
-    names: Sequence[str | None] = position_names(reader)
-    if len(names) != placement.images:
-        names = [None] * placement.images
+    placement = Placement.from_layout(reader.layout)
+    names = facts.image_names(placement.images)
     if position is not None:
-        placement = placement.of_image(position)
+        placement = placement.image_part(position)
         names = [names[position]]
-    axes = documents.ImageAxes.from_reader(reader, placement)
+    axes = documents.ImageAxes.from_facts(facts, placement)
     inner = "z" if placement.nesting == "TZ" else "t"
     grid = Grid.choose(axes, reader.dtype, inner, chunk_shape, shard_shape, levels)
     backend = choose_backend(backend, remote=is_url(dest))
     layers = reader.binary_layers if include_labels else []
     export = _Export(
         reader,
+        facts,
         placement,
         names,
         axes,
@@ -87,7 +86,9 @@ def write_ome_zarr(
     # What can fail for reasons of the file or of the options fails here, before anything is removed.
     reader.frames.check_codec()
     groups = export.groups(include_all_metadata)
-    files = {} if export.single or export.fields else {"OME/METADATA.ome.xml": _ome_xml(reader)}
+    files = (
+        {} if export.single or export.fields else {"OME/METADATA.ome.xml": _ome_xml(reader, facts)}
+    )
     with _destination(dest, overwrite, storage_options) as target:
         export.write_pixels(target, backend, progress)
         for name, data in files.items():
@@ -137,8 +138,8 @@ class _Export:
 
     Attributes
     ----------
-    names : sequence of str or None
-        Name of each image's position.
+    names : sequence of str
+        Name of each image's position; empty where it has none.
     layers : sequence of (str, LayerChunks)
         Name of each binary layer's group, and what reads it.
     fields : sequence of Field, optional
@@ -148,8 +149,9 @@ class _Export:
     """
 
     reader: Reader
+    facts: Facts
     placement: Placement
-    names: Sequence[str | None]
+    names: Sequence[str]
     axes: documents.ImageAxes
     grid: Grid
     layers: Sequence[tuple[str, LayerChunks]]
@@ -224,15 +226,18 @@ class _Export:
     def _image_attributes(self, image: int, name: str) -> dict[str, Any]:
         placement = self.placement
         if placement.images > 1:
-            placement = placement.of_image(image)
-        reader = self.reader
-        bits = reader.attributes.bitsPerComponentSignificant
+            placement = placement.image_part(image)
+        facts = self.facts
+        blocks: dict[str, Any] = {
+            "multiscales": documents.multiscales(self.axes, name, self.grid.levels)
+        }
+        omero = documents.omero(facts)
+        if omero is not None:
+            blocks["omero"] = omero
+        position_name = self.names[image] or None
         return {
-            **_ome(
-                multiscales=documents.multiscales(self.axes, name, self.grid.levels),
-                omero=documents.omero(documents.shown_channels(reader), reader.dtype, bits),
-            ),
-            "nd2": {"position_name": self.names[image], **recorded_values(reader, placement)},
+            **_ome(**blocks),
+            "nd2": {"position_name": position_name, **frame_tables(facts, placement)},
         }
 
     def _label_groups(self, path: str) -> dict[str, dict[str, Any]]:
@@ -267,7 +272,7 @@ def _file_attributes(reader: Reader, include_all_metadata: bool) -> dict[str, An
     return attributes
 
 
-def _ome_xml(reader: Reader) -> bytes:
-    from nd2._core.export.ome import ome_metadata
+def _ome_xml(reader: Reader, facts: Facts) -> bytes:
+    from nd2._core.export.ome import ome_xml
 
-    return ome_metadata(reader, include_unstructured=False).to_xml().encode()
+    return ome_xml(reader, facts).encode()

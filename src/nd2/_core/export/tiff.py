@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ome_types import OME
 
     from nd2._core.readers import Reader
+    from nd2._core.views.facts import Facts
 
     OnFrame = Callable[[int, int, dict[str, int]], None]
 
@@ -51,6 +52,7 @@ _MAGIC = 16
 
 def write_tiff(
     reader: Reader,
+    facts: Facts,
     dest: str | os.PathLike[str],
     *,
     include_unstructured_metadata: bool = True,
@@ -61,26 +63,29 @@ def write_tiff(
     """Write a file as TIFF; parameters as those of ``ND2File.write_tiff``."""
     tifffile = _tifffile()
     path = Path(dest)
-    placement = Placement.of(reader.layout)
+    placement = Placement.from_layout(reader.layout)
     is_ome = ".ome." in path.name.lower()
 
     def describe() -> bytes:
-        from nd2._core.export.ome import ome_metadata
+        from nd2._core.export.ome import ome_metadata, ome_xml
 
-        ome = ome_metadata(
-            reader, include_unstructured=include_unstructured_metadata, tiff_file_name=path.name
-        )
-        if modify_ome is not None:
-            modify_ome(ome)
+        options: dict[str, Any] = {
+            "include_unstructured": include_unstructured_metadata,
+            "tiff_file_name": path.name,
+        }
+        if modify_ome is None:
+            return ome_xml(reader, facts, **options).encode()
+        ome = ome_metadata(reader, facts, **options)
+        modify_ome(ome)
         return ome.to_xml().encode()
 
     # What the caller changes is called from the caller's thread, and before any pixel is written.
     description = describe() if is_ome and modify_ome is not None else None
     remove_stale(path)
     with atomic_path(path) as partial, ThreadPoolExecutor(1) as background:
-        pages = _lay_out(tifffile, reader, placement, partial, is_ome)
+        pages = _lay_out(tifffile, reader, facts, placement, partial, is_ome)
         _check_space(partial)
-        # Importing the library of OME takes about as long as writing a gigabyte: pixels are written meanwhile.
+        # Pixels are written while the description is made.
         later = background.submit(describe) if is_ome and description is None else None
         with partial.open("r+b", buffering=0) as handle:
             # Pages are empty until the end: without its head, nobody takes the file for a whole one.
@@ -155,6 +160,7 @@ class _Pages:
 def _lay_out(
     tifffile: Any,
     reader: Reader,
+    facts: Facts,
     placement: Placement,
     path: Path,
     is_ome: bool,
@@ -175,12 +181,12 @@ def _lay_out(
         "metadata": None if is_ome else {"axes": axes},
         "contiguous": False,
         "returnoffset": True,
-        **_resolution(reader),
+        **_resolution(facts),
     }
     if layout.samples > 1:
         options["planarconfig"] = "contig"
     if imagej:
-        options["metadata"] = {"axes": axes, **_imagej_metadata(reader, axes)}
+        options["metadata"] = {"axes": axes, **_imagej_metadata(facts, placement, axes)}
     starts = []
     with tifffile.TiffWriter(path, bigtiff=not imagej, imagej=imagej, ome=False) as tif:
         for image in range(placement.images):
@@ -228,28 +234,32 @@ def _is_imagej(reader: Reader, placement: Placement) -> bool:
     )
 
 
-def _resolution(reader: Reader) -> dict[str, Any]:
-    x, y, _ = reader.voxel_size
-    if x <= 0 or y <= 0:
+def _resolution(facts: Facts) -> dict[str, Any]:
+    if facts.pixel_size is None:
         return {}
+    x, y = facts.pixel_size
     return {"resolution": (1 / x, 1 / y), "resolutionunit": "MICROMETER"}
 
 
-def _imagej_metadata(reader: Reader, axes: str) -> dict[str, Any]:
-    """Return unit, distance of planes, interval of frames and look-up tables as ImageJ knows them."""
-    from nd2._core.views.channels import channels
-
-    found: dict[str, Any] = {"unit": "um", "spacing": float(reader.voxel_size.z) or 1.0}
-    if "T" in axes and reader.frame_times is not None and len(reader.frame_times) > 1:
-        found["finterval"] = float(np.diff(reader.frame_times).mean()) / 1000
-    if reader.layout.samples == 1:
-        found["mode"] = "composite" if "C" in axes else "grayscale"
+def _imagej_metadata(facts: Facts, placement: Placement, axes: str) -> dict[str, Any]:
+    """Return unit, distance of planes, interval of time points and look-up tables as ImageJ knows them."""
+    metadata: dict[str, Any] = {}
+    if facts.calibrated:
+        metadata["unit"] = "um"
+    # ImageJ has one unit for all axes: no distance of planes can be said where pixels have no size.
+    if facts.calibrated and facts.z_step is not None:
+        metadata["spacing"] = facts.z_step
+    step = facts.time_step(placement.first_frames) if "T" in axes else None
+    if step is not None:
+        metadata["finterval"] = step / 1000
+    if not facts.is_color:
+        metadata["mode"] = "composite" if "C" in axes else "grayscale"
         ramp = np.arange(256, dtype=np.uint16)
-        found["LUTs"] = [
+        metadata["LUTs"] = [
             np.array([ramp * part // 255 for part in channel.rgb], np.uint8)
-            for channel in channels(reader)
+            for channel in facts.channels
         ]
-    return found
+    return metadata
 
 
 def _fill(

@@ -6,14 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from nd2._core.views.channels import channels
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from nd2._core.readers import Reader
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nd2._core.views.facts import Facts
     from nd2._core.views.placement import Placement
 
 VERSION = "0.5"
@@ -22,7 +21,7 @@ VERSION = "0.5"
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 # The largest plates have 32 rows (A to AF) and 48 columns: PT0 is a point, not a well.
 _WELL = re.compile(r"^([A-Z]|A[A-F])0*([1-9]|[1-3]\d|4[0-8])(?:[_\- ].*)?$", re.IGNORECASE)
-_SAMPLES = (("Red", "FF0000"), ("Green", "00FF00"), ("Blue", "0000FF"))
+_SAMPLES = {"R": ("Red", "FF0000"), "G": ("Green", "00FF00"), "B": ("Blue", "0000FF")}
 
 
 def group_document(
@@ -97,22 +96,23 @@ class ImageAxes:
     units: tuple[str | None, ...]
 
     @classmethod
-    def from_reader(cls, reader: Reader, placement: Placement) -> ImageAxes:
+    def from_facts(cls, facts: Facts, placement: Placement) -> ImageAxes:
         """Return the axes of every image of a file, without those of size 1 other than y and x.
 
-        Color samples count as channels.
+        Color samples count as channels. Where a distance is unknown, it is 1 without a unit.
         """
-        layout, voxel = reader.layout, reader.voxel_size
-        axes: dict[str, tuple[int, float, str | None]] = {
-            "t": (placement.times, time_step(reader), "millisecond"),
-            "c": (layout.channels * layout.samples, 1.0, None),
-            "z": (placement.planes, voxel.z or 1.0, "micrometer"),
-            "y": (layout.height, voxel.y or 1.0, "micrometer"),
-            "x": (layout.width, voxel.x or 1.0, "micrometer"),
+        layout = facts.reader.layout
+        sizes = {
+            "t": placement.times,
+            "c": layout.channels * layout.samples,
+            "z": placement.planes,
+            "y": layout.height,
+            "x": layout.width,
         }
-        names = "".join(name for name, axis in axes.items() if axis[0] > 1 or name in "yx")
-        shape, scale, units = zip(*(axes[name] for name in names), strict=True)
-        return cls(names, shape, scale, units)
+        names = "".join(name for name, size in sizes.items() if size > 1 or name in "yx")
+        scales = axis_scales(facts, placement.first_frames)
+        scale, units = zip(*(scales[name] for name in names), strict=True)
+        return cls(names, tuple(sizes[name] for name in names), scale, units)
 
     def drop(self, name: str) -> ImageAxes:
         """Return the other axes."""
@@ -132,15 +132,24 @@ class ImageAxes:
         )
 
 
-def time_step(reader: Reader) -> float:
-    """Return the mean time between two time points in milliseconds; 1.0 where it is unknown."""
-    for loop in reader.experiment:
-        parameters: Any = loop.parameters
-        if loop.type == "NETimeLoop":
-            parameters = parameters.periods[0] if parameters.periods else None
-        if loop.type in ("TimeLoop", "NETimeLoop") and parameters is not None:
-            return float(parameters.periodDiff.avg or parameters.periodMs or 1.0)
-    return 1.0
+def axis_scales(facts: Facts, time_points: NDArray[np.intp]) -> dict[str, tuple[float, str | None]]:
+    """Return distance of neighbors and unit of each axis; 1 without a unit where it is unknown.
+
+    ``time_points`` are the first frames of the time points of the image.
+    """
+    x, y = facts.pixel_size or (None, None)
+    step = facts.time_step(time_points) if len(time_points) > 1 else None
+    distances = {
+        "t": (step, "millisecond"),
+        "c": (None, ""),
+        "z": (facts.z_step, "micrometer"),
+        "y": (y, "micrometer"),
+        "x": (x, "micrometer"),
+    }
+    return {
+        name: (distance, unit) if distance else (1.0, None)
+        for name, (distance, unit) in distances.items()
+    }
 
 
 def multiscales(axes: ImageAxes, name: str, levels: int = 1) -> list[dict[str, Any]]:
@@ -161,27 +170,30 @@ def multiscales(axes: ImageAxes, name: str, levels: int = 1) -> list[dict[str, A
     return [{"name": name, "axes": described, "datasets": datasets}]
 
 
-def omero(shown: Iterable[tuple[str, str]], dtype: np.dtype[Any], bits: int) -> dict[str, Any]:
-    """Return how viewers show channels: label and color (RRGGBB) of each, and the range of values."""
-    top = 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
-    end = top if dtype.kind == "f" else min(float(2**bits - 1), top) or top
-    window = {"start": 0.0, "min": 0.0, "end": end, "max": top}
+def omero(facts: Facts, sample_order: str = "RGB") -> dict[str, Any] | None:
+    """Return how viewers show channels: label, color (RRGGBB), range of values; None where the range is unknown."""
+    limits = facts.display_range
+    if limits is None:
+        return None
+    low, high = limits
+    window = {"start": low, "min": low, "end": high, "max": high}
     return {
         "channels": [
             {"label": label, "color": color, "active": True, "window": window}
-            for label, color in shown
+            for label, color in shown_channels(facts, sample_order)
         ],
         "rdefs": {"model": "color"},
     }
 
 
-def shown_channels(reader: Reader) -> list[tuple[str, str]]:
-    """Return label and color of each channel, or of each color sample, in the order R, G, B."""
-    files = channels(reader)
-    if reader.layout.samples == 1:
-        return [(channel.name, channel.hex) for channel in files]
-    prefixes = [f"{channel.name} " if len(files) > 1 else "" for channel in files]
-    return [(f"{prefix}{name}", color) for prefix in prefixes for name, color in _SAMPLES]
+def shown_channels(facts: Facts, sample_order: str = "RGB") -> list[tuple[str, str]]:
+    """Return label and color of each channel, or of each color sample."""
+    if not facts.is_color:
+        return [(channel.name, channel.hex) for channel in facts.channels]
+    several = len(facts.channels) > 1
+    prefixes = [f"{channel.name} " if several else "" for channel in facts.channels]
+    samples = [_SAMPLES[letter] for letter in sample_order]
+    return [(f"{prefix}{name}", color) for prefix in prefixes for name, color in samples]
 
 
 def collection(names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -13,6 +13,7 @@ from nd2._core import errors
 from nd2._core.chunks import (
     attributes,
     binary_layers,
+    capture,
     events,
     experiment,
     form,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nd2._core.chunks.capture import Capture
     from nd2._core.chunks.large_image import LargeImage
     from nd2._core.chunks.picture_metadata import FirstFrame
     from nd2._core.frames.read import Frames
@@ -72,8 +74,13 @@ OPENING = (*attributes.NAMES, *experiment.NAMES, *picture_metadata.NAMES, *texts
 _UNUSED: dict[tuple[bytes, ...], frozenset[str]] = {
     picture_metadata.NAMES: frozenset(
         (
-            "pCameraSetting",
-            "sCameraSetting",
+            "FormatFast",
+            "FormatQuality",
+            "PropertiesFast",
+            "PropertiesFast_Extra",
+            "PropertiesQuality",
+            "PropertiesQuality_Extra",
+            "LightPath",
             "sOpticalConfigFull",
             "MultiViewChannelDesc",
             "m_MirrorSpectrum",
@@ -195,6 +202,10 @@ class ModernReader(Reader):
             experiment=self.experiment,
             text_info=self.text_info,
         )
+
+    @cached_property
+    def captures(self) -> list[Capture]:
+        return capture.parse(self._picture, self.layout.channels)
 
     @cached_property
     def voxel_size(self) -> VoxelSize:

@@ -6,13 +6,14 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from nd2._core.chunks.capture import Capture
     from nd2._core.chunks.large_image import LargeImage
     from nd2._core.chunks.recorded_data import RecordedColumn
     from nd2._core.format.jp2 import BoxMap
@@ -165,6 +166,11 @@ class Reader(ABC):
     def pfs_status(self) -> NDArray[np.int32] | None:
         """Recorded state of the focus system at each frame, shape (n,); None if nothing was recorded."""
         return None
+
+    @property
+    def captures(self) -> Sequence[Capture]:
+        """Camera, exposure and microscope of each channel; empty where they are unknown."""
+        return ()
 
     @property
     def large_image(self) -> LargeImage | None:

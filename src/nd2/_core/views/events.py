@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
     from nd2._core.readers import Reader
     from nd2._core.structures import ExperimentEvent
+    from nd2._core.views.facts import Facts
 
 TIME = "Time [s]"
 EVENTS = "Events"
 _BLOCK = 1000
 
 
-def events(reader: Reader, orient: str, null_value: Any) -> list[dict[str, Any]] | dict[str, Any]:
+def events(
+    reader: Reader, facts: Facts, orient: str, null_value: Any
+) -> list[dict[str, Any]] | dict[str, Any]:
     """Return one row for each frame and each event, in the order of time; see ``ND2File.events``.
 
     Frames keep the order in which they were stored. Where columns differ in length, cells are missing at their end.
@@ -30,12 +33,12 @@ def events(reader: Reader, orient: str, null_value: Any) -> list[dict[str, Any]]
     if orient not in ("records", "list", "dict"):
         raise ValueError(f"orient must be 'records', 'list' or 'dict', not {orient!r}")
     count = reader.layout.frame_count
-    columns = loop_columns(reader)
+    columns = loop_columns(reader, facts)
     recorded = recorded_columns(reader, columns)
-    happened = reader.experiment_events
+    occurrences = reader.experiment_events
     if orient == "records":
-        return _records(columns | recorded, count, happened)
-    if orient == "list" and not happened:
+        return _records(columns | recorded, count, occurrences)
+    if orient == "list" and not occurrences:
         lists = {name: _filled(values, count, null_value) for name, values in columns.items()}
         return lists | {
             # as arrays, because that is what callers have always had, unless there is a cell to fill
@@ -44,26 +47,25 @@ def events(reader: Reader, orient: str, null_value: Any) -> list[dict[str, Any]]
             else _filled(values, count, null_value)
             for name, values in recorded.items()
         }
-    table = _merged(columns | recorded, count, happened, null_value)
+    table = _merged(columns | recorded, count, occurrences, null_value)
     if orient == "list":
         return table
     return {name: dict(enumerate(values)) for name, values in table.items()}
 
 
-def loop_columns(reader: Reader) -> dict[str, NDArray[Any]]:
+def loop_columns(reader: Reader, facts: Facts) -> dict[str, NDArray[Any]]:
     """Return what the loops say of their frames, by column: time, index, index on each loop, names, heights."""
     layout = reader.layout
     count = layout.frame_count
     columns: dict[str, NDArray[Any]] = {}
-    if reader.frame_times is not None:
-        columns[TIME] = reader.frame_times[:count] / 1000
+    if facts.frame_times is not None:
+        columns[TIME] = facts.frame_times[:count] / 1000
     columns["Index"] = np.arange(count)
     indices = layout.grid.all_indices()
     columns |= {f"{name} Index": index for name, index in indices.items()}
     for loop, index in zip(reader.experiment, indices.values(), strict=True):
         if isinstance(loop, XYPosLoop):
-            names = [point.name or "" for point in loop.parameters.points]
-            columns["Position Name"] = np.array(names, object)[index]
+            columns["Position Name"] = np.array(facts.position_names, object)[index]
         elif isinstance(loop, ZStackLoop):
             planes = loop.parameters.stepUm * (np.arange(loop.count) - loop.parameters.homeIndex)
             columns["Z-Series"] = (planes if loop.parameters.bottomToTop else planes[::-1])[index]
@@ -95,10 +97,10 @@ def _filled(values: NDArray[Any], count: int, null_value: Any) -> list[Any]:
 
 
 def _slots(
-    columns: Mapping[str, NDArray[Any]], count: int, happened: list[ExperimentEvent]
+    columns: Mapping[str, NDArray[Any]], count: int, occurrences: list[ExperimentEvent]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], list[ExperimentEvent]]:
     """Return the rows of the frames and of the events, and the events in the order of time."""
-    ordered = sorted(happened, key=lambda event: event.time)
+    ordered = sorted(occurrences, key=lambda event: event.time)
     times = np.full(count, -np.inf)
     known = columns.get(TIME, np.zeros(0))
     times[: len(known)] = np.where(np.isfinite(known), known, -np.inf)
@@ -113,10 +115,10 @@ def _slots(
 def _merged(
     columns: Mapping[str, NDArray[Any]],
     count: int,
-    happened: list[ExperimentEvent],
+    occurrences: list[ExperimentEvent],
     null_value: Any,
 ) -> dict[str, list[Any]]:
-    frame_rows, event_rows, ordered = _slots(columns, count, happened)
+    frame_rows, event_rows, ordered = _slots(columns, count, occurrences)
 
     def column(rows: NDArray[np.intp], values: list[Any]) -> NDArray[Any]:
         cells = np.empty(count + len(ordered), object)
@@ -133,7 +135,7 @@ def _merged(
 
 
 def _records(
-    columns: Mapping[str, NDArray[Any]], count: int, happened: list[ExperimentEvent]
+    columns: Mapping[str, NDArray[Any]], count: int, occurrences: list[ExperimentEvent]
 ) -> list[dict[str, Any]]:
     """Return rows that hold what there is."""
     rows: list[dict[str, Any]] = []
@@ -141,9 +143,9 @@ def _records(
     for start, stop in pairwise(sorted({0, count, *map(len, values.values())})):
         there = {name: column[start:stop] for name, column in values.items() if len(column) >= stop}
         rows += _rows(there, stop - start)
-    if not happened:
+    if not occurrences:
         return rows
-    frame_rows, event_rows, ordered = _slots(columns, count, happened)
+    frame_rows, event_rows, ordered = _slots(columns, count, occurrences)
     merged: list[dict[str, Any]] = [{}] * (count + len(ordered))
     for at, row in zip(frame_rows.tolist(), rows, strict=True):
         merged[at] = row

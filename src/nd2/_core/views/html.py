@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from nd2._core.io.urls import file_name
 from nd2._core.structures import LOOP_AXES
-from nd2._core.views.channels import channels
-from nd2._core.views.clock import start_date
 from nd2._core.views.summary import byte_size, channel_facts, loop_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nd2._core.readers import Reader
+    from nd2._core.views.facts import Facts
 
 _SHOWN = 12
 """How many channels, or names of positions, are listed at most."""
@@ -25,17 +24,17 @@ _KINDS = {
     "C": "channels",
     "Y": "height",
     "X": "width",
-    "S": "colour samples",
+    "S": "color samples",
 }
 
 
-def file_table(reader: Reader) -> str:
+def file_table(reader: Reader, facts: Facts) -> str:
     """Return what is in a file as HTML; nothing is read but metadata. All text from the file is escaped."""
     parts = [
         f"<div><strong>ND2File</strong> {escape(file_name(reader.source.url))}</div>",
-        _table(("axis", "size", "step", ""), _axes(reader)),
-        _table(("channel", "", "excitation", "emission", "modality"), _channels(reader)),
-        _table((), _facts(reader)),
+        _table(("axis", "size", "step", ""), _axes(reader, facts)),
+        _table(("channel", "", "excitation", "emission", "modality"), _channels(facts)),
+        _table((), _properties(reader, facts)),
     ]
     return f'<div class="nd2-file" style="overflow-x:auto">{"".join(parts)}</div>'
 
@@ -49,42 +48,36 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f'<table style="margin:0.5em 0">{body}</table>'
 
 
-# --------------------------------------------------------------------------------------------------------------- axes
-
-
-def _axes(reader: Reader) -> Iterator[tuple[str, str, str, str]]:
+def _axes(reader: Reader, facts: Facts) -> Iterator[tuple[str, str, str, str]]:
     loops = [loop for loop in reader.experiment if LOOP_AXES[loop.type] != "C"]
-    facts = {
+    known = {
         name: loop_facts(loop) for (name, _), loop in zip(reader.layout.loops, loops, strict=False)
     }
     for name, size in reader.layout.sizes.items():
-        step, what = _described(name, facts.get(name, {}), reader)
+        step, what = _described(name, known.get(name, {}), reader, facts)
         yield escape(name), str(size), escape(step), escape(what)
 
 
-def _described(name: str, facts: Mapping[str, Any], reader: Reader) -> tuple[str, str]:
+def _described(name: str, loop: Mapping[str, Any], reader: Reader, facts: Facts) -> tuple[str, str]:
     """Return the step along an axis with its unit, empty where it has none, and what the axis is."""
     what = _KINDS.get(name[0], "frames")
     if name in ("Y", "X"):
-        return _pixel_size(name, reader), what
+        return _pixel_size(name, facts), what
     if name == "S":
         return "", f"{what}: {', '.join(reader.frames.pixels.sample_order)}"
-    step = f"{facts['step_um']:.4g} µm" if facts.get("step_um") else ""
-    if facts.get("period_ms"):
-        step = f"{facts['period_ms'] / 1000:.4g} s"
-    if "phases" in facts:
-        what += f", in phases of {_listed(map(str, facts['phases']))}"
-    if "names" in facts:
-        what += f": {_listed(facts['names'])}"
+    step = f"{loop['step_um']:.4g} µm" if loop.get("step_um") else ""
+    if loop.get("period_ms"):
+        step = f"{loop['period_ms'] / 1000:.4g} s"
+    if "phases" in loop:
+        what += f", in phases of {_listed(map(str, loop['phases']))}"
+    if "names" in loop:
+        what += f": {_listed(loop['names'])}"
     return step, what
 
 
-def _pixel_size(name: str, reader: Reader) -> str:
-    known = [channel.meta for channel in channels(reader) if channel.meta is not None]
-    if known and not all(known[0].volume.axesCalibrated[:2]):
-        return ""
-    voxel = reader.voxel_size
-    return f"{voxel.y if name == 'Y' else voxel.x:.4g} µm"
+def _pixel_size(name: str, facts: Facts) -> str:
+    size = facts.pixel_size
+    return "" if size is None else f"{size[name == 'Y']:.4g} µm"
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -93,52 +86,37 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(known[:_SHOWN]) + more
 
 
-# ----------------------------------------------------------------------------------------------------------- channels
-
-
-def _channels(reader: Reader) -> Iterator[tuple[str, ...]]:
-    known = channels(reader)
-    for channel in known[:_SHOWN]:
-        facts = channel_facts(channel)
+def _channels(facts: Facts) -> Iterator[tuple[str, ...]]:
+    for channel in facts.channels[:_SHOWN]:
+        known = channel_facts(channel)
         swatch = (
             '<span style="display:inline-block;width:1em;height:1em;border:1px solid #8888;'
-            f'background:{facts["color"]}"></span>'
+            f'background:{known["color"]}"></span>'
         )
         lengths = (
-            f"{facts[key]:.4g} nm" if key in facts else ""
+            f"{known[key]:.4g} nm" if key in known else ""
             for key in ("excitation_nm", "emission_nm")
         )
         yield (
             escape(channel.name),
             swatch,
             *lengths,
-            escape(", ".join(facts.get("modality", ()))),
+            escape(", ".join(channel.modality)),
         )
-    if len(known) > _SHOWN:
-        yield (f"and {len(known) - _SHOWN} more",)
+    if len(facts.channels) > _SHOWN:
+        yield (f"and {len(facts.channels) - _SHOWN} more",)
 
 
-# -------------------------------------------------------------------------------------------------------------- facts
-
-
-def _facts(reader: Reader) -> Iterator[tuple[str, str]]:
-    attributes, date = reader.attributes, start_date(reader)
-    frames = reader.layout.frame_count
-    known = {
-        "type": f"{reader.dtype.name}, {attributes.bitsPerComponentSignificant} bits",
-        "frames": str(frames),
+def _properties(reader: Reader, facts: Facts) -> Iterator[tuple[str, str]]:
+    date, optics = facts.start_date, facts.optics
+    properties = {
+        "type": f"{reader.dtype.name}, {facts.significant_bits} bits",
+        "frames": str(reader.layout.frame_count),
         "acquired": None if date is None else f"{date:%Y-%m-%d %H:%M:%S} UTC",
-        "objective": next(
-            (
-                channel.meta.microscope.objectiveName
-                for channel in channels(reader)
-                if channel.meta is not None
-            ),
-            None,
-        ),
+        "objective": None if optics is None else optics.objectiveName,
         "size": byte_size(reader.source.size),
         "path": reader.source.url,
     }
-    for title, text in known.items():
+    for title, text in properties.items():
         if text:
             yield title, escape(text)

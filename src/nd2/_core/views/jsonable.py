@@ -1,10 +1,12 @@
-"""Metadata in a form that JSON can hold."""
+"""Metadata and structures in a form that JSON can hold."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,30 +15,46 @@ if TYPE_CHECKING:
     from nd2._core.readers import Reader
 
 
-def jsonable(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value as JSON can hold it.
 
-    Bytes become base64, numbers that are not finite and what JSON does not know become text.
+    Structures become dicts, bytes become base64; numbers that are not finite become None, other objects text.
     """
-    if value is None or isinstance(value, str | bool | int):
+    kind = type(value)
+    if value is None or kind is str or kind is int or kind is bool:
         return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is list or kind is tuple:
+        return [plain(item) for item in value]
+    names = _field_names(kind)  # type: ignore[arg-type]  # classes are hashable
+    if names is not None:
+        return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.generic | np.ndarray):
-        return jsonable(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, bytes | bytearray | memoryview):
         return b64encode(bytes(value)).decode()
-    if isinstance(value, list | tuple | set | frozenset):
-        return [jsonable(item) for item in value]
+    if isinstance(value, set | frozenset | list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, int):  # members of enumerations, Python's own subclasses
+        return int(value)
     return str(value)
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...] | None:
+    """Return the fields of a structure; None for other types."""
+    if dataclasses.is_dataclass(kind):
+        return tuple(field.name for field in dataclasses.fields(kind))
+    return getattr(kind, "_fields", None)
 
 
 def everything(reader: Reader) -> dict[str, Any]:
     """Return all metadata chunks of a file."""
     unstructured = reader.unstructured_metadata(strip_prefix=True, include=None, exclude=None)
     return {
-        "unstructured_metadata": jsonable(unstructured),
-        "custom_data": jsonable(reader.custom_data),
+        "unstructured_metadata": plain(unstructured),
+        "custom_data": plain(reader.custom_data),
     }

@@ -1,4 +1,4 @@
-"""A picture of a file: a montage of some of its frames in the colours of the channels, as PNG."""
+"""Pictures: composites of channels in their colors, and montages of frames as PNG."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.views.channels import channel_indices, channels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.readers import Reader
+    from nd2._core.views.facts import Facts
 
-_LOW, _HIGH = 0.1, 99.9
-"""Percentiles of the values that become black and full colour."""
+_PERCENTILES = 0.1, 99.9
+"""Percentiles of the values that become black and full color."""
+_WHITE = (255, 255, 255)
 _LEGIBLE = 512
 """Pixels of the longer side up to which a small picture is enlarged."""
 _GAP = 2
@@ -90,7 +91,54 @@ class Picture:
         return self.png()
 
 
-def picture(reader: Reader, look: PictureOptions) -> Picture:
+def scaled(values: NDArray[Any], top: float | None = None) -> NDArray[np.float32]:
+    """Scale values to 0 to 1; values that are not finite become 0.
+
+    Parameters
+    ----------
+    values : ndarray
+        The values.
+    top : float, optional
+        The value that becomes 1, and 0 becomes 0; by default extremes decide: the 0.1 and the 99.9 percentile.
+    """
+    # In double precision, so that values at both ends of single precision do not overflow.
+    data = np.nan_to_num(values, posinf=0, neginf=0).astype(np.float64)
+    low, high = 0.0, top
+    if high is None:
+        low, high = np.percentile(data, _PERCENTILES) if data.size else (0.0, 1.0)
+        if high <= low:
+            high = max(float(data.max(initial=0)), low + 1)
+    part: NDArray[np.float32] = ((data.clip(low, high) - low) / (high - low)).astype(np.float32)
+    return part
+
+
+def blend(layers: NDArray[np.float32], colors: NDArray[Any]) -> NDArray[np.float32]:
+    """Add channels from 0 to 1, shape (C, ...), each in its color from 0 to 1, shape (C, 3); return shape (..., 3)."""
+    total = np.tensordot(layers, colors.astype(np.float32), axes=(0, 0))
+    return np.minimum(total, 1, dtype=np.float32)
+
+
+def to_8bit(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Convert values from 0 to 1 to 0 to 255."""
+    return (values * 255 + 0.5).astype(np.uint8)
+
+
+def scale_bar(pixel_um: float, width: int) -> tuple[float, str] | None:
+    """Return length in pixels and text of a scale bar: a round length, near a fifth of the width of an image."""
+    about = pixel_um * width / 5
+    if not (math.isfinite(about) and about > 0):
+        return None
+    power = 10.0 ** math.floor(math.log10(about))
+    length = max(step * power for step in (1, 2, 5) if step * power <= about)
+    factor, unit = next(
+        (factor, unit)
+        for factor, unit in ((1e-3, "mm"), (1.0, "µm"), (1e3, "nm"))
+        if length * factor >= 1 or unit == "nm"
+    )
+    return length / pixel_um, f"{length * factor:g} {unit}"
+
+
+def picture(reader: Reader, facts: Facts, options: PictureOptions) -> Picture:
     """Return a picture of some frames.
 
     The range of each channel is that of the frames shown, so that they can be compared.
@@ -102,92 +150,73 @@ def picture(reader: Reader, look: PictureOptions) -> Picture:
     ValueError
         If the file has no channel of that name, or a frame is damaged.
     """
-    frames = _frames(reader, look)
-    shown = _shown(reader, look)
-    tiles = len(frames) * (len(shown) if look.split else 1)
-    columns = _columns(tiles, reader)
-    rows = -(-tiles // columns)
+    frames = _frames(reader, options)
+    chosen = (
+        list(range(len(facts.channels)))
+        if options.channels is None
+        else facts.channel_indices(options.channels)
+    )
+    tiles = len(frames) * (len(chosen) if options.split else 1)
     height, width = reader.layout.height, reader.layout.width
-    step = max(math.ceil(max(height * rows, width * columns) / max(look.size, 1)), 1)
+    columns = _columns(tiles, height, width)
+    rows = -(-tiles // columns)
+    step = max(math.ceil(max(height * rows, width * columns) / max(options.size, 1)), 1)
     # Every step-th row and column: of files that are not compressed, only these rows are read.
     samples = range(reader.layout.samples)
-    picks = (np.array(shown), range(0, height, step), range(0, width, step), samples)
+    picks = (np.array(chosen), range(0, height, step), range(0, width, step), samples)
     unique = np.unique(np.array(frames, np.intp))
     pixels = reader.frames.read(unique, picks)[np.searchsorted(unique, frames)]
-    small = _grid(_painted(reader, pixels, shown, split=look.split), columns)
-    zoom = max(min(_LEGIBLE, look.size) // max(small.shape), 1)
+    if reader.frames.pixels.sample_order == "BGR":
+        pixels = pixels[..., ::-1]
+    small = _grid(_tiles(facts, pixels, chosen, split=options.split), columns)
+    zoom = max(min(_LEGIBLE, options.size) // max(small.shape), 1)
     return Picture(small.repeat(zoom, axis=0).repeat(zoom, axis=1))
 
 
-def _frames(reader: Reader, look: PictureOptions) -> list[int]:
+def _frames(reader: Reader, options: PictureOptions) -> list[int]:
     count = reader.frame_count
-    if look.frames is not None:
-        for frame in look.frames:
+    if options.frames is not None:
+        for frame in options.frames:
             if not 0 <= frame < count:
                 raise errors.frame_range(frame, count, path=reader.source.url)
-        return list(look.frames)
+        return list(options.frames)
     present = np.flatnonzero(reader.frames.table.present(count))
-    if look.tiles == 1:
+    if options.tiles == 1:
         loops = reader.layout.loops
         middle = reader.layout.grid.frame([n // 2 if name[0] == "Z" else 0 for name, n in loops])
         if middle in present:
             return [middle]
     if not len(present):
         present = np.arange(min(count, 1))
-    places = np.linspace(0, len(present) - 1, min(look.tiles, len(present))).round().astype(int)
+    places = np.linspace(0, len(present) - 1, min(options.tiles, len(present))).round().astype(int)
     return [int(present[place]) for place in np.unique(places)]
 
 
-def _shown(reader: Reader, look: PictureOptions) -> list[int]:
-    """Return the indices of the channels to show."""
-    names = [channel.name for channel in channels(reader)]
-    if look.channels is None:
-        return list(range(len(names)))
-    return channel_indices(look.channels, names, path=reader.source.url)
+def _columns(tiles: int, height: int, width: int) -> int:
+    """Return how many tiles stand in a row, so that the picture is about as high as it is wide."""
+    return min(max(round(math.sqrt(tiles * max(height, 1) / max(width, 1))), 1), tiles)
 
 
-def _columns(tiles: int, reader: Reader) -> int:
-    """Return how many tiles stand side by side, so that the picture is about as high as it is wide."""
-    height, width = max(reader.layout.height, 1), max(reader.layout.width, 1)
-    return min(max(round(math.sqrt(tiles * height / width)), 1), tiles)
-
-
-def _painted(
-    reader: Reader, pixels: NDArray[Any], shown: Sequence[int], *, split: bool
+def _tiles(
+    facts: Facts, pixels: NDArray[Any], channels: Sequence[int], *, split: bool
 ) -> list[NDArray[np.float32]]:
-    """Paint some channels of frames, shape (n, C, Y, X, S); return the tiles, shape (Y, X, 3) from 0 to 1."""
-    scaled = np.stack([_scaled(pixels[:, c]) for c in range(pixels.shape[1])], axis=1)
-    if reader.layout.samples > 1:
-        # Several channels in colour have nothing that could mix them: one tile for each.
-        rgb = scaled[..., ::-1] if reader.frames.pixels.sample_order == "BGR" else scaled
-        return list(rgb.reshape(-1, *rgb.shape[2:]) if split else _mean(rgb))
-    colours = np.array([channel.rgb for channel in channels(reader)], np.float32) / 255
-    if len(colours) == 1:
-        colours = np.ones((1, 3), np.float32)
-    colours = colours[shown]
-    layers = scaled * colours[:, None, None, :]
+    """Paint channels of frames, shape (n, C, Y, X, S); return the tiles, shape (Y, X, 3) from 0 to 1."""
+    # Photographs in color are as bright as they are.
+    top = facts.max_value if facts.is_color else None
+    layers = np.stack([scaled(pixels[:, c], top) for c in range(pixels.shape[1])])
+    if facts.is_color:
+        # Several channels in color have nothing that could mix them: one tile for each, or their mean.
+        rgb = layers.swapaxes(0, 1)
+        return list(
+            rgb.reshape(-1, *rgb.shape[2:]) if split else rgb.mean(axis=1, dtype=np.float32)
+        )
+    layers = layers[..., 0]
+    single = len(facts.channels) == 1
+    colors = np.array([_WHITE if single else facts.channels[c].rgb for c in channels]) / 255
     if split:
-        return list(layers.reshape(-1, *layers.shape[2:]))
-    return list(np.minimum(layers.sum(axis=1), 1))
-
-
-def _mean(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    mean: NDArray[np.float32] = pixels.mean(axis=1, dtype=np.float32)
-    return mean
-
-
-def _scaled(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Bring values to 0 to 1, but for the extremes."""
-    # In double precision, so that values at both ends of single precision do not overflow.
-    data = np.nan_to_num(values, posinf=0, neginf=0).astype(np.float64)
-    if values.dtype == np.uint8 and values.shape[-1] > 1:
-        low, high = 0.0, 255.0  # photographs are as bright as they are
-    else:
-        low, high = np.percentile(data, [_LOW, _HIGH]) if data.size else (0.0, 1.0)
-        if high <= low:
-            high = max(float(data.max(initial=0)), low + 1)
-    scaled: NDArray[np.float32] = ((data.clip(low, high) - low) / (high - low)).astype(np.float32)
-    return scaled
+        parts = [blend(layers[[c]], colors[[c]]) for c in range(len(channels))]
+        return list(np.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:]))
+    return list(blend(layers, colors))
 
 
 def _grid(tiles: Sequence[NDArray[np.float32]], columns: int) -> NDArray[np.uint8]:
@@ -198,7 +227,7 @@ def _grid(tiles: Sequence[NDArray[np.float32]], columns: int) -> NDArray[np.uint
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
         y, x = row * (height + _GAP), column * (width + _GAP)
-        out[y : y + height, x : x + width] = (tile * 255 + 0.5).astype(np.uint8)
+        out[y : y + height, x : x + width] = to_8bit(tile)
     return out
 
 

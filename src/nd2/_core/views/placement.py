@@ -8,7 +8,7 @@ loops count as time.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nd2._core.frames.plan import Picks
     from nd2._core.frames.read import Frames
     from nd2._core.readers import Reader
+    from nd2._core.views.facts import Facts
 
 _AXIS = {"T": "T", "U": "T", "P": "P", "Z": "Z"}
 
@@ -51,18 +52,15 @@ class Placement:
     nesting: str
 
     @classmethod
-    def of(cls, layout: Layout) -> Placement:
+    def from_layout(cls, layout: Layout) -> Placement:
         """Place all frames that the loops reach."""
         frames = np.arange(layout.frame_count)
         places = dict.fromkeys("PTZ", np.zeros(len(frames), np.intp))
-        counts = dict.fromkeys("PTZ", 1)
         indices = layout.grid.all_indices()
         for name, count in layout.loops:
             axis = _AXIS[name[0]]
             places[axis] = places[axis] * count + indices[name]
-            counts[axis] *= count
-        order = [_AXIS[name[0]] for name, count in layout.loops if count > 1]
-        outer_z = "Z" in order and "T" in order and order.index("Z") < order.index("T")
+        counts = image_counts(layout)
         return cls(
             frames,
             places["P"],
@@ -71,10 +69,10 @@ class Placement:
             counts["P"],
             counts["T"],
             counts["Z"],
-            "ZT" if outer_z else "TZ",
+            nesting(layout),
         )
 
-    def of_image(self, image: int) -> Placement:
+    def image_part(self, image: int) -> Placement:
         """Return the frames of one image alone, which becomes image 0."""
         mine = self.image == image
         index = self.index[mine]
@@ -87,6 +85,13 @@ class Placement:
             images=1,
         )
 
+    @property
+    def first_frames(self) -> NDArray[np.intp]:
+        """Sequence index of the first plane of each time point of the first image, shape (times,)."""
+        chosen = (self.image == 0) & (self.plane == 0)
+        frames: NDArray[np.intp] = self.index[chosen][np.argsort(self.time[chosen])]
+        return frames
+
     def slots(self, nesting: str) -> NDArray[np.intp]:
         """Return the number of each frame within its image, with T and Z nested as given, shape (n,)."""
         if nesting == "ZT":
@@ -98,6 +103,54 @@ class Placement:
         offsets, _ = frames.table.locations(self.index * frames.table.pieces)
         return np.argsort(offsets, kind="stable")
 
+    def grid(self, values: NDArray[np.float64]) -> list[list[float | None]] | None:
+        """Return values of the frames of one image on its axes T and Z; None for what is not finite, or for all of it."""
+        values = values[self.index]
+        if not np.isfinite(values).any():
+            return None
+        table = np.empty(len(values))
+        table[self.slots("TZ")] = values
+        rows = table.reshape(self.times, self.planes).tolist()
+        return [[None if np.isnan(v) else v for v in row] for row in rows]
+
+
+def image_counts(layout: Layout) -> dict[str, int]:
+    """Return the number of images (P), of time points (T) and of focal planes (Z)."""
+    counts = dict.fromkeys("PTZ", 1)
+    for name, count in layout.loops:
+        counts[_AXIS[name[0]]] *= count
+    return counts
+
+
+def nesting(layout: Layout) -> str:
+    """Return ``"TZ"`` or ``"ZT"``: which of the two is the outer loop."""
+    order = [_AXIS[name[0]] for name, count in layout.loops if count > 1]
+    outer_z = "Z" in order and "T" in order and order.index("Z") < order.index("T")
+    return "ZT" if outer_z else "TZ"
+
+
+def frame_tables(facts: Facts, placement: Placement) -> dict[str, Any]:
+    """Return times and stage positions of the frames of one image, which no axis of OME-Zarr can say.
+
+    Returns
+    -------
+    dict
+        ``recorded`` and ``nominal``, by the source of the values. In both, ``axes`` is ``["t", "z"]``, and ``time_ms``,
+        ``stage_x_um``, ``stage_y_um`` and ``stage_z_um`` are lists of lists on these axes. What the file does not say
+        is left out; null stands for single values.
+    """
+    tables: dict[str, Any] = {}
+    times = facts.times(np.arange(facts.reader.frame_count))
+    columns = {"time_ms": ("recorded", times)} | {
+        f"stage_{axis}_um": (series.source or "nominal", series.values)
+        for axis, series in facts.stage.items()
+    }
+    for name, (source, values) in columns.items():
+        table = placement.grid(values)
+        if table is not None:
+            tables.setdefault(source, {"axes": ["t", "z"]})[name] = table
+    return tables
+
 
 def runs(order: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
     """Cut an order of frames into parts of at most ``size``."""
@@ -106,7 +159,7 @@ def runs(order: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
 
 
 def rgb_picks(reader: Reader) -> Picks:
-    """Return what to take of C, Y, X and S so that colour samples come out red, green, blue."""
+    """Return the indices on C, Y, X and S that give samples of color as red, green, blue."""
     pixels = reader.frames.pixels
     c, y, x, s = (range(size) for size in pixels.shape)
     return (c, y, x, s[::-1] if pixels.sample_order == "BGR" else s)

@@ -1,4 +1,4 @@
-"""What is in a file, as a person reads it, or as JSON."""
+"""What is in a file, as text for a person or as JSON."""
 
 from __future__ import annotations
 
@@ -6,40 +6,44 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nd2._core.views.channels import channels
-from nd2._core.views.clock import start_date
+from nd2._core.views.placement import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from nd2._core.readers import Reader
-    from nd2._core.views.channels import ExportChannel
+    from nd2._core.views.facts import ChannelFacts, Facts
 
 
-def summary(reader: Reader) -> dict[str, Any]:
+def summary(reader: Reader, facts: Facts) -> dict[str, Any]:
     """Return what is in a file, as JSON can hold it; what is not known is left out."""
-    layout, attributes = reader.layout, reader.attributes
-    date = start_date(reader)
+    layout = reader.layout
+    date = facts.start_date
     count = layout.frame_count
     missing = count - int(reader.frames.table.present(count).sum())
+    pixel = facts.pixel_size
     found: dict[str, Any] = {
         "path": reader.source.url,
         "bytes": reader.source.size,
         "version": ".".join(map(str, reader.version)),
-        "software": reader.software,
+        "software": facts.software,
         "acquired": None if date is None else f"{date:%Y-%m-%d %H:%M:%S} UTC",
+        "start": facts.start_text,
         "sizes": dict(layout.sizes),
         "dtype": reader.dtype.name,
-        "significant_bits": attributes.bitsPerComponentSignificant,
+        "significant_bits": facts.significant_bits,
         "compression": {"zlib": "lossless", "jpeg2k": "JPEG 2000"}.get(reader.frames.pixels.codec),
-        "voxel_um": list(reader.voxel_size),
+        "voxel_um": None if pixel is None else [*pixel, facts.z_step],
+        "z_step_um": facts.z_step,
+        "time_step_ms": time_step(reader, facts),
         "frames": count,
         "frames_missing": missing,
         "frames_beyond_the_loops": max(reader.frame_count - count, 0),
         "loops": [loop_facts(loop) for loop in reader.experiment],
-        "channels": [channel_facts(channel) for channel in channels(reader)],
-        "duration_s": _duration(reader),
-        "recorded": list(reader.recorded_data),
+        "positions": _positions(reader, facts),
+        "channels": [channel_facts(channel) for channel in facts.channels],
+        "duration_s": _duration(facts),
+        "recorded": list(facts.recorded),
         "labels": [layer.info.name for layer in reader.binary_layers],
         "rois": len(reader.rois),
         "events": len(reader.experiment_events),
@@ -48,15 +52,36 @@ def summary(reader: Reader) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value not in (None, "", [], 0, False)}
 
 
-def _duration(reader: Reader) -> float | None:
-    times = reader.frame_times
-    if times is None or len(times) < 2:
+def time_step(reader: Reader, facts: Facts) -> float | None:
+    """Return the time between two time points of the first position, in milliseconds."""
+    placement = Placement.from_layout(reader.layout)
+    return facts.time_step(placement.first_frames) if placement.times > 1 else None
+
+
+def _positions(reader: Reader, facts: Facts) -> list[dict[str, Any]]:
+    """Return name and place of each position; empty where the file has no loop over positions."""
+    if facts.position_loop is None:
+        return []
+    placement = Placement.from_layout(reader.layout)
+    first = np.flatnonzero(np.diff(np.sort(placement.image), prepend=-1))
+    frames = placement.index[np.argsort(placement.image, kind="stable")[first]]
+    places = np.stack([facts.stage[axis].values[frames] for axis in "xyz"], axis=1)
+    names = facts.image_names(placement.images)
+    return [
+        {**({"name": name} if name else {}), "stage_um": [None if v != v else v for v in place]}
+        for name, place in zip(names, places.tolist(), strict=True)
+    ]
+
+
+def _duration(facts: Facts) -> float | None:
+    times = facts.frame_times
+    if times is None or np.isfinite(times).sum() < 2:
         return None
     return round(float(np.nanmax(times) - np.nanmin(times)) / 1000, 3)
 
 
 def loop_facts(loop: Any) -> dict[str, Any]:
-    """Return what there is to say of a loop, as JSON can hold it."""
+    """Return what there is to say about a loop, as JSON can hold it."""
     found: dict[str, Any] = {"type": loop.type, "count": loop.count}
     if loop.type == "TimeLoop":
         found["period_ms"] = loop.parameters.periodDiff.avg or loop.parameters.periodMs
@@ -71,15 +96,19 @@ def loop_facts(loop: Any) -> dict[str, Any]:
     return found
 
 
-def channel_facts(channel: ExportChannel) -> dict[str, Any]:
-    """Return what there is to say of a channel, as JSON can hold it."""
-    found: dict[str, Any] = {"name": channel.name, "color": f"#{channel.hex}"}
+def channel_facts(channel: ChannelFacts) -> dict[str, Any]:
+    """Return what there is to say about a channel, as JSON can hold it."""
+    found: dict[str, Any] = {
+        "name": channel.name,
+        "color": f"#{channel.hex}",
+        "excitation_nm": channel.excitation_nm,
+        "emission_nm": channel.emission_nm,
+        "modality": list(channel.modality),
+        "exposure_ms": channel.capture.exposure_ms,
+    }
     if channel.meta is not None:
-        meta, optics = channel.meta.channel, channel.meta.microscope
+        optics = channel.meta.microscope
         found |= {
-            "excitation_nm": meta.excitationLambdaNm,
-            "emission_nm": meta.emissionLambdaNm,
-            "modality": list(optics.modalityFlags),
             "objective": optics.objectiveName,
             "na": optics.objectiveNumericalAperture,
             "magnification": optics.objectiveMagnification,
@@ -92,13 +121,12 @@ def as_text(found: Mapping[str, Any]) -> Iterator[str]:
     sizes = " x ".join(f"{axis} {size}" for axis, size in found.get("sizes", {}).items())
     bits = f", {found['significant_bits']} bits" if "significant_bits" in found else ""
     packed = f", {found['compression']} compression" if "compression" in found else ""
-    x, y, z = found.get("voxel_um", (1, 1, 1))
     lines = {
         "File": f"{found['path']} ({byte_size(found['bytes'])}, version {found['version']})",
         "Acquired": found.get("acquired"),
         "Software": found.get("software"),
         "Image": f"{sizes or 'one pixel'} ({found['dtype']}{bits}{packed})",
-        "Voxel": f"{x:.4g} x {y:.4g} x {z:.4g} µm (x, y, z)",
+        "Voxel": _voxel(found),
         "Frames": _frames(found),
         "Duration": f"{found['duration_s']:.6g} s" if "duration_s" in found else None,
     }
@@ -124,6 +152,14 @@ def as_text(found: Mapping[str, Any]) -> Iterator[str]:
     ] + (["acquired by a job"] if "job" in found else [])
     if also:
         yield f"{'Also:':<11}{', '.join(also)}"
+
+
+def _voxel(found: Mapping[str, Any]) -> str | None:
+    if "voxel_um" not in found:
+        return None
+    x, y, z = found["voxel_um"]
+    depth = "" if z is None else f" x {z:.4g}"
+    return f"{x:.4g} x {y:.4g}{depth} µm ({'x, y' if z is None else 'x, y, z'})"
 
 
 def _frames(found: Mapping[str, Any]) -> str:

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
     from nd2._core.readers import Reader
     from nd2._core.structures import ExpLoop
+    from nd2._core.views.facts import Facts
 
 SAMPLE_NAMES = {"B": "Blue", "G": "Green", "R": "Red"}
 """Names of the samples of colour."""
 
 
-def coordinates(reader: Reader) -> dict[str, Any]:
+def coordinates(reader: Reader, facts: Facts) -> dict[str, Any]:
     """Return the coordinate of each axis of a file, those of size 1 included.
 
     T is in milliseconds from the loop's mean period; Z, Y and X are in micrometers from 0.
@@ -26,10 +27,10 @@ def coordinates(reader: Reader) -> dict[str, Any]:
     layout, voxel = reader.layout, reader.voxel_size
     coords: dict[str, Any] = {}
     for (name, count), loop in zip(layout.loops, reader.experiment, strict=True):
-        values = _loop_coordinate(loop, count)
+        values = _loop_coordinate(loop, count, facts)
         if values is not None:
             coords[name] = values
-    coords["C"] = channel_names(reader)
+    coords["C"] = [channel.name for channel in facts.channels]
     coords["Y"] = np.arange(layout.height) * voxel[1]
     coords["X"] = np.arange(layout.width) * voxel[0]
     if layout.samples > 1:
@@ -38,15 +39,7 @@ def coordinates(reader: Reader) -> dict[str, Any]:
     return coords
 
 
-def channel_names(reader: Reader) -> list[str]:
-    """Return a name for each channel, as the file has it."""
-    channels = getattr(reader.metadata, "channels", None) or []
-    names = [channel.channel.name for channel in channels]
-    count = reader.layout.channels
-    return names if len(names) == count else [f"Channel {i}" for i in range(count)]
-
-
-def _loop_coordinate(loop: ExpLoop, count: int) -> Any:
+def _loop_coordinate(loop: ExpLoop, count: int, facts: Facts) -> Any:
     if isinstance(loop, TimeLoop):
         return np.arange(count) * _period(loop.parameters)
     if isinstance(loop, NETimeLoop):
@@ -57,7 +50,7 @@ def _loop_coordinate(loop: ExpLoop, count: int) -> Any:
     if isinstance(loop, ZStackLoop):
         return np.arange(count) * loop.parameters.stepUm
     if isinstance(loop, XYPosLoop):
-        return [point.name or f"XYPos:{i}" for i, point in enumerate(loop.parameters.points)]
+        return [name or f"XYPos:{i}" for i, name in enumerate(facts.position_names)]
     return None
 
 
@@ -67,7 +60,13 @@ def _period(parameters: Any) -> float:
 
 
 def to_xarray(
-    data: Any, reader: Reader, dims: tuple[str, ...], *, squeeze: bool, position: int | None
+    data: Any,
+    reader: Reader,
+    facts: Facts,
+    dims: tuple[str, ...],
+    *,
+    squeeze: bool,
+    position: int | None,
 ) -> xarray.DataArray:
     """Label an array of a file.
 
@@ -86,7 +85,7 @@ def to_xarray(
     """
     import xarray
 
-    coords = coordinates(reader)
+    coords = coordinates(reader, facts)
     if position is not None and "P" in dims:
         coords["P"] = [coords["P"][position]]
     if not squeeze:

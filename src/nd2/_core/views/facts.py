@@ -1,0 +1,515 @@
+"""What a file says, decided once: every output reads names, places, times and calibration here.
+
+A fact that files may hold in two ways carries its source: what the devices recorded, or what the acquisition planned
+and the picture metadata state (nominal).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from nd2._core import errors
+from nd2._core.chunks.capture import Capture
+from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from nd2._core.chunks.recorded_data import RecordedColumn
+    from nd2._core.readers import Reader
+    from nd2._core.structures import Channel, Microscope
+
+Source = Literal["recorded", "nominal", "mixed"] | None
+"""Where values come from; None where the file says nothing."""
+
+STAGE_COLUMNS = ("X", "Y", "Z")
+"""Identifiers of the columns of recorded data that hold the position of the stage."""
+EXPOSURE_COLUMNS = ("Camera_ExposureTime1", "Camera_ExposureTime2")
+
+_PLAUSIBLE_YEARS = range(1990, 2100)
+_WHITE = (255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Values with their source.
+
+    Attributes
+    ----------
+    values : ndarray
+        The values.
+    source : str or None
+        ``"recorded"``, ``"nominal"``, ``"mixed"``; None where the file does not say them.
+    """
+
+    values: NDArray[Any]
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelFacts:
+    """What the file says about a channel.
+
+    Attributes
+    ----------
+    name : str
+        Name as the file has it; ``Channel i`` where it has none.
+    unique_name : str
+        The same with a suffix where another channel has that name.
+    rgb : tuple of int
+        Display color, 0 to 255.
+    meta : Channel or None
+        The structure; None where metadata and image disagree about the number of channels.
+    capture : Capture
+        Camera, exposure, binning.
+    """
+
+    name: str
+    unique_name: str
+    rgb: tuple[int, int, int]
+    meta: Channel | None
+    capture: Capture
+
+    @property
+    def hex(self) -> str:
+        """Color as ``RRGGBB``."""
+        return "{:02X}{:02X}{:02X}".format(*self.rgb)
+
+    @property
+    def excitation_nm(self) -> float | None:
+        """Excitation wavelength in nanometers."""
+        return None if self.meta is None else positive(self.meta.channel.excitationLambdaNm)
+
+    @property
+    def emission_nm(self) -> float | None:
+        """Emission wavelength in nanometers."""
+        return None if self.meta is None else positive(self.meta.channel.emissionLambdaNm)
+
+    @property
+    def modality(self) -> tuple[str, ...]:
+        """Flags of the modality."""
+        return () if self.meta is None else tuple(self.meta.microscope.modalityFlags)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one file says; each fact is read when it is asked for, and kept.
+
+    Attributes
+    ----------
+    reader : Reader
+        The file.
+    """
+
+    reader: Reader = field(repr=False)
+
+    @property
+    def _metas(self) -> list[Channel]:
+        return self.reader.metadata.channels or []
+
+    @cached_property
+    def channels(self) -> tuple[ChannelFacts, ...]:
+        """The channels, as many as a frame has."""
+        reader = self.reader
+        count = reader.layout.channels
+        metas: Sequence[Channel | None] = self._metas
+        if len(metas) != count:
+            metas = [None] * count
+        names = [
+            (meta.channel.name if meta is not None else "") or f"Channel {i}"
+            for i, meta in enumerate(metas)
+        ]
+        captures = [*reader.captures, *[Capture()] * count]
+        return tuple(
+            ChannelFacts(*given)
+            for given in zip(
+                names,
+                _unique(names),
+                [_WHITE if meta is None else meta.channel.color[:3] for meta in metas],
+                metas,
+                captures[:count],
+                strict=True,
+            )
+        )
+
+    def channel_indices(self, channels: Sequence[int | str]) -> list[int]:
+        """Return the indices of channels given by index or name; see `channel_indices`."""
+        names = [channel.name for channel in self.channels]
+        return channel_indices(channels, names, path=self.reader.source.url)
+
+    @property
+    def optics(self) -> Microscope | None:
+        """Objective and its properties; they are the same for all channels."""
+        return self._metas[0].microscope if self._metas else None
+
+    @property
+    def is_color(self) -> bool:
+        """Whether pixels have samples of red, green and blue."""
+        return self.reader.layout.samples > 1
+
+    @cached_property
+    def software(self) -> str:
+        """Name and version of the software that wrote the file; empty where it is not known."""
+        return self.reader.text_info.get("appVersion") or self.reader.software
+
+    @property
+    def significant_bits(self) -> int:
+        """Bits of a sample that are used."""
+        return int(self.reader.attributes.bitsPerComponentSignificant)
+
+    @property
+    def max_value(self) -> int | None:
+        """Largest value that the significant bits hold; None for floating point."""
+        if self.reader.dtype.kind == "f":
+            return None
+        return min((1 << self.significant_bits) - 1, int(np.iinfo(self.reader.dtype).max))
+
+    @cached_property
+    def display_range(self) -> tuple[float, float] | None:
+        """Range of values to display: that of the significant bits; of floating point that of one frame.
+
+        None for floating point where no frame can be read.
+        """
+        if self.max_value is not None:
+            return 0.0, float(self.max_value)
+        frames = self.reader.frames
+        present = np.flatnonzero(frames.table.present(self.reader.layout.frame_count))
+        if not len(present):
+            return None
+        values = frames.frame(int(present[len(present) // 2]))
+        values = values[np.isfinite(values)]
+        if not values.size:
+            return None
+        low, high = float(values.min()), float(values.max())
+        return (low, high) if high > low else (low, low + 1.0)
+
+    # Space
+
+    @cached_property
+    def calibrated(self) -> bool:
+        """Whether the file says how large a pixel is."""
+        return bool(self._metas) and all(self._metas[0].volume.axesCalibrated[:2])
+
+    @property
+    def pixel_size(self) -> tuple[float, float] | None:
+        """Size of a pixel in micrometers, x and y; None where it is not known."""
+        x, y = positive(self.reader.voxel_size.x), positive(self.reader.voxel_size.y)
+        return (x, y) if self.calibrated and x and y else None
+
+    @property
+    def z_step(self) -> float | None:
+        """Distance of two planes in micrometers; None where it is not known."""
+        known = bool(self._metas) and self._metas[0].volume.axesCalibrated[2]
+        return positive(self.reader.voxel_size.z) if known else None
+
+    @cached_property
+    def _loops(self) -> dict[str, Any]:
+        """The structure of each loop, by the name of its axis."""
+        names = [name for name, _ in self.reader.layout.loops]
+        return dict(zip(names, self.reader.experiment, strict=True))
+
+    def heights(self, loop: str, count: int) -> NDArray[np.float64]:
+        """Return the height of each plane of a stack over home in micrometers, as Nikon's reader places the stage."""
+        stack = self._loops.get(loop)
+        if stack is None:
+            return np.zeros(count)
+        home, step = stack.parameters.homeIndex, float(stack.parameters.stepUm)
+        heights: NDArray[np.float64] = (np.arange(count) - home) * step
+        return heights
+
+    @cached_property
+    def stage_x(self) -> Series:
+        """X of the stage at each frame in micrometers, shape (frame_count,)."""
+        return self._stage(0)
+
+    @cached_property
+    def stage_y(self) -> Series:
+        """Y of the stage at each frame in micrometers, shape (frame_count,)."""
+        return self._stage(1)
+
+    @cached_property
+    def stage_z(self) -> Series:
+        """Z of the stage at each frame in micrometers, shape (frame_count,)."""
+        return self._stage(2)
+
+    @property
+    def stage(self) -> dict[str, Series]:
+        """All three by their axis: x, y, z."""
+        return {"x": self.stage_x, "y": self.stage_y, "z": self.stage_z}
+
+    def _stage(self, axis: int) -> Series:
+        column = self.recorded.get(STAGE_COLUMNS[axis])
+        if column is not None:
+            values = self._frame_values(column, self.reader.frame_count)
+            if values is not None:
+                return Series(values, "recorded")
+        legacy = self.reader.version[0] == 1  # legacy files hold a position for each frame
+        return Series(self.reader.stage_positions[:, axis], "recorded" if legacy else "nominal")
+
+    # Positions
+
+    @cached_property
+    def position_loop(self) -> str | None:
+        """Name of the axis of positions; None where the file has none."""
+        return next((name for name, loop in self._loops.items() if loop.type == "XYPosLoop"), None)
+
+    @cached_property
+    def position_names(self) -> tuple[str, ...]:
+        """Name of each position, empty where it has none; no items where the file has no positions."""
+        if self.position_loop is None:
+            return ()
+        points = self._loops[self.position_loop].parameters.points
+        return tuple(point.name or "" for point in points)
+
+    def image_names(self, images: int) -> list[str]:
+        """Return the names of the images of a model in which each position is an image."""
+        names = list(self.position_names)
+        return names if len(names) == images else [""] * images
+
+    def position_index(self, position: int | str) -> int:
+        """Return the index of a position that is given by index or name.
+
+        Raises
+        ------
+        IndexError
+            If there is no position of that index.
+        ValueError
+            If there is no position of that name; the message suggests similar ones.
+        """
+        path = self.reader.source.url
+        if isinstance(position, str):
+            names = self.position_names
+            if position not in names:
+                raise errors.no_such("position", position, names, path=path)
+            return names.index(position)
+        count = dict(self.reader.layout.loops).get("P", 1)
+        index = int(position)
+        if not -count <= index < count:
+            raise errors.position_range(index, count, path=path)
+        return index % count
+
+    # Time
+
+    @cached_property
+    def start(self) -> np.datetime64 | None:
+        """Instant of the first frame in UTC, to the millisecond; None where the file does not say a plausible one.
+
+        A Julian day number as a double resolves 0.04 ms.
+        """
+        days = self.reader.start_julian_day - UNIX_EPOCH
+        if not 0 < days < 60_000:
+            return None
+        instant = np.datetime64(round(days * DAY_MS), "ms")
+        year = instant.astype("datetime64[Y]").astype(int) + 1970
+        return instant if year in _PLAUSIBLE_YEARS else None
+
+    @property
+    def start_text(self) -> str | None:
+        """The same as ISO 8601 with milliseconds."""
+        return None if self.start is None else f"{np.datetime_as_string(self.start, unit='ms')}Z"
+
+    @property
+    def start_date(self) -> datetime | None:
+        """The same as a datetime."""
+        if self.start is None:
+            return None
+        return datetime.fromtimestamp(self.start.astype(np.int64) / 1000, UTC)
+
+    @cached_property
+    def frame_times(self) -> NDArray[np.float64] | None:
+        """Recorded time of each frame in milliseconds, NaN where it is missing; None where nothing was recorded.
+
+        Several times that are all exactly 0 were not recorded.
+        """
+        times = self.reader.frame_times
+        if times is None or not len(times) or (len(times) > 1 and not times.any()):
+            return None
+        return times
+
+    @property
+    def has_times(self) -> bool:
+        """Whether times were recorded; the first of them decides if it is not 0, without reading the others."""
+        stored = self.reader.chunk_address("CustomData|AcqTimesCache")
+        if stored is not None and stored.size >= 8 and any(stored.read(0, 8)):
+            return True
+        return self.frame_times is not None
+
+    def times(self, frames: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return the recorded times of frames in milliseconds; NaN where nothing was recorded."""
+        return _take(self.frame_times, frames)
+
+    def step_times(self, frames: NDArray[np.intp]) -> Series:
+        """Return the times of steps, each given by its first frame, in milliseconds.
+
+        Recorded times where they are recorded. Steps between two of them are interpolated; others continue with the mean
+        recorded step, or with the nominal one. Where nothing is known, the values are the numbers of the steps, without
+        a source.
+        """
+        count = len(frames)
+        times = self.times(frames)
+        known = np.flatnonzero(np.isfinite(times))
+        if count and len(known) == count:
+            return Series(times, "recorded")
+        nominal = self._nominal_times(frames)
+        planned = _mean_step(nominal)
+        if not len(known):
+            if planned is None and count > 1:
+                return Series(np.arange(count, dtype=np.float64), None)
+            return Series(nominal, "nominal")
+        first, last = known[0], known[-1]
+        step = _mean_step(times[[first, last]], last - first) or planned
+        if step is None and not times[known].any():
+            return Series(np.arange(count, dtype=np.float64), None)
+        index = np.arange(count)
+        values = np.interp(index, known, times[known])
+        beyond = np.minimum(index - first, 0) + np.maximum(index - last, 0)
+        return Series(values + beyond * (step or 0.0), "mixed")
+
+    def time_step(self, frames: NDArray[np.intp]) -> float | None:
+        """Return the time between two steps, each given by its first frame, in milliseconds.
+
+        The mean of the recorded ones where all are recorded; else the nominal one; None where it is not known.
+        """
+        series = self.step_times(frames)
+        planned = _mean_step(self._nominal_times(frames))
+        if series.source == "recorded":
+            return _mean_step(series.values) or planned
+        return planned or (_mean_step(series.values) if series.source else None)
+
+    def _nominal_times(self, frames: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return the planned times of frames in milliseconds."""
+        times = np.zeros(len(frames))
+        layout = self.reader.layout
+        indices = layout.grid.indices(frames)
+        for name, count in layout.loops:
+            if name[0] == "T" and name in self._loops:
+                times += _loop_times(self._loops[name], count)[indices[name]]
+        return times
+
+    # Recorded data
+
+    @cached_property
+    def recorded(self) -> Mapping[str, RecordedColumn]:
+        """Columns of recorded data, without those of stage and exposure that hold zeros where the metadata hold more.
+
+        Some versions of the software write such columns for images of several channels.
+        """
+        columns = dict(self.reader.recorded_data)
+        for identifiers, states_more in (
+            (STAGE_COLUMNS, lambda: self.reader.stage_positions.any()),
+            (EXPOSURE_COLUMNS, lambda: any(c.exposure_ms for c in self.reader.captures)),
+        ):
+            given = [name for name in identifiers if name in columns]
+            if given and all(self._is_zero(columns[name]) for name in given) and states_more():
+                for name in given:
+                    del columns[name]
+        return columns
+
+    def _is_zero(self, column: RecordedColumn) -> bool:
+        """Return whether all values of a column are exactly 0; most columns need one small read."""
+        chunk = self.reader.chunk_address(f"CustomData|{column.id}")
+        if chunk is None or column.size < 1 or chunk.size < column.size:
+            return False
+        if any(chunk.read(0, chunk.size // column.size)):
+            return False
+        return column.values.dtype.kind in "iuf" and not column.values.any()
+
+    def _frame_values(self, column: RecordedColumn, frames: int) -> NDArray[np.float64] | None:
+        """Return the values of a column for each frame, NaN beyond its end; None where it does not cover the loops."""
+        values = column.values
+        if values.dtype.kind not in "iuf" or len(values) < self.reader.layout.frame_count:
+            return None
+        return _take(values, np.arange(frames))
+
+    def exposure(self, channel: int) -> Series:
+        """Return the exposure of a channel in milliseconds, one value or one for each frame; NaN where it is unknown.
+
+        The column of recorded exposures holds one value for each frame: it says which exposure a channel had where
+        frames have one channel.
+        """
+        column = self.recorded.get(EXPOSURE_COLUMNS[0])
+        if column is not None and self.reader.layout.channels == 1:
+            values = self._frame_values(column, self.reader.frame_count)
+            if values is not None and (values > 0).any():
+                return Series(np.where(values > 0, values, np.nan), "recorded")
+        exposure = self.channels[channel].capture.exposure_ms
+        return Series(np.array(exposure or math.nan), "nominal" if exposure else None)
+
+
+def positive(value: float | None) -> float | None:
+    """Return a finite value above zero; None for others."""
+    return value if value is not None and math.isfinite(value) and value > 0 else None
+
+
+def channel_indices(
+    channels: Sequence[int | str], names: Sequence[str], *, path: str = ""
+) -> list[int]:
+    """Return the indices of channels given by index or name, each once; of several of a name, the first.
+
+    Raises
+    ------
+    IndexError
+        If there is no channel of that index.
+    ValueError
+        If there is no channel of that name; the message suggests similar ones.
+    """
+    indices = []
+    for channel in channels:
+        if isinstance(channel, str):
+            if channel not in names:
+                raise errors.no_such("channel", channel, names, path=path)
+            indices.append(names.index(channel))
+        else:
+            if not -len(names) <= channel < len(names):
+                raise errors.channel_range(channel, len(names), path=path)
+            indices.append(channel % len(names))
+    return list(dict.fromkeys(indices))
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Make names unique with a suffix that makes no name which another has."""
+    unique: list[str] = []
+    for i, name in enumerate(names):
+        candidate, number = name, 1
+        while candidate in ([*names[:i], *unique] if number == 1 else [*names, *unique]):
+            number += 1
+            candidate = f"{name} ({number})"
+        unique.append(candidate)
+    return unique
+
+
+def _take(values: NDArray[Any] | None, frames: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the values of frames; NaN for those beyond the end."""
+    taken = np.full(len(frames), np.nan)
+    if values is not None:
+        inside = frames < len(values)
+        taken[inside] = values[frames[inside]]
+    return taken
+
+
+def _mean_step(times: NDArray[np.float64], steps: int | None = None) -> float | None:
+    """Return the mean distance of times; None where it is not above zero."""
+    steps = len(times) - 1 if steps is None else steps
+    return positive(float(times[-1] - times[0]) / steps) if steps > 0 else None
+
+
+def _loop_times(loop: Any, count: int) -> NDArray[np.float64]:
+    """Return the planned time of each step of a loop in milliseconds; phases follow each other."""
+    phases = loop.parameters.periods if loop.type == "NETimeLoop" else [loop.parameters]
+    times: list[NDArray[np.float64]] = []
+    start = 0.0
+    for phase in phases:
+        steps = phase.count if loop.type == "NETimeLoop" else count
+        step = float(phase.periodDiff.avg or phase.periodMs)
+        times.append(start + np.arange(steps) * step)
+        start += max(float(phase.durationMs), steps * step)
+    planned = np.concatenate([*times, np.zeros(count)])
+    return planned[:count]

@@ -1,0 +1,114 @@
+"""From a file to its dataset as values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nd2._core.frames.array import FrameArray
+from xarray_nd2.dataset.attrs import dataset_attrs, image_attrs
+from xarray_nd2.dataset.clock import Clock
+from xarray_nd2.dataset.coords import coordinates
+from xarray_nd2.dataset.labels import label_layers
+from xarray_nd2.dataset.model import DatasetModel
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from nd2._core.readers import Reader
+    from nd2._core.views.facts import Facts
+    from xarray_nd2.dataset.clock import TimeMode
+
+_OPENING = (
+    "CustomData|AcqTimesCache",
+    "CustomDataVar|CustomDataV2_0",
+    "CustomDataVar|AppInfo_V1_0",
+    "CustomDataVar|BinaryMetadata_v1",
+    "CustomData|BinaryMetadata_v2",
+    "CustomData|X",
+    "CustomData|Y",
+    "CustomData|Z",
+    "CustomData|Camera_ExposureTime1",
+    "CustomData|Camera_ExposureTime2",
+)
+"""Chunks that opening reads in addition to those that every reader needs: read together, they cost one request."""
+_MAX_PREFETCH = 1 << 20
+
+
+def dataset_model(
+    reader: Reader,
+    facts: Facts,
+    *,
+    squeeze: bool = True,
+    position: int | str | None = None,
+    time: TimeMode = "relative",
+    dropped: Collection[str] = (),
+    labels: bool = True,
+) -> DatasetModel:
+    """Describe a file as a dataset.
+
+    Parameters
+    ----------
+    reader : Reader
+        The file.
+    facts : Facts
+        What it says.
+    squeeze : bool
+        Whether axes of size 1 other than Y and X are dropped; else there are T, P, Z, C, Y and X, and S for color.
+    position : int or str, optional
+        Index or name of the only position.
+    time : {"relative", "absolute"}
+        Whether times are seconds on the clock of the acquisition, or seconds since the instant of the first frame.
+    dropped : collection of str
+        Variables to leave out; what only they need is not read.
+    labels : bool
+        Whether to include binary layers.
+
+    Raises
+    ------
+    IndexError, ValueError
+        If there is no such position; if ``time`` is absolute and the file does not say when it was recorded.
+    """
+    image = _image(reader, facts, squeeze, position)
+    chunks = [chunk for name in _OPENING if (chunk := reader.chunk_address(name)) is not None]
+    reader.source.prefetch([(c.position, c.extent) for c in chunks if c.extent < _MAX_PREFETCH])
+    coords = coordinates(reader, facts, image, Clock.from_facts(facts, time), dropped)
+    return DatasetModel(
+        image,
+        coords,
+        dataset_attrs(reader, facts),
+        image_attrs(facts),
+        label_layers(reader, image, dropped) if labels else {},
+    )
+
+
+def position_models(
+    reader: Reader,
+    facts: Facts,
+    model: DatasetModel,
+    *,
+    squeeze: bool = True,
+    time: TimeMode = "relative",
+    dropped: Collection[str] = (),
+) -> Iterator[DatasetModel]:
+    """Give the part of a dataset at each position, without binary layers, and without the axis P if ``squeeze``.
+
+    Other parameters are those of `dataset_model`.
+    """
+    clock = Clock.from_facts(facts, time)
+    for index in range(dict(reader.layout.loops).get("P", 1)):
+        image = model.image.fix("P", index)
+        if squeeze:
+            image = image.drop_dims("P")
+        coords = coordinates(reader, facts, image, clock, dropped)
+        yield replace(model, image=image, coords=coords, labels={})
+
+
+def _image(reader: Reader, facts: Facts, squeeze: bool, position: int | str | None) -> FrameArray:
+    layout = reader.layout.with_all_loops()
+    image = FrameArray.from_layout(reader.frames, layout)
+    if position is not None:
+        image = image.fix("P", facts.position_index(position))
+    # S is an axis of color images only.
+    kept = ("Y", "X") if squeeze else (*image.grid.names, "C", "Y", "X")
+    return image.with_dims([dim for dim, n in image.all_sizes.items() if n > 1 or dim in kept])
