@@ -53,7 +53,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "more frames than loops": {"loops": [("T", 3)], "extra": 2},
 }
 
-BEYOND = pytest.mark.filterwarnings("ignore:.* of which its loops .* reach 3;:UserWarning")
+BEYOND = pytest.mark.filterwarnings("ignore:.* but its loops .* reach 3;:UserWarning")
 
 
 @pytest.fixture(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Some samples hold more frames than their loops reach, on purpose.
-pytestmark = pytest.mark.filterwarnings("ignore:.*of which its loops:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*but its loops:UserWarning")
 
 
 @pytest.fixture(scope="module")

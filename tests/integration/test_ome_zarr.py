@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 yaozarrs = pytest.importorskip("yaozarrs")
-pytestmark = pytest.mark.filterwarnings("ignore:.*of which its loops:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*but its loops:UserWarning")
 
 
 @each_sample()

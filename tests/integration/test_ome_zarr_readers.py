@@ -33,7 +33,7 @@ LIBRARIES = ["ome-zarr", "ngff-zarr"]
 
 pytestmark = [
     pytest.mark.skipif(PYTHON is None, reason="the readers are not installed (make ngff)"),
-    pytest.mark.filterwarnings("ignore:.*of which its loops:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*but its loops:UserWarning"),
 ]
 
 MADE: dict[str, dict[str, Any]] = {

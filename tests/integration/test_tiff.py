@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 tifffile = pytest.importorskip("tifffile")
-pytestmark = pytest.mark.filterwarnings("ignore:.*of which its loops:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*but its loops:UserWarning")
 
 AXES = "TZCYXS"
 

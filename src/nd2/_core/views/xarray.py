@@ -30,7 +30,11 @@ def coordinates(reader: Reader, facts: Facts) -> dict[str, Any]:
         values = _loop_coordinate(loop, count, facts)
         if values is not None:
             coords[name] = values
-    coords["C"] = [channel.name for channel in facts.channels]
+    # As nd2 has it: empty where the file has an empty name.
+    coords["C"] = [
+        channel.name if channel.meta is None else channel.meta.channel.name
+        for channel in facts.channels
+    ]
     coords["Y"] = np.arange(layout.height) * voxel[1]
     coords["X"] = np.arange(layout.width) * voxel[0]
     if layout.samples > 1:
