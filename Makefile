@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet
+# All cores; a worker that has run its share takes over part of another's.
+PARALLEL := -n auto --dist worksteal
 # Pyright takes the packages of the first `python` on the path
 PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright
 
@@ -63,10 +65,10 @@ demo: $(VENV)/.demo ## write a small ND2 file, open it in every way, save a pict
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 coverage: $(VENV)/.test ## run the tests, fail where they reach fewer than 95 % of lines; pages in htmlcov
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=html
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-report=html
 
 # Environments of their own, made anew: the oldest direct dependencies that pyproject.toml allows, and the newest.
 # Interpreters that are on the path but do not run (pyenv's) are passed over.
@@ -82,7 +84,7 @@ test-newest: ## run the tests with the newest packages, on the newest Python tha
 test-lowest test-newest: $(VENV)/.release
 	$(BIN)/uv venv --quiet --clear --no-python-downloads --python $(SET_PYTHON) $(SET)
 	$(BIN)/uv pip install --quiet --python $(SET)/bin/python --resolution $(RESOLUTION) --editable '.[all]' --group test
-	$(SET)/bin/python -m pytest
+	$(SET)/bin/python -m pytest $(PARALLEL)
 
 docs: $(VENV)/.docs ## build the documentation, figures included, into docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build

@@ -19,7 +19,7 @@ from nd2._core.format import chunks
 from tests.builder import Nd2Spec, build
 from tests.kinds import KINDS
 from tests.references import OLD_PARQUET, V3_ZLIB, assert_same
-from tests.samples import each_sample
+from tests.samples import each_sample, sample_names
 from tests.sparse import build_sparse
 from xarray_nd2 import ND2Parser, open_references, to_kerchunk, write_kerchunk
 from xarray_nd2.references import arrays
@@ -119,13 +119,23 @@ def test_made_files(kind: str, form: Callable[[Path, Path], xr.Dataset], tmp_pat
         assert_same(form(path, tmp_path), dataset)
 
 
-@each_form
+# One way to read each document that is written; that every way reads it is tested on made files.
+@pytest.mark.parametrize("form", [v2_kerchunk, v3_reference, manifests])
 @each_sample()
 def test_samples(sample: Path, form: Callable[[Path, Path], xr.Dataset], tmp_path: Path) -> None:
+    check_sample(sample, form, tmp_path)
+
+
+@each_sample(sample_names("real"))
+def test_samples_in_parquet(sample: Path, tmp_path: Path) -> None:
+    check_sample(sample, v2_parquet, tmp_path)
+
+
+def check_sample(sample: Path, form: Callable[[Path, Path], xr.Dataset], folder: Path) -> None:
     dataset = xr.open_dataset(sample, engine="nd2")
     labels = [name for name in dataset.variables if str(name).startswith("labels_")]
     try:
-        virtual = form(sample, tmp_path)
+        virtual = form(sample, folder)
     except ValueError as error:
         no_chunk = "padded by part of a pixel" in str(error)
         assert no_chunk or (form is v2_parquet and not _whole(sample))
@@ -391,53 +401,3 @@ def test_references_are_read_without_this_package(
         found = np.load(job["out"])
         assert found.dtype == image.dtype, job
         np.testing.assert_array_equal(found, image.values, err_msg=str(job))
-
-
-ODD_ROWS = {"zlib, odd row stride"}
-"""Compressed rows that are padded by part of a pixel: no Zarr chunk holds them."""
-
-
-@pytest.fixture(params=KINDS, ids=str)
-def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Nd2Spec, str]:
-    path = tmp_path / "made.nd2"
-    return path, build(path, **KINDS[request.param]), request.param
-
-
-def test_the_references_give_the_same_dataset(made: tuple[Path, Nd2Spec, str]) -> None:
-    path, _, kind = made
-    if kind in ODD_ROWS:
-        with pytest.raises(ValueError, match=r"padded by part of a pixel.*to_zarr"):
-            to_kerchunk(path)
-        return
-    dataset = xr.open_dataset(path, engine="nd2")
-    virtual = xr.open_dataset(to_kerchunk(path), engine="kerchunk")  # type: ignore[arg-type]
-    if "S" in dataset.dims:
-        assert virtual.S.values.tolist() == ["B", "G", "R"]
-        virtual = virtual.sel(S=dataset.S.values)
-    for attribute in ("nd2_source_size", "nd2_source_version"):  # what references say on top
-        del virtual.attrs[attribute]
-    xr.testing.assert_identical(virtual.transpose(*dataset.image.dims), dataset)
-
-
-def test_references_in_a_file(tmp_path: Path) -> None:
-    path, dest = tmp_path / "a.nd2", tmp_path / "refs.json"
-    spec = build(path, loops=[("T", 3), ("Z", 2)], channels=2, missing=frozenset({4}))
-    write_kerchunk(path, dest)
-    for dataset in (
-        xr.open_dataset(str(dest), engine="kerchunk", chunks={}),
-        xr.open_zarr("reference://", storage_options={"fo": str(dest)}, consolidated=False),
-    ):
-        pixels = dataset.image.transpose("T", "Z", "C", "Y", "X")
-        assert pixels.dtype == np.uint16
-        np.testing.assert_array_equal(pixels.values, spec.array)
-
-
-def test_a_reference_leads_to_the_pixels_and_is_exactly_a_frame(tmp_path: Path) -> None:
-    path = tmp_path / "a.nd2"
-    build(path, loops=[("T", 2)], width=5)
-    refs = to_kerchunk(path, url="s3://bucket/a.nd2")["refs"]
-    url, offset, length = refs["image/1.0.0"]
-    assert url == "s3://bucket/a.nd2"
-    assert length == 6 * 12
-    header = chunks.parse_header(path.read_bytes()[offset - 4096 : offset], offset - 4096)
-    assert header.name == b"ImageDataSeq|1!"
