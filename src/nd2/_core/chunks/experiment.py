@@ -152,7 +152,7 @@ def _points(pars: fields.Tree) -> list[Position]:
 
 
 def _valid(points: list[Position], mask: object) -> list[Position]:
-    """Return the points that a mask keeps, and those past its end: an unused mask is one byte long."""
+    """Return the points that a mask keeps; past its end all: an unused mask is one byte long."""
     flags = fields.flags(mask)
     return [point for i, point in enumerate(points) if i >= len(flags) or flags[i]]
 

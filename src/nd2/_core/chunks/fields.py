@@ -1,4 +1,4 @@
-"""Values in the trees of metadata chunks: checked reads in both forms of the format, and tables of fields.
+"""Values in the trees of metadata chunks: checked reads of both forms, and tables of fields.
 
 The binary form has one root level with the name of the structure, the XML form has none. The XML
 form wraps what is a level in the binary form in a list of one. A value that is missing or has
@@ -100,7 +100,7 @@ def levels(value: Any) -> list[Tree]:
 
 
 def flags(value: Any) -> list[bool]:
-    """Return a mask, stored as bytes or as a list of booleans in which false items may be left out."""
+    """Return a mask, from bytes or a list of booleans, which may lack false items."""
     if isinstance(value, dict):
         if value and all(LIST_KEY.fullmatch(key) for key in value):
             last = int(max(value)[1:])
@@ -141,7 +141,7 @@ def flag(tree: Tree, key: str, default: bool = False) -> bool:
 
 
 def member(kind: type[_Code], code: int) -> _Code | int:
-    """Return the member of an enumeration, or the code itself if newer software wrote one that is not known."""
+    """Return the member of an enumeration, or an unknown code itself."""
     try:
         return kind(code)
     except ValueError:

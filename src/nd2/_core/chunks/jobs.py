@@ -1,4 +1,4 @@
-"""The JOBS program that acquired a file. Its tasks are an open set: their content stays as stored."""
+"""The JOBS program that acquired a file; the set of tasks is open, so they stay as stored."""
 
 from __future__ import annotations
 

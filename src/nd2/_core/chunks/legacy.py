@@ -27,7 +27,7 @@ _MAX_COUNT = 1 << 31
 
 
 def text_info(raw: dict[str, Any]) -> s.TextInfo:
-    """Return the description: the text item that starts with ``Metadata:``; others are not identified."""
+    """Return the description: the text item that starts with ``Metadata:``."""
     for item in _as_list(raw.get("TextInfoItem", raw)):
         text = item.get("Text") if isinstance(item, dict) else item
         if isinstance(text, str) and text.startswith("Metadata:"):
@@ -114,7 +114,7 @@ def _unwrapped(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _levels(node: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the nodes of the loops, outermost first: numbered siblings, or a chain of next levels."""
+    """Return the nodes of the loops, outermost first, from numbered siblings or nested levels."""
     siblings = sorted(key for key in node if key.startswith("LoopNo"))
     if siblings:
         return [fields.first(node[key]) for key in siblings]

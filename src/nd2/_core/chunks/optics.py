@@ -1,4 +1,4 @@
-"""Optics of a plane of the picture metadata: modality flags and their masks, wavelengths and spectra."""
+"""Optics of a plane of the picture metadata: modality flags and mask, wavelengths and spectra."""
 
 from __future__ import annotations
 

@@ -270,7 +270,7 @@ def _camera_matrix(matrix: fields.Tree) -> _Matrix | None:
 def _pixel_to_stage(
     picture: fields.Tree, sample: fields.Tree, attributes: Attributes
 ) -> _Affine | None:
-    """Return the affine matrix from pixels to micrometers, relative to the frame's stage position."""
+    """Return the affine matrix from pixels to micrometers relative to the stage position."""
     device = fields.level(sample, "pDeviceSetting")
     pixel = fields.positive(picture, "dCalibration")
     if not (device.get("m_iXYUse0") and picture.get("bCalibrated") and pixel):

@@ -1,4 +1,4 @@
-"""Recorded data: ``CustomDataV2_0``, a table of columns with one value per frame, and their chunks."""
+"""Recorded data: ``CustomDataV2_0``, a table of columns with one value per frame."""
 
 from __future__ import annotations
 

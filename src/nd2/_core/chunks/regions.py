@@ -109,7 +109,7 @@ def _animation(stored: fields.Tree) -> AnimParam:
 
 
 def _point(stored: fields.Tree) -> XYPoint:
-    """Return a point: its first two numbers, because names of one letter are lost with the prefix."""
+    """Return a point: the first two numbers, because names of one letter count as prefix."""
     values: list[Any] = []
     for value in stored.values():
         values += value if isinstance(value, list) else [value]

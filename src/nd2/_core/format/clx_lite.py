@@ -1,10 +1,11 @@
 """CLX-lite, the binary tree ("lite variant") in which version 3 files keep their metadata.
 
-A record is a type byte, the length of its name in UTF-16 units (with the terminating NUL), the name, and a value. A
-level holds child records and, behind them, a table of their offsets sorted by name. As observed in real files.
+A record is a type byte, the length of its name in UTF-16 units (with the terminating NUL), the name,
+and a value. A level holds child records and, after them, a table of their offsets sorted by name. As
+observed in real files.
 
-`decode` gives the dictionary that callers of ``unstructured_metadata`` know; `decode_items` loses nothing; `encode`
-writes either of them. Integers carry the type in which they are stored: `I32`, `U32`, `I64`, `U64`.
+`decode` returns the dictionary of ``unstructured_metadata``; `decode_items` loses nothing; `encode`
+writes either of them. Integers have their stored type: `I32`, `U32`, `I64`, `U64`.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ _MAX_INFLATED: Final = 1 << 28
 """Bytes that a compressed payload may inflate to; real ones stay below a few MB."""
 _MAX_INFLATION: Final = 32
 _SMALL_INFLATED: Final = 1 << 20
-"""What inflates to more than this, and by a higher ratio, is made to fill the memory: a tree takes many times its bytes."""
+"""A payload that inflates to more, and by a higher ratio, is hostile: a tree takes many times its bytes."""
 _NESTING_COST: Final = MAX_DEPTH // 8
-"""Levels that a tree within a byte array counts for: each is a copy of what it holds."""
+"""Levels that a tree within a byte array counts as: each is a copy of its content."""
 
 _i32 = Struct("<i").unpack_from
 _u32 = Struct("<I").unpack_from
@@ -68,7 +69,7 @@ class U64(int):
 
 
 class Items(list[tuple[str, Any]]):
-    """Children of a level in stored order: pairs of name and value, repeated names kept, "" for unnamed ones."""
+    """Children of a level in stored order: pairs of name ("" for unnamed ones) and value."""
 
     __slots__ = ()
 
@@ -89,7 +90,7 @@ _RANGES: Final[Mapping[type[int], range]] = {
 
 
 def integer_type(value: int) -> type[int]:
-    """Return the type in which an integer is stored: its own, or for a plain one the first that holds it.
+    """Return the stored type of an integer: its own, or for a plain one the first that holds it.
 
     Raises
     ------
@@ -103,17 +104,15 @@ def integer_type(value: int) -> type[int]:
     raise ValueError(f"{value} does not fit an integer of the metadata")
 
 
-# --- decoding ------------------------------------------------------------------------------------------------------
-
-
 def decode(
     data: bytes | memoryview, *, strip_prefix: bool = False, without: Collection[str] = ()
 ) -> dict[str, Any]:
     """Decode a payload to nested dictionaries.
 
-    Unnamed children become the keys ``i0000000000``, ``i0000000001``, ...; where named and unnamed children are mixed,
-    the unnamed ones stand as a list (a single one as itself) under ``""``. Of children with one name the last wins; see
-    `decode_items` for all of them. A byte array becomes the tree that is encoded in it, or else a list of integers.
+    Unnamed children get the keys ``i0000000000``, ``i0000000001``, ... Among named children, the
+    unnamed ones become a list (a single one itself) under ``""``. Of children with one name the last
+    wins; `decode_items` keeps all. A byte array becomes the tree that it encodes, or else a list of
+    integers.
 
     Parameters
     ----------
@@ -122,8 +121,8 @@ def decode(
     strip_prefix : bool
         Remove the type prefix of each name: the leading run of lower-case letters and underscores.
     without : collection of str
-        Names of levels to leave out with all that they hold, for callers who know what they need: most of the metadata
-        of a real file describe devices that nobody asks for.
+        Names of levels to leave out with their content: most metadata of real files describe devices
+        that no caller needs.
 
     Returns
     -------
@@ -144,7 +143,7 @@ def decode(
 def decode_items(data: bytes | memoryview) -> Items:
     """Decode a payload without loss: levels as `Items`, integers with their type, byte arrays as bytes.
 
-    What a byte array encodes can be had by decoding it in its turn.
+    A tree that a byte array encodes can be decoded in turn.
 
     Parameters
     ----------
@@ -154,7 +153,8 @@ def decode_items(data: bytes | memoryview) -> Items:
     Returns
     -------
     Items
-        Values are bool, `I32`, `U32`, `I64`, `U64`, float, str, bytes and `Items`; `encode` takes them as they are.
+        Values are bool, `I32`, `U32`, `I64`, `U64`, float, str, bytes and `Items`, as `encode` takes
+        them.
 
     Raises
     ------
@@ -168,17 +168,17 @@ def decode_items(data: bytes | memoryview) -> Items:
 class _Names(dict[bytes, str]):
     """Stored name -> name, filled on demand.
 
-    Kept from payload to payload, because the same few hundred names make up all of them: a look-up costs a fifth of
-    decoding. It is emptied when it grows beyond what real files need.
+    Shared by all payloads, which have the same few hundred names: a look-up costs a fifth of
+    decoding. It is cleared when it exceeds what real files need.
     """
 
-    _MOST: Final = 4096
+    _MAX_NAMES: Final = 4096
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
 
     def __missing__(self, raw: bytes) -> str:
-        if len(self) >= self._MOST:
+        if len(self) >= self._MAX_NAMES:
             self.clear()
         name = _text(raw, "replace")[0].partition("\0")[0].lstrip(self._prefix)
         self[raw] = name
@@ -200,7 +200,7 @@ def _decode(
 
 def _payload(
     data: bytes,
-    known: _Names,
+    cache: _Names,
     lossless: bool,
     depth: int,
     *,
@@ -218,23 +218,24 @@ def _payload(
     def records(
         pos: int, start: int, end: int, count: int, depth: int, names: list[str], values: list[Any]
     ) -> int:
-        """Append ``count`` records from ``pos`` on, all before ``end``, to the lists; return the position behind them.
+        """Append ``count`` records from ``pos`` on to the lists; return the position after them.
 
-        Their level begins at ``start`` and has its offset table at ``end``; the root has neither and starts at -1. One
-        loop for all types, the frequent ones first: this is what opening a file costs.
+        Their level begins at ``start`` and has its offset table at ``end``, before which they end; the
+        root has no table and starts at -1. One loop for all types, the frequent ones first: this is
+        what opening a file costs.
         """
         starts: list[int] | None = None
         value: Any
         for _ in range(count):
             kind = data[pos]
             at = pos + 2 + 2 * data[pos + 1]
-            name = known[data[pos + 2 : at]]
+            name = cache[data[pos + 2 : at]]
             if kind == _U32:
                 value = _u32(data, at)[0]
                 pos = at + 4
             elif kind == _STRING:
                 stop = data.find(b"\0\0", at)
-                while (stop - at) & 1 and stop >= 0:  # the zero bytes of two neighbours
+                while (stop - at) & 1 and stop >= 0:  # the zero bytes of two neighbors
                     stop = data.find(b"\0\0", stop + 1)
                 if stop < 0:
                     raise errors.corrupt("a metadata string has no end", offset=at)
@@ -247,7 +248,7 @@ def _payload(
                 n, length = _level(data, at)
                 stop = pos + length
                 if not at + 12 <= stop <= end - 8 * n:
-                    raise errors.corrupt("a metadata level does not fit what holds it", offset=pos)
+                    raise errors.corrupt("a metadata level does not fit its parent", offset=pos)
                 if depth >= MAX_DEPTH:
                     raise errors.corrupt(
                         f"metadata levels nest deeper than {MAX_DEPTH}", offset=pos
@@ -268,12 +269,10 @@ def _payload(
             elif kind == _BYTES:
                 pos = at + 8 + _u64(data, at)[0]
                 if pos > end:
-                    raise errors.corrupt(
-                        "a metadata byte array does not fit what holds it", offset=at
-                    )
+                    raise errors.corrupt("a metadata byte array does not fit its parent", offset=at)
                 value = data[at + 8 : pos]
                 if not lossless:
-                    value = _nested(value, known, depth, compressible)
+                    value = _nested(value, cache, depth, compressible)
             elif kind == _I64:
                 value = _i64(data, at)[0]
                 pos = at + 8
@@ -293,7 +292,7 @@ def _payload(
                 pos = starts[bisect_right(starts, pos)]
                 continue
             if pos > end:
-                raise errors.corrupt("a metadata record does not fit what holds it", offset=at)
+                raise errors.corrupt("a metadata record does not fit its parent", offset=at)
             if lossless and kind in _INTEGERS:
                 value = _INTEGERS[kind](value)
             names.append(name)
@@ -325,19 +324,19 @@ _LIST_KEYS: Final = tuple(f"i{i:010d}" for i in range(64))
 
 
 def list_keys(count: int) -> Iterable[str]:
-    """Return the keys under which the items of a list stand in a dictionary."""
+    """Return the keys of the items of a list in a dictionary."""
     return _LIST_KEYS[:count] if count <= len(_LIST_KEYS) else [f"i{i:010d}" for i in range(count)]
 
 
-def _nested(raw: bytes, known: _Names, depth: int, compressible: bool) -> Any:
-    """Return the tree that a byte array holds, if it holds one to its very end, else a list of its bytes."""
+def _nested(raw: bytes, cache: _Names, depth: int, compressible: bool) -> Any:
+    """Return the tree that fills a byte array, or else a list of its bytes."""
     depth += _NESTING_COST
     looks_like_tree = len(raw) >= 4 and (
         (1 <= raw[0] <= 11 and raw[1] >= 2) or raw.startswith(_COMPRESSED)
     )
     if looks_like_tree and depth < MAX_DEPTH:
         try:
-            tree = _payload(raw, known, False, depth, compressible=compressible)
+            tree = _payload(raw, cache, False, depth, compressible=compressible)
         except (ValueError, IndexError, struct_error):
             return list(raw)
         if tree:
@@ -346,7 +345,7 @@ def _nested(raw: bytes, known: _Names, depth: int, compressible: bool) -> Any:
 
 
 def _starts(data: bytes, pos: int, start: int, end: int) -> list[int]:
-    """Return the start of each record of a level, and its end: what lies behind a record of unknown type."""
+    """Return the start of each record of a level, and its end, to skip records of unknown type."""
     if start < 0:
         raise errors.corrupt(f"a metadata record has the unknown type {data[pos]}", offset=pos)
     count = _u32(data, start + 2 + 2 * data[start + 1])[0]
@@ -367,15 +366,12 @@ def _inflate(data: bytes) -> bytes:
     return plain
 
 
-# --- encoding ------------------------------------------------------------------------------------------------------
-
-
 def encode(tree: Mapping[str, Any] | Items, *, compress: bool = False) -> bytes:
     """Encode a tree as a payload that `decode` and `decode_items` read.
 
-    Mappings and `Items` become levels with named children, other lists and tuples levels with unnamed ones. A plain
-    int is stored as the first of `I32`, `I64`, `U64` that holds it; give it one of these types, or `U32`, to choose. A
-    tree within a byte array is what another call of this function returned.
+    Mappings and `Items` become levels with named children, other lists and tuples levels with unnamed
+    ones. A plain int is stored as the first of `I32`, `I64`, `U64` that holds it; an instance of these
+    types, or of `U32`, as that type. For a tree within a byte array, encode it first.
 
     Parameters
     ----------
@@ -389,8 +385,8 @@ def encode(tree: Mapping[str, Any] | Items, *, compress: bool = False) -> bytes:
     TypeError
         If a value has another type.
     ValueError
-        If a name is longer than 254 UTF-16 units, a text holds a NUL, an integer does not fit its type, or levels nest
-        deeper than `MAX_DEPTH`.
+        If a name is longer than 254 UTF-16 units, a text holds a NUL, an integer does not fit its
+        type, or levels nest deeper than `MAX_DEPTH`.
     """
     pairs = tree if isinstance(tree, Items) else tree.items()
     plain = b"".join(_record(name, value, 0) for name, value in pairs)
@@ -433,7 +429,7 @@ def _value(value: Any, head: int, depth: int) -> tuple[int, bytes]:
 
 
 def _children(pairs: list[tuple[str, Any]], head: int, depth: int) -> bytes:
-    """Encode what follows the name of a level: count, length, children, and their offsets in the order of their names."""
+    """Encode the rest of a level: count, length, children, and their offsets sorted by name."""
     if depth >= MAX_DEPTH:
         raise ValueError(f"metadata levels nest deeper than {MAX_DEPTH}")
     records = [_record(name, value, depth + 1) for name, value in pairs]

@@ -1,7 +1,7 @@
 """The XML variant: the tree of version 2 files, and of the ``CustomDataVar`` chunks of all files.
 
-Each element is a named value whose type stands in ``runtype``: scalars keep their text in ``value``, all else is a level
-of child elements. Elements called ``no_name`` are the items of a list.
+Each element is a named value of the type ``runtype``: scalars have their text in ``value``, others
+have child elements. Elements called ``no_name`` are the items of a list.
 """
 
 from __future__ import annotations
@@ -47,9 +47,6 @@ _BAD_REFERENCE: Final = re.compile(
 NAME: Final = re.compile(r"[^\W\d][\w.-]*")
 
 
-# --- decoding ------------------------------------------------------------------------------------------------------
-
-
 def is_xml(data: bytes) -> bool:
     """Return whether a payload is a document, and not a tree of the binary form."""
     return data[:64].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0")[:1] == b"<"
@@ -58,17 +55,18 @@ def is_xml(data: bytes) -> bool:
 def decode(data: bytes | memoryview, *, strip_prefix: bool = False) -> dict[str, Any]:
     """Decode a document to nested dictionaries.
 
-    The items of a list stand under ``i`` and their ten-digit place among their siblings; items that are zero, false or
-    empty are left out. A document that holds one unnamed level is that level. Byte arrays keep their base64 text.
+    The key of a list item is ``i`` and its ten-digit place among its siblings; items that are zero,
+    false or empty are left out. A document of one unnamed level is that level. Byte arrays keep their
+    base64 text.
 
     Parameters
     ----------
     data : bytes or memoryview
-        The payload of a chunk, UTF-8 or UTF-16. Characters that XML does not allow are dropped; of a document that is
-        cut off, or followed by anything else, the part that can be read counts.
+        The payload of a chunk, UTF-8 or UTF-16. Characters that XML does not allow are dropped; of a
+        damaged document, the part before the damage counts.
     strip_prefix : bool
-        Remove the type prefix of each name: the leading run of lower-case letters and underscores, unless the name
-        consists of nothing else.
+        Remove the type prefix of each name: the leading lower-case letters and underscores, unless
+        the name has nothing else.
 
     Returns
     -------
@@ -78,7 +76,8 @@ def decode(data: bytes | memoryview, *, strip_prefix: bool = False) -> dict[str,
     Raises
     ------
     ValueError
-        If there is no element to read, if it declares a document type, or if levels nest deeper than `MAX_DEPTH`.
+        If there is no readable element, it declares a document type, or levels nest deeper than
+        `MAX_DEPTH`.
     """
     root = _parse(bytes(data))
     keep_attributes = root.get("_VERSION") == "1.000000"
@@ -91,7 +90,7 @@ def decode(data: bytes | memoryview, *, strip_prefix: bool = False) -> dict[str,
 
 
 def decode_items(data: bytes | memoryview) -> Items:
-    """Decode a document without loss: levels as `Items`, integers with their type, byte arrays as bytes.
+    """Decode without loss: levels as `Items`, integers with their type, byte arrays as bytes.
 
     The name of an element that is called ``no_name`` is ``""``.
 
@@ -210,21 +209,21 @@ def _text(data: bytes) -> str:
 
 
 def _salvage(text: str) -> Element:
-    """Return the root element with all that stands before the first error, once what XML does not allow is gone."""
+    """Return the root element up to the first error, without illegal characters."""
     roots: list[Element] = []
     parser = ElementTree.XMLParser(target=_Salvage(roots))
     try:
         parser.feed(_BAD_REFERENCE.sub("&amp;", _ILLEGAL.sub("", text)))
     except ElementTree.ParseError as error:
         if not roots:
-            raise errors.corrupt(f"metadata is no XML: {error}") from None
+            raise errors.corrupt(f"metadata is not XML: {error}") from None
     if not roots:
         raise errors.corrupt("XML metadata holds no element")
     return roots[0]
 
 
 class _Salvage(ElementTree.TreeBuilder):
-    """A tree builder that gives the root away as soon as it begins."""
+    """A tree builder that provides the root as soon as it begins."""
 
     def __init__(self, roots: list[Element]) -> None:
         super().__init__()
@@ -236,14 +235,11 @@ class _Salvage(ElementTree.TreeBuilder):
         return element
 
 
-# --- encoding ------------------------------------------------------------------------------------------------------
-
-
 def encode(tree: Mapping[str, Any] | Items) -> bytes:
     """Encode a tree as a document that `decode` and `decode_items` read.
 
-    Mappings and `Items` become levels with named children, other lists and tuples levels of unnamed ones. A plain int
-    is stored as the first of `I32`, `I64`, `U64` that holds it.
+    Mappings and `Items` become levels with named children, other lists and tuples levels of unnamed
+    ones. A plain int is stored as the first of `I32`, `I64`, `U64` that holds it.
 
     Parameters
     ----------
@@ -255,8 +251,8 @@ def encode(tree: Mapping[str, Any] | Items) -> bytes:
     TypeError
         If a value has another type.
     ValueError
-        If a name is no XML name, a text holds a character that XML does not allow, an integer does not fit its type, or
-        levels nest deeper than `MAX_DEPTH`.
+        If a name is not an XML name, a text holds a character that XML does not allow, an integer
+        does not fit its type, or levels nest deeper than `MAX_DEPTH`.
     """
     parts = ['<?xml version="1.0" encoding="UTF-8"?><variant version="1.0">']
     _write(tree, parts, 0)
@@ -274,7 +270,7 @@ def _write(tree: Any, parts: list[str], depth: int) -> None:
     for name, value in pairs:
         tag = name or "no_name"
         if not NAME.fullmatch(tag):
-            raise ValueError(f"{name!r} is no XML name")
+            raise ValueError(f"{name!r} is not an XML name")
         if isinstance(value, (Mapping, list, tuple)):
             parts.append(f'<{tag} runtype="CLxListVariant">')
             _write(value, parts, depth + 1)
@@ -296,7 +292,7 @@ def _scalar(value: Any) -> tuple[str, str]:
         case str():
             if _ILLEGAL.search(value):
                 raise ValueError("metadata text holds a character that XML does not allow")
-            # loads a fifth of the standard library, which readers need not have
+            # loads a fifth of the standard library, which readers do not need
             from xml.sax.saxutils import quoteattr
 
             return "CLxStringW", quoteattr(value)

@@ -45,8 +45,8 @@ def decode_runs(data: bytes, shape: tuple[int, int]) -> NDArray[Any] | None:
     Returns
     -------
     ndarray, shape (Y, X), or None
-        The number of the object at each pixel, 0 for none; uint16, or uint32 where a number does not fit. None if the
-        frame has no mask.
+        The number of the object at each pixel, 0 for none; uint16, or uint32 where a number does not
+        fit. None if the frame has no mask.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def encode_runs(mask: NDArray[Any]) -> bytes:
 
 
 def _runs(mask: NDArray[np.uint32]) -> tuple[NDArray[np.int64], ...]:
-    """Return row, first column, length and value of each run of equal pixels, background excluded."""
+    """Return row, first column, length and value of the runs of equal pixels of objects."""
     height, width = mask.shape
     edge = np.ones((height, width + 1), bool)
     edge[:, 1:width] = mask[:, 1:] != mask[:, :-1]

@@ -1,1 +1,1 @@
-"""Writing ND2 files: a stream of chunks, the trees of metadata around it, and arrays with labels in front of it."""
+"""Writers of ND2 files: from arrays, frame by frame, and from other files."""

@@ -1,4 +1,4 @@
-"""``imwrite``: an array, plain, lazy or labelled, as a file; it is gone through in blocks, never held whole."""
+"""``imwrite``: a plain, lazy or labeled array as a file, written block by block."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from nd2._core.frames.array import PIXEL_DIMS
-from nd2._core.write import labelled
+from nd2._core.write import coords
 from nd2._core.write.writer import ND2Writer
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nd2._core.write.plan import WriterOptions
 
 _BLOCK = 16 << 20
-"""Bytes that are asked for at once from an array that is neither in memory nor cut into chunks."""
+"""Bytes that are read at once from an array that is neither in memory nor chunked."""
 
 
 def imwrite(
@@ -39,25 +39,26 @@ def imwrite(
     path : str or os.PathLike
         The file to write; one that exists is replaced when the new one is complete.
     array : ndarray, dask array, xarray.DataArray, or xarray.Dataset
-        Pixels of uint8, uint16 or float32. Of a dataset of the engine the image, and ``labels_...`` as binary layers.
-        Dask arrays are computed block by block.
+        Pixels of uint8, uint16 or float32; of a dataset the image, with ``labels_...`` as binary
+        layers. Dask arrays are computed block by block.
     axes : str or sequence of str, optional
-        Axis that each dimension is, of T, P, Z, U, C, Y, X, S, in any order. By default the dimensions of a labelled
-        array, by their names; ``YX`` for two dimensions.
+        Axis of each dimension: T, P, Z, U, C, Y, X, S, in any order. By default the names of the
+        dimensions of a labeled array; ``YX`` for two dimensions.
     **options
-        See `ND2Writer`. What is given here comes before what the labels say.
+        See `ND2Writer`. They override coordinates and attributes.
 
     Notes
     -----
-    Of a labelled array are taken: names from C and P; the pixel size from the steps of Y and X; the step of a stack
-    from Z; times from T or from a coordinate ``time``, by the ``units`` of the coordinate, or milliseconds; further
-    coordinates of the frames as recorded data. Colour samples are red, green, blue, unless ``samples`` or labels on S
-    say otherwise. A coordinate ``frame_present`` that is false leaves the frame out.
+    The coordinates of a labeled array give the names of channels and positions (C and P), the pixel
+    size (steps of Y and X), the step of a stack (Z), and the times (T or ``time``), by their ``units``,
+    or else in milliseconds. Further coordinates of the frames become recorded data. Color samples are
+    red, green, blue, unless ``samples`` or labels on S differ. Frames are left out where the coordinate
+    ``frame_present`` is false.
 
     Raises
     ------
     TypeError
-        If the type of the pixels is none that a file holds; it says what to convert to.
+        If ND2 cannot store this dtype; the message suggests one that fits.
     ValueError
         If axes are missing or unknown, or labels contradict each other. No file is left.
     OSError
@@ -70,19 +71,18 @@ def imwrite(
     """
     given: dict[str, Any] = dict(options)
     if hasattr(array, "data_vars"):
-        array, given = _of_dataset(array, given)
+        array, given = _from_dataset(array, given)
     image: Any = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
     labels = image if hasattr(image, "coords") and hasattr(image, "dims") else None
     names = _axes(image, axes, labels)
     present = None
     if labels is not None:
         dims = {str(dim): name for dim, name in zip(labels.dims, names, strict=True)}
-        found = labelled.options(labels, dims)
-        given = {**found, **given}
-        colour = next((dim for dim, name in dims.items() if name == "S"), None)
-        order = labelled.sample_order(labels, colour)
-        if colour is not None and order is not None and "samples" not in options:
-            image = image.isel({colour: [order.index(name) for name in "RGB"]})
+        given = {**coords.options(labels, dims), **given}
+        color_dim = next((dim for dim, name in dims.items() if name == "S"), None)
+        order = coords.sample_order(labels, color_dim)
+        if color_dim is not None and order is not None and "samples" not in options:
+            image = image.isel({color_dim: [order.index(name) for name in "RGB"]})
         present = _present(labels, dims)
         lazy = getattr(image, "chunks", None) is not None
         image = image.data if lazy or _in_memory(image) else _Variable(image)
@@ -110,7 +110,8 @@ def _axes(image: Any, axes: Sequence[str] | None, labels: Any) -> list[str]:
     if axes is None:
         if len(image.shape) != 2:
             raise ValueError(
-                f"an array of {len(image.shape)} dimensions needs axes, as axes='TCYX'; its shape is {image.shape}"
+                f"an array of {len(image.shape)} dimensions needs axes, as axes='TCYX'; its shape "
+                f"is {image.shape}"
             )
         axes = "YX"
     if len(axes) != len(image.shape) or len(set(axes)) != len(axes):
@@ -118,8 +119,8 @@ def _axes(image: Any, axes: Sequence[str] | None, labels: Any) -> list[str]:
     return list(axes)
 
 
-def _of_dataset(dataset: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return the image of a dataset, with the dataset's attributes, and its binary layers among the options."""
+def _from_dataset(dataset: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the image of a dataset with the attributes of the dataset, and the options."""
     images = [n for n, v in dataset.data_vars.items() if not str(n).startswith("labels_")]
     name = "image" if "image" in images else images[0] if len(images) == 1 else None
     if name is None:
@@ -140,7 +141,7 @@ def _of_dataset(dataset: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any
 
 
 def _present(labels: Any, dims: Mapping[str, str]) -> Any:
-    """Return which frames are to be written, shape of the loops; None for all."""
+    """Return which frames to write, shape of the loops; None for all."""
     loops = [dim for dim in labels.dims if dims[str(dim)] not in PIXEL_DIMS]
     coordinate = labels.coords.get("frame_present")
     if coordinate is None or set(coordinate.dims) != set(loops):
@@ -153,7 +154,7 @@ def _in_memory(image: Any) -> bool:
 
 
 class _Variable:
-    """A labelled array that is neither in memory nor made of chunks, as the engine opens it: parts are read one by one."""
+    """A labeled array of the engine that is neither in memory nor chunked; reads parts."""
 
     def __init__(self, array: Any) -> None:
         self._array, self.shape, self.dtype = array, array.shape, array.dtype
@@ -163,7 +164,7 @@ class _Variable:
 
 
 def _blocks(image: Any, loops: list[int]) -> Iterator[tuple[tuple[int, ...], Any]]:
-    """Give parts of an array, whole frames in each, with the place of their first frame on the loops."""
+    """Yield parts of whole frames, with the indices of their first frame."""
     chunks = getattr(image, "chunks", None)
     if isinstance(image, np.ndarray):
         yield (0,) * len(loops), image

@@ -48,7 +48,7 @@ _BATCH = 16 << 20
 _SIGNATURES = (b"CustomData|Authentication", chunks.SEQUENCE_PREFIX + b"Authentication")
 """Digital signatures, which are valid for the original file only."""
 _PYRAMID = b"Downsampled"
-"""Smaller copies of frames, which are wrong for other pixels or frames; unverified on real files."""
+"""Smaller copies of frames, wrong for other pixels or frames; unverified on real files."""
 
 
 def crop(reader: Reader, dest: str | os.PathLike[str], picks: Mapping[str, Pick | None]) -> None:
@@ -102,7 +102,7 @@ def copy_writer(
     samples: SampleOrder = "BGR",
     in_place: bool = False,
 ) -> FileWriter:
-    """Return a writer for a file with the metadata of another one; its frames are still to be written.
+    """Return a writer for a new file with the metadata of another one.
 
     Raises
     ------

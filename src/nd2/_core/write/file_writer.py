@@ -207,8 +207,8 @@ class FileWriter:
             frame = frame.astype(pixels.dtype)
         if frame.shape != self._frame_shape and _without_ones(frame.shape) != self._frame_shape:
             raise ValueError(
-                f"frame {number} has shape {frame.shape}; expected {pixels.shape} as (C, Y, X, S), or "
-                f"that without axes of size 1 (file {self.path!r})"
+                f"frame {number} has shape {frame.shape}; expected {pixels.shape} as (C, Y, X, S), "
+                f"or that without axes of size 1 (file {self.path!r})"
             )
         if self._as_is and frame.flags.c_contiguous:
             return frame.reshape(-1).view(np.uint8).data
@@ -223,7 +223,7 @@ class FileWriter:
         return raw.data
 
     def _buffer(self) -> NDArray[np.uint8]:
-        """Return memory for a stored frame, padding zero: one per thread, or new where it stays in use."""
+        """Return zeroed memory for a frame: one per thread, or a new one while compression uses it."""
         if self._compression is not None:
             return np.zeros(self._plan.pixels.frame_bytes, np.uint8)
         if not hasattr(self._local, "buffer"):

@@ -239,8 +239,8 @@ def _sample_type(dtype: DTypeLike) -> np.dtype[Any]:
         "f": "np.float32",
     }.get(given.kind, "np.uint8, np.uint16 or np.float32")
     raise TypeError(
-        "ND2 files hold uint8, uint16 and float32 (readers take 16 bits for unsigned integers and 32 "
-        f"bits for floating point), not {given}: convert with .astype({advice}), where the values "
+        "ND2 files hold uint8, uint16 and float32 (readers take 16 bits for unsigned integers and "
+        f"32 bits for floating point), not {given}: convert with .astype({advice}), where the values "
         "allow it"
     )
 

@@ -44,7 +44,7 @@ def rescue_nd2(
 ) -> Iterator[NDArray[Any]]:
     """Find the frames in a file without its chunk map, and yield them one by one.
 
-    ``ND2File(path, rescue=True)`` is better where metadata survived: it puts frames in their places.
+    ``ND2File(path, rescue=True)`` is better where metadata survived: it puts frames in place.
 
     Parameters
     ----------
@@ -134,8 +134,8 @@ def rescue_file(
 ) -> RescueReport:
     """Write what is left of a damaged file as a sound one, which any reader opens.
 
-    Frames that are whole, and other chunks, are copied as they are. The chunk map and the header are
-    new, and so are the attributes where they are lost. The damaged file is only read.
+    Frames that are whole, and other chunks, are copied as they are. The chunk map and the header
+    are new, and so are the attributes where they are lost. The damaged file is only read.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""A file that grows by chunks, from any number of threads, and becomes an ND2 file when its map is written.
+"""A file that grows by chunks, from any number of threads, and becomes ND2 with its chunk map.
 
-Space is reserved under a lock; bytes are written outside it, to their own place. Until `ChunkStream.finish`, the file
-has neither a chunk map nor the signature that ends a file: no reader takes it for finished, and a scan for chunks
-finds all that was written.
+Space is reserved under a lock; bytes are written outside it, to their own place. Until
+`ChunkStream.finish`, the file has neither a chunk map nor the signature at its end: no reader takes it
+for complete, and a scan finds all chunks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ZEROS = memoryview(bytes(chunks.PAGE))
 
 
 class ChunkStream:
-    """Chunks on their way into a file.
+    """Writes the chunks of a file.
 
     Parameters
     ----------
@@ -38,7 +38,8 @@ class ChunkStream:
     frame_count : int
         Number of frames that may be written.
     in_place : bool
-        Write to ``path`` itself; else to ``path`` with ``.part`` appended, which becomes ``path`` when it is finished.
+        Write to ``path`` itself; otherwise to ``path`` with ``.part`` appended, which becomes
+        ``path`` when it is finished.
     version : tuple of int
         Format version.
 
@@ -76,7 +77,7 @@ class ChunkStream:
         return self._file.closed
 
     def append(self, name: bytes, data: bytes) -> None:
-        """Write a chunk; one of the same name that was written before is replaced.
+        """Write a chunk; it replaces an earlier one of the same name.
 
         Raises
         ------
@@ -110,7 +111,7 @@ class ChunkStream:
         """
         name = chunks.frame_name(index)
         nbytes = pixels.nbytes if isinstance(pixels, memoryview) else len(pixels)
-        # The head of a frame fills its first page, the timestamp included.
+        # The header of a frame fills its first page, the timestamp included.
         position = self._reserve(chunks.PAGE + nbytes)
         self._put(position, name, stamp, pixels)
         self._frame_position[index] = position
@@ -138,7 +139,7 @@ class ChunkStream:
             raise
 
     def abandon(self) -> None:
-        """Close the file without finishing it; removes it unless it was written in place. May be called twice."""
+        """Close the file unfinished; remove it unless it is written in place. May be called twice."""
         self._file.close()
         if not self._in_place:
             with suppress(FileNotFoundError):
@@ -166,7 +167,7 @@ class ChunkStream:
 
 
 def _create(path: Path, in_place: bool) -> tuple[Path, FileIO]:
-    """Create the file; one that an earlier crash left behind is never overwritten."""
+    """Create the file; one that an earlier crash left is never overwritten."""
     if in_place:
         return path, FileIO(path, "w")
     if path.is_dir():
@@ -200,11 +201,11 @@ def _write_at(fd: int, parts: Parts, position: int) -> None:
         if not written:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         position += written
-        parts = _behind(parts, written)
+        parts = _rest(parts, written)
 
 
-def _behind(parts: Parts, count: int) -> Parts:
-    """Return what is left of the parts behind their first bytes."""
+def _rest(parts: Parts, count: int) -> Parts:
+    """Return the parts without their first bytes."""
     left = []
     for part in parts:
         if count < len(part):

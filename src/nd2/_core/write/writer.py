@@ -174,8 +174,8 @@ def _frame_times(values: ArrayLike | None, plan: Plan) -> NDArray[np.float64]:
     axes = [i for i, (name, _) in enumerate(plan.layout.loops) if name[0] == "T"]
     if len(axes) != 1 or times.shape != plan.layout.loop_shape[axes[0] : axes[0] + 1]:
         raise ValueError(
-            f"times have shape {times.shape}; expected one for each step of the axis T, or for each "
-            f"of {plan.frame_count} frames"
+            f"times have shape {times.shape}; expected one for each step of the axis T, or for "
+            f"each of {plan.frame_count} frames"
         )
     shape = plan.layout.loop_shape
     steps = times.reshape([-1 if axis == axes[0] else 1 for axis in range(len(shape))])

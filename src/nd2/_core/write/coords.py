@@ -1,7 +1,7 @@
-"""What a labelled array says of itself: its coordinates and attributes as the options of a writer.
+"""Writer options from the coordinates and attributes of a labeled array.
 
-Understood are the arrays of this package (``ND2File.to_xarray``, the xarray engine), and coordinates of any other
-origin: names on C and P, positions in length units on Z, Y and X, times on T.
+It understands the arrays of this package (``ND2File.to_xarray``, the xarray engine) and coordinates of
+other origin: names on C and P, lengths on Z, Y and X, times on T.
 """
 
 from __future__ import annotations
@@ -67,57 +67,47 @@ _HEX_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 def options(image: xr.DataArray, dims: Mapping[str, str]) -> WriterOptions:
-    """Return the options that follow from the labels of an array.
+    """Return the options that the coordinates and attributes of an array give.
 
-    Parameters
-    ----------
-    image : xarray.DataArray
-        The array.
-    dims : mapping
-        Name of each dimension to the axis that it is.
+    ``dims`` maps the name of each dimension to its axis.
 
     Raises
     ------
     ValueError
-        If pixels are not square, or coordinates have units that are neither of length nor of time.
+        If coordinates have units that are neither of length nor of time.
     """
     by_axis = {axis: dim for dim, axis in dims.items()}
-    known: dict[str, Any] = {}
-    known.update(_times(image, by_axis, dims))
-    if (z := _lengths(image, by_axis.get("Z"))) is not None:
-        known["z"] = z
-    if (voxel := _voxel_size(image, by_axis)) is not None:
-        known["voxel_size"] = voxel
-    if (points := _positions(image, by_axis.get("P"), by_axis.get("Z"))) is not None:
-        known["positions"] = points
-    if (channels := _channels(image, by_axis.get("C"))) is not None:
-        known["channels"] = channels
-    if microscopes := _microscopes(image, by_axis.get("C")):
-        known["microscope"] = microscopes
-    if (stage := _stage(image, by_axis.get("Z"))) is not None:
-        known["stage"] = stage
-    if text := _text_info(image):
-        known["text_info"] = text
-    if columns := _columns(image, dims):
-        known["columns"] = columns
+    stack, channel = by_axis.get("Z"), by_axis.get("C")
+    options: dict[str, Any] = {
+        **_times(image, by_axis, dims),
+        "z": _lengths(image, stack),
+        "voxel_size": _voxel_size(image, by_axis),
+        "positions": _positions(image, by_axis.get("P"), stack),
+        "channels": _channels(image, channel),
+        "microscope": _microscopes(image, channel) or None,
+        "stage": _stage(image, stack),
+        "text_info": _text_info(image) or None,
+        "columns": _columns(image, dims) or None,
+        "significant_bits": _significant_bits(image),
+    }
+    return cast("WriterOptions", {key: v for key, v in options.items() if v is not None})
+
+
+def _significant_bits(image: xr.DataArray) -> int | None:
     bits = image.attrs.get("bit_depth")
     if isinstance(bits, (int, np.integer)) and 0 < bits <= 8 * image.dtype.itemsize:
-        known["significant_bits"] = int(bits)
-    result: WriterOptions = known  # type: ignore[assignment]
-    return result
+        return int(bits)
+    return None
 
 
 def sample_order(image: xr.DataArray, dim: str | None) -> str | None:
-    """Return the order of the colour samples by their labels, as "RGB" or "BGR" or another; None without labels."""
+    """Return the order of the color samples by their labels, as "RGB"; None without labels."""
     if dim is None or dim not in image.coords:
         return None
     order = "".join(str(name)[:1].upper() for name in image[dim].values)
     if sorted(order) != ["B", "G", "R"]:
-        raise ValueError(f"samples are labelled {image[dim].values.tolist()}: expected R, G and B")
+        raise ValueError(f"samples are labeled {image[dim].values.tolist()}: expected R, G and B")
     return order
-
-
-# --- axes ----------------------------------------------------------------------------------------------------------
 
 
 def _scale(coordinate: xr.DataArray, scales: Mapping[str, float], default: float) -> float:
@@ -137,7 +127,7 @@ def _numeric(image: xr.DataArray, dim: str | None) -> xr.DataArray | None:
 
 
 def _lengths(image: xr.DataArray, dim: str | None) -> NDArray[np.float64] | None:
-    """Return a coordinate in micrometers, those without a unit taken for micrometers."""
+    """Return a coordinate in micrometers, the default unit."""
     coordinate = _numeric(image, dim)
     if coordinate is None:
         return None
@@ -145,7 +135,7 @@ def _lengths(image: xr.DataArray, dim: str | None) -> NDArray[np.float64] | None
 
 
 def _voxel_size(image: xr.DataArray, by_axis: Mapping[str, str]) -> tuple[float, float] | None:
-    """Return the steps of X and Y; None where they count pixels: by ones, without a unit."""
+    """Return the steps of X and Y; None where they count pixels, by ones without a unit."""
     steps = []
     for axis in "XY":
         coordinate = _numeric(image, by_axis.get(axis))
@@ -156,13 +146,13 @@ def _voxel_size(image: xr.DataArray, by_axis: Mapping[str, str]) -> tuple[float,
         has_unit = "units" in coordinate.attrs or "unit" in coordinate.attrs
         if not has_unit and np.isclose(step, 1.0):
             continue
-        # Rounded to micrometers by a million: what is left of decimal fractions in binary.
+        # Rounded against binary fractions.
         steps.append(float(f"{step * _scale(coordinate, _MICROMETERS, 1.0):.12g}"))
     return (steps[0], steps[-1]) if steps else None
 
 
 def _milliseconds(coordinate: xr.DataArray) -> NDArray[np.float64]:
-    """Return times in milliseconds: moments from the first one on, numbers by their unit, or as they are."""
+    """Return times in milliseconds: dates relative to the first one, numbers by their unit."""
     values = coordinate.values
     if values.dtype.kind == "M":
         values = values - values.min()
@@ -174,7 +164,7 @@ def _milliseconds(coordinate: xr.DataArray) -> NDArray[np.float64]:
 def _times(
     image: xr.DataArray, by_axis: Mapping[str, str], dims: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the times of frames if they were recorded, else of the steps of T; and the start, where they are moments."""
+    """Return recorded times of the frames, or else those of T; and the start, if they are dates."""
     loops = _loops(image, dims)
     found: dict[str, Any] = {}
     step = by_axis.get("T")
@@ -199,14 +189,11 @@ def _loops(image: xr.DataArray, dims: Mapping[str, str]) -> dict[Any, int]:
 
 
 def _spread(values: NDArray[Any], own: Sequence[Any], loops: Mapping[Any, int]) -> NDArray[Any]:
-    """Return one value for each frame, of values that vary with some of the loops."""
+    """Return one value per frame from values that vary with some of the loops."""
     order = sorted(own, key=list(loops).index)
     values = values.transpose([list(own).index(dim) for dim in order])
     shape = [size if dim in own else 1 for dim, size in loops.items()]
     return np.broadcast_to(values.reshape(shape), tuple(loops.values())).reshape(-1)
-
-
-# --- positions and channels ----------------------------------------------------------------------------------------
 
 
 def _positions(image: xr.DataArray, dim: str | None, stack: str | None) -> list[Position] | None:
@@ -238,13 +225,13 @@ def _positions(image: xr.DataArray, dim: str | None, stack: str | None) -> list[
 
 
 def _first_height(image: xr.DataArray, stack: str | None) -> float:
-    """Return z of the first plane relative to the home plane, 0 without a stack."""
+    """Return z of the first plane relative to the home plane; 0 without a stack."""
     heights = _lengths(image, stack)
     return 0.0 if heights is None or not heights.min() <= 0 <= heights.max() else float(heights[0])
 
 
 def _stage(image: xr.DataArray, stack: str | None) -> list[float] | None:
-    """Return where the stage stood at the first frame, z of the home plane; None if that is not known."""
+    """Return the stage position of the first frame, z of the home plane; None if unknown."""
     first = []
     for key in _STAGE:
         coordinate = image.coords.get(key)
@@ -256,7 +243,7 @@ def _stage(image: xr.DataArray, stack: str | None) -> list[float] | None:
 
 
 def _structures(image: xr.DataArray) -> Mapping[str, Any]:
-    """Return the public value types that ``ND2File.to_xarray`` attaches."""
+    """Return the public structures that ``ND2File.to_xarray`` attaches."""
     attached = image.attrs.get("metadata")
     return attached if isinstance(attached, dict) else {}
 
@@ -309,7 +296,7 @@ def _wavelength(value: Any) -> float | None:
 
 
 def _microscopes(image: xr.DataArray, dim: str | None) -> list[Microscope]:
-    """Return the optics of each channel; nothing if they are not known."""
+    """Return the optics of each channel; empty if unknown."""
     count = 1 if dim is None else image.sizes[dim]
     keys = {
         "objectiveName": "objective",
@@ -336,11 +323,8 @@ def _text_info(image: xr.DataArray) -> TextInfo:
     return cast("TextInfo", found)
 
 
-# --- recorded data -------------------------------------------------------------------------------------------------
-
-
 def _columns(image: xr.DataArray, dims: Mapping[str, str]) -> dict[str, NDArray[Any]]:
-    """Return the coordinates that vary with the loops alone, as columns of the recorded data."""
+    """Return the coordinates that vary with loops only, as columns of recorded data."""
     loops = _loops(image, dims)
     found: dict[str, NDArray[Any]] = {}
     for key, coordinate in image.coords.items():
