@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import sys
 import threading
 from dataclasses import dataclass, replace
 from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
 from nd2._core.io import open_source
+from nd2._core.io.urls import file_name
 from nd2._core.open import open_reader
 from nd2._core.views.facts import Facts
 from xarray_nd2.dataset.build import dataset_model
@@ -37,7 +41,11 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 16 << 20
 """Larger planes are served in bands of rows."""
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_BACKLOG = 128
+"""Connections that wait to be accepted: a viewer opens many at once."""
+_MAX_CONNECTIONS = 256
+"""Connections that are served at once; more are closed."""
+_MAX_PORT = 65535
 
 
 class Endpoint:
@@ -113,7 +121,8 @@ def serve(
     OSError
         If the file cannot be opened or is not ND2, or the port is taken.
     ValueError
-        If the file is damaged, or has an axis that OME-Zarr does not have.
+        If the file is damaged, or has an axis that OME-Zarr does not have; if ``host`` is empty, or
+        there is no such port.
 
     Examples
     --------
@@ -121,30 +130,57 @@ def serve(
     ...     print(endpoint.url)
     ...     endpoint.wait()
     """
+    if not host:
+        raise ValueError("host must not be empty; '0.0.0.0' listens at all addresses")
+    if not 0 <= port <= _MAX_PORT:
+        raise ValueError(f"port must be from 0 to {_MAX_PORT}, not {port}")
     store = _Store(path, storage_options)
-    guarded = host in _LOOPBACK
 
     class Handler(_Handler):
         served = store
         origin = allow_origin
-        only_loopback = guarded
+        only_loopback = _is_loopback(host)
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
+    class Server(_Server):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
-        def server_close(self) -> None:
-            super().server_close()
-            store.close()
-
-    if ":" in host:
-        import socket
-
-        Server.address_family = socket.AF_INET6
     try:
         return Endpoint(Server((host, port), Handler), host)
     except BaseException:
         store.close()
         raise
+
+
+class _Server(ThreadingHTTPServer):
+    """One thread per connection, as many as are allowed."""
+
+    daemon_threads = True
+    request_queue_size = _BACKLOG
+    RequestHandlerClass: type[_Handler]
+
+    def __init__(self, *args: Any) -> None:
+        self._slots = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._slots.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):  # a client that leaves is not an error
+            super().handle_error(request, client_address)
+
+    def server_close(self) -> None:
+        super().server_close()
+        self.RequestHandlerClass.served.close()
 
 
 class _Store:
@@ -156,6 +192,9 @@ class _Store:
             reader = open_reader(self.source)
             facts = Facts(reader)
             model = dataset_model(reader, facts, labels=False)
+            # Clients need not know in which folder the file is.
+            attrs = {**model.attrs, "source": file_name(str(model.attrs["source"]))}
+            model = replace(model, attrs=attrs)
             groups = ome_groups(facts, model, _plane_array)
             self.arrays = {path: array for group in groups for path, array in group.items}
             self.documents = v3.documents(groups)
@@ -249,7 +288,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Print nothing for each request."""
 
     def _answer(self, *, body: bool) -> None:
-        if self.only_loopback and self._host() not in _LOOPBACK:
+        host = _hostname(f"//{self.headers.get('Host', '')}")
+        if self.only_loopback and not _is_loopback(host):
             # A foreign name that resolves to this machine: its pages must not read the file.
             self._send(HTTPStatus.MISDIRECTED_REQUEST, "text/plain", b"unknown host\n", body=body)
             return
@@ -274,15 +314,12 @@ class _Handler(BaseHTTPRequestHandler):
             part = data[slice(*span)]
             self._send(HTTPStatus.PARTIAL_CONTENT, kind, part, size, body=body)
 
-    def _host(self) -> str:
-        return urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
-
     def _allowed_origin(self) -> str | None:
         """Return the origin of the request if its pages may read."""
         origin = self.headers.get("Origin")
         if origin is None:
             return None
-        if self.origin in ("*", origin) or urlsplit(origin).hostname in _LOOPBACK:
+        if self.origin in ("*", origin) or _is_loopback(_hostname(origin)):
             return str(origin)
         return None
 
@@ -312,9 +349,25 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
 
+def _is_loopback(host: str) -> bool:
+    """Return whether a name or an address is that of this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _hostname(url: str) -> str:
+    """Return the lower-case host of a URL; empty where the URL is malformed."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 def _requested_range(text: str | None, size: int) -> tuple[int, int] | None:
     """Return start and stop of what a ``Range`` header requests; None for the whole."""
-    match = re.fullmatch(r"bytes=(\d*)-(\d*)", text or "")
+    match = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", text or "")
     if match is None or not (match[1] or match[2]):
         return None
     if not match[1]:

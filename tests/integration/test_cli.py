@@ -190,6 +190,7 @@ def test_crop(good: tuple[Path, Nd2Spec], bad: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for another process")
 def test_serve(good: tuple[Path, Nd2Spec], bad: Path) -> None:
     run("serve", bad, status=1)
+    assert "port must be" in run("serve", good[0], "--port", "99999", status=1)
     command = [PROGRAM, "serve", str(good[0])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import warnings
@@ -106,3 +107,30 @@ def test_a_misspelled_group_suggests_the_right_one(
     refs = to_kerchunk(named, layout="positions", zarr_format=zarr_format)
     with pytest.raises(ValueError, match=f"no group '{name}'; {hint}"):
         open_references(refs, group=name)
+
+
+@pytest.mark.parametrize("name", ["{{ ''.join(u) }}.nd2", "{% raw %}.nd2", "{# a #}.nd2"])
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_name_is_never_code(
+    tmp_path: Path, name: str, zarr_format: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fsspec passes templates and what they fill in to Jinja, before 2026.6 without a sandbox."""
+    import jinja2
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a name was evaluated")
+
+    monkeypatch.setattr(jinja2.Environment, "from_string", refuse)
+    plain, path, refs = tmp_path / "a.nd2", tmp_path / name, tmp_path / "refs.json"
+    build(plain, loops=[("T", 3)])
+    shutil.copy2(plain, path)
+    dataset = xr.open_dataset(plain, engine="nd2").load()
+    for source in (path, plain):
+        write_kerchunk(source, refs, zarr_format=zarr_format, url=str(path))
+        assert "templates" not in json.loads(refs.read_text())
+        xr.testing.assert_equal(open_references(refs).image, dataset.image)
+        xr.open_zarr("reference://", storage_options={"fo": str(refs)}, consolidated=False).load()
+    write_kerchunk(plain, refs, zarr_format=zarr_format)
+    xr.testing.assert_equal(open_references(refs, url=str(path)).image, dataset.image)
+    both = [to_kerchunk(source, zarr_format=zarr_format) for source in (plain, path)]
+    assert open_references(combine_references(both)).image.load().sizes["T"] == 6

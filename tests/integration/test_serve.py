@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import socket
+import struct
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -120,3 +123,97 @@ def test_damage_and_the_end(tmp_path: Path) -> None:
         ask(endpoint, "/zarr.json")
     with pytest.raises(FileNotFoundError):
         serve(tmp_path / "b.nd2")
+
+
+def send(endpoint: Endpoint, *lines: str) -> bytes:
+    """Send a request that no client library makes, and return what comes back."""
+    place = urlsplit(endpoint.url)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
+        connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+def test_malformed_headers_are_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.nd2"
+    build(path)
+    with serve(path) as endpoint:
+        get = "GET /zarr.json HTTP/1.1"
+        assert b" 421 " in send(endpoint, get, "Host: [::1")
+        assert b" 200 " in send(endpoint, get, "Host: localhost", "Origin: http://[")
+        digits = "9" * 5000
+        assert b" 200 " in send(endpoint, get, "Host: localhost", f"Range: bytes={digits}-")
+        place = urlsplit(endpoint.url)
+        with socket.create_connection((place.hostname, place.port)) as connection:
+            # A client that leaves: it closes without reading what it asked for.
+            connection.sendall(b"GET /0/c.0.0 HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert ask(endpoint, "/zarr.json")[0] == 200
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1"])
+def test_every_loopback_address_is_guarded(tmp_path: Path, host: str) -> None:
+    path = tmp_path / "a.nd2"
+    build(path)
+    try:
+        endpoint = serve(path, host)
+    except OSError:
+        pytest.skip(f"this machine does not listen at {host}")
+    with endpoint:
+        assert ask(endpoint, "/zarr.json")[0] == 200
+        assert ask(endpoint, "/zarr.json", Host="rebound.example")[0] == 421
+
+
+@pytest.mark.parametrize("place", [{"port": 99999}, {"port": -1}, {"host": ""}])
+def test_places_that_are_refused(tmp_path: Path, place: dict[str, Any]) -> None:
+    path = tmp_path / "a.nd2"
+    build(path)
+    with pytest.raises(ValueError, match=f"{next(iter(place))} must"):
+        serve(path, **place)
+
+
+def test_many_clients_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    build(path)
+    with serve(path) as endpoint:
+        place = urlsplit(endpoint.url)
+        clients = []
+        start = time.monotonic()
+        for _ in range(100):
+            clients.append(socket.create_connection((place.hostname, place.port), timeout=30))
+            clients[-1].sendall(b"GET /zarr.json HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        for client in clients:
+            assert b" 200 " in client.recv(64)
+            client.close()
+        # A connection that finds the queue full is tried again after a second.
+        assert time.monotonic() - start < 10
+
+
+def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xarray_nd2.serve._MAX_CONNECTIONS", 2)
+    path = tmp_path / "a.nd2"
+    build(path)
+    with serve(path) as endpoint:
+        place = (urlsplit(endpoint.url).hostname, urlsplit(endpoint.url).port)
+        idle = [socket.create_connection(place, timeout=30) for _ in range(2)]
+        with socket.create_connection(place, timeout=30) as third:
+            assert third.recv(1) == b""
+        for connection in idle:
+            connection.close()
+        for _ in range(100):
+            try:
+                assert ask(endpoint, "/zarr.json")[0] == 200
+                break
+            except OSError:
+                time.sleep(0.05)
+        else:
+            pytest.fail("a place that is free again is not given")
+
+
+def test_the_folder_of_the_file_is_not_served(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    build(path)
+    with serve(path) as endpoint:
+        document = ask(endpoint, "/zarr.json")[1].decode()
+    assert str(tmp_path) not in document
+    assert '"source": "a.nd2"' in document

@@ -121,7 +121,7 @@ def write_kerchunk(
     template : bool
         Whether the URL stands in a JSON file once, as the template ``u``: readers override it with
         ``template_overrides={"u": url}`` when the file has moved. VirtualiZarr's JSON parser does not
-        support templates.
+        support templates. A URL with ``{{``, ``{%`` or ``{#`` is never in a template.
     dest_options : Mapping, optional
         Options for the file system of ``dest``.
 
@@ -178,7 +178,7 @@ def to_dict(groups: Sequence[ZarrGroup], form: ZarrFormat) -> dict[str, Any]:
     templates: dict[str, str] = {}
     for path, ranges in _ranges(groups):
         urls: Sequence[str] = ranges.urls
-        if len(urls) > 1:
+        if len(urls) > 1 and fits_template(*urls):
             templates = {f"{TEMPLATE}{i}": url for i, url in enumerate(urls)}
             urls = [f"{{{{{name}}}}}" for name in templates]
         where = np.nonzero(ranges.lengths)
@@ -194,14 +194,16 @@ def to_dict(groups: Sequence[ZarrGroup], form: ZarrFormat) -> dict[str, Any]:
 def to_json(groups: Sequence[ZarrGroup], form: ZarrFormat, *, template: bool) -> Iterator[str]:
     """Write references to one file as parts of a JSON text, some ten thousand at a time.
 
-    With ``template`` the URL stands in it once.
+    With ``template`` the URL is in it once, if it may be.
     """
-    urls = {url for _, ranges in _ranges(groups) for url in ranges.urls}
-    templates = dict.fromkeys((TEMPLATE,), *urls) if template else {}
-    yield f'{{"version":1,"templates":{json.dumps(templates)},"refs":{{\n'
+    url = next(ranges.urls[0] for _, ranges in _ranges(groups))
+    head = ""
+    if template and fits_template(url):
+        head = f'"templates":{json.dumps({TEMPLATE: url})},'
+        url = f"{{{{{TEMPLATE}}}}}"
+    yield f'{{"version":1,{head}"refs":{{\n'
     yield ",\n".join(f"{json.dumps(key)}:{json.dumps(text)}" for key, text in _texts(groups, form))
     for path, ranges in _ranges(groups):
-        url = f"{{{{{TEMPLATE}}}}}" if template else ranges.urls[0]
         grid = ranges.lengths.shape
         longer = [size > 1 for size in grid]
         key = _key(json.dumps(form.chunk_prefix(path))[:-1], ["%d" if n else "0" for n in longer])
@@ -215,6 +217,11 @@ def to_json(groups: Sequence[ZarrGroup], form: ZarrFormat, *, template: bool) ->
                 rows = zip(*(column.tolist() for column in columns), strict=True)
                 yield ",\n" + ",\n".join(map(line.__mod__, rows))
     yield "\n}}\n"
+
+
+def fits_template(*urls: str) -> bool:
+    """Return whether URLs may be in templates, which readers pass to Jinja: a name must not be code."""
+    return not any(mark in url for url in urls for mark in ("{{", "{%", "{#"))
 
 
 def _key(prefix: str, indices: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from nd2._core.io import open_source
 from nd2._core.io.open import file_system
 from nd2._core.io.urls import is_url
 from xarray_nd2.references.formats import FORMATS, zarr_format
-from xarray_nd2.references.kerchunk import TEMPLATE
+from xarray_nd2.references.kerchunk import TEMPLATE, fits_template
 from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION
 
 if TYPE_CHECKING:
@@ -149,13 +149,13 @@ def load(
 
 def _with_url(content: dict[str, Any], url: str) -> dict[str, Any]:
     """Return references to the file at another place."""
-    if TEMPLATE in content.get("templates", {}):
+    if TEMPLATE in content.get("templates", {}) and fits_template(url):
         return {**content, "templates": {**content["templates"], TEMPLATE: url}}
     refs = {
         key: [url, *value[1:]] if isinstance(value, list) else value
         for key, value in content["refs"].items()
     }
-    return {**content, "refs": refs}
+    return {**content, "templates": {}, "refs": refs}
 
 
 def _protocol(url: str) -> str:
