@@ -64,7 +64,7 @@ def group_datasets(
     model = model.with_source(source)
     origin = {"source": model.attrs["source"]}
     groups = {"/": _root(model)}
-    parts = position_models(reader, facts, model, squeeze=squeeze, time=time, dropped=dropped)
+    parts = position_models(facts, model, squeeze=squeeze, time=time)
     for index, part in enumerate(parts):
         part = replace(part.with_source(source), attrs=origin)
         groups[f"/P{index}"] = to_dataset(part, without_image="image" in dropped, **options)

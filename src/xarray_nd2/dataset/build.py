@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nd2._core.frames.array import FrameArray
 from xarray_nd2.dataset.attrs import dataset_attrs, image_attrs
 from xarray_nd2.dataset.clock import Clock
-from xarray_nd2.dataset.coords import coordinates
+from xarray_nd2.dataset.coords import axis_coordinates, coordinates
 from xarray_nd2.dataset.labels import label_layers
+from xarray_nd2.dataset.lazy import FrameValues
 from xarray_nd2.dataset.model import DatasetModel
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from nd2._core.readers import Reader
     from nd2._core.views.facts import Facts
     from xarray_nd2.dataset.clock import TimeMode
+    from xarray_nd2.dataset.model import VariableModel
 
 _OPENING = (
     "CustomData|AcqTimesCache",
@@ -83,25 +87,40 @@ def dataset_model(
 
 
 def position_models(
-    reader: Reader,
-    facts: Facts,
-    model: DatasetModel,
-    *,
-    squeeze: bool = True,
-    time: TimeMode = "relative",
-    dropped: Collection[str] = (),
+    facts: Facts, model: DatasetModel, *, squeeze: bool = True, time: TimeMode = "relative"
 ) -> Iterator[DatasetModel]:
-    """Give the part of a dataset at each position, without binary layers, and without the axis P if ``squeeze``.
+    """Give the part of a dataset at each position, without labels, and without the axis P if ``squeeze``.
 
-    Other parameters are those of `dataset_model`.
+    Columns are not read again: values in memory are sliced. Only the axes of time are those of the
+    position itself.
     """
     clock = Clock.from_facts(facts, time)
-    for index in range(dict(reader.layout.loops).get("P", 1)):
-        image = model.image.fix("P", index)
+    for index in range(model.image.all_sizes.get("P", 1)):
+        image = model.image.fix("P", index) if "P" in model.image.grid.names else model.image
         if squeeze:
             image = image.drop_dims("P")
-        coords = coordinates(reader, facts, image, clock, dropped)
+        axes = axis_coordinates(facts, image, clock)
+        coords = {}
+        for name, variable in model.coords.items():
+            if name[0] == "T" and name in axes:
+                coords[name] = axes[name].drop_dims(image.dims)
+            elif "P" not in variable.dims:
+                coords[name] = variable
+            else:
+                part = _position_part(variable, image, index)
+                if name != "frame_present" or not np.asarray(part.values).all():
+                    coords[name] = part
         yield replace(model, image=image, coords=coords, labels={})
+
+
+def _position_part(variable: VariableModel, image: FrameArray, index: int) -> VariableModel:
+    """Return the part of a variable with an axis P that belongs to the image of one position."""
+    dims = tuple(dim for dim in variable.dims if dim != "P" or dim in image.dims)
+    if isinstance(variable.values, FrameValues):
+        return replace(variable, dims=dims, values=FrameValues(variable.values.column, image.grid))
+    pick = [index] if "P" in dims else index
+    values = np.take(np.asarray(variable.values), pick, axis=variable.dims.index("P"))
+    return replace(variable, dims=dims, values=np.asarray(values))
 
 
 def _image(reader: Reader, facts: Facts, squeeze: bool, position: int | str | None) -> FrameArray:

@@ -82,7 +82,7 @@ def coordinates(
     dropped : collection of str
         Variables to leave out; times and columns are not read for them.
     """
-    coords = _axis_coordinates(facts, image, clock, dropped) | _channel_coordinates(facts)
+    coords = axis_coordinates(facts, image, clock, dropped) | _channel_coordinates(facts)
     present = {*dict(reader.layout.loops), *image.dims, "C"}
     coords = {
         name: variable.drop_dims(image.dims)
@@ -100,8 +100,8 @@ def coordinates(
     return {name: variable for name, variable in coords.items() if name not in dropped}
 
 
-def _axis_coordinates(
-    facts: Facts, image: FrameArray, clock: Clock, dropped: Collection[str]
+def axis_coordinates(
+    facts: Facts, image: FrameArray, clock: Clock, dropped: Collection[str] = ()
 ) -> dict[str, VariableModel]:
     """Return the coordinate of every axis; each is one-dimensional."""
     coords: dict[str, VariableModel] = {}

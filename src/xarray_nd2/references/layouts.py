@@ -81,10 +81,8 @@ def describe(reader: Reader, options: LayoutOptions, *, stored_order: bool) -> l
     if options.layout == "ome-zarr":
         groups = ome_groups(facts, model, lambda image: image_array(image, url, {}))
     elif options.layout == "positions" and "P" in model.image.dims:
-        groups = [ZarrGroup("", attrs)]
-        for i, part in enumerate(position_models(reader, facts, model)):
-            inlined, _ = _inline_coords(part, options.inline_coords)
-            groups.append(group(f"P{i}", inlined))
+        parts = position_models(facts, model)
+        groups = [ZarrGroup("", attrs), *(group(f"P{i}", part) for i, part in enumerate(parts))]
     else:
         groups = [group("", model)]
     if options.check:
