@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.frames.grid import FrameGrid
+    from nd2._core.frames.plan import Picks
     from nd2._core.io import ByteSource
     from nd2._core.readers.chunk_address import ChunkAddress
     from xarray_nd2.dataset.clock import Clock
@@ -48,14 +49,22 @@ class Lazy(Protocol):
 
 
 class Column(Protocol):
-    """One value for each frame, taken by the frames' sequence indices."""
+    """A value (or a plane of values) for each frame, by the frames' sequence indices."""
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Axes of a frame's values; none for a single value."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of these axes."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a value."""
 
-    def take(self, index: NDArray[np.intp]) -> NDArray[Any]:
-        """Return the values of some frames, in their order."""
+    def take(self, frames: NDArray[np.intp], picks: Picks) -> NDArray[Any]:
+        """Return the values of some frames, in their order, at positions on the column's axes."""
 
     def with_source(self, source: ByteSource) -> Column:
         """Return the same column of another source of the same bytes."""
@@ -64,8 +73,16 @@ class Column(Protocol):
         """Return what distinguishes this column from others."""
 
 
+class _SingleValues:
+    """A column of one value for each frame."""
+
+    __slots__ = ()
+    dims: ClassVar[tuple[str, ...]] = ()
+    shape: ClassVar[tuple[int, ...]] = ()
+
+
 @dataclass(frozen=True, slots=True)
-class StoredColumn:
+class StoredColumn(_SingleValues):
     """A column that lies in one chunk; what is read is the range that the frames span.
 
     Attributes
@@ -95,21 +112,17 @@ class StoredColumn:
         """Type of a value."""
         return decode_values(bytes(self.item), self.kind, 1).dtype.newbyteorder("=")
 
-    def take(self, index: NDArray[np.intp]) -> NDArray[Any]:
+    def take(self, frames: NDArray[np.intp], picks: Picks = ()) -> NDArray[Any]:
         """Return the values of some frames."""
-        known = index < self.count
-        if not known.any():
-            return np.full(len(index), np.nan, self.dtype)
-        first, stop = int(index[known].min()), int(index[known].max()) + 1
+        inside = frames < self.count
+        result = np.full(len(frames), np.nan if not inside.all() else 0, self.dtype)
+        if not inside.any():
+            return result
+        first, stop = int(frames[inside].min()), int(frames[inside].max()) + 1
         data = self.chunk.read(first * self.item, stop * self.item)
-        stored = decode_values(data, self.kind, len(data) // self.item)
-        values = stored[index[known] - first].astype(self.dtype)
-        if self.clock is not None:
-            values = self.clock.convert(values / 1000)
-        if known.all():
-            return values
-        result = np.full(len(index), np.nan, self.dtype)
-        result[known] = values
+        values = decode_values(data, self.kind, len(data) // self.item)
+        values = values[frames[inside] - first].astype(self.dtype)
+        result[inside] = values if self.clock is None else self.clock.convert(values / 1000)
         return result
 
     def with_source(self, source: ByteSource) -> StoredColumn:
@@ -123,7 +136,7 @@ class StoredColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class TableColumn:
+class TableColumn(_SingleValues):
     """A column whose values repeat along some loops: a small table over the other loops.
 
     Attributes
@@ -161,11 +174,11 @@ class TableColumn:
         """Type of a value."""
         return self.values.dtype
 
-    def take(self, index: NDArray[np.intp]) -> NDArray[Any]:
+    def take(self, frames: NDArray[np.intp], picks: Picks = ()) -> NDArray[Any]:
         """Return the values of some frames."""
-        indices = self.grid.indices(index)
+        indices = self.grid.indices(frames)
         place = tuple(indices[dim] for dim in self.grid.dims)
-        return self.values[place] if place else np.full(len(index), self.values)
+        return self.values[place] if place else np.full(len(frames), self.values)
 
     def with_source(self, source: ByteSource) -> TableColumn:
         """Return the same column of another source of the same bytes."""
@@ -193,13 +206,13 @@ class FrameValues:
 
     @property
     def dims(self) -> tuple[str, ...]:
-        """Axes."""
-        return self.grid.dims
+        """Axes: those of the frames, then those of the column."""
+        return (*self.grid.dims, *self.column.dims)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Size of each axis."""
-        return self.grid.shape
+        return (*self.grid.shape, *self.column.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -209,10 +222,11 @@ class FrameValues:
     def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         """Read a part by outer indexing."""
         selection = select(key, self.dims, self.shape)
-        index = self.grid.frames(selection.picks).reshape(-1)
-        if not index.size:
+        loops = len(self.grid.dims)
+        frames = self.grid.frames(selection.picks[:loops]).reshape(-1)
+        if not frames.size:
             return np.empty(selection.shape, self.dtype)
-        return self.column.take(index).reshape(selection.shape)
+        return self.column.take(frames, selection.picks[loops:]).reshape(selection.shape)
 
     async def read_async(self, key: tuple[Any, ...]) -> NDArray[Any]:
         """Read in a thread, so that other coroutines run."""

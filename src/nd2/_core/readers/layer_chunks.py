@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
 from nd2._core import errors
 from nd2._core.format import masks
 from nd2._core.format.chunks import SEQUENCE_PREFIX, display_name
+from nd2._core.frames.selection import as_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.chunks.binary_layers import LayerInfo, TileGrid
+    from nd2._core.frames.plan import Picks
     from nd2._core.io import ByteSource
     from nd2._core.readers.chunk_address import ChunkAddress
     from nd2._core.readers.chunk_file import ChunkFile
@@ -28,31 +31,53 @@ _TILE = re.compile(r"CustomDataSeq\|(TiledRasterBinaryData_-?\d+)_(\d+)_(\d+)\|(
 _RUNS = re.compile(r"CustomDataSeq\|(.+)\|(\d+)")
 
 
-@dataclass(frozen=True, slots=True)
-class LayerChunks:
-    """One binary layer. It pickles small, and reads the mask of a frame on request.
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerChunks(Sequence["NDArray[Any] | None"]):
+    """The masks of one binary layer, one for each frame; each is read on access and not kept.
 
     Attributes
     ----------
+    source : ByteSource
+        The file.
     info : LayerInfo
         Name, color and form of the layer.
-    shape : (int, int)
+    image_shape : (int, int)
         Height and width of the image.
+    frame_count : int
+        Number of frames that the loops reach.
     chunks : mapping
         Frame -> place of a tile (row, column) -> chunk. Run-length encoded layers have one tile.
     """
 
+    source: ByteSource
     info: LayerInfo
-    shape: tuple[int, int]
+    image_shape: tuple[int, int]
+    frame_count: int
     chunks: Mapping[int, Mapping[tuple[int, int], ChunkAddress]]
 
     def with_source(self, source: ByteSource) -> LayerChunks:
         """Return the same layer in another source of the same bytes."""
-        chunks = {
-            frame: {place: chunk.with_source(source) for place, chunk in tiles.items()}
-            for frame, tiles in self.chunks.items()
-        }
-        return replace(self, chunks=chunks)
+        return replace(self, source=source)
+
+    def __len__(self) -> int:
+        return self.frame_count
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[Any] | None: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[NDArray[Any] | None]: ...
+
+    def __getitem__(self, index: int | slice) -> NDArray[Any] | list[NDArray[Any] | None] | None:
+        frames = range(self.frame_count)[index]  # raises IndexError where there is no such frame
+        if isinstance(frames, range):
+            return [self.read(frame) for frame in frames]
+        return self.read(frames)
+
+    @property
+    def present(self) -> list[int]:
+        """Frames for which something is stored."""
+        return sorted(frame for frame in self.chunks if frame < self.frame_count)
 
     def read(self, frame: int) -> NDArray[Any] | None:
         """Read the mask of a frame.
@@ -70,15 +95,52 @@ class LayerChunks:
         tiles = self.chunks.get(frame)
         if not tiles:
             return None
+        tiles = {place: chunk.with_source(self.source) for place, chunk in tiles.items()}
         grid = self.info.tiles
         if grid is None:
-            return _decode(tiles[0, 0], frame, lambda data: masks.decode_runs(data, self.shape))
+            shape = self.image_shape
+            return _decode(tiles[0, 0], frame, lambda data: masks.decode_runs(data, shape))
         return _assemble(grid, tiles, frame)
 
     def read_fitted(self, frame: int) -> NDArray[Any] | None:
         """Read the mask of a frame as `read` does, in the size of the image."""
         mask = self.read(frame)
-        return None if mask is None else fit(mask, self.shape)
+        return None if mask is None else fit(mask, self.image_shape)
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Axes of a frame's values."""
+        return ("Y", "X")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a frame's values."""
+        return self.image_shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type that holds any number of an object, whatever a single mask needs."""
+        return np.dtype("u4" if self.info.tiles is None else f"u{self.info.tiles.bits // 8}")
+
+    def take(self, frames: NDArray[np.intp], picks: Picks) -> NDArray[Any]:
+        """Return a part of the masks of some frames, zero where there is none."""
+        rows, columns = picks
+        part = np.zeros((len(frames), len(rows), len(columns)), self.dtype)
+        if part.size:
+            for place, frame in enumerate(frames.tolist()):
+                mask = self.read_fitted(frame)
+                if mask is not None:
+                    part[place] = mask[as_index(rows)][:, as_index(columns)]
+        return part
+
+    def token(self) -> tuple[Any, ...]:
+        """Return what distinguishes this layer from others."""
+        addresses = [
+            (frame, place, chunk.position)
+            for frame, tiles in self.chunks.items()
+            for place, chunk in tiles.items()
+        ]
+        return ("labels", *self.source.identity, repr(self.info), hash(tuple(addresses)))
 
 
 def fit(mask: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
@@ -124,9 +186,12 @@ def _decode(chunk: ChunkAddress, frame: int, decode: Callable[[bytes], _Mask]) -
 
 
 def layer_chunks(
-    layers: Iterable[LayerInfo], chunk_file: ChunkFile, shape: tuple[int, int]
+    layers: Iterable[LayerInfo],
+    chunk_file: ChunkFile,
+    image_shape: tuple[int, int],
+    frame_count: int,
 ) -> list[LayerChunks]:
-    """Find the chunks of binary layers, for an image of a certain height and width."""
+    """Find the chunks of binary layers."""
     layers = list(layers)
     places: dict[str, dict[int, dict[tuple[int, int], ChunkAddress]]] = {
         layer.file_tag: {} for layer in layers
@@ -141,4 +206,7 @@ def layer_chunks(
             *tile, frame = map(int, numbers)
             place = (tile[0], tile[1]) if tile else (0, 0)
             places[tag].setdefault(frame, {})[place] = chunk
-    return [LayerChunks(layer, shape, places[layer.file_tag]) for layer in layers]
+    return [
+        LayerChunks(chunk_file.source, layer, image_shape, frame_count, places[layer.file_tag])
+        for layer in layers
+    ]

@@ -368,7 +368,7 @@ class ModernReader(Reader):
         if not layers:
             return []
         shape = self.attributes.heightPx, self.attributes.widthPx or 0
-        return layer_chunks(layers, self.chunk_file, shape)
+        return layer_chunks(layers, self.chunk_file, shape, self.layout.frame_count)
 
     @cached_property
     def jobs(self) -> dict[str, Any] | None:

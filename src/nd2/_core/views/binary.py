@@ -1,4 +1,4 @@
-"""Binary layers as sequences of masks, which are read frame by frame when they are asked for."""
+"""Binary layers as sequences of masks, which are read frame by frame on access."""
 
 from __future__ import annotations
 
@@ -14,46 +14,29 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from nd2._core.readers import Reader
-    from nd2._core.readers.layer_chunks import LayerChunks
 
 
-@dataclass(frozen=True, eq=False)
-class Masks(Sequence["NDArray[Any] | None"]):
-    """The masks of a layer, one for each frame; each is read when it is asked for, and not kept."""
-
-    layer: LayerChunks
-    frame_count: int
-
-    def __len__(self) -> int:
-        return self.frame_count
-
-    @overload
-    def __getitem__(self, index: int) -> NDArray[Any] | None: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[NDArray[Any] | None]: ...
-
-    def __getitem__(self, index: int | slice) -> NDArray[Any] | list[NDArray[Any] | None] | None:
-        frames = range(self.frame_count)[index]  # raises IndexError where there is no such frame
-        if isinstance(frames, range):
-            return [self.layer.read(frame) for frame in frames]
-        return self.layer.read(frames)
-
-    @property
-    def present(self) -> list[int]:
-        """Frames for which something is stored."""
-        return sorted(frame for frame in self.layer.chunks if frame < self.frame_count)
+_FACTS = (
+    "name",
+    "file_tag",
+    "comp_name",
+    "comp_order",
+    "color",
+    "color_mode",
+    "state",
+    "layer_id",
+)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class BinaryLayer(Sequence["NDArray[Any] | None"]):
-    """One binary layer of a file: a sequence of masks, one for each frame, None where a frame has none.
+    """One binary layer: a sequence of masks, one for each frame, None where a frame has none.
 
     Attributes
     ----------
     data : sequence of (ndarray or None)
-        The masks, each of shape (Y, X): the number of the object at each pixel, 0 for none. A mask is read when it is
-        asked for.
+        The masks, each of shape (Y, X): the number of the object at each pixel, 0 for none. A mask
+        is read on access.
     name : str
         Name of the layer.
     file_tag : str
@@ -63,7 +46,7 @@ class BinaryLayer(Sequence["NDArray[Any] | None"]):
     comp_order : int or None
         Index of that channel.
     color : int or None
-        Colour of the layer, 0x00BBGGRR.
+        Color of the layer, 0x00BBGGRR.
     color_mode : int or None
         How the software colours objects; 0 is by `color`.
     state : int or None
@@ -109,8 +92,7 @@ class BinaryLayer(Sequence["NDArray[Any] | None"]):
 
     def _masks(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Give frame and mask where there is one."""
-        frames = self.data.present if isinstance(self.data, Masks) else range(len(self.data))
-        for frame in frames:
+        for frame in getattr(self.data, "present", range(len(self.data))):
             mask = self.data[frame]
             if mask is not None:
                 yield frame, mask
@@ -138,7 +120,7 @@ class BinaryLayer(Sequence["NDArray[Any] | None"]):
 
 @dataclass(frozen=True, eq=False)
 class BinaryLayers(Sequence[BinaryLayer]):
-    """The binary layers of a file: ``layers[0]``, or by name, ``layers["cells"]``; the first of several of that name.
+    """The binary layers of a file: ``layers[0]``, or ``layers["cells"]`` for the first of a name.
 
     Attributes
     ----------
@@ -198,24 +180,9 @@ def _as_array(
 
 def binary_layers(reader: Reader) -> BinaryLayers | None:
     """Return the binary layers of a file; None if it has none."""
-    layers = reader.binary_layers
-    if not layers:
-        return None
-    count, shape = reader.layout.frame_count, reader.layout.loop_shape
-    return BinaryLayers(
-        [
-            BinaryLayer(
-                data=Masks(layer, count),
-                name=layer.info.name,
-                file_tag=layer.info.file_tag,
-                comp_name=layer.info.comp_name,
-                comp_order=layer.info.comp_order,
-                color=layer.info.color,
-                color_mode=layer.info.color_mode,
-                state=layer.info.state,
-                layer_id=layer.info.layer_id,
-                coordinate_shape=shape,
-            )
-            for layer in layers
-        ]
-    )
+    shape = reader.layout.loop_shape
+    layers = []
+    for masks in reader.binary_layers:
+        facts = {name: getattr(masks.info, name) for name in _FACTS}
+        layers.append(BinaryLayer(masks, coordinate_shape=shape, **facts))
+    return BinaryLayers(layers) if layers else None
