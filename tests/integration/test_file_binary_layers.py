@@ -58,7 +58,7 @@ def test_run_length_layers(tmp_path: Path, version: int, largest: int) -> None:
         assert np.asarray(layers).shape == (2, 2, 2, 6, 8)
         copy = pickle.loads(pickle.dumps(layer.data))
     np.testing.assert_array_equal(copy[3], masks[1])
-    copy.layer.chunks[3][0, 0].source.close()
+    copy.source.close()
 
 
 def test_raster_layers(tmp_path: Path) -> None:
