@@ -115,7 +115,7 @@ def warn_of_frames_beyond(layout: Layout, stored: int, path: str) -> None:
     if stored > layout.frame_count:
         warnings.warn(
             f"file {path!r} holds {stored} numbered frames, but its loops {dict(layout.loops)} "
-            f"reach only {layout.frame_count}; read_frame() reads the others, and "
+            f"reach {layout.frame_count}; read_frame() reads the others, and "
             "flat_frames=True puts all of them on one axis",
             stacklevel=3,
         )
