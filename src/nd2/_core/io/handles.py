@@ -36,7 +36,7 @@ class Handle:
 
     def __init__(self, fd: int, forget: weakref.WeakMethod[Callable[[Handle], None]]) -> None:
         self.fd = fd
-        self.recent = True
+        self.recent = False
         self._forget = forget
         found = os.fstat(fd)
         self.size, self.mtime = found.st_size, found.st_mtime_ns
@@ -58,6 +58,7 @@ class Handle:
 
 _handles: dict[int, weakref.ref[Handle]] = {}
 _lock = threading.Lock()
+_learned_limit = _MAX_HANDLES
 
 
 def open_handle(path: str, forget: weakref.WeakMethod[Callable[[Handle], None]]) -> Handle:
@@ -72,8 +73,11 @@ def open_handle(path: str, forget: weakref.WeakMethod[Callable[[Handle], None]])
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
             raise
-        with _lock:  # other parts of the program hold most descriptors
-            _make_room(len(_handles) // 2)
+        # Other parts of the program hold most descriptors: from now on leave some to them.
+        global _learned_limit
+        with _lock:
+            _learned_limit = max(len(_handles) // 2, 1)
+            _make_room(_learned_limit - 1)
         fd = os.open(path, _O_FLAGS)
     handle = Handle(fd, forget)
     key = id(handle)
@@ -83,7 +87,7 @@ def open_handle(path: str, forget: weakref.WeakMethod[Callable[[Handle], None]])
 
 def max_handles() -> int:
     """Return how many files may be open: half of what the process may open, or xarray's setting."""
-    limit = min(_system_limit() // 2, _MAX_HANDLES)
+    limit = min(_system_limit() // 2, _learned_limit)
     options: Any = getattr(sys.modules.get("xarray"), "get_options", dict)()
     setting = options.get("file_cache_maxsize", _XARRAY_DEFAULT)
     return max(limit if setting == _XARRAY_DEFAULT else min(limit, setting), 1)
