@@ -11,7 +11,7 @@ import xarray as xr
 from xarray.backends import BackendEntrypoint
 
 from nd2._core import errors
-from nd2._core.format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES
+from nd2._core.io.magic import is_magic
 from nd2._core.io.urls import is_url
 from nd2._core.open import open_reader, read_magic
 from nd2._core.views.facts import Facts
@@ -250,7 +250,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             return _ND2_URL.search(path) is not None
         try:
             with _preserve_position(filename_or_obj):
-                return read_magic(filename_or_obj) in (MAGIC_BYTES, LEGACY_MAGIC_BYTES)
+                return is_magic(read_magic(filename_or_obj))
         except (OSError, TypeError, ValueError):
             named = isinstance(filename_or_obj, (str, os.PathLike))
             return named and os.fspath(filename_or_obj).lower().endswith(".nd2")

@@ -13,8 +13,7 @@ import pytest
 
 import nd2
 import nd2.index
-from nd2._core.catalog import COLUMNS, main
-from nd2._core.filter import Filter
+from nd2._core.catalog import COLUMNS, main, parse_condition
 from nd2.index import index_file, index_files
 from tests.builder import build
 
@@ -147,7 +146,7 @@ def test_filters(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_nothing_but_conditions_is_a_filter(text: str) -> None:
     with pytest.raises(ValueError, match="filter"):
-        Filter(text, COLUMNS)({"kb": 1.0})
+        parse_condition(text, COLUMNS)({"kb": 1.0})
 
 
 @pytest.mark.parametrize(
@@ -156,7 +155,7 @@ def test_nothing_but_conditions_is_a_filter(text: str) -> None:
 def test_a_filter_that_does_not_fit_the_values(text: str) -> None:
     row: dict[str, Any] = {"kb": 1.0, "shape": [1], "path": "a"}
     with pytest.raises(ValueError, match="does not fit"):
-        Filter(text, COLUMNS)(row)
+        parse_condition(text, COLUMNS)(row)
 
 
 @pytest.mark.parametrize(
@@ -181,4 +180,4 @@ def test_is_a_public_module() -> None:
 )
 def test_a_misspelled_column_in_a_filter_suggests_the_right_one(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Filter(text, ["name", "kb", "axes"])
+        parse_condition(text, ["name", "kb", "axes"])

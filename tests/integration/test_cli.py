@@ -21,8 +21,7 @@ import tifffile
 import zarr
 
 import nd2
-from nd2._core.cli import COMMANDS, main
-from nd2._core.command import parse_storage_options
+from nd2._core.cli import COMMANDS, main, parse_storage_options
 from tests.builder import Nd2Spec, build
 
 if TYPE_CHECKING:

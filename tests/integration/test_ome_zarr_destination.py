@@ -27,8 +27,11 @@ def damage(path: Path, frame: int) -> None:
         handle.write(b"\xff" * 64)
 
 
+OLD_GROUP = b'{"zarr_format": 3, "node_type": "group"}'
+
+
 def _old_store(memory: MemoryFileSystem) -> str:
-    memory.pipe_file("/export/a.zarr/zarr.json", b"old")
+    memory.pipe_file("/export/a.zarr/zarr.json", OLD_GROUP)
     return "memory://export/a.zarr"
 
 
@@ -63,18 +66,18 @@ def test_who_may_not_write_removes_nothing_at_a_url(
     monkeypatch.setattr(MemoryFileSystem, "pipe_file", pipe_file)
     with nd2.ND2File(source) as file, pytest.raises(PermissionError):
         file.write_ome_zarr(dest, overwrite=True)
-    assert memory.cat_file("/export/a.zarr/zarr.json") == b"old"
+    assert memory.cat_file("/export/a.zarr/zarr.json") == OLD_GROUP
 
 
 @pytest.mark.parametrize("old", [True, False])
-def test_a_damaged_frame_leaves_nothing_at_a_url(
+def test_a_damaged_frame_leaves_nothing_new_at_a_url(
     source: Path, memory: MemoryFileSystem, old: bool
 ) -> None:
     dest = _old_store(memory) if old else "memory://export/a.zarr"
     damage(source, 2)
     with nd2.ND2File(source) as file, pytest.raises(ValueError, match="frame 2"):
         file.write_ome_zarr(dest, overwrite=True)
-    assert memory.find("/") == []
+    assert memory.find("/") == (["/export/a.zarr/zarr.json"] if old else [])
 
 
 def test_what_replaces_a_store_at_a_url_is_all_that_is_there(
@@ -108,12 +111,12 @@ def test_to_a_url(tmp_path: Path) -> None:
 def test_what_exists_is_not_touched(tmp_path: Path) -> None:
     source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
     build(source)
-    dest.mkdir()
+    zarr.create_group(dest)
     (dest / "mine.txt").write_text("mine")
     with nd2.ND2File(source) as file:
         with pytest.raises(FileExistsError, match="overwrite"):
             file.write_ome_zarr(dest)
-        assert [path.name for path in dest.iterdir()] == ["mine.txt"]
+        assert (dest / "mine.txt").read_text() == "mine"
         file.write_ome_zarr(dest, overwrite=True)
     check_store(dest, source)
     assert not (dest / "mine.txt").exists()
@@ -129,10 +132,11 @@ def test_a_damaged_frame_leaves_what_was_there(tmp_path: Path) -> None:
         handle.seek(offset)
         handle.write(b"\xff" * 64)
     dest.mkdir()
-    (dest / "mine.txt").write_text("mine")
+    (dest / "zarr.json").write_bytes(OLD_GROUP)
     with nd2.ND2File(source) as file, pytest.raises(ValueError, match="frame 1"):
         file.write_ome_zarr(dest, overwrite=True)
-    assert [path.name for path in dest.iterdir()] == ["mine.txt"]
+    assert [path.name for path in dest.iterdir()] == ["zarr.json"]
+    assert (dest / "zarr.json").read_bytes() == OLD_GROUP
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nd2", "a.zarr"]
 
 

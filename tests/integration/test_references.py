@@ -192,7 +192,7 @@ def test_json_and_dictionary_say_the_same(tmp_path: Path) -> None:
     path = tmp_path / "100%.nd2"
     build(path, loops=[("T", 3), ("Z", 2)], missing=frozenset({4}))
     for template in (True, False):
-        write_kerchunk(path, tmp_path / "refs.json", template=template)
+        write_kerchunk(path, tmp_path / "refs.json", template=template, overwrite=True)
         text = (tmp_path / "refs.json").read_text()
         written = json.loads(text)
         assert text.count(f'["{path}",') == (0 if template else 5)

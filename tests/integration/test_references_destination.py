@@ -42,7 +42,7 @@ def test_json_at_a_url_is_the_old_one_where_writing_fails(
     _fail_midway(monkeypatch)
     for name in ("a", "new"):
         with pytest.raises(_DiskFull):
-            write_kerchunk(source, f"memory://refs/{name}.json")
+            write_kerchunk(source, f"memory://refs/{name}.json", overwrite=True)
     assert memory.cat_file("/refs/a.json") == before
     assert memory.find("/") == ["/refs/a.json"]
 
@@ -57,7 +57,7 @@ def test_json_at_a_local_path_is_the_old_one_where_writing_fails(
     _fail_midway(monkeypatch)
     for place in (dest, dest.as_uri()):
         with pytest.raises(_DiskFull):
-            write_kerchunk(source, place)
+            write_kerchunk(source, place, overwrite=True)
     assert dest.read_bytes() == before
     assert os.listdir(dest.parent) == ["a.json"]
 
@@ -68,12 +68,12 @@ def test_tables_at_a_url_replace_references_and_nothing_else(
 ) -> None:
     dest = "memory://refs/a.parq"
     for _ in range(2):
-        write_kerchunk(source, dest, format="parquet")
+        write_kerchunk(source, dest, format="parquet", overwrite=True)
     assert open_references(dest).sizes["T"] == 4
     memory.pipe_file("/mine/thesis.tex", b"chapter 1")
     for place in ("memory://mine", "memory://mine/thesis.tex"):
-        with pytest.raises(FileExistsError, match="something else"):
-            write_kerchunk(source, place, format="parquet")
+        with pytest.raises(FileExistsError, match="is not replaced"):
+            write_kerchunk(source, place, format="parquet", overwrite=True)
     assert memory.cat_file("/mine/thesis.tex") == b"chapter 1"
 
 
@@ -98,7 +98,7 @@ def test_a_failed_writing_leaves_the_old_references(tmp_path: Path) -> None:
     build(path, zlib=True, row_bytes=19)
     dest.write_text("old")
     with pytest.raises(ValueError, match="padded"):
-        write_kerchunk(path, dest)
+        write_kerchunk(path, dest, overwrite=True)
     assert dest.read_text() == "old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nd2", "refs.json"]
 
@@ -119,7 +119,9 @@ def test_what_cannot_be_written_leaves_what_is_there(tmp_path: Path) -> None:
         ({"url": "https://host/a.nd2?X-Amz-Signature=abc"}, "credential"),
     ):
         with pytest.raises(ValueError, match=message):
-            write_kerchunk(path, dest, **options)
+            write_kerchunk(path, tmp_path / "new", **options)
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        write_kerchunk(path, dest)
     assert dest.read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["a.nd2", "refs"]
 
@@ -129,11 +131,11 @@ def test_parquet_replaces_references_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
     spec = build(path, loops=[("T", 3)])
     for _ in range(2):
-        write_kerchunk(path, tmp_path / "refs", format="parquet")
+        write_kerchunk(path, tmp_path / "refs", format="parquet", overwrite=True)
     dataset = open_references(tmp_path / "refs")
     np.testing.assert_array_equal(dataset.image.values, spec.array)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("chapter 1")
-    with pytest.raises(FileExistsError, match="something else"):
-        write_kerchunk(path, tmp_path / "mine", format="parquet")
+    with pytest.raises(FileExistsError, match="is not replaced"):
+        write_kerchunk(path, tmp_path / "mine", format="parquet", overwrite=True)
     assert (tmp_path / "mine" / "thesis.tex").exists()

@@ -88,6 +88,7 @@ def test_parquet_in_the_bucket(bucket: dict[str, Any]) -> None:
             format="parquet",
             storage_options=bucket,
             dest_options=bucket,
+            overwrite=True,
         )
     options = {"target_options": bucket, "remote_protocol": "s3", "remote_options": {**bucket}}
     virtual = xr.open_dataset(dest, engine="kerchunk", storage_options=options, chunks={})

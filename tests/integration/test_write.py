@@ -71,6 +71,7 @@ def test_what_is_written_is_read(data: st.DataObject, tmp_path: Path) -> None:
         "compression": data.draw(st.sampled_from([None, "zlib"]), "compression"),
         "version": data.draw(st.sampled_from([(3, 0), (2, 1)]), "version"),
         "in_place": data.draw(st.booleans(), "in_place"),
+        "overwrite": True,
     }
     shape = [sizes.get(axis, 1) for axis in "CYXS"]
     frames = np.random.default_rng(0).integers(0, 250, (count, *shape)).astype(dtype)
@@ -306,7 +307,9 @@ def test_masks(shape: tuple[int, int], seed: int, most: int, tmp_path: Path) -> 
     rng = np.random.default_rng(seed)
     mask = rng.integers(0, most + 1, shape) * (rng.random(shape) < 0.6)
     sizes = dict(zip("YX", shape, strict=True))
-    with nd2.ND2Writer(tmp_path / "a.nd2", sizes, "u1", labels={"m": mask}) as writer:
+    with nd2.ND2Writer(
+        tmp_path / "a.nd2", sizes, "u1", labels={"m": mask}, overwrite=True
+    ) as writer:
         writer.write_frame(0, np.zeros(shape, "u1"))
     with nd2.ND2File(tmp_path / "a.nd2") as file:
         assert file.binary_data is not None
@@ -393,7 +396,9 @@ def test_an_error_leaves_nothing_behind(tmp_path: Path) -> None:
     before.write_bytes(b"what was there")
 
     def stopped() -> None:
-        with nd2.ND2Writer(before, {"T": 3, **YX}, "u2", compression="zlib") as writer:
+        with nd2.ND2Writer(
+            before, {"T": 3, **YX}, "u2", compression="zlib", overwrite=True
+        ) as writer:
             writer.write_frame(0, pixels(6, 9))
             assert (tmp_path / "a.nd2.part").exists()
             raise KeyError("stopped")
@@ -551,7 +556,7 @@ import numpy as np
 import nd2
 frame = np.random.default_rng(0).integers(0, 999, (3, 512, 512)).astype("u2")
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-with nd2.ND2Writer(sys.argv[1], {"T": 200, "C": 3, "Y": 512, "X": 512}, "u2", compression=sys.argv[2] or None) as writer:
+with nd2.ND2Writer(sys.argv[1], {"T": 200, "C": 3, "Y": 512, "X": 512}, "u2", compression=sys.argv[2] or None, overwrite=True) as writer:
     for index in range(200):
         writer.write_frame(index, frame)
         if index == 5:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import argparse
-import csv
+import ast
 import json
 import os
 import sys
@@ -15,20 +15,23 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nd2._core import errors
-from nd2._core.filter import Filter
 from nd2._core.io import open_source
 from nd2._core.io.open import file_system
-from nd2._core.io.urls import is_url
+from nd2._core.io.urls import is_url, local_path
 from nd2._core.open import open_reader
 from nd2._core.views.facts import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    import pandas as pd
 
     from nd2._core.readers import Reader
+
+Condition: TypeAlias = "Callable[[Mapping[str, Any]], bool]"
 
 __all__ = ["Record", "index_file", "index_files"]
 
@@ -97,7 +100,7 @@ def index_file(
     storage_options : Mapping, optional
         Options for the file system of a URL.
     """
-    text = str(path) if is_url(path) else os.path.abspath(path)
+    text = str(path) if is_url(path) else os.path.abspath(local_path(path))
     name = text.rstrip("/").replace(os.sep, "/").rpartition("/")[2]
     found: dict[str, Any] = {}
     try:
@@ -166,7 +169,7 @@ def _gathered(
 ) -> Iterator[str]:
     """Return the files that a path stands for: itself, or those in the folder."""
     if not is_url(path):
-        folder = Path(path)
+        folder = Path(local_path(path))
         if not folder.is_dir():
             yield str(path)
             return
@@ -185,52 +188,45 @@ def _gathered(
     )
 
 
-# ------------------------------------------------------------------------------------------------------ the command
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a parser the options of the command."""
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="ND2 files, and folders of them")
-    parser.add_argument(
-        "--recurse", "-r", action="store_true", help="search folders within folders"
-    )
-    parser.add_argument(
-        "--glob-pattern", "-g", default="*.nd2", help="names of files to take (%(default)s)"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="PATH", help="ND2 files, and folders of them")
+    add("--recurse", "-r", action="store_true", help="search folders within folders")
+    add("--glob-pattern", "-g", default="*.nd2", help="names of files to take (%(default)s)")
+    add(
         "--sort-by",
         "-s",
         metavar="COLUMN",
-        help="column to sort by; with a hyphen behind it (kb-) the largest first",
+        help="column to sort by; with a hyphen behind it (kb-) in descending order",
     )
-    parser.add_argument(
-        "--format", "-f", choices=["table", "csv", "json"], default="table", help="(%(default)s)"
-    )
-    parser.add_argument(
-        "--include", "-i", metavar="COLUMNS", help="only these, with commas between"
-    )
-    parser.add_argument("--exclude", "-e", metavar="COLUMNS", help="all but these")
-    parser.add_argument("--no-header", action="store_true", help="leave out the line of names")
-    parser.add_argument(
+    add("--format", "-f", choices=["table", "csv", "json"], default="table", help="(%(default)s)")
+    add("--include", "-i", metavar="COLUMNS", help="only these, with commas between")
+    add("--exclude", "-e", metavar="COLUMNS", help="all but these")
+    add("--no-header", action="store_true", help="leave out the line of names")
+    add(
         "--filter",
         "-F",
         action="append",
         default=[],
         metavar="CONDITION",
-        help="only rows that fulfil it, such as \"acquired > '2020' and kb < 500\"; may be given several times",
+        help="only rows for which it is true, such as \"acquired > '2020' and kb < 500\", \"'Z' in axes\", "
+        '"shape[0] > 9" or "error"; may be given several times',
     )
 
 
 def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None = None) -> int:
-    """Print an index; return 1 if a file could not be read, else 0.
+    """Print a catalog; return 1 if a file could not be read, else 0.
 
     Raises
     ------
     ValueError
-        If an option names no column, or a filter is none.
+        If an option names no column, or a filter is not a condition.
     """
-    chosen = _chosen(options.include, options.exclude)
-    filters = [Filter(text, COLUMNS) for text in options.filter]
+    import pandas as pd
+
+    names = _selection(options.include, options.exclude)
+    conditions = [parse_condition(text, COLUMNS) for text in options.filter]
     key = options.sort_by
     if key is not None and key.removesuffix("-") not in COLUMNS:
         raise errors.no_such("column", key.removesuffix("-"), COLUMNS)
@@ -240,19 +236,19 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
         glob=options.glob_pattern,
         storage_options=storage_options,
     )
-    failed = any(record.error for record in records)
-    rows = [row for row in map(asdict, records) if _fulfils(row, filters)]
+    rows = [row for row in map(asdict, records) if all(_holds(c, row) for c in conditions)]
+    table = pd.DataFrame(rows, columns=COLUMNS)
     if key is not None:
-        rows.sort(key=lambda row: row[key.removesuffix("-")], reverse=key.endswith("-"))
-    # The column of errors is there when there are any, or when it is asked for.
-    if not options.include and not any(row["error"] for row in rows):
-        chosen = [name for name in chosen if name != "error"]
-    rows = [{name: row[name] for name in chosen} for row in rows]
-    _WRITERS[options.format](rows, chosen, not options.no_header, sys.stdout)
-    return int(failed)
+        table = table.sort_values(
+            key.removesuffix("-"), ascending=not key.endswith("-"), kind="stable"
+        )
+    if not options.include and not table["error"].any():
+        names = [name for name in names if name != "error"]
+    print_table(table[names], options.format, header=not options.no_header)
+    return int(any(record.error for record in records))
 
 
-def _chosen(include: str | None, exclude: str | None) -> list[str]:
+def _selection(include: str | None, exclude: str | None) -> list[str]:
     names = [name.strip() for name in include.split(",")] if include else list(COLUMNS)
     without = {name.strip() for name in exclude.split(",")} if exclude else set()
     for name in (*names, *without):
@@ -261,48 +257,102 @@ def _chosen(include: str | None, exclude: str | None) -> list[str]:
     return [name for name in names if name not in without]
 
 
-def _fulfils(row: Mapping[str, Any], filters: Sequence[Filter]) -> bool:
-    try:
-        return all(fulfilled(row) for fulfilled in filters)
-    except ValueError:
-        if row["error"]:  # what is not known of a bad file cannot be compared
-            return False
-        raise
-
-
-def _write_json(rows: list[dict[str, Any]], names: Sequence[str], header: bool, to: TextIO) -> None:
-    json.dump(rows, to, indent=2)
-    to.write("\n")
-
-
-def _write_csv(rows: list[dict[str, Any]], names: Sequence[str], header: bool, to: TextIO) -> None:
-    writer = csv.DictWriter(to, names, lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-
-
-def _write_table(
-    rows: list[dict[str, Any]], names: Sequence[str], header: bool, to: TextIO
-) -> None:
-    cells = [[_cell(row[name]) for name in names] for row in rows]
-    if header:
-        cells = [list(names), *cells]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        to.write(text.rstrip() + "\n")
+def print_table(table: pd.DataFrame, form: str, *, header: bool) -> None:
+    """Print a table as text, CSV or JSON."""
+    if form == "json":
+        print(json.dumps(table.to_dict("records"), indent=2))
+    elif form == "csv":
+        table.to_csv(sys.stdout, index=False, header=header, lineterminator="\n")
+    elif len(table) or header:
+        cells = table.map(_cell)
+        left: Any = {
+            name: f"{{:<{cells[name].str.len().max()}}}".format for name in cells if len(cells)
+        }
+        text = cells.to_string(index=False, header=header, justify="left", formatters=left)
+        print("\n".join(line.rstrip() for line in text.splitlines()))
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else ""
-    if isinstance(value, list):
-        return " x ".join(map(str, value))
-    return str(value)
+    return " x ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-_WRITERS = {"table": _write_table, "csv": _write_csv, "json": _write_json}
+_MAX_CONDITION = 2000
+_NODES = (
+    ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.Compare, ast.cmpop, ast.BinOp, ast.Add, ast.Sub,
+    ast.Mult, ast.Div, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple, ast.Subscript, ast.Call,
+)  # fmt: skip
+
+
+def parse_condition(text: str, columns: Collection[str]) -> Condition:
+    """Return a condition such as ``kb > 500 and axes == 'TCYX'`` as a function of a row.
+
+    Comparisons, ``and``, ``or``, ``not``, ``in``, sums and products of numbers, ``len()`` and items (``shape[0]``) of
+    columns and constants are allowed. No name, attribute or call leads anywhere else.
+
+    Raises
+    ------
+    ValueError
+        If the text is anything else; the message says what is wrong with it. The function raises it where a value
+        cannot be compared.
+    """
+    if len(text) > _MAX_CONDITION:
+        raise ValueError(f"the filter is longer than {_MAX_CONDITION} characters")
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+        for node in ast.walk(tree.body):
+            _check_node(node, text, columns)
+        code = compile(ast.fix_missing_locations(_Arithmetic().visit(tree)), "<filter>", "eval")
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"filter {text!r} cannot be understood: {error}") from None
+
+    def holds(row: Mapping[str, Any]) -> bool:
+        try:
+            return bool(eval(code, {"__builtins__": {}, "len": len, "_number": _number}, dict(row)))
+        except (TypeError, IndexError, KeyError, ZeroDivisionError) as error:
+            raise ValueError(f"filter {text!r} does not fit: {error}") from None
+
+    return holds
+
+
+def _check_node(node: ast.AST, text: str, columns: Collection[str]) -> None:
+    """Refuse whatever is not allowed in a condition."""
+    is_len = isinstance(node, ast.Call) and ast.unparse(node.func) == "len" and len(node.args) == 1
+    if isinstance(node, ast.Name) and node.id not in columns and node.id != "len":
+        raise ValueError(f"filter {text!r}: {errors.no_such('column', node.id, columns)}")
+    if not isinstance(node, _NODES) or (isinstance(node, ast.Call) and not is_len):
+        raise ValueError(
+            f"filter {text!r}: {type(node).__name__} is not allowed; conditions compare the columns "
+            f"{', '.join(columns)}"
+        )
+
+
+class _Arithmetic(ast.NodeTransformer):
+    """Lets sums and products take numbers only: text times a number may fill the memory."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.BinOp:
+        """Check both operands."""
+        left, right = (
+            ast.Call(ast.Name("_number", ast.Load()), [self.visit(part)], [])
+            for part in (node.left, node.right)
+        )
+        return ast.BinOp(left, node.op, right)
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is not a number")
+    return value
+
+
+def _holds(condition: Condition, row: Mapping[str, Any]) -> bool:
+    try:
+        return condition(row)
+    except ValueError:
+        if row["error"]:  # what is not known of a bad file cannot be compared
+            return False
+        raise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,55 +9,104 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
-from nd2._core.command import GROUP, Command, parse_storage_options
 from nd2._core.file import ND2File
-from nd2._core.io.urls import file_name, is_url
+from nd2._core.io.destination import resolve
+from nd2._core.io.urls import file_name
 from nd2._core.open import open_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from nd2._core.readers import Reader
-
-
-def _file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="path or URL of an ND2 file")
+GROUP = "nd2.commands"
+"""Entry points of the commands that other packages add."""
 
 
-def _opened(options: argparse.Namespace) -> ND2File:
-    return ND2File(options.file, storage_options=options.storage_options or None)
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A subcommand.
+
+    Attributes
+    ----------
+    help : str
+        One line that says what it does.
+    examples : str
+        Lines that show how it is used, printed by ``--help``.
+    configure : callable
+        Adds the options to a parser, as `arguments` does; ``--storage-option`` is there already.
+    run : callable
+        Does the work with the parsed options, of which ``storage_options`` is a dict or None; returns the exit status,
+        None for 0.
+    """
+
+    help: str
+    examples: str
+    configure: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int | None]
 
 
-def _reader(options: argparse.Namespace) -> Reader:
-    return open_reader(options.file, storage_options=options.storage_options or None)
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What ``ArgumentParser.add_argument`` takes."""
+
+    names: Sequence[str]
+    options: Mapping[str, Any]
 
 
-def _stem(options: argparse.Namespace) -> str:
-    return Path(file_name(options.file)).stem
+def flag(names: str, text: str) -> Argument:
+    """Return an option without a value; ``names`` are separated by spaces."""
+    return Argument(names.split(), {"action": "store_true", "help": text})
 
 
-def _progress(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quiet", "-q", action="store_true", help="show no progress bar")
+def value(names: str, metavar: str | None, text: str, **options: Any) -> Argument:
+    """Return an argument, or an option with a value."""
+    return Argument(names.split(), {"metavar": metavar, "help": text, **options})
 
 
-def _shows_progress(options: argparse.Namespace) -> bool:
-    return not options.quiet and sys.stderr.isatty()
+def arguments(*items: Argument) -> Callable[[argparse.ArgumentParser], None]:
+    """Return what adds arguments to a parser."""
+
+    def configure(parser: argparse.ArgumentParser) -> None:
+        for item in items:
+            parser.add_argument(*item.names, **item.options)
+
+    return configure
 
 
-def _overwrite(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+def parse_storage_options(items: Sequence[str]) -> dict[str, Any]:
+    """Return the options of a file system from ``key=value`` items.
+
+    Values are JSON where they can be (``anon=true``), text otherwise; a dot in a key makes a dict in a dict
+    (``client_kwargs.endpoint_url=http://localhost:9000``).
+
+    Raises
+    ------
+    ValueError
+        If an item has no ``=``.
+    """
+    options: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not key or not equals:
+            raise ValueError(f"--storage-option {item!r} is not of the form key=value")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        *parents, last = key.split(".")
+        level = options
+        for parent in parents:
+            level = level.setdefault(parent, {})
+        level[last] = value
+    return options
 
 
-def _refuse_existing(dest: str, overwrite: bool) -> None:
-    if not overwrite and not is_url(dest) and os.path.lexists(dest):
-        raise errors.exists(dest)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
+def numbers(text: str) -> tuple[int, ...]:
+    """Parse ``1,2,3``."""
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
@@ -66,25 +115,64 @@ def _numbers(text: str) -> tuple[int, ...]:
         ) from None
 
 
-# ------------------------------------------------------------------------------------------------------------- info
+def levels(text: str) -> int | str:
+    """Parse a number or ``auto``."""
+    return text if text == "auto" else int(text)
 
 
-def _configure_info(parser: argparse.ArgumentParser) -> None:
-    _file(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+def index_or_name(text: str) -> int | str:
+    """Parse an index or a name."""
+    return int(text) if text.lstrip("-").isdigit() else text
 
 
-def _info(options: argparse.Namespace) -> int:
+def pick(text: str) -> int | slice | list[int]:
+    """Parse what to take of a loop: ``3``, ``0:100``, ``::2`` or ``0,2,5``."""
+    try:
+        if ":" in text:
+            return slice(*(int(part) if part else None for part in text.split(":")))
+        return list(numbers(text)) if "," in text else int(text)
+    except (ValueError, TypeError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither an index, nor first:stop:step, nor a list of indices"
+        ) from None
+
+
+_SEVERAL: dict[str, Any] = {"action": "append"}
+_MANY: dict[str, Any] = {**_SEVERAL, "default": []}
+_FORMS = {"csv": "CSV", "json": "JSON", "parquet": "Parquet"}
+_BACKENDS = ("auto", "zarr", "tensorstore")
+FILE = value("file", "FILE", "path or URL of an ND2 file")
+OVERWRITE = flag("--overwrite", "replace what is there")
+DEST_OPTION = value("--dest-option", "KEY=VALUE", "option for the file system of DEST", **_MANY)
+_STORAGE_OPTION = value(
+    "--storage-option",
+    "KEY=VALUE",
+    "option for the file system of a URL; may be given several times",
+    **_MANY,
+)
+_ND2_DEST = value("dest", "DEST", "ND2 file to write")
+_QUIET = flag("--quiet -q", "show no progress bar")
+
+
+def _open(options: argparse.Namespace) -> ND2File:
+    return ND2File(options.file, storage_options=options.storage_options)
+
+
+def _stem(options: argparse.Namespace) -> str:
+    return Path(file_name(options.file)).stem
+
+
+def _shows_progress(options: argparse.Namespace) -> bool:
+    return not options.quiet and sys.stderr.isatty()
+
+
+def _info(options: argparse.Namespace) -> None:
     from nd2._core.views.facts import Facts
     from nd2._core.views.summary import as_text, summary
 
-    with _reader(options) as reader:
-        found = summary(reader, Facts(reader))
-    print(json.dumps(found, indent=2) if options.json else "\n".join(as_text(found)))
-    return 0
-
-
-# ------------------------------------------------------------------------------------------------------------ index
+    with open_reader(options.file, storage_options=options.storage_options) as reader:
+        facts = summary(reader, Facts(reader))
+    print(json.dumps(facts, indent=2) if options.json else "\n".join(as_text(facts)))
 
 
 def _configure_index(parser: argparse.ArgumentParser) -> None:
@@ -97,33 +185,23 @@ def _index(options: argparse.Namespace) -> int:
     from nd2._core.catalog import run
 
     try:
-        return run(options, options.storage_options or None)
+        return run(options, options.storage_options)
     except ValueError as error:  # bad files are rows: only an option can be wrong
         print(f"nd2 index: {error}", file=sys.stderr)
         return 2
 
 
-# ----------------------------------------------------------------------------------------------------------- events
-
-
-def _configure_events(parser: argparse.ArgumentParser) -> None:
-    _file(parser)
-    parser.add_argument("--output", "-o", metavar="PATH", help="file to write (standard output)")
-    parser.add_argument(
-        "--format",
-        "-f",
-        choices=["csv", "json", "parquet"],
-        help="by default what the name of the output says, else csv",
-    )
-    _overwrite(parser)
-
-
-def _events(options: argparse.Namespace) -> int:
+def _events(options: argparse.Namespace) -> None:
     suffix = Path(options.output or "").suffix[1:]
-    form = options.format or (suffix if suffix in ("json", "parquet") else "csv")
+    form = options.format or (suffix if suffix in _FORMS else "csv")
     if form == "parquet" and not options.output:
-        raise ValueError("Parquet is no text: say where to write it with --output")
-    with _opened(options) as file:
+        raise ValueError("Parquet is not text: say where to write it with --output")
+    dest = None
+    with _open(options) as file:
+        if options.output:
+            dest = resolve(
+                options.output, _FORMS[form], overwrite=options.overwrite, sources=[file.path]
+            )
         if form == "json":
             from nd2._core.views.jsonable import plain
 
@@ -132,102 +210,28 @@ def _events(options: argparse.Namespace) -> int:
             import pandas as pd
 
             table = pd.DataFrame(file.events(orient="list"))
-            if form == "csv":
-                data = table.to_csv(index=False).encode()
-            else:
-                data = table.to_parquet(index=False)
-    if not options.output:
+            csv = form == "csv"
+            data = table.to_csv(index=False).encode() if csv else table.to_parquet(index=False)
+    if dest is None:
         sys.stdout.write(data.decode())
-        return 0
-    _write(options.output, data, options.overwrite)
-    return 0
+    else:
+        dest.write(data)
 
 
-def _write(dest: str, data: bytes, overwrite: bool) -> None:
-    from nd2._core.io.destination import atomic_path
-
-    _refuse_existing(dest, overwrite)
-    with atomic_path(Path(dest)) as partial:
-        partial.write_bytes(data)
-
-
-# ------------------------------------------------------------------------------------------------------------- tiff
-
-
-def _configure_tiff(parser: argparse.ArgumentParser) -> None:
-    _file(parser)
-    parser.add_argument(
-        "dest", nargs="?", metavar="DEST", help="TIFF file (FILE.ome.tif in this folder)"
-    )
-    parser.add_argument(
-        "--no-metadata",
-        action="store_true",
-        help="leave the chunks of metadata out of the OME-XML",
-    )
-    _overwrite(parser)
-    _progress(parser)
-
-
-def _tiff(options: argparse.Namespace) -> int:
+def _tiff(options: argparse.Namespace) -> None:
     dest = options.dest or f"{_stem(options)}.ome.tif"
-    _refuse_existing(dest, options.overwrite)
-    with _opened(options) as file:
+    with _open(options) as file:
+        resolve(dest, "TIFF", overwrite=options.overwrite, sources=[file.path], local=True)
         file.write_tiff(
             dest,
             include_unstructured_metadata=not options.no_metadata,
             progress=_shows_progress(options),
         )
     print(dest)
-    return 0
 
 
-# ------------------------------------------------------------------------------------------------------------- zarr
-
-
-def _levels(text: str) -> int | str:
-    return text if text == "auto" else int(text)
-
-
-def _index_or_name(text: str) -> int | str:
-    return int(text) if text.lstrip("-").isdigit() else text
-
-
-def _configure_zarr(parser: argparse.ArgumentParser) -> None:
-    _file(parser)
-    parser.add_argument(
-        "dest", nargs="?", metavar="DEST", help="folder or URL (FILE.ome.zarr in this folder)"
-    )
-    parser.add_argument("--chunks", type=_numbers, metavar="N,N,...", help="shape of a chunk")
-    parser.add_argument("--shards", type=_numbers, metavar="N,N,...", help="shape of a shard")
-    parser.add_argument(
-        "--levels", type=_levels, default=1, metavar="N", help="levels of the pyramid, or auto"
-    )
-    parser.add_argument(
-        "--position",
-        "-p",
-        type=_index_or_name,
-        metavar="P",
-        help="the only position: index or name",
-    )
-    parser.add_argument(
-        "--backend", choices=["auto", "zarr", "tensorstore"], default="auto", help="(%(default)s)"
-    )
-    parser.add_argument("--series", action="store_true", help="a series, also for one position")
-    parser.add_argument("--no-labels", action="store_true", help="leave binary layers out")
-    parser.add_argument("--no-metadata", action="store_true", help="leave chunks of metadata out")
-    parser.add_argument(
-        "--dest-option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="option for the file system of DEST",
-    )
-    _overwrite(parser)
-    _progress(parser)
-
-
-def _zarr(options: argparse.Namespace) -> int:
-    with _opened(options) as file:
+def _zarr(options: argparse.Namespace) -> None:
+    with _open(options) as file:
         dest = file.write_ome_zarr(
             options.dest or f"{_stem(options)}.ome.zarr",
             chunk_shape=options.chunks or "auto",
@@ -243,119 +247,45 @@ def _zarr(options: argparse.Namespace) -> int:
             storage_options=parse_storage_options(options.dest_option),
         )
     print(dest)
-    return 0
 
 
-# ------------------------------------------------------------------------------------------------- other ND2 files
-
-
-def _configure_rescue(parser: argparse.ArgumentParser) -> None:
-    _file(parser)
-    parser.add_argument("dest", metavar="DEST", help="ND2 file to write")
-    _overwrite(parser)
-
-
-def _rescue(options: argparse.Namespace) -> int:
+def _rescue(options: argparse.Namespace) -> None:
     from nd2._core.write.rescue import rescue_file
 
-    _refuse_existing(options.dest, options.overwrite)
     report = rescue_file(
-        options.file, options.dest, storage_options=options.storage_options or None
+        options.file,
+        options.dest,
+        storage_options=options.storage_options,
+        overwrite=options.overwrite,
     )
     print(report)
-    return 0
 
 
-def _pick(text: str) -> int | slice | list[int]:
-    """Return what to take of a loop: ``3``, ``0:100``, ``::2`` or ``0,2,5``."""
-    try:
-        if ":" in text:
-            return slice(*(int(part) if part else None for part in text.split(":")))
-        if "," in text:
-            return list(_numbers(text))
-        return int(text)
-    except (ValueError, TypeError):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is neither an index, nor first:stop:step, nor a list of indices"
-        ) from None
-
-
-def _configure_crop(parser: argparse.ArgumentParser) -> None:
-    _file(parser)
-    parser.add_argument("dest", metavar="DEST", help="ND2 file to write")
-    for name, what in (("T", "time points"), ("Z", "planes"), ("P", "positions")):
-        parser.add_argument(
-            f"-{name}", type=_pick, metavar="PICK", help=f"{what}: 3, 0:100, ::2 or 0,2,5"
-        )
-    parser.add_argument("--position", metavar="NAME", help="name of the only position")
-    _overwrite(parser)
-
-
-def _crop(options: argparse.Namespace) -> int:
-    _refuse_existing(options.dest, options.overwrite)
+def _crop(options: argparse.Namespace) -> None:
     picks = {name: getattr(options, name) for name in "TZP"}
-    with _opened(options) as file:
+    with _open(options) as file:
         file.write_nd2(
             options.dest,
             options.position,
-            **{name: pick for name, pick in picks.items() if pick is not None},
+            overwrite=options.overwrite,
+            **{name: value for name, value in picks.items() if value is not None},
         )
     print(options.dest)
-    return 0
 
 
-# ------------------------------------------------------------------------------------------------------------- show
-
-
-def _configure_show(parser: argparse.ArgumentParser) -> None:
-    _file(parser)
-    parser.add_argument("--output", "-o", metavar="PATH", help="PNG file (FILE.png in this folder)")
-    parser.add_argument(
-        "--frame",
-        "-n",
-        type=int,
-        action="append",
-        metavar="N",
-        help="sequence index of a frame to show; may be given several times",
-    )
-    parser.add_argument(
-        "--tiles", "-t", type=int, default=16, metavar="N", help="frames at most (%(default)s)"
-    )
-    parser.add_argument(
-        "--channel",
-        "-c",
-        type=_index_or_name,
-        action="append",
-        metavar="C",
-        help="index or name of a channel to show; may be given several times",
-    )
-    parser.add_argument(
-        "--split", action="store_true", help="each channel beside the others, not over them"
-    )
-    parser.add_argument(
-        "--size",
-        type=int,
-        default=1024,
-        metavar="N",
-        help="pixels of the longer side (%(default)s)",
-    )
-    _overwrite(parser)
-
-
-def _show(options: argparse.Namespace) -> int:
-    from nd2._core.views.facts import Facts
-    from nd2._core.views.picture import PictureOptions, picture
-
-    look = PictureOptions(
-        options.frame, options.tiles, options.split, options.size, options.channel
-    )
+def _show(options: argparse.Namespace) -> None:
     dest = options.output or f"{_stem(options)}.png"
-    _refuse_existing(dest, options.overwrite)
-    with _reader(options) as reader:
-        found = picture(reader, Facts(reader), look)
-    _write(dest, found.png(), options.overwrite)
+    with _open(options) as file:
+        target = resolve(dest, "PNG", overwrite=options.overwrite, sources=[file.path])
+        picture = file.thumbnail(
+            options.frame,
+            tiles=options.tiles,
+            channels=options.channel,
+            split=options.split,
+            size=options.size,
+        )
+        target.write(picture.png())
     print(dest)
-    return 0
 
 
 COMMANDS = {
@@ -364,7 +294,7 @@ COMMANDS = {
         "nd2 info cells.nd2\n"
         "nd2 info --json cells.nd2\n"
         "nd2 info s3://bucket/cells.nd2 --storage-option anon=true",
-        _configure_info,
+        arguments(FILE, flag("--json", "print JSON")),
         _info,
     ),
     "index": Command(
@@ -378,44 +308,95 @@ COMMANDS = {
     "events": Command(
         "print what was recorded with each frame",
         "nd2 events cells.nd2\nnd2 events cells.nd2 -o events.parquet",
-        _configure_events,
+        arguments(
+            FILE,
+            value("--output -o", "PATH", "file to write (standard output)"),
+            value("--format -f", None, "by default that of the output, else csv", choices=_FORMS),
+            OVERWRITE,
+        ),
         _events,
     ),
     "tiff": Command(
         "write TIFF, or OME-TIFF",
         "nd2 tiff cells.nd2 cells.ome.tif\nnd2 tiff cells.nd2 imagej.tif",
-        _configure_tiff,
+        arguments(
+            FILE,
+            value("dest", "DEST", "TIFF file (FILE.ome.tif in this folder)", nargs="?"),
+            flag("--no-metadata", "leave the chunks of metadata out of the OME-XML"),
+            OVERWRITE,
+            _QUIET,
+        ),
         _tiff,
     ),
     "zarr": Command(
         "write OME-Zarr",
         "nd2 zarr cells.nd2 cells.ome.zarr --levels auto\n"
         "nd2 zarr cells.nd2 s3://bucket/cells.zarr --dest-option key=... --dest-option secret=...",
-        _configure_zarr,
+        arguments(
+            FILE,
+            value("dest", "DEST", "folder or URL (FILE.ome.zarr in this folder)", nargs="?"),
+            value("--chunks", "N,N,...", "shape of a chunk", type=numbers),
+            value("--shards", "N,N,...", "shape of a shard", type=numbers),
+            value("--levels", "N", "levels of the pyramid, or auto", type=levels, default=1),
+            value("--position -p", "P", "the only position: index or name", type=index_or_name),
+            value("--backend", None, "(%(default)s)", choices=_BACKENDS, default=_BACKENDS[0]),
+            flag("--series", "a series, also for one position"),
+            flag("--no-labels", "leave binary layers out"),
+            flag("--no-metadata", "leave chunks of metadata out"),
+            DEST_OPTION,
+            OVERWRITE,
+            _QUIET,
+        ),
         _zarr,
     ),
     "rescue": Command(
         "write what is left of a damaged file as a sound one",
         "nd2 rescue broken.nd2 whole.nd2",
-        _configure_rescue,
+        arguments(FILE, _ND2_DEST, OVERWRITE),
         _rescue,
     ),
     "crop": Command(
         "write some frames as an ND2 file of their own",
         "nd2 crop cells.nd2 start.nd2 -T 0:100 -Z 3\nnd2 crop plate.nd2 well.nd2 --position B02",
-        _configure_crop,
+        arguments(
+            FILE,
+            _ND2_DEST,
+            value("-T", "PICK", "time points: 3, 0:100, ::2 or 0,2,5", type=pick),
+            value("-Z", "PICK", "planes, in the same way", type=pick),
+            value("-P", "PICK", "positions, in the same way", type=pick),
+            value("--position", "NAME", "name of the only position"),
+            OVERWRITE,
+        ),
         _crop,
     ),
     "show": Command(
         "make a picture (PNG) of some frames",
         "nd2 show cells.nd2\nnd2 show cells.nd2 --frame 0 --split -o first.png",
-        _configure_show,
+        arguments(
+            FILE,
+            value("--output -o", "PATH", "PNG file (FILE.png in this folder)"),
+            value(
+                "--frame -n",
+                "N",
+                "sequence index of a frame; may be repeated",
+                type=int,
+                **_SEVERAL,
+            ),
+            value("--tiles -t", "N", "frames at most (%(default)s)", type=int, default=16),
+            value(
+                "--channel -c",
+                "C",
+                "index or name of a channel; may be repeated",
+                type=index_or_name,
+                **_SEVERAL,
+            ),
+            flag("--split", "each channel in a tile of its own"),
+            value("--size", "N", "pixels of the longer side (%(default)s)", type=int, default=1024),
+            OVERWRITE,
+        ),
         _show,
     ),
 }
-
-
-# ---------------------------------------------------------------------------------------------------------- running
 
 
 def _all_commands() -> Iterator[tuple[str, Command]]:
@@ -439,12 +420,12 @@ class _Parser(argparse.ArgumentParser):
         return super().add_argument(*names, **options)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        found, rest = super().parse_known_args(args, namespace)
+        options, rest = super().parse_known_args(args, namespace)
         for item in rest:
             name = item.partition("=")[0]
             if name.startswith("--"):
                 self.error(str(errors.no_such("option", name, self._names)))
-        return found, rest
+        return options, rest
 
 
 def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
@@ -465,30 +446,24 @@ def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.configure(sub)
-        sub.add_argument(
-            "--storage-option",
-            action="append",
-            default=[],
-            metavar="KEY=VALUE",
-            help="option for the file system of a URL; may be given several times",
-        )
+        arguments(_STORAGE_OPTION)(sub)
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Parameters
     ----------
-    arguments : sequence of str, optional
-        What stands behind ``nd2``; by default that of this process.
+    argv : sequence of str, optional
+        What follows ``nd2``; by default that of this process.
 
     Returns
     -------
     int
         The exit status.
     """
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    given = sys.argv[1:] if argv is None else list(argv)
     # What other packages add is looked up only where it is needed.
     own = bool(given) and given[0] in COMMANDS
     commands = {given[0]: COMMANDS[given[0]]} if own else dict(_all_commands())
@@ -497,8 +472,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(errors.no_such("command", given[0], commands)))
     options = parser.parse_args(given)
     try:
-        options.storage_options = parse_storage_options(options.storage_option)
-        status = commands[options.command].run(options)
+        options.storage_options = parse_storage_options(options.storage_option) or None
+        status = commands[options.command].run(options) or 0
         sys.stdout.flush()  # here, so that a reader who has left is noticed below, not when Python ends
         return status
     except BrokenPipeError:

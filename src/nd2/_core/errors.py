@@ -194,6 +194,11 @@ def exists(path: str) -> FileExistsError:
     )
 
 
+def irreplaceable(path: str, reason: str) -> FileExistsError:
+    """Build the error for a destination that is not replaced, whatever the caller says."""
+    return FileExistsError(errno.EEXIST, f"is not replaced: {reason}; write to another path", path)
+
+
 def unwritten(error: OSError, what: str, *, path: str) -> OSError:
     """Build the error for bytes that could not be written, with the number of the system's own."""
     reason = error.strerror or str(error)

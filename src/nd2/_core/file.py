@@ -671,8 +671,10 @@ class ND2File(PrivateMembers):
         ------
         ImportError
             If tifffile is not installed.
+        FileExistsError
+            If ``dest`` is an ND2 file, which no export replaces.
         ValueError
-            If a frame is damaged; ``dest`` stays as it was.
+            If a frame is damaged, or the suffix of ``dest`` belongs to another format; ``dest`` stays as it was.
         """
         from nd2._core.export.tiff import write_tiff
 
@@ -734,8 +736,8 @@ class ND2File(PrivateMembers):
         version : {"0.5"}
             Version of OME-NGFF.
         overwrite : bool
-            Whether to replace an existing ``dest``: a folder when the new one is complete; at a URL before the
-            export, after all checks. If the export then fails, nothing is left at the URL.
+            Whether to replace what is at ``dest`` when the new one is complete: a Zarr group, or an empty
+            folder. Nothing else is replaced, and nothing with an ND2 file in it.
         levels : int or "auto"
             Number of levels of the pyramid, including full resolution; ``"auto"`` halves until 256 pixels are
             left.
@@ -750,7 +752,7 @@ class ND2File(PrivateMembers):
         Raises
         ------
         FileExistsError
-            If ``dest`` exists and is not to be overwritten.
+            If ``dest`` exists and is not to be overwritten, or is not a Zarr group.
         ImportError
             If the library asked for is not installed.
         ValueError
@@ -781,6 +783,8 @@ class ND2File(PrivateMembers):
         self,
         dest: str | os.PathLike[str],
         position: int | str | None = None,
+        *,
+        overwrite: bool = False,
         **loops: int | slice | Sequence[int] | None,
     ) -> None:
         """Write some or all frames of the file as a new file.
@@ -790,9 +794,11 @@ class ND2File(PrivateMembers):
         Parameters
         ----------
         dest : str or os.PathLike
-            The file to write; it takes its name when it is complete, and may be this file itself.
+            The file to write; it takes its name when it is complete.
         position : int or str, optional
             Index or name of the only position to take.
+        overwrite : bool
+            Whether to replace an ND2 file that exists; never this file itself.
         **loops : int, slice, or sequence of int
             What to take of each loop: ``T=slice(0, 100)``, ``Z=3``, ``P=[0, 2]``.
 
@@ -804,6 +810,8 @@ class ND2File(PrivateMembers):
             If nothing is left, no position has that name, or the file is damaged.
         NotImplementedError
             If this is a legacy file.
+        FileExistsError
+            If ``dest`` exists and is not to be overwritten, or is this file.
         OSError
             If the file cannot be written; then nothing is left of it.
         """
@@ -814,7 +822,7 @@ class ND2File(PrivateMembers):
             loops["P"] = self._facts.position_index(position)
             if "P" not in dict(self._reader.layout.loops):
                 del loops["P"]
-        crop(self._reader, dest, loops)
+        crop(self._reader, dest, loops, overwrite=overwrite)
 
     def writer(
         self,
@@ -822,6 +830,7 @@ class ND2File(PrivateMembers):
         *,
         samples: Literal["BGR", "RGB"] = "BGR",
         in_place: bool = False,
+        overwrite: bool = False,
     ) -> FileWriter:
         """Return a writer for a file that says all that this one says; its frames are still to be written.
 
@@ -833,6 +842,8 @@ class ND2File(PrivateMembers):
             Order of the samples of color frames; by default the order in which this file gives them.
         in_place : bool
             Write to ``dest`` itself; see `ND2Writer`.
+        overwrite : bool
+            Whether to replace an ND2 file that exists; never this file itself.
 
         Returns
         -------
@@ -847,4 +858,6 @@ class ND2File(PrivateMembers):
         from nd2._core.write.copy import copy_writer
 
         self._check_open()
-        return copy_writer(self._reader, dest, samples=samples, in_place=in_place)
+        return copy_writer(
+            self._reader, dest, samples=samples, in_place=in_place, overwrite=overwrite
+        )

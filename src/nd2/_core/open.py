@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypedDict
 
 from nd2._core.format import chunks
-from nd2._core.format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES
 from nd2._core.io import ByteSource, open_source
+from nd2._core.io.magic import LEGACY_MAGIC_BYTES, is_magic
 from nd2._core.readers.chunk_file import ChunkFile
 from nd2._core.readers.modern import ModernReader
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping
     from typing import Unpack
 
@@ -68,9 +67,9 @@ def is_supported_file(
         If the file cannot be opened.
     """
     if open_ is None:
-        return read_magic(path, storage_options) in (MAGIC_BYTES, LEGACY_MAGIC_BYTES)
+        return is_magic(read_magic(path, storage_options))
     with open_(path) as handle:
-        return handle.read(4) in (MAGIC_BYTES, LEGACY_MAGIC_BYTES)
+        return is_magic(handle.read(4))
 
 
 def is_legacy(path: Any, *, storage_options: Mapping[str, Any] | None = None) -> bool:
@@ -178,6 +177,7 @@ def save_index(
     dest: str | os.PathLike[str] | None = None,
     *,
     storage_options: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
 ) -> str:
     """Write the sidecar index of an ND2 file, with which it opens by one small read.
 
@@ -189,6 +189,8 @@ def save_index(
         Where to write, a local path or a URL; by default next to the file, with ``.index`` appended to its name.
     storage_options : Mapping, optional
         Options for the file system of the URL, and of ``dest`` where that is a URL.
+    overwrite : bool
+        Whether to replace an index that exists.
 
     Returns
     -------
@@ -199,8 +201,10 @@ def save_index(
     ------
     OSError
         If the file cannot be read, is not ND2, or the index cannot be written.
+    FileExistsError
+        If ``dest`` exists and is not to be overwritten, or is an ND2 file.
     ValueError
-        If the file is damaged.
+        If the file is damaged, or the suffix of ``dest`` belongs to another format.
 
     Notes
     -----
@@ -212,22 +216,18 @@ def save_index(
     >>> nd2.save_index("s3://bucket/experiment.nd2", "experiment.index")  # doctest: +SKIP
     >>> nd2.ND2File("s3://bucket/experiment.nd2", index="experiment.index")  # doctest: +SKIP
     """
-    from nd2._core.io.destination import atomic_path
-    from nd2._core.io.open import file_system
-    from nd2._core.io.urls import is_url
+    from nd2._core.io.destination import resolve
+    from nd2._core.io.urls import local_path
     from nd2._core.readers.sidecar import default_index_path, encode_index
 
-    data = encode_index(make_index(path, storage_options))
     target = default_index_path(path) if dest is None else dest
-    fs, inner = getattr(target, "fs", None), getattr(target, "path", None)
-    if is_url(target):
-        fs, inner = file_system(target, storage_options)
-    if fs is None:
-        with atomic_path(Path(target)) as partial:
-            partial.write_bytes(data)
-        return os.fspath(target)
-    fs.pipe_file(inner, data)
-    return str(fs.unstrip_protocol(inner))
+    destination = resolve(
+        target, "sidecar index", overwrite=overwrite, storage_options=storage_options
+    )
+    destination.write(encode_index(make_index(path, storage_options)))
+    if destination.fs is None:
+        return local_path(target)
+    return str(destination.fs.unstrip_protocol(destination.path))
 
 
 def make_index(path: Any, storage_options: Mapping[str, Any] | None = None) -> Index:

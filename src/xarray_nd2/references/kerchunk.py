@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nd2._core.io.destination import resolve
 from nd2._core.open import open_reader
 from xarray_nd2.references.arrays import ByteRanges
-from xarray_nd2.references.destination import put_file, put_folder
 from xarray_nd2.references.formats import FORMATS
 from xarray_nd2.references.layouts import LayoutOptions, describe
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from xarray_nd2.references.arrays import ZarrGroup
     from xarray_nd2.references.formats import ZarrFormat
@@ -29,6 +28,8 @@ _BLOCK = 1 << 15
 
 TEMPLATE = "u"
 """Name of the template that stands for the file's URL."""
+
+_FORMS = {"json": "JSON", "parquet": "Parquet references"}
 
 
 def to_kerchunk(
@@ -102,6 +103,7 @@ def write_kerchunk(
     check: bool = True,
     template: bool = True,
     dest_options: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write the references of an ND2 file.
 
@@ -110,9 +112,7 @@ def write_kerchunk(
     source : str, os.PathLike, BinaryIO
         Local path, URL that fsspec knows, or open binary file.
     dest : str or os.PathLike
-        The JSON file, or the folder of Parquet tables; path, or URL that fsspec knows. A local one is
-        replaced as a whole, or not at all; so is a JSON file in an object store. A folder behind a URL
-        is removed before the new one is written; the document without which nothing opens it is last.
+        The JSON file, or the folder of Parquet tables; path, or URL that fsspec knows.
     format : {"json", "parquet"}
         Parquet is for many frames: readers load the parts that they need. It is of format 2, without
         groups, and no frame may be missing.
@@ -124,13 +124,16 @@ def write_kerchunk(
         support templates. A URL with ``{{``, ``{%`` or ``{#`` is never in a template.
     dest_options : Mapping, optional
         Options for the file system of ``dest``.
+    overwrite : bool
+        Whether to replace a file, or a folder of references in Parquet, when the new one is complete. Nothing else is
+        replaced: no ND2 file, and no folder with one in it.
 
     Raises
     ------
     OSError
         If the file cannot be opened or is not ND2, or the references cannot be written.
     FileExistsError
-        If ``dest`` is a folder for Parquet that holds something else.
+        If ``dest`` exists and is not to be overwritten, or must not be replaced.
     ImportError
         If fastparquet is not installed, which Parquet needs.
     ValueError
@@ -139,21 +142,18 @@ def write_kerchunk(
     """
     from xarray_nd2.references.parquet import check_parquet, write_parquet
 
-    if format not in ("json", "parquet"):
+    if format not in _FORMS:
         raise ValueError(f"format must be 'json' or 'parquet', not {format!r}")
+    destination = resolve(dest, _FORMS[format], overwrite=overwrite, storage_options=dest_options)
     options = LayoutOptions(url, layout, inline_coords, squeeze, check)
     groups = describe_file(source, storage_options, zarr_format, options)
-    if format == "parquet":
-        check_parquet(groups, zarr_format)
-        put_folder(dest, lambda folder: write_parquet(groups, folder), dest_options)
-    else:
-        parts = to_json(groups, FORMATS[zarr_format], template=template)
-        put_file(dest, lambda path: _write_text(path, parts), dest_options)
-
-
-def _write_text(path: Path, parts: Iterable[str]) -> None:
-    with path.open("w", encoding="utf-8") as handle:
-        handle.writelines(parts)
+    if format == "json":
+        with destination.file() as path, path.open("w", encoding="utf-8") as handle:
+            handle.writelines(to_json(groups, FORMATS[zarr_format], template=template))
+        return
+    check_parquet(groups, zarr_format)
+    with destination.local_folder() as folder:
+        write_parquet(groups, folder)
 
 
 def describe_file(

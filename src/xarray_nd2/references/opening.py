@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nd2._core import errors
 from nd2._core.io import open_source
 from nd2._core.io.open import file_system
-from nd2._core.io.urls import is_url
+from nd2._core.io.urls import is_url, local_path
 from xarray_nd2.references.formats import FORMATS, zarr_format
 from xarray_nd2.references.kerchunk import TEMPLATE, fits_template
 from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION
@@ -135,7 +135,7 @@ def load(
     if not isinstance(refs, (str, os.PathLike)):
         content = dict(refs)
     else:
-        place = os.fspath(refs) if not is_url(refs) else str(refs)
+        place = str(refs) if is_url(refs) else local_path(refs)
         fs, path = file_system(place, storage_options)
         if fs.isdir(path):
             head = json.loads(fs.cat_file(f"{path.rstrip('/')}/.zmetadata"))

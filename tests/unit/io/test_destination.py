@@ -1,108 +1,382 @@
-"""Atomic outputs: the old file or folder, or the new one, and no rests of processes that are gone."""
+"""Outputs: what may be replaced, and that the destination holds the old content or the new one."""
 
 from __future__ import annotations
 
 import os
-import subprocess
+import stat
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-import nd2
-from nd2._core.io.destination import atomic_path
+from nd2._core.io import part as parts
+from nd2._core.io.destination import Destination, resolve
 from tests.exports import killed
 
-if TYPE_CHECKING:
-    from pathlib import Path
+GROUP = b'{"zarr_format": 3, "node_type": "group", "attributes": {}}'
+ND2 = b"\xda\xce\xbe\x0aND2"
 
 
-def test_an_old_folder_comes_back_where_the_new_one_cannot_take_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def write_folder(dest: Destination, name: str, data: bytes) -> None:
+    with dest.folder() as place:
+        Path(place, name).write_bytes(data)
+
+
+def fail(dest: Destination, error: BaseException, name: str = "") -> None:
+    """Write half an output, then raise."""
+    with dest.folder() if name else dest.file() as place:
+        Path(place, name).write_bytes(b"half")
+        raise error
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    dest = resolve(path, "JSON")
+    with dest.file() as place:
+        assert place == tmp_path / "a.json.part"
+        place.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, MemoryError])
+def test_an_error_leaves_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(error):
+        fail(resolve(path, "JSON", overwrite=True), error())
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_an_error_leaves_no_folder_that_was_made_for_it(tmp_path: Path) -> None:
+    dest = resolve(tmp_path / "b" / "c" / "a.zarr", "OME-Zarr")
+    with pytest.raises(KeyError):
+        fail(dest, KeyError(), "zarr.json")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes and links are those of POSIX")
+def test_mode_and_link_stay(tmp_path: Path) -> None:
+    real, link = tmp_path / "data" / "a.json", tmp_path / "link.json"
+    real.parent.mkdir()
+    real.write_text("old")
+    real.chmod(0o600)
+    link.symlink_to(real)
+    resolve(link, "JSON", overwrite=True).write(b"new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    assert stat.S_IMODE(real.stat().st_mode) == 0o600
+    assert os.listdir(real.parent) == ["a.json"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right on Windows")
+def test_the_name_of_a_part_leads_nowhere_else(tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "a.json"
+    victim.write_text("precious")
+    (tmp_path / "a.json.part").symlink_to(victim)
+    resolve(path, "JSON").write(b"new")
+    assert victim.read_text() == "precious"
+    assert not path.is_symlink()
+    assert path.read_text() == "new"
+
+
+def test_parts_of_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    (tmp_path / "a.json.part").write_text("theirs")
+    resolve(path, "JSON").write(b"mine")
+    assert (tmp_path / "a.json.part").read_text() == "theirs"
+    with resolve(path, "JSON", overwrite=True).file() as place:
+        place.write_text("first")
+        resolve(path, "JSON", overwrite=True).write(b"second")
+    assert path.read_text() == "first"
+    assert sorted(os.listdir(tmp_path)) == ["a.json", "a.json.part"]
+
+
+def test_long_names(tmp_path: Path) -> None:
+    path = tmp_path / ("ä" * 120 + ".json")
+    resolve(path, "JSON").write(b"{}")
+    assert path.read_bytes() == b"{}"
+
+
+def test_what_appears_meanwhile_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    dest = resolve(path, "JSON")
+    path.write_text("theirs")
+    with pytest.raises(FileExistsError):
+        dest.write(b"new")
+    assert path.read_text() == "theirs"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_errors_name_the_destination(tmp_path: Path) -> None:
+    dest = resolve(tmp_path / "a.json", "JSON")
+    with pytest.raises(FileNotFoundError, match=rf"'{tmp_path / 'a.json'}/b'$"):
+        fail(dest, FileNotFoundError(2, "No such file", f"{tmp_path / 'a.json.part'}/b"))
+    with pytest.raises(OSError, match=r"a\.json'$") as caught:
+        fail(dest, OSError(28, "No space left on device"))
+    assert caught.value.errno == 28
+    with pytest.raises(FileNotFoundError, match=r"none/a\.json'$"):
+        resolve(tmp_path / "none" / "a.json", "JSON").write(b"")
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+@pytest.mark.parametrize("old", ["group", "empty"])
+def test_a_folder_replaces_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool, old: str
 ) -> None:
-    dest = tmp_path / "a.zarr"
-    dest.mkdir()
-    (dest / "old.txt").write_text("old")
-    real = os.rename
+    if not exchange:
+        monkeypatch.setattr(parts, "_exchange", lambda one, other: False)
+    path = tmp_path / "a.zarr"
+    path.mkdir(mode=0o750)
+    if old == "group":
+        (path / "zarr.json").write_bytes(GROUP)
+    write_folder(resolve(path, "OME-Zarr", overwrite=True), "new", b"new")
+    assert os.listdir(path) == ["new"]
+    assert os.listdir(tmp_path) == ["a.zarr"]
+    assert sys.platform == "win32" or stat.S_IMODE(path.stat().st_mode) == 0o750
+
+
+@pytest.mark.parametrize("error", [PermissionError, KeyboardInterrupt])
+@pytest.mark.parametrize("after", [True, False])
+def test_an_old_folder_comes_back_where_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], after: bool
+) -> None:
+    """On systems that cannot exchange folders; the error falls before or after the first of two steps."""
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    (path / "zarr.json").write_bytes(GROUP)
+    real, failures = os.rename, [error]
 
     def rename(old: Path, new: Path) -> None:
-        if old.name.endswith(".partial"):
-            raise PermissionError("somebody looks into it")
-        real(old, new)
+        if after:
+            real(old, new)
+        if failures:
+            raise failures.pop()
+        if not after:
+            real(old, new)
 
+    monkeypatch.setattr(parts, "_exchange", lambda one, other: False)
     monkeypatch.setattr(os, "rename", rename)
-    with pytest.raises(PermissionError), atomic_path(dest) as partial:
-        partial.mkdir()
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
-    assert (dest / "old.txt").read_text() == "old"
+    with pytest.raises(error):
+        write_folder(resolve(path, "OME-Zarr", overwrite=True), "new", b"new")
+    assert os.listdir(tmp_path) == ["a.zarr"]
+    assert os.listdir(path) == ["zarr.json"]
+
+
+def test_an_old_folder_that_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    (path / "zarr.json").write_bytes(GROUP)
+
+    def unlink(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", unlink)
+        write_folder(resolve(path, "OME-Zarr", overwrite=True), "new", b"new")
+    assert os.listdir(path) == ["new"]
 
 
 KILL = """
 import os, sys
 from pathlib import Path
-from nd2._core.io.destination import atomic_path
-from nd2._core.cli import main
-with atomic_path(Path(sys.argv[1])) as partial:
-    if sys.argv[2] == "folder":
-        partial.mkdir()
-        (partial / "part").write_text("half")
-    else:
-        partial.write_text("half")
+from nd2._core.io.destination import resolve
+dest = resolve(sys.argv[1], sys.argv[2], overwrite=True)
+with dest.folder() if sys.argv[2] == "OME-Zarr" else dest.file() as place:
+    if sys.argv[2] == "OME-Zarr":
+        place = Path(place, "part")
+    place.write_text("half")
     os.kill(os.getpid(), 9)
 """
 
 
-def _partials(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name.endswith(".partial"))
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
-@pytest.mark.parametrize("kind", ["file", "folder"])
-def test_an_export_removes_what_killed_ones_left(source: Path, tmp_path: Path, kind: str) -> None:
-    dest = tmp_path / "out" / ("a.tif" if kind == "file" else "a.zarr")
-    dest.parent.mkdir()
-    other = dest.with_name("b" + dest.name)  # a name that ends in the same way
-    for place in (dest, dest, other):
-        killed(KILL, place, kind)
-    assert len(_partials(dest.parent)) == 3
-    with nd2.ND2File(source) as file:
-        if kind == "file":
-            file.write_tiff(dest)
-        else:
-            file.write_ome_zarr(dest)
-    (left,) = _partials(dest.parent)
-    assert left.startswith(f".{other.name}.")
-    assert dest.exists()
+@pytest.mark.parametrize("form", ["JSON", "OME-Zarr"])
+def test_a_killed_process_leaves_the_old_one(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "a"
+    resolve(path, form)
+    if form == "JSON":
+        path.write_text("old")
+    else:
+        path.mkdir()
+        (path / "zarr.json").write_bytes(GROUP)
+    killed(KILL, path, form)
+    assert sorted(os.listdir(tmp_path)) == ["a", "a.part"]
+    old = path if form == "JSON" else path / "zarr.json"
+    assert old.read_bytes() == (b"old" if form == "JSON" else GROUP)
 
 
-def test_what_others_may_still_write_stays(source: Path, tmp_path: Path) -> None:
-    dest = tmp_path / "out" / "a.tif"
-    dest.parent.mkdir()
-    elsewhere = dest.with_name(".a.tif.another_machine-1-0.partial")
-    elsewhere.write_text("half")
-    writing = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys; from pathlib import Path; from nd2._core.io.destination import atomic_path\n"
-            "with atomic_path(Path(sys.argv[1])) as partial:\n"
-            "    partial.write_text('theirs')\n"
-            "    print(partial.name, flush=True)\n"
-            "    sys.stdin.read()",
-            str(dest),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert writing.stdout is not None
-    theirs = writing.stdout.readline().strip()
-    with atomic_path(dest) as mine:  # so may another thread
-        mine.write_text("mine")
-        with nd2.ND2File(source) as file:
-            file.write_tiff(dest)
-        assert _partials(dest.parent) == sorted([elsewhere.name, theirs, mine.name])
-    writing.communicate("")
-    assert writing.returncode == 0
-    assert dest.read_text() == "theirs"
-    assert _partials(dest.parent) == [elsewhere.name]
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"thesis.tex": b"1"}, "not OME-Zarr"),
+        ({"zarr.json": b"{}"}, "not OME-Zarr"),
+        ({"zarr.json": b'{"zarr_format": 3, "node_type": "array"}'}, "not OME-Zarr"),
+        ({".zmetadata": b'{"metadata": {}, "record_size": 3}'}, "not OME-Zarr"),
+        ({"zarr.json": GROUP, "raw/a.nd2": b""}, r"contains the ND2 file 'raw.a\.nd2'"),
+        ({"zarr.json": GROUP, "raw/A.ND2": b""}, "contains the ND2 file"),
+        ({"zarr.json": GROUP, "backup": ND2}, "contains the ND2 file"),
+        ({"zarr.json": GROUP, "backup": b"\0\0\0\x0cjP  "}, "contains the ND2 file"),
+        ({"a.nd2": ND2}, "is not replaced"),
+    ],
+)
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("remote", [True, False])
+def test_folders_that_are_not_replaced(
+    tmp_path: Path,
+    memory: MemoryFileSystem,
+    files: dict[str, bytes],
+    message: str,
+    overwrite: bool,
+    remote: bool,
+) -> None:
+    for name, data in files.items():
+        (tmp_path / "a.zarr" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "a.zarr" / name).write_bytes(data)
+        memory.pipe_file(f"/b/a.zarr/{name}", data)
+    dest = "memory://b/a.zarr" if remote else tmp_path / "a.zarr"
+    with pytest.raises(FileExistsError, match=message if overwrite else "."):
+        resolve(dest, "OME-Zarr", overwrite=overwrite)
+
+
+@pytest.mark.parametrize("spelling", ["plain", "relative", "link", "hard link", "url", "dots"])
+def test_the_file_that_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str
+) -> None:
+    source = tmp_path / "raw.bin"
+    source.write_bytes(b"damaged")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    dest: str = {
+        "plain": str(source),
+        "relative": "raw.bin",
+        "link": "link",
+        "hard link": "hard",
+        "url": source.as_uri(),
+        "dots": str(tmp_path / "sub" / ".." / "raw.bin"),
+    }[spelling]
+    if spelling == "link":
+        os.symlink(source, dest)
+    elif spelling == "hard link":
+        os.link(source, dest)
+    for form in ("JSON", "ND2", "OME-Zarr"):
+        with pytest.raises(FileExistsError, match="the file that is read"):
+            resolve(dest, form, overwrite=True, sources=[str(source)])
+
+
+def test_a_folder_with_the_file_that_is_read(tmp_path: Path, memory: MemoryFileSystem) -> None:
+    folder = tmp_path / "a.zarr"
+    (folder / "raw").mkdir(parents=True)
+    (folder / "zarr.json").write_bytes(GROUP)
+    (folder / "raw" / "0").write_bytes(b"damaged")
+    with pytest.raises(FileExistsError, match="contains the file that is read"):
+        resolve(folder, "OME-Zarr", overwrite=True, sources=[str(folder / "raw" / "0")])
+    memory.pipe_file("/b/a.zarr/zarr.json", GROUP)
+    with pytest.raises(FileExistsError, match="contains the file that is read"):
+        resolve(
+            "memory://b/a.zarr/", "OME-Zarr", overwrite=True, sources=["memory://b/a.zarr/raw/0"]
+        )
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        resolve(tmp_path, "JSON", overwrite=True)
+    if sys.platform != "win32":
+        with pytest.raises(FileExistsError, match="not a regular file"):
+            resolve("/dev/null", "CSV", overwrite=True)
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(FileExistsError, match="not a regular file"):
+            resolve(tmp_path / "pipe", "CSV", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("x.png", "TIFF"),
+        ("x.jpg", "PNG"),
+        ("w.TIF", "ND2"),
+        ("x.nd2", "JSON"),
+        ("x.nd2", "sidecar index"),
+        ("x.zarr.zip", "OME-Zarr"),
+        ("x.parquet", "JSON"),
+        ("s3://bucket/x.json", "OME-Zarr"),
+        ("x.zarr/", "TIFF"),
+    ],
+)
+def test_suffixes_of_other_formats(name: str, form: str) -> None:
+    with pytest.raises(ValueError, match=f"not a name for {form}"):
+        resolve(name, form)
+
+
+def test_other_names_are_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert resolve(tmp_path / "x", "TIFF").path.endswith("x")
+    assert resolve(tmp_path / "x.2026", "OME-Zarr").path.endswith("x.2026")
+    assert resolve("~/x.tif", "TIFF").path == os.path.realpath(tmp_path / "x.tif")
+    with pytest.raises(ValueError, match="local paths only"):
+        resolve("memory://x.tif", "TIFF", local=True)
+
+
+def test_a_remote_folder_replaces_one_when_it_is_complete(memory: MemoryFileSystem) -> None:
+    memory.pipe_file("/b/a.zarr/zarr.json", GROUP)
+    memory.pipe_file("/b/a.zarr/old", b"")
+    dest = resolve("memory://b/a.zarr", "OME-Zarr", overwrite=True)
+    with dest.folder() as url:
+        memory.pipe_file(url.removeprefix("memory:/") + "/zarr.json", GROUP)
+        memory.pipe_file(url.removeprefix("memory:/") + "/0", b"new")
+        assert memory.exists("/b/a.zarr/old")
+    assert memory.find("/") == ["/b/a.zarr/0", "/b/a.zarr/zarr.json"]
+
+
+def test_an_error_leaves_the_old_remote_folder(memory: MemoryFileSystem) -> None:
+    memory.pipe_file("/b/a.zarr/zarr.json", GROUP)
+    dest = resolve("memory://b/a.zarr", "OME-Zarr", overwrite=True)
+
+    def write() -> None:
+        with dest.folder() as url:
+            memory.pipe_file(url.removeprefix("memory:/") + "/0", b"half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write()
+    assert memory.find("/") == ["/b/a.zarr/zarr.json"]
+
+
+def test_a_remote_copy_that_fails_leaves_the_new_folder_where_it_is(
+    memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.pipe_file("/b/a.zarr/zarr.json", GROUP)
+
+    def copy(*_: object, **__: object) -> None:
+        raise OSError("the connection was lost")
+
+    monkeypatch.setattr(MemoryFileSystem, "copy", copy)
+    dest = resolve("memory://b/a.zarr", "OME-Zarr", overwrite=True)
+    with pytest.raises(OSError, match="lost") as caught, dest.folder():
+        memory.pipe_file("/b/a.zarr.part/zarr.json", GROUP)
+    assert "'memory://b/a.zarr.part'" in caught.value.__notes__[0]
+    assert memory.exists("/b/a.zarr.part/zarr.json")
+    monkeypatch.undo()
+    with resolve("memory://b/a.zarr", "OME-Zarr", overwrite=True).folder():
+        pass  # what such an error left is replaced, too
+
+
+def test_errors_of_stores_hold_no_secret(
+    memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "memory://b/a.json?X-Amz-Signature=secret"
+
+    def put_file(*_: object, **__: object) -> None:
+        raise RuntimeError(f"403 for https://me:secret@host/{url}")
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", put_file)
+    with pytest.raises(OSError, match="could not be written: RuntimeError") as caught:
+        resolve("memory://b/a.json", "JSON").write(b"")
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nd2._core import errors
 from nd2._core.export import zarr_documents as documents
 from nd2._core.export.blocks import Blocks, Grid, pyramid
 from nd2._core.export.pipeline import bar, pump
@@ -23,12 +20,13 @@ from nd2._core.export.zarr_store import (
     put_group,
 )
 from nd2._core.frames import pool
-from nd2._core.io.destination import atomic_path, remove_stale
-from nd2._core.io.urls import file_name, is_url
+from nd2._core.io.destination import resolve
+from nd2._core.io.urls import file_name, is_url, local_path
 from nd2._core.views.placement import Placement, frame_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    import os
+    from collections.abc import Mapping, Sequence
 
     from nd2._core.export.blocks import Block
     from nd2._core.export.zarr_store import Array, Target
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
     from nd2._core.views.facts import Facts
 
 _LABEL_TYPE = np.dtype(np.uint32)
-_TRIAL = ".partial"
-"""Name of an object that is written, and removed with what is to be replaced: who may not write must not remove."""
 
 
 def write_ome_zarr(
@@ -89,47 +85,24 @@ def write_ome_zarr(
     files = (
         {} if export.single or export.fields else {"OME/METADATA.ome.xml": _ome_xml(reader, facts)}
     )
-    with _destination(dest, overwrite, storage_options) as target:
-        export.write_pixels(target, backend, progress)
-        for name, data in files.items():
-            target.put(name, data)
-        for path, attributes in groups.items():
-            put_group(target, path, attributes)
-    return str(dest) if is_url(dest) else Path(dest)
-
-
-@contextmanager
-def _destination(
-    dest: str | os.PathLike[str], overwrite: bool, storage_options: Mapping[str, Any] | None
-) -> Iterator[Target]:
-    """Give where to write to.
-
-    A folder that is there is replaced at the end, or not touched at all. What is there at a URL is removed first, as soon
-    as it is known that something can be written in its place; if the export fails then, nothing of it is left.
-    """
-    if not is_url(dest):
-        path = Path(dest)
-        if not overwrite and os.path.lexists(path):
-            raise errors.exists(str(path))
-        remove_stale(path)
-        with atomic_path(path) as partial:
-            partial.mkdir(parents=True)
-            yield Folder(partial)
-        return
-    remote = Remote(str(dest), storage_options or {})
-    fs, root = remote.filesystem()
-    if fs.exists(root) and fs.find(root, maxdepth=1, withdirs=True):
-        if not overwrite:
-            raise errors.exists(remote.url)
-        remote.put(_TRIAL, b"")
-        fs.rm(root, recursive=True)
-    try:
-        # There is no renaming on an object store: the document that makes it a Zarr group is written last.
-        yield remote
-    except BaseException:
-        with suppress(Exception):  # the first error counts
-            fs.rm(root, recursive=True)
-        raise
+    destination = resolve(
+        dest,
+        "OME-Zarr",
+        overwrite=overwrite,
+        sources=[reader.source.url],
+        storage_options=storage_options,
+    )
+    with destination.folder() as place:
+        target = Remote(place, storage_options or {}) if destination.url else Folder(Path(place))
+        try:
+            export.write_pixels(target, backend, progress)
+            for name, data in files.items():
+                target.put(name, data)
+            for path, attributes in groups.items():
+                put_group(target, path, attributes)
+        finally:
+            target.shut()
+    return str(dest) if destination.url else Path(local_path(dest))
 
 
 @dataclass(frozen=True, slots=True)

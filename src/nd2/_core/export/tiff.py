@@ -21,7 +21,7 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.export.pipeline import bar, pump
-from nd2._core.io.destination import atomic_path, remove_stale
+from nd2._core.io.destination import resolve
 from nd2._core.views.placement import Placement, rgb_picks, runs
 
 if TYPE_CHECKING:
@@ -62,16 +62,17 @@ def write_tiff(
 ) -> None:
     """Write a file as TIFF; parameters as those of ``ND2File.write_tiff``."""
     tifffile = _tifffile()
-    path = Path(dest)
+    destination = resolve(dest, "TIFF", overwrite=True, sources=[reader.source.url], local=True)
+    file_name = Path(destination.name).name
     placement = Placement.from_layout(reader.layout)
-    is_ome = ".ome." in path.name.lower()
+    is_ome = ".ome." in file_name.lower()
 
     def describe() -> bytes:
         from nd2._core.export.ome import ome_metadata, ome_xml
 
         options: dict[str, Any] = {
             "include_unstructured": include_unstructured_metadata,
-            "tiff_file_name": path.name,
+            "tiff_file_name": file_name,
         }
         if modify_ome is None:
             return ome_xml(reader, facts, **options).encode()
@@ -81,8 +82,7 @@ def write_tiff(
 
     # What the caller changes is called from the caller's thread, and before any pixel is written.
     description = describe() if is_ome and modify_ome is not None else None
-    remove_stale(path)
-    with atomic_path(path) as partial, ThreadPoolExecutor(1) as background:
+    with destination.file() as partial, ThreadPoolExecutor(1) as background:
         pages = _lay_out(tifffile, reader, facts, placement, partial, is_ome)
         _check_space(partial)
         # Pixels are written while the description is made.
@@ -90,7 +90,7 @@ def write_tiff(
         with partial.open("r+b", buffering=0) as handle:
             # Pages are empty until the end: without its head, nobody takes the file for a whole one.
             head = handle.read(_MAGIC)
-            _pwrite(handle.fileno(), bytes(_MAGIC), 0)
+            _write_all(handle.fileno(), memoryview(bytes(_MAGIC)), 0)
             with bar(progress, len(placement.index), "frame") as advance:
                 _fill(
                     reader, placement, pages, handle.fileno(), _reporter(reader, on_frame, advance)
@@ -99,7 +99,7 @@ def write_tiff(
                 description = later.result()
             if description is not None:
                 _describe(handle.fileno(), pages.description, description)
-            _pwrite(handle.fileno(), head, 0)
+            _write_all(handle.fileno(), memoryview(head), 0)
 
 
 def _tifffile() -> Any:
@@ -208,7 +208,7 @@ def _describe(target: int, entry: int, text: bytes) -> None:
     end += end % 2
     _write_all(target, memoryview(text + b"\0"), end)
     # An entry of BigTIFF: tag and type, 2 bytes each, then count and offset of 8 bytes.
-    _pwrite(target, struct.pack("=QQ", len(text) + 1, end), entry + 4)
+    _write_all(target, memoryview(struct.pack("=QQ", len(text) + 1, end)), entry + 4)
 
 
 def _axes(reader: Reader, placement: Placement, nesting: str) -> tuple[str, tuple[int, ...]]:

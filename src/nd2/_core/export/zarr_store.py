@@ -6,14 +6,18 @@ The metadata documents are written here, as JSON, the same for both libraries; t
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import os
+import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from nd2._core import errors
 from nd2._core.export import zarr_documents
+from nd2._core.io.destination import explained
 from nd2._core.io.open import file_system
+from nd2._core.io.urls import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,11 +35,34 @@ class Array(Protocol):
         """Write one part, made of whole chunks (or shards)."""
 
 
+class _Target:
+    """What is written to: files, and arrays through zarr-python."""
+
+    _gates: list[Any]
+
+    def zarr_store(self) -> Any:
+        """Return the store as zarr-python knows it."""
+        if not self._gates:
+            from nd2._core.export.gate import GatedStore
+
+            self._gates.append(GatedStore(self._open()))
+        return self._gates[0]
+
+    def _open(self) -> Any:
+        raise NotImplementedError
+
+    def shut(self) -> None:
+        """Wait until nothing is written any more."""
+        for gate in self._gates:
+            gate.shut()
+
+
 @dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(_Target):
     """A local folder."""
 
     path: Path
+    _gates: list[Any] = field(default_factory=list)
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file."""
@@ -43,8 +70,7 @@ class Folder:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
 
-    def zarr_store(self) -> Any:
-        """Return the store as zarr-python knows it."""
+    def _open(self) -> Any:
         from zarr.storage import LocalStore
 
         return LocalStore(self.path)
@@ -57,26 +83,22 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(_Target):
     """A URL that fsspec knows."""
 
     url: str
     storage_options: Mapping[str, Any]
+    _gates: list[Any] = field(default_factory=list)
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file."""
-        fs, root = self.filesystem()
-        parent = f"{root}/{name}".rpartition("/")[0]
-        fs.makedirs(parent, exist_ok=True)
-        fs.pipe_file(f"{root}/{name}", data)
+        with explained(redact(self.url)):
+            fs, root = file_system(self.url, self.storage_options)
+            place = f"{root.rstrip('/')}/{name}"
+            fs.makedirs(place.rpartition("/")[0], exist_ok=True)
+            fs.pipe_file(place, data)
 
-    def filesystem(self) -> tuple[Any, str]:
-        """Return the file system, and the path in it."""
-        fs, root = file_system(self.url, self.storage_options)
-        return fs, root.rstrip("/")
-
-    def zarr_store(self) -> Any:
-        """Return the store as zarr-python knows it."""
+    def _open(self) -> Any:
         from zarr.storage import FsspecStore
 
         return FsspecStore.from_url(self.url, storage_options=dict(self.storage_options))
@@ -187,7 +209,13 @@ class _TensorStoreArray:
     array: Any
 
     def write(self, region: tuple[slice, ...], data: NDArray[Any]) -> None:
-        self.array[region].write(data, can_reference_source_data_indefinitely=True).result()
+        try:
+            self.array[region].write(data, can_reference_source_data_indefinitely=True).result()
+        except ValueError as error:  # of a failed write, the system's number stands in the text
+            code = re.search(r"os_error_code='(\d+)'", str(error))
+            if code is None:
+                raise
+            raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
 
 
 def _tensorstore_array(path: Path) -> Array:

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nd2._core import errors
+from nd2._core.io.magic import LEGACY_MAGIC_BYTES as LEGACY_MAGIC_BYTES
+from nd2._core.io.magic import MAGIC as MAGIC
+from nd2._core.io.magic import MAGIC_BYTES as MAGIC_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-MAGIC = 0x0ABECEDA
-MAGIC_BYTES = MAGIC.to_bytes(4, "little")
-LEGACY_MAGIC_BYTES = b"\x00\x00\x00\x0c"
 PAGE = 4096
 HEADER = struct.Struct("<IIQ")
 FILE_SIGNATURE = b"ND2 FILE SIGNATURE CHUNK NAME01!"

@@ -1,91 +1,465 @@
-"""Writing aside and renaming into place, so that a file or folder of the final name is always a whole one."""
+"""Where outputs go: one policy, and one way to put a file or folder in its place, local or remote.
+
+An output grows beside its destination as ``NAME.part`` and takes its name when it is complete. Until then the
+destination stays as it was, whatever goes wrong. No output replaces its own source; none but an ND2 file replaces an
+ND2 file; a folder is replaced only if it is empty or a store of the same kind without any ND2 file in it.
+"""
 
 from __future__ import annotations
 
-import itertools
+import errno
+import json
 import os
+import posixpath
 import re
-import shutil
-import socket
+import stat
+import tempfile
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nd2._core import errors
+from nd2._core.io.magic import is_magic
+from nd2._core.io.open import file_system
+from nd2._core.io.part import PART, Part
+from nd2._core.io.urls import is_url, local_path, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-_number = itertools.count()
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "ND2": (".nd2",),
+    "TIFF": (".tif", ".tiff", ".btf", ".tf2", ".tf8"),
+    "PNG": (".png",),
+    "CSV": (".csv", ".tsv", ".txt"),
+    "JSON": (".json",),
+    "Parquet": (".parquet", ".parq", ".pq"),
+    "sidecar index": (".index",),
+    "OME-Zarr": (".zarr",),
+    "Parquet references": (".parq", ".parquet", ".pq"),
+}
+"""The formats that are written, and their usual suffixes."""
+_KNOWN_SUFFIXES = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".gif",
+        ".bmp",
+        ".webp",
+        ".svg",
+        ".pdf",
+        ".avi",
+        ".mp4",
+        ".mov",
+        ".npy",
+        ".npz",
+        ".h5",
+        ".hdf5",
+        ".nc",
+        ".zip",
+        ".gz",
+        ".tar",
+        ".xml",
+        ".html",
+        ".xlsx",
+        ".czi",
+        ".lif",
+        ".oib",
+        ".oif",
+        ".lsm",
+        ".ims",
+        ".jp2",
+        ".dcm",
+        ".py",
+        ".ipynb",
+        ".docx",
+    ]
+).union(*SUFFIXES.values())
+_ZARR_KEY = re.compile(
+    r"(^|/)(c|\d+(\.\d+)*|zarr\.json|\.z(array|attrs|group|metadata)|refs\.\d+\.parq)$"
+)
+"""Files that are not opened to see whether they are ND2: there may be a million."""
+_ROOTS = ("zarr.json", ".zmetadata")
+"""Documents without which nothing opens a folder."""
+_DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
-@contextmanager
-def atomic_path(dest: Path) -> Iterator[Path]:
-    """Give a path beside ``dest`` to write to; what is there at the end replaces ``dest``.
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where one output goes; `resolve` makes and checks it.
 
-    Where the block raises, what was written is removed and ``dest`` stays as it was. A process that is killed leaves
-    ``dest`` as it was, too, and beside it a hidden file or folder whose name ends in ``.partial``; see `remove_stale`.
+    Attributes
+    ----------
+    name : str
+        What messages call it: the path as given, or the URL without secrets.
+    path : str
+        Local: absolute, links resolved. Remote: the path in the file system.
+    form : str
+        Its format, a key of `SUFFIXES`.
+    overwrite : bool
+        Whether what is there may be replaced.
+    sources : tuple of str
+        Paths and URLs of the files that are read for it.
+    fs : AbstractFileSystem or None
+        File system of a remote destination; None for a local one.
+    url : str
+        The URL in full; empty for a local destination.
+    """
+
+    name: str
+    path: str
+    form: str
+    overwrite: bool
+    sources: tuple[str, ...] = ()
+    fs: Any = None
+    url: str = ""
+
+    def check(self) -> None:
+        """Refuse what may not be replaced.
+
+        Raises
+        ------
+        FileExistsError
+            If something is there that may not be replaced, or not without ``overwrite``.
+        IsADirectoryError
+            If a folder is there, and the output is a file.
+        """
+        if self.fs is not None:
+            self.fs.invalidate_cache()
+        if not self._exists():
+            return
+        is_folder = self._is_folder()
+        if self.form in _FOLDERS and is_folder:
+            self._check_folder()
+        elif is_folder:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.name)
+        else:
+            self._check_file()
+
+    def _check_file(self) -> None:
+        if self.fs is None and not stat.S_ISREG(os.stat(self.path).st_mode):
+            raise errors.irreplaceable(self.name, "it is not a regular file")
+        if any(self._is_same(source) for source in self.sources):
+            raise errors.irreplaceable(self.name, "it is the file that is read")
+        if self.form != "ND2" and self._is_nd2(""):
+            raise errors.irreplaceable(self.name, "it is an ND2 file")
+        if self.form in _FOLDERS:
+            raise errors.irreplaceable(self.name, f"it is not {self.form}")
+        if not self.overwrite:
+            raise errors.exists(self.name)
+
+    def _check_folder(self) -> None:
+        inner = next((source for source in self.sources if self._contains(source)), None)
+        if inner is not None:
+            raise errors.irreplaceable(self.name, f"it contains the file that is read, {inner!r}")
+        names = self._names()
+        is_ours = self.fs is not None and PART in names
+        if names and not is_ours and not _FOLDERS[self.form](self._read):
+            raise errors.irreplaceable(self.name, f"the folder is not empty, and not {self.form}")
+        if not self.overwrite:
+            raise errors.exists(self.name)
+        nd2 = next(filter(self._is_nd2, self._files()), None)
+        if nd2 is not None:
+            raise errors.irreplaceable(self.name, f"it contains the ND2 file {nd2!r}")
+
+    def _exists(self) -> bool:
+        return os.path.lexists(self.path) if self.fs is None else bool(self.fs.exists(self.path))
+
+    def _is_folder(self) -> bool:
+        return os.path.isdir(self.path) if self.fs is None else bool(self.fs.isdir(self.path))
+
+    def _names(self) -> list[str]:
+        """Return the names in the folder."""
+        if self.fs is None:
+            return os.listdir(self.path)
+        return [posixpath.basename(str(n)) for n in self.fs.ls(self.path, detail=False)]
+
+    def _files(self) -> Iterator[str]:
+        """Give the relative path of each file in the folder and in those within it."""
+        if self.fs is None:
+            for folder, _, names in os.walk(self.path):
+                yield from (os.path.relpath(os.path.join(folder, n), self.path) for n in names)
+        else:
+            yield from (n[len(self.path) :].lstrip("/") for n in self.fs.find(self.path))
+
+    def _read(self, name: str, nbytes: int | None = None) -> bytes:
+        """Read the start of a file in the folder, or of the destination itself (``""``); nothing where there is none."""
+        place = f"{self.path}/{name}" if name else self.path
+        try:
+            if self.fs is not None:
+                return bytes(self.fs.cat_file(place, start=0, end=nbytes))
+            if not stat.S_ISREG(os.stat(place).st_mode):
+                return b""
+            with open(place, "rb") as handle:
+                return handle.read(-1 if nbytes is None else nbytes)
+        except FileNotFoundError:
+            return b""
+
+    def _is_nd2(self, name: str) -> bool:
+        """Return whether a file is ND2, by name or content; chunks of a Zarr store are not opened."""
+        if (name or self.path).lower().endswith(".nd2"):
+            return True
+        return not _ZARR_KEY.search(name) and is_magic(self._read(name, 4))
+
+    def _is_same(self, source: str) -> bool:
+        """Return whether a source is what is at the destination, however its path is written."""
+        if self.fs is not None:
+            return _normal(source) == _normal(self.name)
+        try:
+            return not is_url(path := local_path(source)) and os.path.samefile(path, self.path)
+        except (OSError, ValueError):
+            return False
+
+    def _contains(self, source: str) -> bool:
+        if self.fs is not None:
+            return _normal(source).startswith(_normal(self.name) + "/")
+        path = local_path(source)
+        parents = () if is_url(path) else Path(os.path.realpath(path)).parents
+        return any(self._is_same(str(parent)) for parent in parents)
+
+    @contextmanager
+    def file(self) -> Iterator[Path]:
+        """Give a path to write a file to, which replaces the destination at the end of the block.
+
+        A remote file is written on this machine, then uploaded.
+        """
+        if self.fs is None:
+            with self._part() as place:
+                yield place
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            # Stores tell the type of a file by its name.
+            place = Path(folder, posixpath.basename(self.path))
+            yield place
+            with explained(self.name):
+                self.check()
+                self.fs.put_file(str(place), self.path)
+
+    def write(self, data: bytes) -> None:
+        """Write a file."""
+        with self.file() as place:
+            place.write_bytes(data)
+
+    @contextmanager
+    def folder(self) -> Iterator[str]:
+        """Give the path or URL of an empty folder to fill, which replaces the destination at the end of the block.
+
+        Object stores cannot replace a folder in one step. Where there is none yet, the new one is written in its place.
+        Else it is written beside the old one, and copied when it is complete. An object ``.part`` marks a folder that
+        is not complete; the document of its root, without which nothing opens it, is to be written last.
+        """
+        if self.fs is None:
+            with self._part() as place:
+                yield str(place)
+            return
+        stage = self.path + PART
+        with explained(self.name):
+            replaces = self._exists()
+            # First an object: who may not write must not remove.
+            self.fs.makedirs(self.path, exist_ok=True)
+            self.fs.pipe_file(f"{self.path}/{PART}", b"")
+            if replaces:
+                _clear(self.fs, stage)
+        try:
+            yield self.url.rstrip("/") + PART if replaces else self.url
+            with explained(self.name):
+                if replaces:
+                    self.check()
+        except BaseException:
+            with suppress(Exception):  # the first error counts
+                _clear(self.fs, stage if replaces else self.path)
+                if replaces:
+                    self.fs.rm_file(f"{self.path}/{PART}")
+            raise
+        with explained(self.name):
+            if replaces:
+                self._move(stage)
+            self.fs.rm_file(f"{self.path}/{PART}")
+
+    @contextmanager
+    def local_folder(self) -> Iterator[Path]:
+        """Do as `folder` does, with a folder of this machine, which is uploaded at the end of the block."""
+        if self.fs is None:
+            with self._part() as place:
+                yield place
+            return
+        with tempfile.TemporaryDirectory() as temporary:
+            content = Path(temporary, "content")
+            content.mkdir()
+            yield content
+            roots = [Path(temporary, name) for name in _ROOTS if (content / name).exists()]
+            for root in roots:
+                (content / root.name).rename(root)
+            with self.folder() as url, explained(self.name):
+                target = self.path + url[len(self.url.rstrip("/")) :].rstrip("/")
+                self.fs.put(f"{content}{os.sep}", f"{target}/", recursive=True)
+                for root in roots:
+                    self.fs.put_file(str(root), f"{target}/{root.name}")
+
+    def _move(self, stage: str) -> None:
+        """Put a complete folder in the place of the old one. Where that fails, it stays where it is."""
+        try:
+            _clear(self.fs, self.path)
+            self.fs.pipe_file(f"{self.path}/{PART}", b"")
+            files = sorted(
+                self.fs.find(stage), key=lambda name: name in [f"{stage}/{r}" for r in _ROOTS]
+            )
+            for batch in (files[:-1], files[-1:]):
+                self.fs.copy(batch, [self.path + name[len(stage) :] for name in batch])
+        except BaseException as error:
+            error.add_note(
+                f"{self.name!r} is not complete; what replaces it is in {self.name + PART!r}"
+            )
+            raise
+        _clear(self.fs, stage)
+
+    @contextmanager
+    def _part(self) -> Iterator[Path]:
+        part = Part(Path(self.path), self.form in _FOLDERS, self.check)
+        try:
+            with explained(self.name, part):
+                if (handle := part.create()) >= 0:
+                    os.close(handle)
+                yield part.place
+                part.commit()
+        finally:
+            part.discard()
+
+
+def resolve(
+    dest: Any,
+    form: str,
+    *,
+    overwrite: bool = False,
+    sources: Sequence[str] = (),
+    storage_options: Mapping[str, Any] | None = None,
+    local: bool = False,
+) -> Destination:
+    """Return where an output goes, after checking that it may go there.
 
     Parameters
     ----------
-    dest : Path
-        The final file or folder.
+    dest : str, os.PathLike, UPath, OpenFile
+        Local path (``~`` is expanded), or URL that fsspec knows.
+    form : str
+        Its format, a key of `SUFFIXES`.
+    overwrite, sources
+        See `Destination`.
+    storage_options : Mapping, optional
+        Options for the file system of a URL.
+    local : bool
+        Whether this format is written to local paths only.
+
+    Raises
+    ------
+    ValueError
+        If the suffix belongs to another format, or this format is not written to URLs.
+    FileExistsError, IsADirectoryError
+        If what is there may not be replaced.
     """
-    partial = _beside(dest, "partial")
-    try:
-        yield partial
-        if partial.is_dir() and os.path.lexists(dest):
-            # A folder cannot be replaced in one step: the old one goes aside, and comes back should the new one fail.
-            old = _beside(dest, "old")
-            os.rename(dest, old)
-            try:
-                os.rename(partial, dest)
-            except BaseException:
-                os.rename(old, dest)
-                raise
-            remove(old)
-        else:
-            os.replace(partial, dest)
-    finally:
-        remove(partial)
-
-
-def remove_stale(dest: Path) -> None:
-    """Remove what processes left beside ``dest`` that were killed while they wrote it.
-
-    Only that of processes of this machine that are gone; what may still be written stays, and on Windows everything. What
-    cannot be removed is no reason not to write.
-    """
-    name = re.compile(rf"\.{re.escape(dest.name)}\.{re.escape(_host())}-(\d+)-\d+\.partial")
-    with suppress(OSError):
-        for path in dest.parent.iterdir():
-            match = name.fullmatch(path.name)
-            if match and not _runs(int(match[1])):
-                remove(path)
-
-
-def _beside(dest: Path, suffix: str) -> Path:
-    return dest.with_name(f".{dest.name}.{_host()}-{os.getpid()}-{next(_number)}.{suffix}")
-
-
-def _host() -> str:
-    return re.sub(r"\W+", "_", socket.gethostname())
-
-
-def _runs(process: int) -> bool:
-    """Return whether a process of this machine runs, as far as one can tell."""
-    if os.name == "nt":  # there, a signal to ask would end it
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+    fs, path, url = getattr(dest, "fs", None), getattr(dest, "path", None), ""
+    if fs is not None and isinstance(path, str):
+        url = str(fs.unstrip_protocol(path))
     else:
-        path.unlink(missing_ok=True)
+        fs, path = None, local_path(dest)
+        if is_url(path):
+            url = path
+    name = redact(url) or os.fsdecode(os.fspath(dest))
+    _check_suffix(name, form)
+    if url and local and not _is_local(fs):
+        raise ValueError(f"{form} is written to local paths only, not to {name!r}")
+    with explained(name):
+        if url and fs is None:
+            fs, path = file_system(url, storage_options)
+        if _is_local(fs):
+            fs, url = None, ""
+        place = os.path.realpath(path) if fs is None else path.rstrip("/")
+        found = Destination(name, place, form, overwrite, tuple(sources), fs, url)
+        found.check()
+    return found
+
+
+@contextmanager
+def explained(name: str, part: Part | None = None) -> Iterator[None]:
+    """Let errors of writing name the destination as the user does: no hidden name, no secret of a URL."""
+    try:
+        yield
+    except (errors.ND2Error, NotImplementedError, ImportError, MemoryError):
+        raise
+    except OSError as error:
+        hidden, path = os.fspath(part.place) if part else "", error.filename
+        if hidden and isinstance(path, (str, bytes, os.PathLike)):
+            text = os.fsdecode(path)
+            if text.startswith(hidden):
+                rest = text[len(hidden) :]
+                raise OSError(error.errno, error.strerror, name + rest) from error
+        elif part and path is None and error.errno in _DISK_FULL:
+            raise OSError(error.errno, error.strerror, name) from error
+        if "://" in str(error) and path != name:
+            raise _without_secrets(error, name) from None
+        raise
+    except Exception as error:
+        if part is None and not isinstance(error, ValueError):
+            raise _without_secrets(error, name) from None
+        raise
+
+
+def _without_secrets(error: Exception, name: str) -> OSError:
+    text = " ".join(str(error).split())
+    reason = type(error).__name__ if "://" in text else f"{type(error).__name__}: {text}"
+    kind = PermissionError if isinstance(error, PermissionError) else OSError
+    return kind(getattr(error, "errno", None) or errno.EIO, f"could not be written: {reason}", name)
+
+
+def _is_local(fs: Any) -> bool:
+    from fsspec.implementations.local import LocalFileSystem
+
+    return type(fs) is LocalFileSystem
+
+
+def _check_suffix(name: str, form: str) -> None:
+    suffix = posixpath.splitext(name.rstrip("/").lower())[1]
+    if suffix in _KNOWN_SUFFIXES and suffix not in SUFFIXES[form]:
+        usual = " or ".join(SUFFIXES[form][:2])
+        raise ValueError(f"{name!r} is not a name for {form}, whose suffix is {usual}")
+
+
+def _normal(url: str) -> str:
+    """Return a URL in a form that compares: without secrets, ``..`` and a slash at the end."""
+    scheme, _, path = redact(url).partition("://")
+    return f"{scheme}://{posixpath.normpath(path.lstrip('/'))}"
+
+
+def _clear(fs: Any, path: str) -> None:
+    """Remove a remote folder; of a bucket, only what is in it."""
+    fs.invalidate_cache()
+    if not fs.exists(path):
+        return
+    if "/" in path.strip("/"):
+        fs.rm(path, recursive=True)
+    else:
+        fs.rm(fs.find(path))
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(data)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _is_group(read: Callable[[str], bytes]) -> bool:
+    """Return whether a folder is a Zarr group."""
+    if _document(read("zarr.json")).get("node_type") == "group":
+        return True
+    return "zarr_format" in _document(read(".zgroup"))
+
+
+def _is_references(read: Callable[[str], bytes]) -> bool:
+    """Return whether a folder holds references in Parquet."""
+    return "record_size" in _document(read(".zmetadata"))
+
+
+_FOLDERS = {"OME-Zarr": _is_group, "Parquet references": _is_references}

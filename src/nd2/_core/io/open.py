@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nd2._core import errors
 from nd2._core.io.fileobj import FileObjectSource
 from nd2._core.io.local import LocalSource
-from nd2._core.io.urls import is_url
+from nd2._core.io.urls import is_url, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +65,7 @@ def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> 
                 f"{path!r} is to be read through {file.compression!r}, which has no random access; decompress it first"
             )
     if isinstance(file, (str, os.PathLike)):
-        return LocalSource(os.fsdecode(os.fspath(file)))
+        return LocalSource(local_path(file))
     if isinstance(file, (io.BufferedReader, io.FileIO)) and _is_whole_local_file(file):
         return LocalSource(os.fsdecode(file.name))
     return FileObjectSource(file)

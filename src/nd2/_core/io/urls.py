@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import PurePath
-from typing import TypeGuard
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit, urlunsplit
 
 # A drive letter is not a protocol; "::" chains protocols.
@@ -20,6 +21,16 @@ _REPOSITORIES = ("github", "gist", "git")
 def is_url(path: object) -> TypeGuard[str]:
     """Return whether ``path`` is a string that fsspec has to open, not a local path."""
     return isinstance(path, str) and _URL.match(path) is not None
+
+
+def local_path(path: str | bytes | os.PathLike[Any]) -> str:
+    """Return a path as text, ``~`` expanded; of a ``file://`` URL, the path in it."""
+    text = os.fsdecode(os.fspath(path))
+    if text.startswith("file://"):
+        from fsspec.core import strip_protocol
+
+        return str(strip_protocol(text))
+    return os.path.expanduser(text)
 
 
 def file_name(url: str) -> str:

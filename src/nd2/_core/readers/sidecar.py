@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from nd2._core.format.pixels import PixelLayout
 from nd2._core.frames.read import Frames
 from nd2._core.frames.table import FrameTable
 from nd2._core.io import ByteSource, open_source
+from nd2._core.io.urls import local_path
 from nd2._core.readers.chunk_file import ChunkFile
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Index:
             return
         raise errors.source(
             f"the index is stale: it was made of {self.size} bytes, version {self.version!r}; {now}; "
-            "make it anew with nd2.save_index",
+            "make it anew with nd2.save_index(..., overwrite=True)",
             path=source.url,
         )
 
@@ -126,7 +126,7 @@ def default_index_path(path: Any) -> Any:
         from fsspec.core import OpenFile
 
         return OpenFile(fs, inner + INDEX_SUFFIX)
-    return os.fsdecode(os.fspath(path)) + INDEX_SUFFIX
+    return local_path(path) + INDEX_SUFFIX
 
 
 def load_index(index: Any, path: Any, storage_options: Mapping[str, Any] | None = None) -> Index:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from nd2._core.frames.array import PIXEL_DIMS
+from nd2._core.io.destination import resolve
+from nd2._core.io.urls import local_path
 from nd2._core.write import coords
+from nd2._core.write.inputs import input_paths
 from nd2._core.write.writer import ND2Writer
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping, Sequence
 
     import xarray as xr
@@ -37,7 +40,7 @@ def imwrite(
     Parameters
     ----------
     path : str or os.PathLike
-        The file to write; one that exists is replaced when the new one is complete.
+        The file to write.
     array : ndarray, dask array, xarray.DataArray, or xarray.Dataset
         Pixels of uint8, uint16 or float32; of a dataset the image, with ``labels_...`` as binary
         layers. Dask arrays are computed block by block.
@@ -61,6 +64,8 @@ def imwrite(
         If ND2 cannot store this dtype; the message suggests one that fits.
     ValueError
         If axes are missing or unknown, or labels contradict each other. No file is left.
+    FileExistsError
+        If ``path`` exists, and ``overwrite`` is not given or the array reads it.
     OSError
         If the file cannot be written. No file is left.
 
@@ -70,6 +75,9 @@ def imwrite(
     ... # doctest: +SKIP
     """
     given: dict[str, Any] = dict(options)
+    overwrite = bool(given.get("overwrite"))
+    sources = input_paths((array, given)) if overwrite and os.path.exists(local_path(path)) else ()
+    resolve(path, "ND2", overwrite=overwrite, sources=sorted(sources), local=True)
     if hasattr(array, "data_vars"):
         array, given = _from_dataset(array, given)
     image: Any = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)

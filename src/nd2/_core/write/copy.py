@@ -51,7 +51,13 @@ _PYRAMID = b"Downsampled"
 """Smaller copies of frames, wrong for other pixels or frames; unverified on real files."""
 
 
-def crop(reader: Reader, dest: str | os.PathLike[str], picks: Mapping[str, Pick | None]) -> None:
+def crop(
+    reader: Reader,
+    dest: str | os.PathLike[str],
+    picks: Mapping[str, Pick | None],
+    *,
+    overwrite: bool = False,
+) -> None:
     """Write some frames of a file as a file of their own.
 
     Parameters
@@ -59,9 +65,11 @@ def crop(reader: Reader, dest: str | os.PathLike[str], picks: Mapping[str, Pick 
     reader : Reader
         The file.
     dest : str or os.PathLike
-        The file to write; it may be the same file.
+        The file to write.
     picks : mapping
         Name of a loop -> an index, a slice, or indices in increasing order; None for all.
+    overwrite : bool
+        Replace an ND2 file that exists; never the file itself.
 
     Raises
     ------
@@ -81,18 +89,19 @@ def crop(reader: Reader, dest: str | os.PathLike[str], picks: Mapping[str, Pick 
     indices = [_indices(name, count, picks.get(name)) for name, count in loops.items()]
     if all(len(index) == count for index, count in zip(indices, loops.values(), strict=True)):
         frames = np.arange(reader.frame_count)  # those beyond the loops included
-        _copy(reader, dest, _Selection(reader, frames))
+        _copy(reader, dest, _Selection(reader, frames), overwrite)
     else:
         frames = reader.layout.grid.frames(indices).reshape(-1)
-        _copy(reader, dest, _Selection(reader, frames, indices))
+        _copy(reader, dest, _Selection(reader, frames, indices), overwrite)
 
 
-def copy_rescued(reader: Reader, dest: str | os.PathLike[str]) -> None:
+def copy_rescued(reader: Reader, dest: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write what is left of a damaged file as a sound one, up to the last frame that is whole."""
     _chunk_file(reader, "writing a copy of")
     table = reader.frames.table
     present = np.flatnonzero(table.present(len(table)))
-    _copy(reader, dest, _Selection(reader, np.arange(present.max(initial=-1) + 1)))
+    selection = _Selection(reader, np.arange(present.max(initial=-1) + 1))
+    _copy(reader, dest, selection, overwrite)
 
 
 def copy_writer(
@@ -101,6 +110,7 @@ def copy_writer(
     *,
     samples: SampleOrder = "BGR",
     in_place: bool = False,
+    overwrite: bool = False,
 ) -> FileWriter:
     """Return a writer for a new file with the metadata of another one.
 
@@ -110,7 +120,14 @@ def copy_writer(
         If the other file is a legacy file, whose metadata are of another kind.
     """
     _chunk_file(reader, "writing the metadata of")
-    return FileWriter(path, CopiedTables(reader), samples=samples, in_place=in_place)
+    return FileWriter(
+        path,
+        CopiedTables(reader),
+        samples=samples,
+        in_place=in_place,
+        overwrite=overwrite,
+        sources=[reader.source.url],
+    )
 
 
 def _chunk_file(reader: Reader, action: str) -> ChunkFile:
@@ -193,8 +210,16 @@ class CopiedTables(Tables):
                 yield name, _edit(data, dict(zip(keys, values, strict=True)))
 
 
-def _copy(reader: Reader, dest: str | os.PathLike[str], selection: _Selection) -> None:
-    stream = ChunkStream(dest, len(selection.frames), version=reader.version)
+def _copy(
+    reader: Reader, dest: str | os.PathLike[str], selection: _Selection, overwrite: bool
+) -> None:
+    stream = ChunkStream(
+        dest,
+        len(selection.frames),
+        version=reader.version,
+        overwrite=overwrite,
+        sources=[reader.source.url],
+    )
     try:
         for name, data in selection.chunks():
             stream.append(name, data)

@@ -40,6 +40,8 @@ class FileWriter:
         *,
         samples: SampleOrder,
         in_place: bool,
+        overwrite: bool = False,
+        sources: Sequence[str] = (),
     ) -> None:
         plan = tables.plan
         self._plan, self._tables = plan, tables
@@ -54,7 +56,12 @@ class FileWriter:
         self._local = threading.local()
         start = tables.start()
         self._stream = ChunkStream(
-            path, plan.frame_count, in_place=in_place, version=tables.version
+            path,
+            plan.frame_count,
+            in_place=in_place,
+            version=tables.version,
+            overwrite=overwrite,
+            sources=sources,
         )
         self._compression: BackgroundCompression | None = None
         if plan.pixels.codec == "zlib":

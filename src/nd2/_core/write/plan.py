@@ -86,6 +86,7 @@ class WriterOptions(TypedDict, total=False):
     samples: SampleOrder
     version: tuple[int, int]
     in_place: bool
+    overwrite: bool
 
 
 @dataclass(frozen=True, slots=True)

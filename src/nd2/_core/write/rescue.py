@@ -131,6 +131,7 @@ def rescue_file(
     dst: str | os.PathLike[str],
     *,
     storage_options: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
 ) -> RescueReport:
     """Write what is left of a damaged file as a sound one, which any reader opens.
 
@@ -145,6 +146,8 @@ def rescue_file(
         The file to write; it appears when it is complete.
     storage_options : Mapping, optional
         Options for the file system of a URL.
+    overwrite : bool
+        Whether to replace an ND2 file that exists; never the damaged file itself.
 
     Returns
     -------
@@ -155,6 +158,8 @@ def rescue_file(
     ------
     OSError
         If nothing of an ND2 file was found, or the copy cannot be written.
+    FileExistsError
+        If ``dst`` exists and is not to be overwritten, or is ``src``.
     ValueError
         If neither attributes nor a frame are left.
     NotImplementedError
@@ -164,5 +169,5 @@ def rescue_file(
         report = reader.rescue_report
         if report is None:
             raise errors.unsupported("writing a copy of a legacy file", path=reader.source.url)
-        copy_rescued(reader, dst)
+        copy_rescued(reader, dst, overwrite=overwrite)
         return report

@@ -19,9 +19,13 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.format import chunks
+from nd2._core.io.destination import explained, resolve
+from nd2._core.io.part import Part
+from nd2._core.io.urls import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     Parts = Sequence[bytes | memoryview]
 
@@ -42,6 +46,10 @@ class ChunkStream:
         ``path`` when it is finished.
     version : tuple of int
         Format version.
+    overwrite : bool
+        Replace an ND2 file that exists.
+    sources : sequence of str
+        The files that are read for this one; it replaces none of them.
 
     Raises
     ------
@@ -56,10 +64,22 @@ class ChunkStream:
         *,
         in_place: bool = False,
         version: tuple[int, int] = (3, 0),
+        overwrite: bool = False,
+        sources: Sequence[str] = (),
     ) -> None:
-        self.path = Path(path)
-        self.place, self._file = _create(self.path, in_place)
-        self._in_place = in_place
+        destination = resolve(path, "ND2", overwrite=overwrite, sources=sources, local=True)
+        self.path = Path(local_path(path))
+        self._part = None if in_place else Part(Path(destination.path), False, destination.check)
+        try:
+            with self._explained():
+                if self._part is None:
+                    self._file = FileIO(self.path, "w")
+                else:
+                    self._file = FileIO(self._part.create(), "w")
+        except BaseException:
+            if self._part is not None:
+                self._part.discard()
+            raise
         self._lock = threading.Lock()
         self._end = chunks.PAGE
         self._others: dict[bytes, tuple[int, int]] = {chunks.FILE_SIGNATURE: (0, 64)}
@@ -132,18 +152,21 @@ class ChunkStream:
             data = chunks.encode_map(others, self._end, frames)
             self._write([data], self._end, "the chunk map")
             self._file.close()
-            if not self._in_place:
-                os.replace(self.place, self.path)
+            if self._part is not None:
+                with self._explained():
+                    self._part.commit()
         except BaseException:
             self.abandon()
             raise
 
     def abandon(self) -> None:
         """Close the file unfinished; remove it unless it is written in place. May be called twice."""
-        self._file.close()
-        if not self._in_place:
-            with suppress(FileNotFoundError):
-                self.place.unlink()
+        try:
+            with suppress(OSError):  # a full disk is reported by the write that met it
+                self._file.close()
+        finally:
+            if self._part is not None:
+                self._part.discard()
 
     def _reserve(self, nbytes: int) -> int:
         with self._lock:
@@ -163,22 +186,10 @@ class ChunkStream:
         try:
             _write_at(self._file.fileno(), parts, position)
         except OSError as error:
-            raise errors.unwritten(error, what, path=str(self.place)) from error
+            raise errors.unwritten(error, what, path=str(self.path)) from error
 
-
-def _create(path: Path, in_place: bool) -> tuple[Path, FileIO]:
-    """Create the file; one that an earlier crash left is never overwritten."""
-    if in_place:
-        return path, FileIO(path, "w")
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    number = 1
-    while True:
-        place = path.with_name(f"{path.name}.part{number if number > 1 else ''}")
-        try:
-            return place, FileIO(place, "x")
-        except FileExistsError:
-            number += 1
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained(str(self.path), self._part)
 
 
 if hasattr(os, "pwritev"):

@@ -38,7 +38,7 @@ class ND2Writer(FileWriter):
     Parameters
     ----------
     path : str or os.PathLike
-        The file to write; an existing file is replaced when the new one is complete.
+        The file to write.
     sizes : mapping of str to int
         Name and size of each axis: loops ``T``, ``P``, ``Z``, ``U``, outermost first, and of the
         frame ``C``, ``Y``, ``X`` and ``S`` (3 samples, color). Nested loops of one kind are
@@ -94,6 +94,8 @@ class ND2Writer(FileWriter):
         Format version: ``(3, 0)``, or ``(2, 1)`` with XML metadata, as old software wrote it.
     in_place : bool
         Write to ``path`` itself. Its content is lost at once, and an unfinished file stays.
+    overwrite : bool
+        Whether to replace a file that exists, when the new one is complete.
 
     Raises
     ------
@@ -103,6 +105,8 @@ class ND2Writer(FileWriter):
         If the values contradict each other.
     OSError
         If the file cannot be created.
+    FileExistsError
+        If ``path`` exists and is not to be overwritten.
 
     Examples
     --------
@@ -151,8 +155,8 @@ class ND2Writer(FileWriter):
             events=list(options.get("events") or ()),
             layers=[_layer(name, i, masks, plan) for i, (name, masks) in enumerate(labels.items())],
         )
-        in_place = options.get("in_place", False)
-        super().__init__(path, tables, samples=samples, in_place=in_place)
+        in_place, overwrite = options.get("in_place", False), options.get("overwrite", False)
+        super().__init__(path, tables, samples=samples, in_place=in_place, overwrite=overwrite)
 
 
 def julian_day(when: datetime | float | None) -> float:
