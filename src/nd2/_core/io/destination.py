@@ -80,6 +80,7 @@ _ZARR_KEY = re.compile(
     r"(^|/)(c|\d+(\.\d+)*|zarr\.json|\.z(array|attrs|group|metadata)|refs\.\d+\.parq)$"
 )
 """Files that are not opened to see whether they are ND2: there may be a million."""
+_PAGE = 4096
 _ROOTS = ("zarr.json", ".zmetadata")
 """Documents without which nothing opens a folder."""
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -187,8 +188,11 @@ class Destination:
         """Read the start of a file in the folder, or of the destination itself (``""``); nothing where there is none."""
         place = f"{self.path}/{name}" if name else self.path
         try:
-            if self.fs is not None:
-                return bytes(self.fs.cat_file(place, start=0, end=nbytes))
+            if self.fs is not None and nbytes is None:
+                return bytes(self.fs.cat_file(place))
+            if self.fs is not None:  # a range of an empty object is an error in some stores
+                with self.fs.open(place, "rb", block_size=_PAGE) as handle:
+                    return bytes(handle.read(nbytes))
             if not stat.S_ISREG(os.stat(place).st_mode):
                 return b""
             with open(place, "rb") as handle:
