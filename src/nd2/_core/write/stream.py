@@ -67,9 +67,11 @@ class ChunkStream:
         overwrite: bool = False,
         sources: Sequence[str] = (),
     ) -> None:
-        destination = resolve(path, "ND2", overwrite=overwrite, sources=sources, local=True)
         self.path = Path(local_path(path))
-        self._part = None if in_place else Part(Path(destination.path), False, destination.check)
+        self._part = None
+        if not (in_place and self.path.is_char_device()):
+            dest = resolve(path, "ND2", overwrite=overwrite, sources=sources, local=True)
+            self._part = None if in_place else Part(Path(dest.path), False, dest.check)
         try:
             with self._explained():
                 if self._part is None:
