@@ -182,8 +182,19 @@ def parse_version(head: bytes, *, path: str = "") -> tuple[int, int]:
 # ---------------------------------------------------------------------------------------------------------- chunk map
 
 
-def parse_tail(tail: bytes, file_size: int, *, path: str = "") -> int:
+def parse_tail(tail: bytes, file_size: int, *, path: str = "", slack: int = 0) -> int:
     """Return the position of the chunk map from the last 40 bytes of a file.
+
+    Parameters
+    ----------
+    tail : bytes
+        The last bytes of the file.
+    file_size : int
+        Length of the file.
+    path : str
+        Name of the file, for errors.
+    slack : int
+        How far beyond the end the position may be, in a file that lost bytes.
 
     Raises
     ------
@@ -200,7 +211,7 @@ def parse_tail(tail: bytes, file_size: int, *, path: str = "") -> int:
             path=path,
             offset=position,
         )
-    if not 0 < offset < position:
+    if not 0 < offset < position + slack:
         raise errors.corrupt(
             f"the chunk map is said to start at {offset}, in a file of {file_size} bytes",
             path=path,
@@ -337,7 +348,10 @@ def _frame_indices(
     for digit in values.T:
         index *= 10
         index += digit
-    valid = (values < 10).all(axis=1)
+    # Canonical numbers only: "03" is not frame 3.
+    raw = np.frombuffer(data, np.uint8)
+    leading_zero = (count > 1) & (raw[starts[is_frame] + first] == ord("0"))
+    valid = (values < 10).all(axis=1) & ~leading_zero
     is_frame[is_frame] = valid
     return is_frame, index[valid]
 

@@ -105,6 +105,11 @@ def _pieces(data: bytes | memoryview, limit: int, piece: int) -> Iterator[bytes]
         raise errors.corrupt(f"the zlib stream is damaged: {error}") from error
 
 
+def is_zlib(data: bytes | memoryview) -> bool:
+    """Return whether data start like a zlib stream: with its method and the check of its two bytes."""
+    return len(data) > 1 and data[0] & 0x0F == 8 and (data[0] * 256 + data[1]) % 31 == 0
+
+
 def deflate_zlib(data: bytes | memoryview, level: int = 6) -> bytes:
     """Compress into one zlib stream.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.format.inflate import MAX_RATIO, inflate
+from nd2._core.format.inflate import MAX_RATIO, inflate, is_zlib
 from nd2._core.frames import pool
 from nd2._core.frames.cache import FrameCache
 from nd2._core.frames.plan import BLOCK, DIRECT, Block, Picks, Plan, requests
@@ -180,6 +180,9 @@ class Frames:
                 from nd2._core.format import jpeg2k
 
                 return jpeg2k.decode(data, self.pixels)
+            # A program that edits a file may store some frames uncompressed among compressed ones.
+            if len(data) == self.pixels.frame_bytes and not is_zlib(data):
+                return self.pixels.rows(data, self.pixels.height)
             return self.pixels.rows(inflate(data, self.pixels.frame_bytes), self.pixels.height)
         except ValueError as error:
             message = error.bare if isinstance(error, errors.CorruptFileError) else str(error)

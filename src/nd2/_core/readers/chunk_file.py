@@ -35,11 +35,11 @@ def read_map(source: ByteSource) -> chunks.ChunkMap:
     return read_map_chunk(source, position)
 
 
-def read_map_position(source: ByteSource) -> int:
-    """Read the position of the chunk map from the end of a file."""
+def read_map_position(source: ByteSource, slack: int = 0) -> int:
+    """Read the position of the chunk map from the end of a file; see `parse_tail` for ``slack``."""
     size = min(chunks.TAIL.size, source.size)
     tail = source.read(source.size - size, size)
-    return chunks.parse_tail(tail, source.size, path=source.url)
+    return chunks.parse_tail(tail, source.size, path=source.url, slack=slack)
 
 
 def read_map_chunk(source: ByteSource, position: int) -> chunks.ChunkMap:

@@ -10,16 +10,23 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.format import chunks
+from nd2._core.format.inflate import is_zlib
 from nd2._core.frames.read import Frames
 from nd2._core.frames.table import FrameTable
 from nd2._core.readers.chunk_address import parse_named_header
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
     from nd2._core.format.pixels import PixelLayout
     from nd2._core.io import ByteSource
 
 HEADER_SAMPLE = 64
 """Bytes of a frame's chunk that hold its header and its name, but not the padding of the name field."""
+_PADDED_START = chunks.PAGE - chunks.TIMESTAMP
+"""Bytes from a frame's chunk to its data in files of NIS-Elements, so that pixels start on a page."""
 
 
 def locate_frames(
@@ -28,62 +35,144 @@ def locate_frames(
     """Find the stored bytes of the first ``count`` frames.
 
     The map gives the chunks' positions. The length of the name field is in each chunk's header only.
-    NIS-Elements pads it so that pixels start 4096 bytes after the chunk: if this holds for the first
-    frame, it holds for all. Otherwise every header is read.
+    NIS-Elements pads it so that pixels start 4096 bytes after the chunk: if this holds for one frame,
+    it holds for all. A header is believed only if it agrees with the map and with the start of the
+    next chunk. Without such a header, every header is read.
     """
-    position, size, index = (
-        chunk_map.frame_position,
-        chunk_map.frame_size,
-        chunk_map.frame_index,
-    )
+    position, size, index = chunk_map.frame_position, chunk_map.frame_size, chunk_map.frame_index
     if not len(index):
         return Frames(source, FrameTable(*np.zeros((2, 0), np.uint64)), pixels)
-    header = _read_sample_header(source, chunk_map)
-    if (header.data_offset + chunks.TIMESTAMP) % chunks.PAGE:
-        ask = np.ones(len(index), bool)
-    elif pixels.codec == "raw":
+    raw, stamp = pixels.codec == "raw", np.uint64(chunks.TIMESTAMP)
+    sample = _read_sample_header(source, chunk_map)
+    start, data_size = np.full(len(size), _PADDED_START, np.uint64), size.copy()
+    if sample is None:
+        ask = np.ones(len(size), bool)
+    elif raw:
         # Every raw frame is as long as the sample; where the map says otherwise, the chunk decides.
-        ask = (size != header.data_length) & (size != position)
+        data_size[:] = sample.data_length
+        ask = (size != data_size) & (size != position)
+        ask |= _any_overlap_next(chunk_map, sample.end - sample.position)
     else:
-        ask = size == position
-    data_start = position + np.uint64(header.data_offset - header.position)
-    data_size = (
-        np.full(len(size), header.data_length, np.uint64) if pixels.codec == "raw" else size.copy()
-    )
+        ask = (size == position) | (size <= stamp) | _overlap_next(chunk_map, start + size)
     asked = np.flatnonzero(ask)
-    headers = _frame_headers(source, position[asked].tolist(), index[asked].tolist())
-    data_start[asked] = [header.data_offset for header in headers]
-    data_size[asked] = [header.data_length for header in headers]
-    if pixels.codec == "zlib" and is_raw(source, header, pixels):
+    if len(asked):
+        headers = _frame_headers(source, position[asked].tolist(), index[asked].tolist())
+        start[asked], data_size[asked] = _reconcile(source, chunk_map, headers, size[asked])
+    if not raw and _are_raw(source, position, start, data_size, pixels):
         pixels = replace(pixels, codec="raw")
-    stamp = np.uint64(chunks.TIMESTAMP)
     table = np.zeros((2, count), np.uint64)
-    table[0, index] = data_start + stamp
-    table[1, index] = np.maximum(data_size, stamp) - stamp
+    table[0, index] = position + start + stamp
+    # A chunk that is too short is an error when it is read, not a missing frame.
+    table[1, index] = np.maximum(data_size, stamp + np.uint64(1)) - stamp
     return Frames(source, FrameTable(table[0], table[1]), pixels)
 
 
-def is_raw(source: ByteSource, header: chunks.ChunkHeader, pixels: PixelLayout) -> bool:
-    """Return whether frames declared as compressed are not, as happens in files that were edited."""
-    if header.data_length != chunks.TIMESTAMP + pixels.frame_bytes:
+def _are_raw(
+    source: ByteSource,
+    position: NDArray[np.uint64],
+    start: NDArray[np.uint64],
+    data_size: NDArray[np.uint64],
+    pixels: PixelLayout,
+) -> bool:
+    """Return whether frames declared as compressed are not, as in files that were edited."""
+    stamp = chunks.TIMESTAMP
+    if (data_size != stamp + pixels.frame_bytes).any():
         return False
-    first, second = source.read(header.data_offset + chunks.TIMESTAMP, 2)
-    return first & 0x0F != 8 or (first * 256 + second) % 31 != 0
-
-
-def _read_sample_header(source: ByteSource, chunk_map: chunks.ChunkMap) -> chunks.ChunkHeader:
-    """Return the header of the first frame in the file, or of another one if that is damaged."""
-    position, index = chunk_map.frame_position, chunk_map.frame_index
     first = int(position.argmin())
-    try:
-        return _frame_headers(source, [int(position[first])], [int(index[first])])[0]
-    except ValueError:
-        order = np.argsort(position, kind="stable")
-        others = order[np.unique(np.linspace(0, len(order) - 1, 5).astype(int))[1:]].tolist()
-        for k in others:
-            with suppress(ValueError):
-                return _frame_headers(source, [int(position[k])], [int(index[k])])[0]
-        raise
+    return not is_zlib(source.read(int(position[first] + start[first]) + stamp, 2))
+
+
+def _any_overlap_next(chunk_map: chunks.ChunkMap, nbytes: int) -> NDArray[np.bool_]:
+    """Return which frames overlap the next chunk if all have chunks of ``nbytes`` bytes."""
+    starts = chunk_map.starts
+    gaps = np.diff(starts)
+    # In a sound file, only the few chunks that are not frames are so short.
+    short = starts[:-1][(gaps < nbytes) & (gaps > 0)]
+    others = np.array([place for place, _ in chunk_map.others.values()], np.uint64)
+    short = np.setdiff1d(short, others)
+    if not len(short):
+        return np.zeros(len(chunk_map.frame_position), bool)
+    return np.isin(chunk_map.frame_position, short)
+
+
+def _overlap_next(chunk_map: chunks.ChunkMap, nbytes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which frames overlap the next chunk, given the length of each chunk."""
+    position, starts = chunk_map.frame_position, chunk_map.starts
+    order = np.argsort(position, kind="stable")  # quick: the map has them in long runs
+    place = position[order]
+    following = starts[np.minimum(starts.searchsorted(place, "right"), len(starts) - 1)]
+    overlap = np.empty(len(position), bool)
+    overlap[order] = (following > place) & (following - place < nbytes[order])
+    return overlap
+
+
+def _reconcile(
+    source: ByteSource,
+    chunk_map: chunks.ChunkMap,
+    headers: list[chunks.ChunkHeader],
+    map_size: NDArray[np.uint64],
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return start and length of the data of frames by their headers, which may be damaged.
+
+    A header is wrong if the next chunk starts before its data ends, or if its data starts off the page
+    and those of most others start on one. Then the start of most frames and the length in the map count,
+    if they lead to the next chunk. Otherwise the next chunk ends the frame.
+    """
+    position = np.array([header.position for header in headers], np.uint64)
+    start = np.array([header.data_offset - header.position for header in headers], np.uint64)
+    length = np.array([header.data_length for header in headers], np.uint64)
+    room = _room(source, chunk_map, position)
+    fits = (start <= room) & (length <= room - np.minimum(start, room))
+    starts, counts = np.unique(start[fits], return_counts=True)
+    usual = starts[counts.argmax()] if len(starts) else np.uint64(_PADDED_START)
+    padded = usual == _PADDED_START and 2 * counts.max(initial=0) > len(headers)
+    wrong = ~fits | (padded & (start != usual))
+    for k in np.flatnonzero(wrong).tolist():
+        end, space = int(usual + map_size[k]), int(room[k])
+        if map_size[k] != position[k] and space - chunks.PAGE < end <= space:
+            start[k], length[k] = usual, map_size[k]
+        elif not fits[k] and source.read(int(position[k]) + space, 4) == chunks.MAGIC_BYTES:
+            start[k] = min(int(start[k]), space)
+            length[k] = space - int(start[k])
+    return start, length
+
+
+def _room(
+    source: ByteSource, chunk_map: chunks.ChunkMap, position: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
+    """Return the number of bytes from each chunk to the next one, or to the end of the file."""
+    edges = np.append(chunk_map.starts, np.uint64(source.size))
+    following = edges[np.minimum(edges.searchsorted(position, "right"), len(edges) - 1)]
+    return np.maximum(following, position) - position
+
+
+def _read_sample_header(
+    source: ByteSource, chunk_map: chunks.ChunkMap
+) -> chunks.ChunkHeader | None:
+    """Return the header of a frame, the first in the file if it will do, that holds for all frames.
+
+    It agrees with the map and with the next chunk, and its pixels start on a page. None if there is none.
+    """
+    position = chunk_map.frame_position
+    for k in _sample_order(position):
+        place, size = int(position[k]), int(chunk_map.frame_size[k])
+        with suppress(ValueError):
+            [header] = _frame_headers(source, [place], [int(chunk_map.frame_index[k])])
+            used, room = header.end - place, int(_room(source, chunk_map, position[k : k + 1])[0])
+            agrees = size in (header.data_length, place) and room - chunks.PAGE < used <= room
+            if (header.data_offset + chunks.TIMESTAMP) % chunks.PAGE:
+                if agrees:
+                    return None
+            elif agrees:
+                return header
+    return None
+
+
+def _sample_order(position: NDArray[np.uint64]) -> Iterator[int]:
+    """Yield the first frame in the file, then four others, spread over the file."""
+    yield int(position.argmin())
+    order = np.argsort(position, kind="stable")
+    yield from order[np.unique(np.linspace(0, len(order) - 1, 5).astype(int))[1:]].tolist()
 
 
 def _frame_headers(

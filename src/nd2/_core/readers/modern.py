@@ -28,7 +28,7 @@ from nd2._core.chunks import (
 from nd2._core.format import clx_lite
 from nd2._core.format.chunks import display_name
 from nd2._core.format.inflate import inflate_bounded
-from nd2._core.format.pixels import Codec, PixelLayout, sample_dtype
+from nd2._core.format.pixels import Codec, PixelLayout, padded_row_bytes, sample_dtype
 from nd2._core.frames.grid import FrameGrid
 from nd2._core.frames.layout import (
     Layout,
@@ -254,7 +254,9 @@ class ModernReader(Reader):
             raise errors.unsupported("frames with lossy compression", path=self.source.url)
         channels, samples = split_components(geometry)
         width, height = geometry.widthPx or 0, geometry.heightPx
-        packed = width * channels * samples * self.dtype.itemsize
+        row_bytes, itemsize = geometry.widthBytes or 0, self.dtype.itemsize
+        if row_bytes < width * channels * samples * itemsize:
+            row_bytes = padded_row_bytes(width, channels * samples, itemsize)
         codec: Codec = "zlib" if compression == "lossless" else "raw"
         pixels = PixelLayout(
             height,
@@ -262,7 +264,7 @@ class ModernReader(Reader):
             channels,
             samples,
             self.dtype,
-            max(geometry.widthBytes or 0, packed),
+            row_bytes,
             codec,
         )
         return self.chunk_file.locate_frames(self._chunk_count, pixels)

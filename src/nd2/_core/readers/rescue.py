@@ -11,14 +11,13 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.chunks import picture_metadata
 from nd2._core.format import chunks
-from nd2._core.format.inflate import MAX_RATIO, inflate, inflated_size
+from nd2._core.format.inflate import MAX_RATIO, inflate, inflated_size, is_zlib
 from nd2._core.frames import pool
 from nd2._core.frames.layout import max_frames
 from nd2._core.frames.read import Frames
 from nd2._core.frames.table import FrameTable
 from nd2._core.readers import geometry
 from nd2._core.readers.chunk_file import ChunkFile
-from nd2._core.readers.frame_table import is_raw
 from nd2._core.readers.modern import OPENING
 from nd2._core.readers.scan import collect, scan_chunks
 from nd2._core.structures import CustomLoop
@@ -219,10 +218,9 @@ class Rescue:
         lengths = np.maximum(chunk_map.frame_size, stamp) - stamp
         if pixels.codec == "zlib" and len(index):
             place = int(np.argmax(lengths == pixels.frame_bytes))
-            position = int(chunk_map.frame_position[place])
-            name_length = int(self._scan.data_offset[place]) - position - chunks.HEADER.size
-            size = int(chunk_map.frame_size[place])
-            if is_raw(source, chunks.ChunkHeader(position, b"", name_length, size), pixels):
+            if lengths[place] == pixels.frame_bytes and not is_zlib(
+                source.read(int(offsets[place]), 2)
+            ):
                 pixels = replace(pixels, codec="raw")
         if pixels.codec == "raw":
             sound = lengths >= pixels.frame_bytes

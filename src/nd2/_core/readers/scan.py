@@ -37,7 +37,7 @@ _MAX_READ = 8 << 20
 _MAX_NAME_FIELD = 64 << 10
 _HEAD = HEADER.size + 128
 _NAME = re.compile(rb"[A-Za-z][\x20\x22-\x7e]{0,126}!")
-_FRAME_NAME = re.compile(re.escape(FRAME_PREFIX) + rb"(\d{1,15})!")
+_FRAME_NAME = re.compile(re.escape(FRAME_PREFIX) + rb"(0|[1-9]\d{0,14})!")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nd2._core import errors
 from nd2._core.format import chunks
+from nd2._core.format.inflate import inflate
 from nd2._core.readers.chunk_file import ChunkFile, read_map_chunk, read_map_position
+from nd2._core.readers.frame_table import locate_frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from nd2._core.format.pixels import PixelLayout
+    from nd2._core.frames.read import Frames
     from nd2._core.io import ByteSource
 
 _BATCH = 8192
@@ -28,56 +31,131 @@ _MAX_MISSES = 200
 """Chunks in a row that are searched for in vain, before those behind them count as missing as well."""
 
 
+_MIN_ZEROS = 16
+"""Zeros with which padding begins, if bytes are inserted in it."""
+_WINDOW = 64
+"""Bytes around the end of a frame's pixels that show whether the padding begins where it should."""
+
+
 def validated_file(source: ByteSource, radius: int) -> ChunkFile:
     """Return the chunks of a file, each looked for within ``radius`` bytes of its place in the map."""
-    return ChunkFile(source, partial(_read_validated_map, radius=radius))
-
-
-def _read_validated_map(source: ByteSource, radius: int) -> chunks.ChunkMap:
-    """Read the chunk map, with the place of each chunk in the file instead of that in the map."""
-    return _Search(source, radius).read_map()
+    search = _Search(source, radius)
+    return ChunkFile(source, lambda _: search.read_map(), search.locate_frames)
 
 
 class _Search:
-    """Looks for chunks near the places where they should be."""
+    """Looks for chunks near the places where they should be, and for frames that lost or gained bytes."""
 
     def __init__(self, source: ByteSource, radius: int) -> None:
         self.source, self.radius = source, radius
+        self._changes: dict[int, tuple[int, bool]] = {}
+        self._total = 0
 
     def read_map(self) -> chunks.ChunkMap:
-        found = self._read_map_near_its_place()
-        names = [chunks.frame_name(index) for index in found.frame_index.tolist()]
-        frames = self._relocate(names, found.frame_position.astype(np.int64))
-        lost = np.flatnonzero(frames < 0)
-        if len(lost):
-            some = ", ".join(map(str, np.sort(found.frame_index[lost])[:10].tolist()))
-            warnings.warn(
-                f"{len(lost)} of {len(names)} frames were not found and count as missing "
-                f"(frames {some}{' ...' if len(lost) > 10 else ''}; file {self.source.url!r})",
-                stacklevel=2,
-            )
+        """Read the chunk map, with the place of each chunk in the file instead of that in the map."""
+        stated, chunk_map = self._read_map_near_its_place()
+        index, frame_place = chunk_map.frame_index, chunk_map.frame_position.astype(np.int64)
+        self._total = len(index)
+        frames = self._relocate([chunks.frame_name(i) for i in index.tolist()], frame_place)
+        if (frames < 0).any():
+            self._warn("not found", index[frames < 0])
+        # A position that no file reaches becomes negative.
+        places = np.array([at for at, _ in chunk_map.others.values()], np.uint64).astype(np.int64)
+        moved = self._relocate(list(chunk_map.others), places)
+        self._compare_distances(
+            index,
+            np.concatenate([frame_place, places, [stated]]),
+            np.concatenate([frames, moved, [chunk_map.position]]),
+        )
         kept = frames >= 0
         position = frames[kept].astype(np.uint64)
         # A length that equals the position means "unknown": it stays so.
-        unknown = found.frame_size[kept] == found.frame_position[kept]
-        # A position that no file reaches becomes negative.
-        places = np.array([at for at, _ in found.others.values()], np.uint64).astype(np.int64)
-        moved = self._relocate(list(found.others), places).tolist()
+        unknown = chunk_map.frame_size[kept] == chunk_map.frame_position[kept]
         others = {
-            name: (where, size)
-            for (name, (_, size)), where in zip(found.others.items(), moved, strict=True)
-            if where >= 0
+            name: (place, size)
+            for (name, (_, size)), place in zip(
+                chunk_map.others.items(), moved.tolist(), strict=True
+            )
+            if place >= 0
         }
         return replace(
-            found,
-            frame_index=found.frame_index[kept],
+            chunk_map,
+            frame_index=index[kept],
             frame_position=position,
-            frame_size=np.where(unknown, position, found.frame_size[kept]),
+            frame_size=np.where(unknown, position, chunk_map.frame_size[kept]),
             others=others,
         )
 
-    def _read_map_near_its_place(self) -> chunks.ChunkMap:
-        stated = read_map_position(self.source)
+    def _compare_distances(
+        self, index: NDArray[np.int64], stated: NDArray[np.int64], found: NDArray[np.int64]
+    ) -> None:
+        """Note which frames are longer or shorter than in the map: bytes were inserted or lost in them.
+
+        The chunks of the frames ``index`` come first in the positions.
+        """
+        order = np.argsort(stated, kind="stable")
+        rank = np.flatnonzero(found[order] >= 0)
+        order = order[rank]
+        change, adjacent = np.diff((found - stated)[order]), np.diff(rank) == 1
+        for k in np.flatnonzero(change).tolist():
+            if order[k] < len(index):
+                self._changes[int(index[order[k]])] = int(change[k]), bool(adjacent[k])
+
+    def locate_frames(
+        self, source: ByteSource, chunk_map: chunks.ChunkMap, count: int, pixels: PixelLayout
+    ) -> Frames:
+        """Find the stored bytes of the frames; those that lost or gained bytes count as missing."""
+        frames = locate_frames(source, chunk_map, count, pixels)
+        table, raw = frames.table, frames.pixels.codec == "raw"
+        lengths = table.lengths.copy()
+        damaged = [frame for frame in self._changes if not self._is_sound(frames, frame)]
+        if raw:
+            short = (lengths > 0) & (lengths < pixels.frame_bytes)
+            damaged += np.flatnonzero(short).tolist()
+        if not damaged:
+            return frames
+        lengths[damaged] = 0
+        self._warn("cut, or hold other bytes", np.unique(damaged))
+        return replace(frames, table=replace(table, lengths=lengths))
+
+    def _is_sound(self, frames: Frames, frame: int) -> bool:
+        """Return whether bytes were lost or inserted only behind the pixels of a frame, in its padding.
+
+        The checksum decides for compressed pixels. Other pixels are sound if they do not end in zeros and
+        zeros follow: then the padding begins where it should. Inserted bytes must show in the padding.
+        """
+        offset, length = frames.table.location(frame)
+        nbytes = frames.pixels.frame_bytes
+        if frames.pixels.codec == "zlib":
+            try:
+                inflate(self.source.read(offset, length), nbytes)
+            except ValueError:
+                return False
+            return True
+        if length < nbytes:
+            return False
+        change, adjacent = self._changes[frame]
+        padding = chunks.page_up(nbytes) - nbytes + (change if adjacent else 0)
+        end, after = offset + nbytes, min(padding, self.source.size - offset - nbytes)
+        if after <= 0:
+            return False
+        window = min(_WINDOW, abs(change), nbytes)
+        data = self.source.read(end - window, window + after)
+        zeros = window + min(after, _WINDOW if change < 0 else _MIN_ZEROS)
+        begins = any(data[:window]) and not any(data[window:zeros])
+        return begins and (change < 0 or any(data[zeros:]))
+
+    def _warn(self, what: str, frames: NDArray[np.int64]) -> None:
+        some = ", ".join(map(str, np.sort(frames)[:10].tolist()))
+        warnings.warn(
+            f"{len(frames)} of {self._total} frames are {what}, and count as missing "
+            f"(frames {some}{' ...' if len(frames) > 10 else ''}; file {self.source.url!r})",
+            stacklevel=4,
+        )
+
+    def _read_map_near_its_place(self) -> tuple[int, chunks.ChunkMap]:
+        """Return where the map should be, and the map."""
+        stated = read_map_position(self.source, slack=self.radius)
         position = int(self._relocate([chunks.MAP_NAME], np.array([stated], np.int64))[0])
         if position < 0:
             raise errors.corrupt(
@@ -86,7 +164,7 @@ class _Search:
                 chunk=chunks.MAP_NAME,
                 offset=stated,
             )
-        return read_map_chunk(self.source, position)
+        return stated, read_map_chunk(self.source, position)
 
     def _relocate(self, names: list[bytes], stated: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where chunks start; -1 for those that are neither in their place nor near it."""
