@@ -345,7 +345,7 @@ ROUNDED = ZStackLoop(8, 0, ZStackLoopParams(7, -167.8797694720814, False))
 
 
 @pytest.mark.parametrize("version", [(3, 0), (2, 1)])
-@settings(max_examples=150)
+@settings(max_examples=100)
 @example(made=[ROUNDED])
 @given(made=loops())
 def test_what_is_encoded_is_parsed(version: tuple[int, int], made: list[ExpLoop]) -> None:

@@ -402,7 +402,7 @@ def channels(draw: st.DrawFn) -> list[Channel]:
     return made
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(made=channels())
 def test_what_is_encoded_is_parsed(made: list[Channel]) -> None:
     attributes = Attributes(

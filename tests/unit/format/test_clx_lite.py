@@ -48,11 +48,15 @@ SCALARS = st.one_of(
 )
 DICTS = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, min_size=1) | st.dictionaries(NAMES, inner),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=5) | st.dictionaries(NAMES, inner, max_size=5)
+    ),
     max_leaves=15,
 )
 ITEMS = st.recursive(
-    SCALARS | st.binary(), lambda inner: st.lists(st.tuples(TEXT, inner)).map(Items), max_leaves=15
+    SCALARS | st.binary(),
+    lambda inner: st.lists(st.tuples(TEXT, inner), max_size=5).map(Items),
+    max_leaves=15,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import string
 from typing import Any
 
 import pytest
@@ -19,7 +20,12 @@ def variant(content: str) -> bytes:
     return f'{PROLOG}<variant version="1.0">{content}</variant>'.encode()
 
 
-NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,6}", fullmatch=True).filter(
+LETTERS = string.ascii_letters + "_"
+NAMES = st.builds(
+    str.__add__,
+    st.sampled_from(LETTERS),
+    st.text(st.sampled_from(LETTERS + string.digits + ".-"), max_size=6),
+).filter(
     lambda name: (
         name not in ("no_name", "BinaryItem", "TextInfoItem", "Wavelength", "MinSrc", "MaxSrc")
     )
@@ -37,11 +43,12 @@ SCALARS = st.one_of(
     TEXT | st.sampled_from(["\t a\r\nb ", "<&>\"'", "&amp;"]),
 )
 TREES = st.dictionaries(
-    NAMES, st.recursive(SCALARS, lambda inner: st.dictionaries(NAMES, inner), max_leaves=10)
+    NAMES,
+    st.recursive(SCALARS, lambda inner: st.dictionaries(NAMES, inner, max_size=5), max_leaves=10),
 )
 ITEMS = st.recursive(
     SCALARS | st.binary(),
-    lambda inner: st.lists(st.tuples(NAMES | st.just(""), inner)).map(Items),
+    lambda inner: st.lists(st.tuples(NAMES | st.just(""), inner), max_size=5).map(Items),
     max_leaves=10,
 )
 

@@ -13,7 +13,7 @@ from nd2._core.frames.layout import Layout
 from tests.frames import axis_pick, make_frames
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.data())
 def test_the_lazy_array_indexes_as_numpy_does_orthogonally(data: st.DataObject) -> None:
     layout = PixelLayout(5, 7, 2, 1, np.dtype("<u2"), 28)

@@ -71,7 +71,7 @@ def read_in_blocks_of(nbytes: int) -> Iterator[None]:
 
 # One of these is larger than all frames, the others are smaller than some.
 @pytest.mark.parametrize("block", [plan.BLOCK, 512, 64])
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.data())
 def test_any_part_of_any_frames_equals_numpy(block: int, data: st.DataObject) -> None:
     frames, pixels = data.draw(stored_frames())
