@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +67,7 @@ def test_what_is_written_is_read(data: st.DataObject, tmp_path: Path) -> None:
     sizes |= {"S": samples} if samples == 3 else {}
     count = int(np.prod([sizes[name] for name in loops], dtype=int))
     order = data.draw(st.permutations(range(count)), "order")
-    written = order[: data.draw(st.integers(0, count), "written")]
+    written = order[: data.draw(st.integers(1, count), "written")]
     options: dict[str, Any] = {
         "compression": data.draw(st.sampled_from([None, "zlib"]), "compression"),
         "version": data.draw(st.sampled_from([(3, 0), (2, 1)]), "version"),
@@ -232,6 +233,81 @@ def test_times_and_places_frame_by_frame(tmp_path: Path) -> None:
         assert loop.parameters.periodDiff.avg == 100.0
 
 
+def test_positions_without_a_place_are_where_the_stage_stood(tmp_path: Path) -> None:
+    sizes = {"T": 2, "P": 3, "Z": 2, **YX}
+    places = np.array([[10.0, -1.0], [20.0, -2.0], [30.0, -3.0]])
+    with nd2.ND2Writer(
+        tmp_path / "a.nd2", sizes, "u2", positions=["A", "B", "C"], z=[0.0, 2.0]
+    ) as writer:
+        for t, p, z in np.ndindex(2, 3, 2):
+            if (t, p, z) != (0, 1, 0):
+                stage = (*places[p] + t, 100.0 + p + 2 * z)
+                writer.write_frame((t, p, z), pixels(6, 9), stage=stage)
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        loop = file.experiment[1]
+        assert loop.type == "XYPosLoop"
+        assert [point.name for point in loop.parameters.points] == ["A", "B", "C"]
+        expected = [(*place, 100.0 + p) for p, place in enumerate(places.tolist())]
+        assert [point.stagePositionUm for point in loop.parameters.points] == expected
+        assert loop.parameters.isSettingZ
+
+
+def test_positions_at_one_height_have_it_from_the_metadata(tmp_path: Path) -> None:
+    with nd2.ND2Writer(tmp_path / "a.nd2", {"P": 2, **YX}, "u2", positions=["A", "B"]) as writer:
+        for p in range(2):
+            writer.write_frame(p, pixels(6, 9), stage=(p + 1.0, 2.0, 50.0))
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        stage = [file.frame_metadata(p).channels[0].position.stagePositionUm for p in range(2)]  # type: ignore[union-attr]
+        assert stage == [(1.0, 2.0, 50.0), (2.0, 2.0, 50.0)]
+
+
+def test_places_that_were_given_stay(tmp_path: Path) -> None:
+    with nd2.ND2Writer(
+        tmp_path / "a.nd2", {"P": 2, **YX}, "u2", positions=[(1, 2), (3, 4)]
+    ) as writer:
+        writer.write_frame(0, pixels(6, 9), stage=(7.0, 8.0, 9.0))
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        points = file.experiment[0].parameters.points  # type: ignore[union-attr]
+        assert [point.stagePositionUm[:2] for point in points] == [(1, 2), (3, 4)]
+
+
+@pytest.mark.parametrize("version", [(3, 0), (2, 1)])
+def test_exposure_of_channels(tmp_path: Path, version: tuple[int, int]) -> None:
+    with nd2.ND2Writer(
+        tmp_path / "a.nd2", {"C": 3, **YX}, "u2", exposure=[20.0, None, 1000.0], version=version
+    ) as writer:
+        writer.write_frame(0, pixels(3, 6, 9))
+    with xr.open_dataset(tmp_path / "a.nd2", engine="nd2") as ds:
+        np.testing.assert_array_equal(ds.channel_exposure, [20.0, np.nan, 1000.0])
+
+
+def test_an_unknown_option_suggests_a_known_one(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"'voxelsize'.*'voxel_size'"):
+        nd2.ND2Writer(tmp_path / "a.nd2", YX, voxelsize=(1.0, 1.0))  # type: ignore[call-arg]
+    assert nothing_but(tmp_path)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_file_without_frames_is_refused(tmp_path: Path, compression: Any) -> None:
+    writer = nd2.ND2Writer(tmp_path / "a.nd2", {"T": 3, **YX}, compression=compression)
+    with pytest.raises(ValueError, match="no frame was written"):
+        writer.close()
+    assert nothing_but(tmp_path)
+
+
+def test_a_long_title_is_refused_before_its_frame_is_written(tmp_path: Path) -> None:
+    title = "a" * 255
+    with nd2.ND2Writer(tmp_path / "a.nd2", {"T": 2, **YX}, "u2") as writer:
+        with pytest.raises(ValueError, match="more than 255 bytes"):
+            writer.write_frame(0, pixels(6, 9), columns={title + "a": 1})
+        for index in range(2):
+            writer.write_frame(index, pixels(6, 9), columns={title: index, f"{title[:-1]}b": 5})
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        rows = file.events()
+        assert [row[title] for row in rows] == [0, 1]
+        assert [row[f"{title[:-1]}b"] for row in rows] == [5, 5]
+
+
 def test_regions_events_layers_custom_data(tmp_path: Path) -> None:
     region = ROI(
         id=7,
@@ -349,6 +425,13 @@ def test_types_that_files_do_not_hold(tmp_path: Path, dtype: str, advice: str) -
         (YX, {"samples": "GBR"}, "'GBR'"),
         (YX, {"version": (4, 0)}, r"version \(4, 0\)"),
         (YX, {"significant_bits": 17}, "17 significant bits"),
+        (YX, {"significant_bits": 8}, "8 significant bits in samples of uint16.*9 to 16"),
+        (YX, {"dtype": "f4", "significant_bits": 12}, "12 significant bits.*float32.*32 to 32"),
+        (YX, {"dtype": "u1", "significant_bits": 9}, "9 significant bits.*uint8.*1 to 8"),
+        (YX, {"text_info": {"descripton": "x"}}, "no text 'descripton'.*'description'"),
+        (YX, {"columns": {"µ" * 128: [1]}}, "more than 255 bytes"),
+        (YX, {"custom": {"a" * 241: {}}}, "longer than 240 bytes"),
+        (YX, {"exposure": [1.0, 2.0]}, "2 exposures for an axis C of 1"),
         (YX, {"z": [1.0]}, "no axis 'Z'"),
         (YX, {"positions": ["a"]}, "no axis 'P'"),
         (YX, {"times": [1.0, 2.0]}, "times have shape"),

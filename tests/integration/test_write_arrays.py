@@ -100,6 +100,77 @@ def test_moments_on_the_time_axis(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("attrs", "milliseconds"), [({}, 500.0), ({"units": "ms"}, 0.5), ({"units": "min"}, 30_000.0)]
+)
+def test_times_are_seconds_unless_units_say_otherwise(
+    tmp_path: Path, attrs: dict[str, str], milliseconds: float
+) -> None:
+    coords = {"T": ("T", [0.0, 0.5], attrs)}
+    nd2.imwrite(tmp_path / "a.nd2", xr.DataArray(pixels(2, 6, 9), dims=tuple("TYX"), coords=coords))
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        assert file.experiment[0].parameters.periodMs == milliseconds  # type: ignore[union-attr]
+
+
+@each_sample()
+def test_a_copy_keeps_what_the_dataset_knows(sample: Path, tmp_path: Path) -> None:
+    with xr.open_dataset(sample, engine="nd2") as ds:
+        nd2.imwrite(tmp_path / "b.nd2", ds)
+        with xr.open_dataset(tmp_path / "b.nd2", engine="nd2") as again:
+            for key in (
+                "acquisition_date",
+                "software",
+                "objective",
+                "magnification",
+                "numerical_aperture",
+                "bit_depth",
+                "voxel_size_um",
+            ):
+                assert again.attrs.get(key) == ds.attrs.get(key), key
+            np.testing.assert_array_equal(again.C, ds.C)
+            for key in (
+                "channel_exposure",
+                "channel_color",
+                "emission_wavelength",
+                "excitation_wavelength",
+                "stage_x",
+                "stage_y",
+                "stage_z",
+            ):
+                assert (key in again.coords) == (key in ds.coords), key
+                if key in ds.coords:
+                    xr.testing.assert_allclose(again[key].variable, ds[key].variable, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("u2", 12), ("u1", 8), ("f4", 32)])
+def test_the_bit_depth_of_another_type_is_dropped(tmp_path: Path, dtype: str, bits: int) -> None:
+    image = xr.DataArray(pixels(6, 9), dims=tuple("YX"), attrs={"bit_depth": 12})
+    nd2.imwrite(tmp_path / "a.nd2", image.astype(dtype, keep_attrs=True))
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        assert file.attributes.bitsPerComponentSignificant == bits
+
+
+def test_the_start_of_some_times_is_that_of_the_first(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 4)])
+    with xr.open_dataset(tmp_path / "a.nd2", engine="nd2", time="absolute") as ds:
+        nd2.imwrite(tmp_path / "b.nd2", ds.isel(T=slice(2, 4)))
+        with xr.open_dataset(tmp_path / "b.nd2", engine="nd2", time="absolute") as part:
+            np.testing.assert_array_equal(part["T"], ds["T"][2:])
+
+
+def test_custom_data_of_the_call_joins_the_software_of_the_dataset(tmp_path: Path) -> None:
+    image = xr.DataArray(
+        pixels(6, 9), dims=tuple("YX"), attrs={"software": "NIS-Elements AR 5.42 (Build 1)"}
+    )
+    nd2.imwrite(tmp_path / "a.nd2", image, custom={"Mine": {"Answer": 42}})
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        assert file.custom_data["Mine"] == {"Answer": 42}
+        assert file.custom_data["AppInfo_V1_0"] == {
+            "SWNameString": "NIS-Elements AR",
+            "VersionString": "5.42 (Build 1)",
+        }
+
+
+@pytest.mark.parametrize(
     ("coords", "message"),
     [
         ({"X": ("X", [0.0, 1.0, 2.0], {"units": "furlong"})}, "'furlong'"),

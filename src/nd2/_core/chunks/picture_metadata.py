@@ -288,8 +288,11 @@ def _pixel_to_stage(
     )
 
 
-def encode(channels: Sequence[Channel], first: FirstFrame) -> dict[str, Any]:
+def encode(
+    channels: Sequence[Channel], first: FirstFrame, exposures_ms: Sequence[float | None] = ()
+) -> dict[str, Any]:
     """Return the tree of the picture metadata; the first channel gives what all of them share."""
+    exposures = exposures_ms or [None] * len(channels)
     volume, microscope = channels[0].volume, channels[0].microscope
     calibrated, pixel = volume.axesCalibrated[0], float(volume.axesCalibration[0])
     rotation, orientation = _stage_axes(volume)
@@ -311,8 +314,8 @@ def encode(channels: Sequence[Channel], first: FirstFrame) -> dict[str, Any]:
             "sPlaneNew": {f"a{i}": _plane_tree(channel, i) for i, channel in enumerate(channels)},
             "uiSampleCount": U32(len(channels)),
             "sSampleSetting": {
-                f"a{i}": _sample_tree(channel.volume, rotation, orientation)
-                for i, channel in enumerate(channels)
+                f"a{i}": _sample_tree(channel.volume, rotation, orientation, exposure)
+                for i, (channel, exposure) in enumerate(zip(channels, exposures, strict=True))
             },
             "sDescription": "",
             "eRepresentation": U32(0),
@@ -413,7 +416,12 @@ def _color_code(color: Color) -> int:
     return alpha << 24 | color.b << 16 | color.g << 8 | color.r
 
 
-def _sample_tree(volume: Volume, rotation: _Matrix, orientation: tuple[int, int]) -> dict[str, Any]:
+def _sample_tree(
+    volume: Volume,
+    rotation: _Matrix,
+    orientation: tuple[int, int],
+    exposure_ms: float | None,
+) -> dict[str, Any]:
     sample: dict[str, Any] = {
         "pDeviceSetting": {
             "m_iXYUse0": I32(volume.pixelToStageTransformationMatrix is not None),
@@ -423,7 +431,7 @@ def _sample_tree(volume: Volume, rotation: _Matrix, orientation: tuple[int, int]
         "uiOpticalConfigs": U32(0),
         "sOpticalConfigs": [],
         "sSpecSettings": "",
-        "dExposureTime": 0.0,
+        "dExposureTime": float(exposure_ms or 0.0),
         "uiModeFQ": U32(0),
     }
     camera = tuple(map(float, volume.cameraTransformationMatrix))

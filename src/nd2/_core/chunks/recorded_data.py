@@ -37,6 +37,9 @@ _UNUSUAL = {INTEGER: {8: "<i8"}, REAL: {4: "<f4"}}
 _USUAL = {INTEGER: "<i4", REAL: "<f8"}
 _TAG = re.compile(r"Tag\d+")
 _SURROGATES = range(0xD800, 0xE000)
+_MAX_TITLE = 255
+_MAX_ID = 200
+"""Readers compare names of chunks, which hold the identifier, up to 256 bytes."""
 _CELL = 512
 """Bytes of a cell of text in known files."""
 
@@ -178,6 +181,21 @@ def _texts(data: bytes, size: int, item: int) -> NDArray[np.str_]:
     return codes.view(f"<U{width}")[:, 0]
 
 
+def split_header(header: str) -> tuple[str, str]:
+    """Return title and unit of a column.
+
+    Raises
+    ------
+    ValueError
+        If the title is longer than 255 bytes.
+    """
+    match = _HEADER.fullmatch(header)
+    title, unit = (match[1], match[2] or "") if match else (header, "")
+    if len(title.encode()) > _MAX_TITLE:
+        raise ValueError(f"column {title[:40]!r}... has a title of more than {_MAX_TITLE} bytes")
+    return title, unit
+
+
 def column(header: str, values: ArrayLike, count: int) -> RecordedColumn:
     """Make a column of one value per frame.
 
@@ -190,8 +208,7 @@ def column(header: str, values: ArrayLike, count: int) -> RecordedColumn:
     count : int
         Number of frames.
     """
-    match = _HEADER.fullmatch(header)
-    title, unit = (match[1], match[2] or "") if match else (header, "")
+    title, unit = split_header(header)
     array = np.asarray(values)
     if array.shape != (count,):
         raise ValueError(f"column {header!r} has shape {array.shape}; expected ({count},)")
@@ -210,7 +227,7 @@ def column(header: str, values: ArrayLike, count: int) -> RecordedColumn:
     else:
         raise ValueError(f"column {header!r} holds {array.dtype}: expected numbers or text")
     identifier = _IDS.get(title) or re.sub(r"[^A-Za-z0-9_.-]+", "_", title).strip("_")
-    return RecordedColumn(identifier or "Column", title, unit, kind, count, lambda: data)
+    return RecordedColumn(identifier[:_MAX_ID] or "Column", title, unit, kind, count, lambda: data)
 
 
 def with_unique_ids(columns: Iterable[RecordedColumn]) -> list[RecordedColumn]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
@@ -12,19 +13,32 @@ from nd2._core.format.clx_lite import I32, Items
 
 PREFIX = b"CustomDataVar|"
 """Start of the names of these chunks; the tag follows."""
+APP_INFO_TAG = "AppInfo_V1_0"
 APP_INFO = PREFIX + b"AppInfo_V1_0!"
+
+_VERSION = re.compile(r"(.*?) (\d+\.\d.*)")
+_MAX_TAG = 240
+"""Readers compare names of chunks up to 256 bytes."""
+_SOFTWARE_KEYS = ("SWNameString", "VersionString")
 
 
 def name(tag: str) -> bytes:
     """Return the name of the chunk that holds the settings of a tag."""
+    if len(tag.encode()) > _MAX_TAG:
+        raise ValueError(f"tag {tag[:40]!r}... of custom data is longer than {_MAX_TAG} bytes")
     return b"%s%s!" % (PREFIX, tag.encode())
 
 
 def decode_software(raw: fields.Tree) -> str:
-    """Return name and version of the software, from the tree of `APP_INFO`."""
+    """Return name and version of the software, from `APP_INFO`; names have no type prefix."""
     info = fields.unwrap(raw)
-    parts = [fields.text(info, key) for key in ("m_SWNameString", "m_VersionString")]
-    return " ".join(part for part in parts if part)
+    return " ".join(part for key in _SOFTWARE_KEYS if (part := fields.text(info, key)))
+
+
+def encode_software(software: str) -> dict[str, str]:
+    """Return the settings that hold name and version of the software."""
+    match = _VERSION.fullmatch(software)
+    return dict(zip(_SOFTWARE_KEYS, match.groups() if match else (software, ""), strict=True))
 
 
 def encode(tree: Mapping[str, Any]) -> Items:

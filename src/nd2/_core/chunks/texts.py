@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from nd2._core import errors
 from nd2._core.chunks import fields
 from nd2._core.structures import TextInfo
 
@@ -21,7 +22,15 @@ def decode(raw: fields.Tree) -> TextInfo:
 
 
 def encode(value: TextInfo) -> dict[str, Any]:
-    """Return the tree of the text items."""
+    """Return the tree of the text items.
+
+    Raises
+    ------
+    ValueError
+        If a key is unknown, and so its text would be lost.
+    """
+    for key in value.keys() - set(_ITEMS):
+        raise errors.no_such("text", key, _ITEMS)
     items = {f"TextInfoItem_{i}": str(value.get(key, "")) for i, key in enumerate(_ITEMS)}
     last = f"TextInfoItem_{len(_ITEMS) - 1}"
     if not items[last]:  # older files end before it

@@ -324,6 +324,8 @@ def _check_space(path: Path) -> None:
 def _write_all(target: int, data: memoryview, offset: int) -> None:
     while data:
         written = _pwrite(target, data[:_PIECE], offset)
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         data, offset = data[written:], offset + written
 
 

@@ -324,7 +324,9 @@ class ModernReader(Reader):
 
     @cached_property
     def software(self) -> str:
-        return settings.decode_software(self.chunk_file.tree(settings.APP_INFO) or {})
+        return settings.decode_software(
+            self.chunk_file.tree(settings.APP_INFO, strip_prefix=True) or {}
+        )
 
     @cached_property
     def recorded_data(self) -> Mapping[str, recorded_data.RecordedColumn]:

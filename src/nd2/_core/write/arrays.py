@@ -53,10 +53,12 @@ def imwrite(
     Notes
     -----
     The coordinates of a labeled array give the names of channels and positions (C and P), the pixel
-    size (steps of Y and X), the step of a stack (Z), and the times (T or ``time``), by their ``units``,
-    or else in milliseconds. Further coordinates of the frames become recorded data. Color samples are
-    red, green, blue, unless ``samples`` or labels on S differ. Frames are left out where the coordinate
-    ``frame_present`` is false.
+    size (steps of Y and X), the step of a stack (Z), and the times (T or ``time``), by their
+    ``units``, or else in seconds (milliseconds in arrays of ``ND2File.to_xarray``). The attributes of
+    the engine give start, software, objective and bit depth, its coordinates ``stage_x``, ``stage_y``,
+    ``stage_z`` and ``channel_exposure`` stage and exposure. Further coordinates of the frames become
+    recorded data. Color samples are red, green, blue, unless ``samples`` or labels on S differ. Frames
+    are left out where the coordinate ``frame_present`` is false.
 
     Raises
     ------
@@ -86,7 +88,10 @@ def imwrite(
     present = None
     if labels is not None:
         dims = {str(dim): name for dim, name in zip(labels.dims, names, strict=True)}
-        given = {**coords.options(labels, dims), **given}
+        stated = coords.options(labels, dims)
+        if "custom" in stated and "custom" in given:
+            given["custom"] = {**(stated["custom"] or {}), **(given["custom"] or {})}
+        given = {**stated, **given}
         color_dim = next((dim for dim, name in dims.items() if name == "S"), None)
         order = coords.sample_order(labels, color_dim)
         if color_dim is not None and order is not None and "samples" not in options:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from nd2._core.chunks import settings
 from nd2._core.chunks.optics import MASKS
 from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH
 from nd2._core.chunks.recorded_data import STAGE
@@ -25,6 +27,7 @@ from nd2._core.structures import (
     StagePosition,
     TextInfo,
 )
+from nd2._core.write.plan import significant_bits_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,6 +66,11 @@ _MILLISECONDS = {
 _UNIT_SIGNS = {"micrometer": "µm", "degree_Celsius": "°C", "percent": "%", "degree": "°"}
 _STAGE = dict(zip(("stage_x", "stage_y", "stage_z"), STAGE, strict=True))
 _OWN = {"time", "position_name", "frame_present", *_STAGE}
+_OPTICS = {
+    "objectiveName": "objective",
+    "objectiveMagnification": "magnification",
+    "objectiveNumericalAperture": "numerical_aperture",
+}
 _HEX_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -88,16 +96,45 @@ def options(image: xr.DataArray, dims: Mapping[str, str]) -> WriterOptions:
         "stage": _stage(image, stack),
         "text_info": _text_info(image) or None,
         "columns": _columns(image, dims) or None,
+        "exposure": _exposure(image, channel),
+        "custom": _software(image),
         "significant_bits": _significant_bits(image),
     }
+    if "start" not in options:
+        options["start"] = _start(image)
     return cast("WriterOptions", {key: v for key, v in options.items() if v is not None})
 
 
 def _significant_bits(image: xr.DataArray) -> int | None:
+    """Return the bit depth of the attributes, unless the image was converted to another type."""
     bits = image.attrs.get("bit_depth")
-    if isinstance(bits, (int, np.integer)) and 0 < bits <= 8 * image.dtype.itemsize:
+    if isinstance(bits, (int, np.integer)) and int(bits) in significant_bits_range(image.dtype):
         return int(bits)
     return None
+
+
+def _start(image: xr.DataArray) -> datetime | None:
+    """Return the time of the first frame by the attributes; a date without zone is UTC."""
+    try:
+        start = datetime.fromisoformat(str(image.attrs["acquisition_date"]))
+    except (KeyError, ValueError):
+        return None
+    return start if start.tzinfo else start.replace(tzinfo=UTC)
+
+
+def _software(image: xr.DataArray) -> dict[str, Any] | None:
+    software = image.attrs.get("software")
+    return {settings.APP_INFO_TAG: settings.encode_software(software)} if software else None
+
+
+def _exposure(image: xr.DataArray, dim: str | None) -> list[float | None] | None:
+    """Return the exposure of each channel in milliseconds."""
+    coordinate = image.coords.get("channel_exposure")
+    if coordinate is None or coordinate.dtype.kind not in "iuf":
+        return None
+    scale = _scale(coordinate, _MILLISECONDS, 1.0)
+    values = _per_channel(image, "channel_exposure", 1 if dim is None else image.sizes[dim])
+    return [None if value is None else _positive(value * scale) for value in values]
 
 
 def sample_order(image: xr.DataArray, dim: str | None) -> str | None:
@@ -146,19 +183,21 @@ def _voxel_size(image: xr.DataArray, by_axis: Mapping[str, str]) -> tuple[float,
         has_unit = "units" in coordinate.attrs or "unit" in coordinate.attrs
         if not has_unit and np.isclose(step, 1.0):
             continue
-        # Rounded against binary fractions.
-        steps.append(float(f"{step * _scale(coordinate, _MICROMETERS, 1.0):.12g}"))
+        step *= _scale(coordinate, _MICROMETERS, 1.0)
+        # The exact size by the attributes, or else rounded against binary fractions.
+        stated = image.attrs.get("voxel_size_um", (0.0, 0.0, 0.0))["XY".index(axis)]
+        steps.append(stated if np.isclose(step, stated, 1e-9, 0) else float(f"{step:.12g}"))
     return (steps[0], steps[-1]) if steps else None
 
 
-def _milliseconds(coordinate: xr.DataArray) -> NDArray[np.float64]:
-    """Return times in milliseconds: dates relative to the first one, numbers by their unit."""
+def _milliseconds(coordinate: xr.DataArray, default: float) -> NDArray[np.float64]:
+    """Return times in milliseconds: dates from the first one on, numbers by their unit."""
     values = coordinate.values
     if values.dtype.kind == "M":
         values = values - values.min()
     if values.dtype.kind == "m":
         return np.asarray(values / np.timedelta64(1, "ns"), float) / 1e6
-    return np.asarray(values, float) * _scale(coordinate, _MILLISECONDS, 1.0)
+    return np.asarray(values, float) * _scale(coordinate, _MILLISECONDS, default)
 
 
 def _times(
@@ -177,7 +216,8 @@ def _times(
     if coordinate.dtype.kind == "M" and coordinate.size:
         first = coordinate.values.min().astype("datetime64[ns]").astype(np.int64)
         found["start"] = UNIX_EPOCH + float(first) / 1e6 / DAY_MS
-    times = _milliseconds(coordinate)
+    # Arrays of `ND2File.to_xarray` count milliseconds, as those of nd2 do.
+    times = _milliseconds(coordinate, 1.0 if _structures(image) else 1000.0)
     found["times"] = _spread(times, coordinate.dims, loops) if each else times
     if not np.isfinite(found["times"]).any():
         del found["times"]
@@ -235,9 +275,12 @@ def _stage(image: xr.DataArray, stack: str | None) -> list[float] | None:
     first = []
     for key in _STAGE:
         coordinate = image.coords.get(key)
-        if coordinate is None or coordinate.dtype.kind not in "iuf" or not coordinate.size:
+        if coordinate is not None and coordinate.dtype.kind in "iuf" and coordinate.size:
+            first.append(float(coordinate.values.flat[0]))
+        elif key == "stage_z":
+            first.append(0.0)
+        else:
             return None
-        first.append(float(coordinate.values.flat[0]))
     first[2] -= _first_height(image, stack)
     return first if np.isfinite(first).all() else None
 
@@ -263,6 +306,8 @@ def _channels(image: xr.DataArray, dim: str | None) -> list[ChannelLike] | None:
             return list(metadata.channels)
     if names is None or len(names) != count:
         return None
+    stated = _stated_channels(image)
+    names = [stated.get(name, {}).get("name", name) for name in names]
     colors, emission, excitation = (
         _per_channel(image, key, count)
         for key in ("channel_color", "emission_wavelength", "excitation_wavelength")
@@ -270,9 +315,7 @@ def _channels(image: xr.DataArray, dim: str | None) -> list[ChannelLike] | None:
     if not any(value is not None for value in colors):
         return list(names)
     return [
-        ChannelMeta(
-            name, i, _color(colors[i]), _wavelength(emission[i]), _wavelength(excitation[i])
-        )
+        ChannelMeta(name, i, _color(colors[i]), _positive(emission[i]), _positive(excitation[i]))
         for i, name in enumerate(names)
     ]
 
@@ -290,7 +333,7 @@ def _color(text: Any) -> Color:
     return Color(*bytes.fromhex(str(text)[1:]))
 
 
-def _wavelength(value: Any) -> float | None:
+def _positive(value: Any) -> float | None:
     number = float(value) if value is not None else 0.0
     return number if number > 0 else None
 
@@ -298,17 +341,40 @@ def _wavelength(value: Any) -> float | None:
 def _microscopes(image: xr.DataArray, dim: str | None) -> list[Microscope]:
     """Return the optics of each channel; empty if unknown."""
     count = 1 if dim is None else image.sizes[dim]
-    keys = {
-        "objectiveName": "objective",
-        "objectiveMagnification": "magnification",
-        "objectiveNumericalAperture": "numerical_aperture",
-    }
-    known = {field: image.attrs[key] for field, key in keys.items() if image.attrs.get(key)}
+    attrs = {field: image.attrs[key] for field, key in _OPTICS.items() if image.attrs.get(key)}
     modality = _per_channel(image, "modality", count)
-    if not known and modality[0] is None:
+    stated = _stated_channels(image)
+    numbers = [
+        {
+            key: value
+            for key, value in stated.get(name, {}).items()
+            if key in Microscope.__annotations__ and isinstance(value, (int, float))
+        }
+        for name in _per_channel(image, dim or "C", count)
+    ]
+    if not attrs and not any(numbers) and modality[0] is None:
         return []
     flags = [[flag for flag in str(text or "").split(", ") if flag in MASKS] for text in modality]
-    return [Microscope(**known, modalityFlags=names) for names in flags]
+    return [
+        Microscope(**{**optics, **attrs, "modalityFlags": names})
+        for optics, names in zip(numbers, flags, strict=True)
+    ]
+
+
+def _stated_channels(image: xr.DataArray) -> dict[str, Any]:
+    """Return what the attribute ``nd2_metadata`` holds of each channel, by its unique name."""
+    stated: dict[str, Any] = {}
+    try:
+        for channel in json.loads(image.attrs["nd2_metadata"])["channels"]:
+            name = key = str(channel["channel"]["name"])
+            number = 1
+            while key in stated:
+                number += 1
+                key = f"{name} ({number})"
+            stated[key] = {"name": name, **channel["microscope"]}
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return stated
 
 
 def _text_info(image: xr.DataArray) -> TextInfo:

@@ -148,6 +148,8 @@ class FileWriter:
                     f"(file {self.path!r})"
                 )
             values.update(zip(recorded_data.STAGE, map(float, stage), strict=False))
+        for header in values.keys() - self._log.cells.keys():
+            recorded_data.split_header(header)  # refuses impossible titles
         data = self._stored(number, np.asarray(frame))
         self._claim(number)
         if time is not None:
@@ -252,13 +254,15 @@ class FileWriter:
             If something cannot be written, as when the disk is full. Unless it is written in place,
             the file is removed.
         ValueError
-            If the recorded data cannot be stored.
+            If no frame was written, or the recorded data cannot be stored.
         """
         if self.closed:
             return
         try:
             self._wait()
             self._check()
+            if self.frame_count and not self._claimed.any():
+                raise ValueError(f"no frame was written (file {self.path!r})")
             for name, data in self._tables.finish(self._log):
                 self._stream.append(name, data)
             self._stream.finish()

@@ -69,6 +69,7 @@ class WriterOptions(TypedDict, total=False):
 
     channels: Sequence[ChannelLike] | None
     microscope: Microscope | Sequence[Microscope] | None
+    exposure: Sequence[float | None] | None
     voxel_size: Sequence[float] | None
     positions: Sequence[PositionLike] | None
     times: ArrayLike | None
@@ -109,6 +110,8 @@ class Plan:
         Number of frames that can be written.
     z_home : float
         Z of the home plane of the stack in micrometers.
+    exposures_ms : sequence of float or None
+        Exposure of each channel in milliseconds; empty if unknown.
     """
 
     attributes: Attributes
@@ -118,6 +121,7 @@ class Plan:
     layout: Layout
     frame_count: int
     z_home: float = 0.0
+    exposures_ms: Sequence[float | None] = ()
 
 
 def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions) -> Plan:
@@ -158,6 +162,12 @@ def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions) -> 
         else:
             built.append(CustomLoop(count, nesting))
     bits = 8 * sample.itemsize
+    if significant_bits is not None and significant_bits not in significant_bits_range(sample):
+        allowed = significant_bits_range(sample)
+        raise ValueError(
+            f"{significant_bits} significant bits in samples of {sample}: readers take other than "
+            f"{allowed[0]} to {allowed[-1]} for another type"
+        )
     attributes = Attributes(
         bitsPerComponentInMemory=bits,
         bitsPerComponentSignificant=significant_bits or bits,
@@ -171,10 +181,11 @@ def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions) -> 
         compressionType="lossless" if compression else None,
         channelCount=layout.channels,
     )
-    if not 1 <= attributes.bitsPerComponentSignificant <= bits:
-        raise ValueError(f"{significant_bits} significant bits in samples of {bits} bits")
     _check_leftovers(dict(loops), positions=positions, z=z)
     channels = _channels(layout, options, attributes)
+    exposures = options.get("exposure") or ()
+    if exposures and len(exposures) != layout.channels:
+        raise ValueError(f"{len(exposures)} exposures for an axis C of {layout.channels}")
     return Plan(
         attributes,
         built,
@@ -183,6 +194,7 @@ def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions) -> 
         Layout.from_experiment(built, attributes),
         frame_count,
         home,
+        exposures,
     )
 
 
@@ -244,6 +256,12 @@ def _sample_type(dtype: DTypeLike) -> np.dtype[Any]:
         f"32 bits for floating point), not {given}: convert with .astype({advice}), where the values "
         "allow it"
     )
+
+
+def significant_bits_range(dtype: np.dtype[Any]) -> range:
+    """Return the possible numbers of significant bits; Nikon's reader derives the type from them."""
+    bits = 8 * dtype.itemsize
+    return {8: range(1, 9), 16: range(9, 17)}.get(bits, range(bits, bits + 1))
 
 
 def _check_leftovers(loops: dict[str, int], **given: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,7 +23,15 @@ from nd2._core.chunks import (
 )
 from nd2._core.chunks.picture_metadata import FirstFrame
 from nd2._core.format import clx_lite, clx_xml, masks
-from nd2._core.structures import NETimeLoop, TextInfo, TimeLoop, ZStackLoop
+from nd2._core.structures import (
+    NETimeLoop,
+    StagePosition,
+    TextInfo,
+    TimeLoop,
+    XYPosLoop,
+    XYPosLoopParams,
+    ZStackLoop,
+)
 from nd2._core.write.plan import measured_time_loop
 
 if TYPE_CHECKING:
@@ -189,7 +197,9 @@ class NewTables(Tables):
             calibration = picture_metadata.encode_calibration(plan.channels[0])
             trees[picture_metadata.CALIBRATION_NAMES] = calibration
             first = log.first_frame(self.first, loops)
-            trees[picture_metadata.NAMES] = picture_metadata.encode(plan.channels, first)
+            trees[picture_metadata.NAMES] = picture_metadata.encode(
+                plan.channels, first, plan.exposures_ms
+            )
         trees[attributes.NAMES] = attributes.encode(plan.attributes)
         if self.text_info:
             trees[texts.NAMES] = texts.encode(self.text_info)
@@ -197,8 +207,11 @@ class NewTables(Tables):
             yield fields.name(names, self.version), fields.encode(tree, self.version)
 
     def _loops(self, log: FrameLog) -> list[ExpLoop]:
-        """Return the loops, with the measured period of a time loop that has none."""
-        loops = self.plan.loops
+        """Return the loops: positions without a place and periods come from the frames."""
+        loops = [
+            self._placed(loop, axis, log) if isinstance(loop, XYPosLoop) else loop
+            for axis, loop in enumerate(self.plan.loops)
+        ]
         axes = [axis for axis, loop in enumerate(loops) if isinstance(loop, TimeLoop)]
         return [
             self._measured(loop, axis, log)
@@ -206,6 +219,31 @@ class NewTables(Tables):
             else loop
             for axis, loop in enumerate(loops)
         ]
+
+    def _placed(self, loop: XYPosLoop, axis: int, log: FrameLog) -> XYPosLoop:
+        """Return a loop whose points, if all are at 0, are where the stage stood first."""
+        cells = [log.cells.get(header) for header in recorded_data.STAGE]
+        if cells[0] is None or cells[1] is None:
+            return loop
+        if any(any(point.stagePositionUm) for point in loop.parameters.points):
+            return loop
+        stage = np.array([one or [None] * len(log.times) for one in cells], float).T
+        indices = list(self.plan.layout.grid.all_indices().values())
+        for stack, index in zip(self.plan.loops, indices, strict=True):
+            if isinstance(stack, ZStackLoop):
+                offset = (index - stack.parameters.homeIndex) * stack.parameters.stepUm
+                stage[: len(index), 2] -= offset
+        written = np.flatnonzero(np.isfinite(stage[: len(indices[axis]), :2]).all(axis=1))
+        steps, first = np.unique(indices[axis][written], return_index=True)
+        stage = stage[written[first]]
+        heights = stage[:, 2]
+        sets_z = bool(len(steps) == loop.count and np.isfinite(heights).all() and np.ptp(heights))
+        if not sets_z:
+            heights[:] = 0.0
+        points = list(loop.parameters.points)
+        for step, place in zip(steps.tolist(), stage.tolist(), strict=True):
+            points[step] = replace(points[step], stagePositionUm=StagePosition(*place))
+        return replace(loop, parameters=XYPosLoopParams(sets_z, points))
 
     def _measured(self, loop: TimeLoop, axis: int, log: FrameLog) -> TimeLoop:
         if loop.parameters.periodMs or loop.parameters.periodDiff.avg:
@@ -218,11 +256,11 @@ class NewTables(Tables):
         return measured_time_loop(loop, self._frame_times(log)[steps])
 
     def _frame_times(self, log: FrameLog) -> NDArray[np.float64]:
-        """Return a time for each frame: recorded, interpolated between those, or nominal."""
+        """Return a time for each frame up to the last recorded one, or nominal times for all."""
         recorded = np.flatnonzero(np.isfinite(log.times))
         if not len(recorded):
             return nominal_times(self.plan)
-        return np.interp(np.arange(len(log.times)), recorded, log.times[recorded])
+        return np.interp(np.arange(recorded[-1] + 1), recorded, log.times[recorded])
 
 
 def nominal_times(plan: Plan) -> NDArray[np.float64]:

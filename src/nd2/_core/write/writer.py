@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.chunks import recorded_data
+from nd2._core.chunks import recorded_data, settings
 from nd2._core.chunks.binary_layers import LayerInfo
 from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH, FirstFrame
 from nd2._core.structures import TextInfo
@@ -54,6 +54,8 @@ class ND2Writer(FileWriter):
     microscope : Microscope or sequence of Microscope, optional
         Objective, zoom and modality: of all channels that do not have them, or of each. Files keep
         one objective.
+    exposure : sequence of float, optional
+        Exposure of each channel in milliseconds, None where unknown.
     voxel_size : sequence of float, optional
         x, y and optionally z in micrometers. Pixels are square. Without it the file is not
         calibrated.
@@ -71,11 +73,11 @@ class ND2Writer(FileWriter):
     start : datetime or float, optional
         Time of the first frame; or its Julian day number, UTC.
     significant_bits : int, optional
-        Bits of a sample that carry information, by default all.
+        Bits of a sample that carry information, by default all: 1 to 8 of uint8, 9 to 16 of uint16.
     compression : {None, "zlib"}
         Compression of frames; zlib uses all cores.
     text_info : TextInfo, optional
-        Free text.
+        Free text; unknown keys are refused.
     custom : mapping, optional
         Trees of custom data by their tag, as ``ND2File.custom_data`` gives them.
     columns : mapping, optional
@@ -140,13 +142,16 @@ class ND2Writer(FileWriter):
         times, rois = options.get("times"), options.get("rois") or ()
         stage = _stage(options.get("stage"), plan)
         columns, labels = options.get("columns") or {}, options.get("labels") or {}
+        custom = options.get("custom") or {}
+        for tag in custom:
+            settings.name(tag)  # refuses impossible tags before frames are written
         tables = NewTables(
             plan,
             version,
             times=_frame_times(times, plan),
             first=FirstFrame(julian_day=julian_day(options.get("start")), stage=stage),
             text_info=options.get("text_info") or TextInfo(),
-            custom=options.get("custom") or {},
+            custom=custom,
             columns=[
                 recorded_data.column(header, values, plan.frame_count)
                 for header, values in columns.items()
