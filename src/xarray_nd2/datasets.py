@@ -29,17 +29,7 @@ def to_dataset(
     decode_times: Any = True,
     use_cftime: bool | None = None,
 ) -> xr.Dataset:
-    """Make the dataset of a model; what lies in the file stays there until it is asked for.
-
-    Parameters
-    ----------
-    model : DatasetModel
-        The file.
-    without_image : bool
-        Whether the image is left out.
-    decode_times, use_cftime
-        Whether and how times since an instant become instants, as xarray has it.
-    """
+    """Make the dataset of a model; what lies in the file stays there until it is asked for."""
     variables: dict[str, xr.Variable] = {}
     if not without_image:
         variables["image"] = xr.Variable(

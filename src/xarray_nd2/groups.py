@@ -44,21 +44,7 @@ def group_datasets(
     decode_times: Any,
     use_cftime: bool | None,
 ) -> dict[str, xr.Dataset]:
-    """Open a file as datasets by the path of their group.
-
-    Parameters
-    ----------
-    reader : Reader
-        The file.
-    facts : Facts
-        What it says.
-    source : ByteSource
-        What the datasets read from.
-    squeeze, time, dropped
-        See `dataset_model`.
-    decode_times, use_cftime
-        See `to_dataset`.
-    """
+    """Open a file as datasets by the path of their group."""
     options: dict[str, Any] = {"decode_times": decode_times, "use_cftime": use_cftime}
     model = dataset_model(reader, facts, squeeze=squeeze, time=time, dropped=dropped)
     model = model.with_source(source)

@@ -32,13 +32,6 @@ def one_frame(
 
     Axes that are not indexed are taken at their first item, stacks at their middle plane; all channels, unless some are
     chosen.
-
-    Raises
-    ------
-    ValueError
-        If an axis is not one of the image, or is no frame axis; if there is no channel of that name.
-    IndexError
-        If there is no channel of that index.
     """
     image = dataset["image"]
     frames = {dim: size for dim, size in image.sizes.items() if dim not in PIXEL_DIMS}
@@ -63,13 +56,7 @@ def _channel_names(picture: xr.DataArray) -> list[str]:
 
 
 def composite(picture: xr.DataArray) -> xr.DataArray:
-    """Add the channels of a picture, each in its color, as 8-bit red, green and blue.
-
-    Parameters
-    ----------
-    picture : DataArray
-        Axes C, Y, X, and S for channels that are in color themselves.
-    """
+    """Add the channels of a picture, each in its color, as 8-bit red, green and blue."""
     layers = _layers(picture)
     rgb = np.minimum(layers.sum(axis=0), 1) if layers.ndim == 4 else blend(layers, _colors(picture))
     coords = {name: picture.coords[name] for name in ("Y", "X") if name in picture.coords}

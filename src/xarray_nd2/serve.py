@@ -49,13 +49,7 @@ _MAX_PORT = 65535
 
 
 class Endpoint:
-    """A file that is being served, until `close` or the end of the ``with`` block.
-
-    Attributes
-    ----------
-    url : str
-        Address of the OME-Zarr, to be given to a viewer.
-    """
+    """A file that is being served, until `close` or the end of the ``with`` block."""
 
     def __init__(self, server: ThreadingHTTPServer, host: str) -> None:
         self._server = server

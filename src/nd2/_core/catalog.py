@@ -216,13 +216,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None = None) -> int:
-    """Print a catalog; return 1 if a file could not be read, else 0.
-
-    Raises
-    ------
-    ValueError
-        If an option names no column, or a filter is not a condition.
-    """
+    """Print a catalog; return 1 if a file could not be read, else 0."""
     import pandas as pd
 
     names = _selection(options.include, options.exclude)
@@ -290,12 +284,6 @@ def parse_condition(text: str, columns: Collection[str]) -> Condition:
 
     Comparisons, ``and``, ``or``, ``not``, ``in``, sums and products of numbers, ``len()`` and items (``shape[0]``) of
     columns and constants are allowed. No name, attribute or call leads anywhere else.
-
-    Raises
-    ------
-    ValueError
-        If the text is anything else; the message says what is wrong with it. The function raises it where a value
-        cannot be compared.
     """
     if len(text) > _MAX_CONDITION:
         raise ValueError(f"the filter is longer than {_MAX_CONDITION} characters")

@@ -82,11 +82,6 @@ def parse_storage_options(items: Sequence[str]) -> dict[str, Any]:
 
     Values are JSON where they can be (``anon=true``), text otherwise; a dot in a key makes a dict in a dict
     (``client_kwargs.endpoint_url=http://localhost:9000``).
-
-    Raises
-    ------
-    ValueError
-        If an item has no ``=``.
     """
     options: dict[str, Any] = {}
     for item in items:
@@ -451,18 +446,7 @@ def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        What follows ``nd2``; by default that of this process.
-
-    Returns
-    -------
-    int
-        The exit status.
-    """
+    """Run the command."""
     given = sys.argv[1:] if argv is None else list(argv)
     # What other packages add is looked up only where it is needed.
     own = bool(given) and given[0] in COMMANDS

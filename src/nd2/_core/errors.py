@@ -161,21 +161,7 @@ def no_such(
     path: str = "",
     kind: type[Exception] = ValueError,
 ) -> Exception:
-    """Build the error for a name that does not exist, of whatever is called by names; it suggests those that do.
-
-    Parameters
-    ----------
-    what : str
-        What the name is one of: ``"position"``, ``"channel"`` ...
-    name : str
-        The name.
-    names : iterable of str or None
-        The names that there are; None stands for what has no name.
-    path : str
-        The file.
-    kind : type
-        The class of the error.
-    """
+    """Build the error for a name that does not exist, of whatever is called by names; it suggests those that do."""
     message = f"there is no {what} {name!r}{hint(name, names)}"
     return kind(_place(message, path, "", None, None))
 

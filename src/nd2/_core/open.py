@@ -91,24 +91,7 @@ def is_legacy(path: Any, *, storage_options: Mapping[str, Any] | None = None) ->
 
 
 def open_reader(file: Any, sidecar: Index | None = None, **options: Unpack[OpenOptions]) -> Reader:
-    """Open a file, and return the reader of its format.
-
-    Parameters
-    ----------
-    file : str, os.PathLike, BinaryIO or ByteSource
-        What `open_source` takes, or an open source. It is closed with the reader, and if an error is raised.
-    sidecar : Index, optional
-        The file's index, where it was read before.
-    **options
-        See `OpenOptions`.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened, or is not ND2; if the index is missing or stale.
-    ValueError
-        If the file's signature is damaged.
-    """
+    """Open a file, and return the reader of its format."""
     storage_options, index = options.get("storage_options"), options.get("index")
     source = file if isinstance(file, ByteSource) else open_source(file, storage_options)
     try:

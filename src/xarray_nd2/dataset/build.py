@@ -53,25 +53,8 @@ def dataset_model(
 
     Parameters
     ----------
-    reader : Reader
-        The file.
-    facts : Facts
-        What it says.
-    squeeze : bool
-        Whether axes of size 1 other than Y and X are dropped; else there are T, P, Z, C, Y and X, and S for color.
-    position : int or str, optional
-        Index or name of the only position.
     time : {"relative", "absolute"}
         Whether times are seconds on the clock of the acquisition, or seconds since the instant of the first frame.
-    dropped : collection of str
-        Variables to leave out; what only they need is not read.
-    labels : bool
-        Whether to include binary layers.
-
-    Raises
-    ------
-    IndexError, ValueError
-        If there is no such position; if ``time`` is absolute and the file does not say when it was recorded.
     """
     image = _image(reader, facts, squeeze, position)
     chunks = [chunk for name in _OPENING if (chunk := reader.chunk_address(name)) is not None]

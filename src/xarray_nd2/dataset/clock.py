@@ -32,13 +32,7 @@ class Clock:
 
     @classmethod
     def from_facts(cls, facts: Facts, mode: TimeMode) -> Clock:
-        """Return the clock of a mode.
-
-        Raises
-        ------
-        ValueError
-            If the mode is absolute and the file does not say when it was recorded; or ``mode`` is neither.
-        """
+        """Return the clock of a mode."""
         if mode == "relative":
             return cls()
         if mode != "absolute":

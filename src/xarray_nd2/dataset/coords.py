@@ -67,21 +67,7 @@ def coordinates(
     clock: Clock,
     dropped: Collection[str] = (),
 ) -> dict[str, VariableModel]:
-    """Return the coordinates of an image.
-
-    Parameters
-    ----------
-    reader : Reader
-        The file.
-    facts : Facts
-        What it says.
-    image : FrameArray
-        Its image, or that of one position.
-    clock : Clock
-        How times are shown.
-    dropped : collection of str
-        Variables to leave out; times and columns are not read for them.
-    """
+    """Return the coordinates of an image."""
     coords = axis_coordinates(facts, image, clock, dropped) | _channel_coordinates(facts)
     present = {*dict(reader.layout.loops), *image.dims, "C"}
     coords = {

@@ -19,17 +19,7 @@ if TYPE_CHECKING:
 def label_layers(
     reader: Reader, image: FrameArray, dropped: Collection[str] = ()
 ) -> dict[str, VariableModel]:
-    """Return the binary layers of a file as variables ``labels_<name>``.
-
-    Parameters
-    ----------
-    reader : Reader
-        The file.
-    image : FrameArray
-        Its image, or that of one position.
-    dropped : collection of str
-        Names of variables that are not wanted.
-    """
+    """Return the binary layers of a file as variables ``labels_<name>``."""
     found: dict[str, VariableModel] = {}
     for layer in reader.binary_layers:
         info = layer.info

@@ -87,10 +87,6 @@ class StoredColumn(_SingleValues):
 
     Attributes
     ----------
-    chunk : ChunkAddress
-        Where the values are.
-    kind : int
-        Stored type as the table of recorded data has it: 2 integer, 3 real.
     count : int
         Number of values; frames beyond them have none (NaN).
     clock : Clock, optional
@@ -137,19 +133,7 @@ class StoredColumn(_SingleValues):
 
 @dataclass(frozen=True, slots=True)
 class TableColumn(_SingleValues):
-    """A column whose values repeat along some loops: a small table over the other loops.
-
-    Attributes
-    ----------
-    values : ndarray
-        One axis for each of the grid's dims.
-    grid : FrameGrid
-        All frames; its dims are the loops on which the value depends.
-    name : str
-        What distinguishes this column from others of the same file.
-    source : ByteSource
-        The file.
-    """
+    """A column whose values repeat along some loops: a small table over the other loops."""
 
     values: NDArray[Any]
     grid: FrameGrid
@@ -191,15 +175,7 @@ class TableColumn(_SingleValues):
 
 @dataclass(frozen=True, slots=True)
 class FrameValues:
-    """A column on the frame axes of an array.
-
-    Attributes
-    ----------
-    column : Column
-        The values.
-    grid : FrameGrid
-        Which frames, on which axes.
-    """
+    """A column on the frame axes of an array."""
 
     column: Column
     grid: FrameGrid

@@ -20,17 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VariableModel:
-    """A variable: its axes, its values, and its attributes.
-
-    Attributes
-    ----------
-    dims : tuple of str
-        Axes.
-    values : ndarray or Lazy
-        Values in memory, or an array that reads them when it is indexed; ``numpy.asarray`` takes either.
-    attrs : dict
-        Attributes: str, numbers and lists of numbers.
-    """
+    """A variable: its axes, its values, and its attributes."""
 
     dims: tuple[str, ...]
     values: NDArray[Any] | Lazy
@@ -64,14 +54,6 @@ class DatasetModel:
     ----------
     image : FrameArray
         The pixels, samples of color in stored order (blue, green, red; in legacy files red, green, blue).
-    coords : dict of str to VariableModel
-        Coordinates; those of axes that were dropped are scalars. ``S`` names the samples in stored order.
-    attrs : dict
-        Attributes of the dataset: str, numbers and lists of numbers only.
-    image_attrs : dict
-        Attributes of the image.
-    labels : dict of str to VariableModel
-        Binary layers, by the name of their variable.
     """
 
     image: FrameArray

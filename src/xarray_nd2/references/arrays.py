@@ -39,12 +39,8 @@ class ByteRanges:
 
     Attributes
     ----------
-    urls : tuple of str
-        The files.
     offsets, lengths : ndarray of uint64, shape of the chunk grid
         Where each chunk is in its file; length 0 means that the chunk is missing.
-    files : ndarray of int, shape of the chunk grid, optional
-        Index of each chunk's file in ``urls``; by default 0.
     """
 
     urls: tuple[str, ...]
@@ -181,12 +177,6 @@ def image_array(image: FrameArray, url: str, attrs: Mapping[str, Any]) -> ZarrAr
 
     One chunk is one frame. Where rows are padded by part of a pixel, it is one row; where an
     uncompressed frame is larger than 64 MiB, it is a band of rows.
-
-    Raises
-    ------
-    ValueError
-        If the frames' bytes are not those of any Zarr chunk: compressed frames whose rows are padded
-        by part of a pixel, and frames of legacy files (JPEG 2000).
     """
     pixels = image.frames.pixels
     codec, rows, width = _chunk_form(pixels)

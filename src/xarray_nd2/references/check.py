@@ -27,11 +27,6 @@ def check_frames(reader: Reader, index: NDArray[np.intp]) -> None:
     ----------
     index : ndarray of int, shape (n,)
         Sequence indices of the frames; those that the file does not hold are skipped.
-
-    Raises
-    ------
-    ValueError
-        If another chunk, or none, starts where a frame should, or its pixels are elsewhere or too few.
     """
     positions = reader.frame_positions
     offsets, lengths = reader.frames.table.locations(index)

@@ -103,15 +103,7 @@ class _Part:
 
 
 def _read_part(item: Any, storage_options: Mapping[str, Any] | None) -> _Part:
-    """Read references: a dictionary, or a JSON file.
-
-    Raises
-    ------
-    OSError
-        If they cannot be read.
-    ValueError
-        If they are not references, in Parquet, in several groups, or lead to several files.
-    """
+    """Read references: a dictionary, or a JSON file."""
     content, attrs, zarr_format = load(item, storage_options)
     if isinstance(content, str):
         raise ValueError("references in Parquet cannot be combined; write them as JSON")

@@ -49,11 +49,6 @@ def describe(reader: Reader, options: LayoutOptions, *, stored_order: bool) -> l
     """Describe a file as groups, the root first.
 
     With ``stored_order``, axes run as the bytes lie (channels last) and need no transpose codec.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, its frames are not Zarr chunks, or the URL holds a credential.
     """
     if options.layout not in ("flat", "positions", "ome-zarr"):
         raise ValueError(
@@ -126,13 +121,7 @@ def _inline_coords(
 def ome_groups(
     facts: Facts, model: DatasetModel, describe_image: Callable[[FrameArray], ZarrArray]
 ) -> list[ZarrGroup]:
-    """Describe a dataset as OME-Zarr: the image in the root, or one image group for each position.
-
-    Raises
-    ------
-    ValueError
-        If there is an axis that OME-Zarr does not have.
-    """
+    """Describe a dataset as OME-Zarr: the image in the root, or one image group for each position."""
 
     def group(path: str, image: FrameArray) -> ZarrGroup:
         axes = _ome_axes(image.dims)

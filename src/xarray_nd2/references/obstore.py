@@ -14,15 +14,7 @@ if TYPE_CHECKING:
 
 
 class ObstoreFile(AsyncFileSystem):  # type: ignore[misc]
-    """A file system of one file.
-
-    Parameters
-    ----------
-    store : obstore store
-        Where the file is; credentials stay inside it.
-    url : str
-        The file's URL.
-    """
+    """A file system of one file."""
 
     cachable = False
     protocol = "obstore"
@@ -55,15 +47,7 @@ class ObstoreFile(AsyncFileSystem):  # type: ignore[misc]
 
 
 def open_from_registry(url: str, registry: Any) -> ByteSource:
-    """Open the file that a URL names, by the store that a VirtualiZarr registry has for it.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened.
-    ValueError
-        If the registry has no store for the URL.
-    """
+    """Open the file that a URL names, by the store that a VirtualiZarr registry has for it."""
     store, path = registry.resolve(url)
     if type(store).__name__ == "LocalStore":
         from urllib.parse import unquote, urlparse

@@ -114,24 +114,7 @@ def load(
     refs: str | os.PathLike[str] | Mapping[str, Any],
     storage_options: Mapping[str, Any] | None = None,
 ) -> tuple[str | dict[str, Any], dict[str, Any], int]:
-    """Read references, other than Parquet.
-
-    Returns
-    -------
-    content : str or dict
-        URL of the folder of Parquet tables, or references in memory.
-    attrs : dict
-        Attributes of the root.
-    version : {2, 3}
-        Zarr format.
-
-    Raises
-    ------
-    OSError
-        If they cannot be read.
-    ValueError
-        If they are not kerchunk references.
-    """
+    """Read references, other than Parquet."""
     if not isinstance(refs, (str, os.PathLike)):
         content = dict(refs)
     else:

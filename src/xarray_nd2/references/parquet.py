@@ -25,15 +25,7 @@ RECORD_SIZE = 100_000
 
 
 def check_parquet(groups: Sequence[ZarrGroup], zarr_format: int) -> None:
-    """Refuse what does not read back from Parquet as it was written.
-
-    Raises
-    ------
-    ImportError
-        If fastparquet is not installed.
-    ValueError
-        For format 3, groups, and missing frames.
-    """
+    """Refuse what does not read back from Parquet as it was written."""
     try:
         import fastparquet  # noqa: F401  # only whether it is installed
     except ImportError as error:

@@ -19,21 +19,7 @@ _MAX_COMPONENTS = 1 << 16
 
 
 def decode(raw: fields.Tree, *, plane_count: int | None) -> Attributes:
-    """Return the attributes of the image.
-
-    Parameters
-    ----------
-    raw : mapping
-        The decoded tree.
-    plane_count : int or None
-        Number of channels by the picture metadata; None if the file has none.
-
-    Raises
-    ------
-    ValueError
-        If width, height, components or bits are missing or not positive, or components are more
-        than 65,536.
-    """
+    """Return the attributes of the image."""
     tree = fields.root(raw, "SLxImageAttributes")
     width, height, components, bits = (
         fields.integer(tree, key) for key in ("uiWidth", "uiHeight", "uiComp", "uiBpcInMemory")

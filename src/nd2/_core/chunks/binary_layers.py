@@ -91,13 +91,7 @@ def encode_runs(layers: Iterable[LayerInfo]) -> Items:
 
 
 def decode_rasters(data: bytes) -> list[LayerInfo]:
-    """Return the tiled layers, from JSON.
-
-    Raises
-    ------
-    ValueError
-        If it is not a list of layers, or the tiles of one are impossible.
-    """
+    """Return the tiled layers, from JSON."""
     try:
         items = json.loads(data.rstrip(b"\0").decode("utf-8", "replace"))
     except ValueError as error:

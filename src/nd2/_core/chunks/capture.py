@@ -33,18 +33,10 @@ class Capture:
 
     Attributes
     ----------
-    camera : Camera or None
-        The camera or detector.
     exposure_ms : float or None
         Exposure time in milliseconds.
-    microscope : str or None
-        Name of the microscope.
     binning : tuple of (int, int) or None
         Pixels of the camera in one pixel of the image, x and y.
-    gain : float or None
-        Gain of the camera, a factor.
-    readout_mhz : float or None
-        Readout rate in megahertz.
     """
 
     camera: Camera | None = None

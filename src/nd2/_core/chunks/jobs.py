@@ -17,17 +17,7 @@ NAMES = (
 def decode(
     definition: fields.Tree, description: fields.Tree | None, run_guid: bytes
 ) -> dict[str, Any]:
-    """Return the job as ``nd2._core.job_types.JobsDict`` describes it.
-
-    Parameters
-    ----------
-    definition : mapping
-        One level ``Job``, or ``ProtectedJob`` where it is encrypted; names without prefix.
-    description : mapping or None
-        The description of the program, names without prefix.
-    run_guid : bytes
-        Identifier of the run, in UTF-16.
-    """
+    """Return the job as ``nd2._core.job_types.JobsDict`` describes it."""
     jobs: dict[str, Any] = {
         "JobRunGUID": run_guid[: len(run_guid) // 2 * 2].decode("utf-16-le", "replace").rstrip("\0")
     }

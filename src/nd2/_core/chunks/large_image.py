@@ -22,21 +22,7 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class LargeImage:
-    """How a large image was acquired in fields.
-
-    Attributes
-    ----------
-    columns, rows : int
-        Number of fields.
-    overlap : float
-        Overlap of neighboring fields, as stored.
-    width_mm, height_mm : float
-        Size of the whole image in millimeters; 0 if unknown.
-    stitched : bool
-        Whether the fields were joined into one image.
-    pattern, camera : str
-        Order of the fields, and camera, as stored; may be empty.
-    """
+    """How a large image was acquired in fields."""
 
     columns: int
     rows: int

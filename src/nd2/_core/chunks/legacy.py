@@ -60,17 +60,6 @@ def experiment(
 ) -> list[s.ExpLoop]:
     """Return the loops, outermost first.
 
-    Parameters
-    ----------
-    raw : dict
-        Content of the experiment's box; empty where the file has none.
-    description : str
-        The description, which states counts.
-    frame_count : int
-        Number of frames in the file.
-    stage_position : callable
-        Returns the stage position of a frame, for positions that the loops do not list.
-
     Notes
     -----
     If the product of the loops is not the number of frames but that of the stated counts is, the

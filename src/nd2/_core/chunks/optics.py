@@ -89,15 +89,7 @@ def modality_mask(flags: Iterable[ModalityFlags]) -> int:
 
 
 def wavelengths(plane: fields.Tree, index: int) -> tuple[float | None, float | None]:
-    """Return the wavelengths of emission and excitation in nanometers; None where unknown.
-
-    Parameters
-    ----------
-    plane : mapping
-        The plane of the picture metadata.
-    index : int
-        Its place among the planes, and so among the peaks of a filter with one for each laser.
-    """
+    """Return the wavelengths of emission and excitation in nanometers; None where unknown."""
     is_color = fields.integer(plane, "uiCompCount", 1) == 3
     color = _COLOR_NM[index] if is_color and index < len(_COLOR_NM) else None
     probe = fields.level(plane, "pFluorescentProbe")

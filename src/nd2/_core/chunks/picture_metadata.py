@@ -81,20 +81,7 @@ def decode(
     experiment: list[ExpLoop],
     text_info: TextInfo,
 ) -> Metadata:
-    """Return what holds for all frames.
-
-    Parameters
-    ----------
-    raw_picture : mapping or None
-        The decoded tree. None if the file has none: then the channels are those of the attributes,
-        white, called "Mono", "RGB" or "Channel_1" and so on, as in Nikon's reader.
-    attributes : Attributes
-        Geometry of the image; it determines the number of channels.
-    experiment : list of ExpLoop
-        The loops.
-    text_info : TextInfo
-        The text, which states the magnification where the metadata leave it out.
-    """
+    """Return what holds for all frames."""
     picture = _picture(raw_picture)
     count = attributes.channelCount or 1
     stored = _planes(fields.level(picture, "sPicturePlanes"))[:count]

@@ -67,16 +67,6 @@ class RecordedColumn:
 
     Attributes
     ----------
-    id : str
-        Identifier, the same in all files: ``Z``, ``PFS_STATUS``, ``Camera_ExposureTime1`` ...
-    title : str
-        Title for the user; it differs between versions of the software.
-    unit : str
-        Unit of the values; empty if there is none.
-    kind : int
-        Stored type: 1 text, 2 integer, 3 real, 0 unknown.
-    size : int
-        Number of values by the table.
     load : callable
         Reads the stored values; returns None where the file does not have them.
     """
@@ -105,15 +95,7 @@ def column_name(identifier: str) -> bytes:
 def decode(
     raw: fields.Tree | None, load: Callable[[str], bytes | None]
 ) -> dict[str, RecordedColumn]:
-    """Return the columns by their identifier, in the order of the table.
-
-    Parameters
-    ----------
-    raw : mapping or None
-        The decoded tree.
-    load : callable
-        Returns the stored values of a column, given its identifier.
-    """
+    """Return the columns by their identifier, in the order of the table."""
     table = fields.level(raw or {}, "CustomTagDescription_v1.0")
     columns: dict[str, RecordedColumn] = {}
     for key, tag in table.items():
@@ -182,13 +164,7 @@ def _texts(data: bytes, size: int, item: int) -> NDArray[np.str_]:
 
 
 def split_header(header: str) -> tuple[str, str]:
-    """Return title and unit of a column.
-
-    Raises
-    ------
-    ValueError
-        If the title is longer than 255 bytes.
-    """
+    """Return title and unit of a column."""
     match = _HEADER.fullmatch(header)
     title, unit = (match[1], match[2] or "") if match else (header, "")
     if len(title.encode()) > _MAX_TITLE:
@@ -201,12 +177,8 @@ def column(header: str, values: ArrayLike, count: int) -> RecordedColumn:
 
     Parameters
     ----------
-    header : str
-        Title, with the unit in brackets behind it: ``"Temperature [°C]"``.
     values : array-like, shape (count,)
         Numbers or text; integers that do not fit 32 bits become floating point.
-    count : int
-        Number of frames.
     """
     title, unit = split_header(header)
     array = np.asarray(values)

@@ -22,13 +22,7 @@ def decode(raw: fields.Tree) -> TextInfo:
 
 
 def encode(value: TextInfo) -> dict[str, Any]:
-    """Return the tree of the text items.
-
-    Raises
-    ------
-    ValueError
-        If a key is unknown, and so its text would be lost.
-    """
+    """Return the tree of the text items."""
     for key in value.keys() - set(_ITEMS):
         raise errors.no_such("text", key, _ITEMS)
     items = {f"TextInfoItem_{i}": str(value.get(key, "")) for i, key in enumerate(_ITEMS)}

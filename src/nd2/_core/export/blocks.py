@@ -32,17 +32,7 @@ _MIN_LEVEL = 256
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Chunks, shards and levels of an image.
-
-    Attributes
-    ----------
-    chunks : tuple of int
-        Shape of a chunk, on the axes of the image.
-    shards : tuple of int or None
-        Shape of a shard, a multiple of that of a chunk.
-    levels : int
-        Number of levels, the full one included.
-    """
+    """Chunks, shards and levels of an image."""
 
     chunks: tuple[int, ...]
     shards: tuple[int, ...] | None
@@ -61,11 +51,6 @@ class Grid:
         """Check what the user gave, and choose the rest; see ``ND2File.write_ome_zarr``.
 
         ``inner`` is ``"t"`` or ``"z"``, whichever varies fastest in the file.
-
-        Raises
-        ------
-        ValueError
-            If a shape does not fit the axes, or a shard is not a multiple of a chunk.
         """
         if chunk_shape is None:
             chunks = axes.shape
@@ -152,8 +137,6 @@ class Block:
 
     Attributes
     ----------
-    image : int
-        The image they belong to.
     data : ndarray
         Pixels, on the axes of the image.
     frames : ndarray of int, shape (t, z)
@@ -196,17 +179,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """All blocks of an export, in the order in which they are read.
-
-    Attributes
-    ----------
-    names : str
-        Axes of an image.
-    placement : Placement
-        The frames.
-    groups : list of ndarray
-        Frames of each block as indices into the placement, sorted by time and plane.
-    """
+    """All blocks of an export, in the order in which they are read."""
 
     reader: Reader
     names: str

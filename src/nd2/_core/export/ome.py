@@ -99,22 +99,7 @@ def ome_xml(
     include_unstructured: bool = False,
     tiff_file_name: str | None = None,
 ) -> str:
-    """Return the OME-XML of a file.
-
-    Parameters
-    ----------
-    reader : Reader
-        The file.
-    facts : Facts
-        What it says.
-    planes : bool
-        Whether to include what varies between frames, which may have to be read: time step, stage positions, regions of
-        interest, and an element for each plane.
-    include_unstructured : bool
-        Whether an annotation holds the undecoded metadata chunks.
-    tiff_file_name : str, optional
-        Name of the TIFF file whose directories hold the planes.
-    """
+    """Return the OME-XML of a file."""
     return _Builder(reader, facts, tiff_file_name).document(planes, include_unstructured)
 
 

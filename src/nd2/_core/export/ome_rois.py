@@ -36,16 +36,8 @@ def add_roi(
 
     Parameters
     ----------
-    root : Element
-        The document.
-    roi : ROI
-        The region.
-    index : int
-        Its number in the document.
     width, height : int
         Size of the image in pixels.
-    text : callable
-        Makes a string fit for XML.
     time_point : callable
         Returns the time point of a time in milliseconds.
     """

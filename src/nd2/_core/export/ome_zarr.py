@@ -107,19 +107,7 @@ def write_ome_zarr(
 
 @dataclass(frozen=True, slots=True)
 class _Export:
-    """One export: the images, their layers, and where each goes.
-
-    Attributes
-    ----------
-    names : sequence of str
-        Name of each image's position; empty where it has none.
-    layers : sequence of (str, LayerChunks)
-        Name of each binary layer's group, and what reads it.
-    fields : sequence of Field, optional
-        Place of each image on a plate.
-    single : bool
-        Whether the root is the only image.
-    """
+    """One export: the images, their layers, and where each goes."""
 
     reader: Reader
     facts: Facts

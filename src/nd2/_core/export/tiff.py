@@ -138,8 +138,6 @@ class _Pages:
         Offset of the pixels of each image.
     slots : ndarray, shape (frames,)
         Number of each frame within its image.
-    frame_bytes : int
-        Size of a frame.
     image : ndarray, shape (frames,)
         Number of the image of each frame.
     description : int

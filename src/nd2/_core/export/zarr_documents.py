@@ -80,12 +80,6 @@ class ImageAxes:
 
     Attributes
     ----------
-    names : str
-        Such as ``"tczyx"``.
-    shape : tuple of int
-        Size of each.
-    scale : tuple of float
-        Distance between neighbors on each.
     units : tuple of str or None
         Unit of each ``scale``; None where it is unknown.
     """

@@ -164,15 +164,7 @@ def put_array(
 
 
 def choose_backend(backend: Backend, *, remote: bool) -> Backend:
-    """Return the library to write with.
-
-    Raises
-    ------
-    ValueError
-        If it is unknown, or cannot write to where the export goes.
-    ImportError
-        If it is not installed.
-    """
+    """Return the library to write with."""
     if backend not in ("auto", "zarr", "tensorstore"):
         raise ValueError(f"backend must be 'auto', 'zarr' or 'tensorstore', not {backend!r}")
     if backend == "tensorstore" and remote:

@@ -83,20 +83,7 @@ class ChunkHeader:
 
 
 def parse_header(data: bytes | memoryview, position: int) -> ChunkHeader:
-    """Decode the head of a chunk.
-
-    Parameters
-    ----------
-    data : bytes
-        At least the 16-byte header; as much of the name field as there is.
-    position : int
-        Where ``data`` stands in the file, for the result and for errors.
-
-    Raises
-    ------
-    ValueError
-        If the magic number is not there, or the name does not fit its field.
-    """
+    """Decode the head of a chunk."""
     if len(data) < HEADER.size:
         raise errors.corrupt("chunk header is cut short", offset=position)
     magic, name_length, data_length = HEADER.unpack_from(data)
@@ -115,10 +102,6 @@ def encode_chunk(name: bytes, head: bytes, tail_length: int = 0) -> bytes:
 
     Parameters
     ----------
-    name : bytes
-        Name of the chunk, with its ``!``.
-    head : bytes
-        All of the data of a metadata chunk; the 8-byte timestamp of a frame.
     tail_length : int
         Length in bytes of the data that the caller writes behind it (a frame's pixels).
 
@@ -149,20 +132,6 @@ def parse_version(head: bytes, *, path: str = "") -> tuple[int, int]:
     ----------
     head : bytes
         The first `VERSION_BYTES` bytes of the file, or more.
-    path : str
-        Name of the file, for errors.
-
-    Returns
-    -------
-    tuple of int
-        ``(3, 0)`` for files of NIS-Elements 4 and later, ``(2, x)`` for XML metadata, ``(1, 0)`` for legacy files.
-
-    Raises
-    ------
-    OSError
-        If the bytes are not those of an ND2 file.
-    ValueError
-        If the signature chunk holds no version.
     """
     if head[:4] == LEGACY_MAGIC_BYTES and head[4:8] in (b"jP  ", b""):
         return (1, 0)
@@ -189,17 +158,8 @@ def parse_tail(tail: bytes, file_size: int, *, path: str = "", slack: int = 0) -
     ----------
     tail : bytes
         The last bytes of the file.
-    file_size : int
-        Length of the file.
-    path : str
-        Name of the file, for errors.
     slack : int
         How far beyond the end the position may be, in a file that lost bytes.
-
-    Raises
-    ------
-    ValueError
-        If the signature is not there (the file was cut, or its acquisition crashed), or leads past the end.
     """
     position = file_size - TAIL.size
     if len(tail) < TAIL.size or position < 0:
@@ -231,10 +191,6 @@ class ChunkMap:
     frame_position, frame_size : ndarray of uint64, shape (n,)
         Position of the frame's chunk header, and length of its data as the map has it. A size that equals the
         position means "unknown".
-    others : dict of bytes to (int, int)
-        Name (with ``!``) to position and data length of every other chunk; the last one wins where names repeat.
-    position : int
-        Where the map itself starts, or the file's end if it was rebuilt.
     """
 
     frame_index: NDArray[np.int64]
@@ -261,20 +217,6 @@ def parse_map(data: bytes, position: int, *, path: str = "") -> ChunkMap:
     """Decode a chunk map: a packed list of ``name!``, position (u64), data length (u64).
 
     The list is walked with array operations, because a map may list millions of frames.
-
-    Parameters
-    ----------
-    data : bytes
-        Data of the chunk map chunk, its trailing signature included.
-    position : int
-        Where the map's chunk starts in the file.
-    path : str
-        Name of the file, for errors.
-
-    Raises
-    ------
-    ValueError
-        If the list does not end with the map's signature, or an entry is cut.
     """
     raw = np.frombuffer(data, np.uint8)
     bangs = _name_ends(raw)
@@ -365,10 +307,6 @@ def encode_map(
 
     Parameters
     ----------
-    entries : iterable of (bytes, int, int)
-        Name (with ``!``), position and data length of each chunk, the file signature included.
-    position : int
-        Where the map's chunk is going to start.
     frames : tuple of three ndarrays, shape (n,), optional
         Sequence index, position and data length of frames that are not among ``entries``: of millions of frames,
         quickly.

@@ -90,13 +90,7 @@ _RANGES: Final[Mapping[type[int], range]] = {
 
 
 def integer_type(value: int) -> type[int]:
-    """Return the stored type of an integer: its own, or for a plain one the first that holds it.
-
-    Raises
-    ------
-    ValueError
-        If it does not fit.
-    """
+    """Return the stored type of an integer: its own, or for a plain one the first that holds it."""
     kinds = [type(value)] if type(value) in _RANGES else _RANGES
     for kind in kinds:
         if int(value) in _RANGES[kind]:
@@ -113,26 +107,6 @@ def decode(
     unnamed ones become a list (a single one itself) under ``""``. Of children with one name the last
     wins; `decode_items` keeps all. A byte array becomes the tree that it encodes, or else a list of
     integers.
-
-    Parameters
-    ----------
-    data : bytes or memoryview
-        The payload of a chunk, compressed (``LV0Z``) or not.
-    strip_prefix : bool
-        Remove the type prefix of each name: the leading run of lower-case letters and underscores.
-    without : collection of str
-        Names of levels to leave out with their content: most metadata of real files describe devices
-        that no caller needs.
-
-    Returns
-    -------
-    dict
-        Values are bool, int, float, str, list and dict.
-
-    Raises
-    ------
-    ValueError
-        If the payload is damaged.
     """
     tree: dict[str, Any] = _decode(
         data, _STRIPPED_NAMES if strip_prefix else _NAMES, lossless=False, without=without
@@ -145,21 +119,11 @@ def decode_items(data: bytes | memoryview) -> Items:
 
     A tree that a byte array encodes can be decoded in turn.
 
-    Parameters
-    ----------
-    data : bytes or memoryview
-        The payload of a chunk, compressed (``LV0Z``) or not.
-
     Returns
     -------
     Items
         Values are bool, `I32`, `U32`, `I64`, `U64`, float, str, bytes and `Items`, as `encode` takes
         them.
-
-    Raises
-    ------
-    ValueError
-        If the payload is damaged.
     """
     tree: Items = _decode(data, _NAMES, lossless=True)
     return tree
@@ -377,16 +341,6 @@ def encode(tree: Mapping[str, Any] | Items, *, compress: bool = False) -> bytes:
     ----------
     tree : mapping or Items
         Name -> bool, int, float, str, bytes, mapping, `Items`, list or tuple.
-    compress : bool
-        Compress the payload (``LV0Z``).
-
-    Raises
-    ------
-    TypeError
-        If a value has another type.
-    ValueError
-        If a name is longer than 254 UTF-16 units, a text holds a NUL, an integer does not fit its
-        type, or levels nest deeper than `MAX_DEPTH`.
     """
     pairs = tree if isinstance(tree, Items) else tree.items()
     plain = b"".join(_record(name, value, 0) for name, value in pairs)

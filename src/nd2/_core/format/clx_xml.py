@@ -59,25 +59,10 @@ def decode(data: bytes | memoryview, *, strip_prefix: bool = False) -> dict[str,
     false or empty are left out. A document of one unnamed level is that level. Byte arrays keep their
     base64 text.
 
-    Parameters
-    ----------
-    data : bytes or memoryview
-        The payload of a chunk, UTF-8 or UTF-16. Characters that XML does not allow are dropped; of a
-        damaged document, the part before the damage counts.
-    strip_prefix : bool
-        Remove the type prefix of each name: the leading lower-case letters and underscores, unless
-        the name has nothing else.
-
     Returns
     -------
     dict
         Values are bool, int, float, str, bytes and dict; None for an integer that cannot be read.
-
-    Raises
-    ------
-    ValueError
-        If there is no readable element, it declares a document type, or levels nest deeper than
-        `MAX_DEPTH`.
     """
     root = _parse(bytes(data))
     keep_attributes = root.get("_VERSION") == "1.000000"
@@ -93,11 +78,6 @@ def decode_items(data: bytes | memoryview) -> Items:
     """Decode without loss: levels as `Items`, integers with their type, byte arrays as bytes.
 
     The name of an element that is called ``no_name`` is ``""``.
-
-    Raises
-    ------
-    ValueError
-        As `decode`.
     """
     root = _parse(bytes(data))
     items = _as_items(root, 0)
@@ -245,14 +225,6 @@ def encode(tree: Mapping[str, Any] | Items) -> bytes:
     ----------
     tree : mapping or Items
         Name -> bool, int, float, str, bytes, mapping, `Items`, list or tuple.
-
-    Raises
-    ------
-    TypeError
-        If a value has another type.
-    ValueError
-        If a name is not an XML name, a text holds a character that XML does not allow, an integer
-        does not fit its type, or levels nest deeper than `MAX_DEPTH`.
     """
     parts = ['<?xml version="1.0" encoding="UTF-8"?><variant version="1.0">']
     _write(tree, parts, 0)

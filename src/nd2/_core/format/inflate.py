@@ -36,12 +36,6 @@ def inflate(data: bytes | memoryview, nbytes: int) -> bytes | bytearray:
     -------
     bytes or bytearray
         Exactly ``nbytes`` bytes.
-
-    Raises
-    ------
-    ValueError
-        If the stream is damaged, or does not inflate to exactly ``nbytes`` bytes. Never more than ``nbytes`` (and one
-        byte) are allocated.
     """
     if nbytes and deflate is not None:  # which takes any stream for one of no bytes
         try:
@@ -67,13 +61,7 @@ def _inflate_with_zlib(data: bytes | memoryview, nbytes: int) -> bytes:
 
 
 def inflate_bounded(data: bytes | memoryview, limit: int) -> bytes:
-    """Inflate one whole zlib stream of unknown size, which may hold at most ``limit`` bytes.
-
-    Raises
-    ------
-    ValueError
-        If the stream is damaged, cut, or longer.
-    """
+    """Inflate one whole zlib stream of unknown size, which may hold at most ``limit`` bytes."""
     return b"".join(_pieces(data, limit, limit + 1))
 
 
@@ -111,15 +99,7 @@ def is_zlib(data: bytes | memoryview) -> bool:
 
 
 def deflate_zlib(data: bytes | memoryview, level: int = 6) -> bytes:
-    """Compress into one zlib stream.
-
-    Parameters
-    ----------
-    data : bytes
-        What to compress.
-    level : int
-        0 (store) to 9 (smallest).
-    """
+    """Compress into one zlib stream."""
     if deflate is not None:
         return bytes(deflate.zlib_compress(data, level))
     return zlib.compress(data, level)

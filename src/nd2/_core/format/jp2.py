@@ -83,15 +83,6 @@ def parse_box(data: bytes | memoryview, position: int, file_size: int) -> Box:
     ----------
     data : bytes
         The first 16 bytes of the box, fewer at the end of the file.
-    position : int
-        Where ``data`` stands in the file.
-    file_size : int
-        Length of the file; a box of length 0 reaches to its end.
-
-    Raises
-    ------
-    ValueError
-        If the head is cut, or the length is less than the head's or leads beyond the file's end.
     """
     if len(data) < _SHORT.size:
         raise errors.corrupt("box header is cut short", offset=position)
@@ -135,13 +126,7 @@ class ImageSize:
 
 
 def parse_image_header(payload: bytes) -> ImageSize | None:
-    """Find the size in a JP2 header (the payload of a ``jp2h`` box).
-
-    Returns
-    -------
-    ImageSize or None
-        None if the header does not tell the size, or not one number of bits for all components.
-    """
+    """Find the size in a JP2 header (the payload of a ``jp2h`` box)."""
     position = 0
     while position + _SHORT.size <= len(payload):
         box = parse_box(payload[position : position + HEADER_BYTES], position, len(payload))
@@ -164,13 +149,7 @@ def encode_image_header(size: ImageSize) -> bytes:
 
 
 def parse_codestream_size(data: bytes | memoryview) -> ImageSize:
-    """Read the size from the first bytes of a codestream.
-
-    Raises
-    ------
-    ValueError
-        If no codestream starts here.
-    """
+    """Read the size from the first bytes of a codestream."""
     if len(data) < _SIZ.size or bytes(data[:4]) != _SIZ_MARKERS:
         raise errors.corrupt("no JPEG 2000 codestream starts here")
     _, _, _, right, bottom, left, top, _, _, _, _, components, depth = _SIZ.unpack_from(data)
@@ -190,8 +169,6 @@ class BoxMap:
         Kind and tag of each box, in the order of the map.
     offsets : ndarray of uint64, shape (n,)
         Position of each box.
-    end : int
-        Where the last box ends at the latest: the map's own position, or the file's end.
     """
 
     kinds: NDArray[np.bytes_]
@@ -217,13 +194,7 @@ class BoxMap:
 
 
 def parse_tail(tail: bytes, file_size: int, *, path: str = "") -> int | None:
-    """Return the position of the box map from the last 40 bytes of a file; None if the file has no map.
-
-    Raises
-    ------
-    ValueError
-        If the signature is there but leads out of the file.
-    """
+    """Return the position of the box map from the last 40 bytes of a file; None if the file has no map."""
     if len(tail) < TAIL.size:
         return None
     signature, distance = TAIL.unpack(tail[-TAIL.size :])
@@ -239,22 +210,7 @@ def parse_tail(tail: bytes, file_size: int, *, path: str = "") -> int | None:
 
 
 def parse_map(data: bytes, position: int, *, path: str = "") -> BoxMap:
-    """Decode a box map: a count (big-endian), then kind, tag and position (u64, little-endian) of each box.
-
-    Parameters
-    ----------
-    data : bytes
-        From the map's position to the end of the file.
-    position : int
-        Where the map starts.
-    path : str
-        Name of the file, for errors.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer entries than the count says, or a box is said to lie behind the map.
-    """
+    """Decode a box map: a count (big-endian), then kind, tag and position (u64, little-endian) of each box."""
     count = int.from_bytes(data[:4], "big")
     if 4 + count * _ENTRY.itemsize + TAIL.size > len(data):
         raise errors.corrupt(
@@ -285,13 +241,6 @@ def encode_map(entries: Iterable[tuple[bytes, bytes, int]]) -> bytes:
 
 def walk(read: Callable[[int, int], bytes], file_size: int) -> BoxMap:
     """Rebuild the map of a file that has none, from box to box; a box that is cut ends the walk.
-
-    Parameters
-    ----------
-    read : callable
-        Reads ``(offset, nbytes)``.
-    file_size : int
-        Length of the file.
 
     Notes
     -----

@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
 
 def decoder() -> Callable[..., NDArray[Any]]:
-    """Return the function that decodes a codestream.
-
-    Raises
-    ------
-    ImportError
-        If imagecodecs is not installed.
-    """
+    """Return the function that decodes a codestream."""
     try:
         from imagecodecs import jpeg2k_decode
     except ImportError as error:
@@ -38,23 +32,9 @@ def decoder() -> Callable[..., NDArray[Any]]:
 def decode(data: bytes | memoryview, pixels: PixelLayout) -> NDArray[Any]:
     """Decode the codestream of one channel.
 
-    Parameters
-    ----------
-    data : buffer
-        The codestream; what follows its end is ignored.
-    pixels : PixelLayout
-        What it must hold: its size is compared before anything is allocated.
-
     Returns
     -------
     ndarray, shape (1, Y, X, S)
-
-    Raises
-    ------
-    ValueError
-        If it is damaged, or of another size.
-    ImportError
-        If imagecodecs is not installed.
     """
     size = parse_codestream_size(data[:SIZE_BYTES])
     expected = (pixels.height, pixels.width, pixels.samples)

@@ -45,11 +45,6 @@ def decode(data: bytes) -> dict[str, Any]:
     -------
     dict
         Values are bool, int, float, str, bytes (base64 text), dict and list. A number that cannot be read stays text.
-
-    Raises
-    ------
-    ValueError
-        If it is not well-formed XML, declares a document type, or nests too deep.
     """
     text = _PROLOG.sub("", data.split(b"\0", 1)[0].decode("utf-8-sig", "ignore"))
     if "<!DOCTYPE" in text or "<!ENTITY" in text:

@@ -35,23 +35,11 @@ _HEADER_BYTES, _OBJECT_BYTES = Struct("<7I"), Struct("<9I")
 def decode_runs(data: bytes, shape: tuple[int, int]) -> NDArray[Any] | None:
     """Decode a run-length encoded mask.
 
-    Parameters
-    ----------
-    data : bytes
-        The payload of a frame's chunk: the size of the block, and the block as a zlib stream.
-    shape : (int, int)
-        Height and width of the image, beyond which a mask is not believed.
-
     Returns
     -------
     ndarray, shape (Y, X), or None
         The number of the object at each pixel, 0 for none; uint16, or uint32 where a number does not
         fit. None if the frame has no mask.
-
-    Raises
-    ------
-    ValueError
-        If the mask is damaged.
     """
     if len(data) < _NO_MASK:
         return None
@@ -98,13 +86,7 @@ def _paint(mask: NDArray[np.uint32], numbers: list[int], object_header: int, cou
 
 
 def encode_runs(mask: NDArray[Any]) -> bytes:
-    """Encode a mask, shape (Y, X), as objects made of rows made of runs; see `decode_runs`.
-
-    Raises
-    ------
-    ValueError
-        If the mask is not two-dimensional, or holds numbers below zero or from 2**32 on.
-    """
+    """Encode a mask, shape (Y, X), as objects made of rows made of runs; see `decode_runs`."""
     if mask.ndim != 2 or mask.dtype.kind not in "biu":
         raise ValueError(f"mask of shape {mask.shape} and type {mask.dtype}: expected (Y, X), int")
     if mask.size and not 0 <= int(mask.min()) <= int(mask.max()) < 1 << 32:
@@ -166,26 +148,10 @@ def decode_tile(
 ) -> NDArray[Any]:
     """Decode one tile of a raster layer.
 
-    Parameters
-    ----------
-    data : bytes
-        The payload of the tile's chunk.
-    shape : (int, int)
-        Height and width of a tile; those at the edge are as large as the others.
-    bits : int
-        Bits in a pixel.
-    compressed : bool
-        Whether the payload is a zlib stream.
-
     Returns
     -------
     ndarray, shape (Y, X)
         The number of the object at each pixel.
-
-    Raises
-    ------
-    ValueError
-        If the tile is damaged.
     """
     dtype = np.dtype(f"<u{bits // 8}")
     nbytes = shape[0] * shape[1] * dtype.itemsize

@@ -35,12 +35,6 @@ class FrameArray:
     ----------
     frames : Frames
         What reads the pixels.
-    grid : FrameGrid
-        Which frames, on which axes.
-    pixel_dims : tuple of str
-        Those of C, Y, X and S that are axes; others have size 1.
-    window : tuple of four ranges
-        What the array takes of C, Y, X and S of each frame.
     """
 
     frames: Frames
@@ -133,28 +127,7 @@ class FrameArray:
         return self.size * self.dtype.itemsize
 
     def read(self, key: tuple[Any, ...], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Read a part by outer (orthogonal) indexing.
-
-        Parameters
-        ----------
-        key : tuple of int, slice or 1-D index array
-            One item for each of ``dims``. Integers drop their axis; each index array selects on
-            its own axis.
-        out : ndarray, optional
-            C-contiguous array of the result's shape and dtype to read into.
-
-        Returns
-        -------
-        ndarray
-            The part, in native memory, of the file's dtype.
-
-        Raises
-        ------
-        IndexError
-            If an index is out of range.
-        ValueError
-            If a frame is damaged, or ``out`` does not fit.
-        """
+        """Read a part by outer (orthogonal) indexing."""
         selection = select(key, self.dims, self.shape)
         loops, picks = self._split(selection.picks)
         if out is None:

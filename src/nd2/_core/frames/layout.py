@@ -44,8 +44,6 @@ class Layout:
     loops : tuple of (str, int)
         Name and count of each loop that makes an axis, outermost first, including those of one
         item. Where loops of one kind are nested, the inner ones are numbered: ``T``, ``T2``.
-    channels, height, width, samples : int
-        Shape of a frame.
     """
 
     loops: tuple[tuple[str, int], ...]
@@ -136,11 +134,6 @@ def check_claims(layout: Layout, file_size: int, path: str, *, compressed: bool)
     The limits: frames as `max_frames`; pixels of a frame as fit into the file at the highest
     compression, and a megapixel more; pixels of an axis half as many as the file has bytes, and a
     megapixel more; channels as the file has pages, and 256 more.
-
-    Raises
-    ------
-    ValueError
-        If the file claims more than one of the limits.
     """
     limit = max_frames(file_size)
     if layout.frame_count > limit:

@@ -40,12 +40,6 @@ class Block:
 
     Attributes
     ----------
-    offset, nbytes : int
-        The range.
-    first, stop : int
-        Which of the plan's frames it holds.
-    rows : range
-        Which rows of each frame it holds.
     direct : bool
         Whether the bytes are those of the output, so that they are read straight into it.
     """
@@ -64,14 +58,6 @@ class Plan:
 
     Attributes
     ----------
-    pixels : PixelLayout
-        Layout of a frame.
-    picks : tuple of Pick
-        What is taken of C, Y, X and S of each frame (or piece).
-    shape : tuple of int
-        Shape of the output: frames, C, Y, X, S.
-    pieces : int
-        In how many pieces a frame is stored.
     rows : ndarray of int, shape (n,)
         Row of the table of each frame (or piece) that is present.
     places : ndarray of int, shape (n,)

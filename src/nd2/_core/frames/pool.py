@@ -47,13 +47,7 @@ if hasattr(os, "register_at_fork"):
 def run(
     calls: Sequence[tuple[Callable[..., None], Any] | tuple[Callable[..., None], Any, Any]],
 ) -> None:
-    """Make all calls, several at a time; the first error is raised when all have ended.
-
-    Parameters
-    ----------
-    calls : sequence of tuples
-        Function and its arguments. The functions must not call this function.
-    """
+    """Make all calls, several at a time; the first error is raised when all have ended."""
     if len(calls) < 2:
         for function, *arguments in calls:
             function(*arguments)

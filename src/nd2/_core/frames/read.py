@@ -83,9 +83,6 @@ class Frames:
         ----------
         index : ndarray of int, shape (n,)
             Sequence indices of the frames, in any order, each at most once.
-        picks : tuple of four Pick, optional
-            What to take of C, Y, X and S. Of frames that are not compressed, only these rows are
-            read.
         out : ndarray, shape (n, C', Y', X', S'), optional
             Where to put the result; C-contiguous where a frame is stored in pieces.
 
@@ -93,15 +90,6 @@ class Frames:
         -------
         ndarray, shape (n, C', Y', X', S')
             Missing frames are zero.
-
-        Raises
-        ------
-        ValueError
-            If a frame is damaged, or its bytes lie beyond the end of the file.
-        OSError
-            If bytes could not be read.
-        ImportError
-            If the codec needs a package that is not installed.
         """
         job = self._job(index, picks, out)
         job.run()
@@ -195,10 +183,6 @@ class _Job:
 
     Attributes
     ----------
-    frames : Frames
-        What is read.
-    plan : Plan
-        How.
     whole : ndarray, shape (n, C', Y', X', S')
         The output.
     out : ndarray, shape (n * pieces, C', Y', X', S')

@@ -19,15 +19,7 @@ Pick = range | np.ndarray[tuple[int, ...], np.dtype[np.intp]]
 
 
 class Selection(NamedTuple):
-    """An outer (orthogonal) selection.
-
-    Attributes
-    ----------
-    picks : tuple of Pick
-        Positions on each axis; one for an integer.
-    shape : tuple of int
-        Shape of the result: axes that were indexed by an integer are dropped.
-    """
+    """An outer (orthogonal) selection."""
 
     picks: tuple[Pick, ...]
     shape: tuple[int, ...]

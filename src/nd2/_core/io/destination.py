@@ -88,25 +88,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where one output goes; `resolve` makes and checks it.
-
-    Attributes
-    ----------
-    name : str
-        What messages call it: the path as given, or the URL without secrets.
-    path : str
-        Local: absolute, links resolved. Remote: the path in the file system.
-    form : str
-        Its format, a key of `SUFFIXES`.
-    overwrite : bool
-        Whether what is there may be replaced.
-    sources : tuple of str
-        Paths and URLs of the files that are read for it.
-    fs : AbstractFileSystem or None
-        File system of a remote destination; None for a local one.
-    url : str
-        The URL in full; empty for a local destination.
-    """
+    """Where one output goes; `resolve` makes and checks it."""
 
     name: str
     path: str
@@ -117,15 +99,7 @@ class Destination:
     url: str = ""
 
     def check(self) -> None:
-        """Refuse what may not be replaced.
-
-        Raises
-        ------
-        FileExistsError
-            If something is there that may not be replaced, or not without ``overwrite``.
-        IsADirectoryError
-            If a folder is there, and the output is a file.
-        """
+        """Refuse what may not be replaced."""
         if self.fs is not None:
             self.fs.invalidate_cache()
         if not self._exists():
@@ -340,28 +314,7 @@ def resolve(
     storage_options: Mapping[str, Any] | None = None,
     local: bool = False,
 ) -> Destination:
-    """Return where an output goes, after checking that it may go there.
-
-    Parameters
-    ----------
-    dest : str, os.PathLike, UPath, OpenFile
-        Local path (``~`` is expanded), or URL that fsspec knows.
-    form : str
-        Its format, a key of `SUFFIXES`.
-    overwrite, sources
-        See `Destination`.
-    storage_options : Mapping, optional
-        Options for the file system of a URL.
-    local : bool
-        Whether this format is written to local paths only.
-
-    Raises
-    ------
-    ValueError
-        If the suffix belongs to another format, or this format is not written to URLs.
-    FileExistsError, IsADirectoryError
-        If what is there may not be replaced.
-    """
+    """Return where an output goes, after checking that it may go there."""
     fs, path, url = getattr(dest, "fs", None), getattr(dest, "path", None), ""
     if fs is not None and isinstance(path, str):
         url = str(fs.unstrip_protocol(path))

@@ -14,16 +14,6 @@ class FileObjectSource(ByteSource):
     """Bytes of an open, seekable, binary file object.
 
     The object stays the caller's: closing the source does not close it.
-
-    Parameters
-    ----------
-    handle : BinaryIO
-        Anything with ``read`` and ``seek``: an open file, ``io.BytesIO``, a file inside an archive.
-
-    Raises
-    ------
-    TypeError
-        If the object was opened in text mode, or cannot seek.
     """
 
     def __init__(self, handle: BinaryIO) -> None:

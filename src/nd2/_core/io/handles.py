@@ -24,8 +24,6 @@ class Handle:
 
     Attributes
     ----------
-    fd : int
-        The descriptor.
     size, mtime : int
         Length in bytes and modification time in nanoseconds of the file when it was opened.
     recent : bool

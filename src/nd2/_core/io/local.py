@@ -35,16 +35,6 @@ class LocalSource(ByteSource):
 
     The handle is one of a bounded number in the process: it may be closed between two reads, and
     is opened again by the next one, which checks that the file is the same.
-
-    Parameters
-    ----------
-    path : str
-        Path of the file. It is opened at once, so that what does not exist or is a folder fails early.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened (``FileNotFoundError``, ``PermissionError`` ...).
     """
 
     def __init__(self, path: str) -> None:

@@ -23,32 +23,7 @@ _PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "s3a": "s3fs"}
 
 
 def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> ByteSource:
-    """Open what a user passes as a file.
-
-    Parameters
-    ----------
-    file : str, os.PathLike, BinaryIO, fsspec.core.OpenFile, UPath
-        A local path, a URL that fsspec knows (``s3://``, ``https://``, ``memory://``, chained ones too), an open
-        binary file, or an object that carries an fsspec file system and a path.
-    storage_options : Mapping, optional
-        Options for the file system of a URL.
-
-    Returns
-    -------
-    ByteSource
-        An open source.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened.
-    TypeError
-        If ``file`` is none of the above, or was opened in text mode.
-    ValueError
-        If it is to be read through a compression.
-    ImportError
-        If the package that reads such URLs is not installed.
-    """
+    """Open what a user passes as a file."""
     if isinstance(file, bytes):
         file = os.fsdecode(file)
     if is_url(file):
@@ -74,13 +49,7 @@ def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> 
 def file_system(
     url: str, storage_options: Mapping[str, Any] | None = None
 ) -> tuple[AbstractFileSystem, str]:
-    """Return the file system of a URL or a path, and the path in it.
-
-    Raises
-    ------
-    ImportError
-        If the package that knows such URLs is not installed.
-    """
+    """Return the file system of a URL or a path, and the path in it."""
     from fsspec.core import split_protocol, url_to_fs
 
     try:

@@ -29,17 +29,7 @@ _CREATE = (
 
 
 class Part:
-    """A file or folder that is not complete.
-
-    Parameters
-    ----------
-    final : Path
-        Its destination, links resolved.
-    is_folder : bool
-        Whether it is a folder.
-    check : callable
-        Called before the destination is replaced; raises if it must not be.
-    """
+    """A file or folder that is not complete."""
 
     def __init__(self, final: Path, is_folder: bool, check: Callable[[], None]) -> None:
         self.final = self.place = final
@@ -48,13 +38,7 @@ class Part:
         self._parents: list[Path] = []
 
     def create(self) -> int:
-        """Create it, never over what is there, with the mode of the file that it replaces.
-
-        Returns
-        -------
-        int
-            Descriptor of the file, for the caller to close; -1 for a folder.
-        """
+        """Create it, never over what is there, with the mode of the file that it replaces."""
         name = os.fsdecode(os.fsencode(self.final.name)[:_MAX_NAME])
         if self._is_folder:
             self._create_parents()

@@ -35,13 +35,6 @@ class FsspecSource(ByteSource):
 
     Nothing is asked of the server before the first read. That one fetches the file's two ends, and with them its
     length and its version (ETag or modification time), against which later reads are checked.
-
-    Parameters
-    ----------
-    fs : fsspec.AbstractFileSystem
-        The file system; its options (credentials among them) stay inside it.
-    path : str
-        Path of the file inside ``fs``, without the protocol.
     """
 
     def __init__(self, fs: AbstractFileSystem, path: str) -> None:

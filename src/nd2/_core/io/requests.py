@@ -52,8 +52,6 @@ class Request:
 
     Attributes
     ----------
-    start, stop : int
-        The range in the file.
     pieces : list of (int, memoryview)
         Offset in the file and buffer (1-D, of bytes) of each part, sorted, without overlap.
     """
@@ -70,13 +68,6 @@ def plan(targets: Sequence[tuple[int, memoryview]], tuning: Tuning) -> list[Requ
     ----------
     targets : sequence of (int, memoryview)
         Offset and buffer (1-D, of bytes) of each range, in any order.
-    tuning : Tuning
-        Limits.
-
-    Returns
-    -------
-    list of Request
-        In file order; nothing in it is asked for twice, unless the targets overlap.
     """
     total = sum(len(view) for _, view in targets)
     # Large reads are spread over several connections, small ones are not worth cutting.

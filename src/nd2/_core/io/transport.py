@@ -44,15 +44,7 @@ Blocks = list[tuple[int, bytes]]
 
 
 class BlockingTransport:
-    """File systems without coroutines: memory, archives, caches, SFTP ...
-
-    Parameters
-    ----------
-    fs : fsspec.AbstractFileSystem
-        The file system; its options (credentials among them) stay inside it.
-    path : str
-        Path of the file inside ``fs``.
-    """
+    """File systems without coroutines: memory, archives, caches, SFTP ..."""
 
     verifies = False
     """Whether each response tells the file's version."""
@@ -195,21 +187,7 @@ class AsyncTransport(BlockingTransport):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response whose body has not been read yet.
-
-    Attributes
-    ----------
-    start, stop : int
-        The range that it holds.
-    size : int
-        Length of the whole file.
-    version : str
-        ETag or modification time; empty where the server tells neither.
-    partial : bool
-        Whether it holds the range that was asked for, or the whole file instead.
-    chunks : AsyncIterator of bytes
-        The body.
-    """
+    """A response whose body has not been read yet."""
 
     start: int
     stop: int

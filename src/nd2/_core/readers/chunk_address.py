@@ -53,12 +53,6 @@ class ChunkAddress:
 
     Attributes
     ----------
-    source : ByteSource
-        The file.
-    name : bytes
-        Name of the chunk, with its ``!``.
-    position : int
-        Where its header starts.
     size : int
         Length of its data in bytes, according to the chunk map.
     extent : int

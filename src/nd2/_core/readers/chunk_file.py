@@ -55,15 +55,8 @@ class ChunkFile:
 
     Parameters
     ----------
-    source : ByteSource
-        The file.
     map_reader : callable
         Returns the chunk map; called once, when the map is first needed.
-    frame_locator : callable
-        Returns the frames of a map.
-    on_damage : callable, optional
-        Called with the name of each chunk that cannot be decoded, which counts as empty then. Without
-        it such a chunk is an error.
     """
 
     def __init__(

@@ -42,14 +42,8 @@ def stage_positions(
 
     Parameters
     ----------
-    first : tuple of float
-        The position by the picture metadata.
     experiment : sequence of ExpLoop
         The loops, outermost first.
-    indices : sequence of ndarray
-        Index on each loop of the frames that the loops reach.
-    count : int
-        Number of frames.
     """
     stage = np.empty((count, 3))
     stage[:] = first

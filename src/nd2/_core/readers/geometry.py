@@ -27,14 +27,8 @@ def guess(
 
     Parameters
     ----------
-    picture : mapping or None
-        The picture metadata, if the file has them.
     nbytes : int
         Bytes of the pixels of a frame, not compressed.
-    plane_count : int or None
-        Number of channels, if it is known.
-    compressed : bool
-        Whether frames are compressed.
     """
     tree = fields.root(picture or {}, "SLxPictureMetadata")
     planes = fields.level(tree, "sPicturePlanes")

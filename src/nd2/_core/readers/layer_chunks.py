@@ -33,21 +33,7 @@ _RUNS = re.compile(r"CustomDataSeq\|(.+)\|(\d+)")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerChunks(Sequence["NDArray[Any] | None"]):
-    """The masks of one binary layer, one for each frame; each is read on access and not kept.
-
-    Attributes
-    ----------
-    source : ByteSource
-        The file.
-    info : LayerInfo
-        Name, color and form of the layer.
-    image_shape : (int, int)
-        Height and width of the image.
-    frame_count : int
-        Number of frames that the loops reach.
-    chunks : mapping
-        Frame -> place of a tile (row, column) -> chunk. Run-length encoded layers have one tile.
-    """
+    """The masks of one binary layer, one for each frame; each is read on access and not kept."""
 
     source: ByteSource
     info: LayerInfo
@@ -86,11 +72,6 @@ class LayerChunks(Sequence["NDArray[Any] | None"]):
         -------
         ndarray, shape (Y, X), or None
             The number of the object at each pixel, 0 for none; None if the frame has no mask.
-
-        Raises
-        ------
-        ValueError
-            If the mask is damaged.
         """
         tiles = self.chunks.get(frame)
         if not tiles:

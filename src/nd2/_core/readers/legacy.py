@@ -39,21 +39,7 @@ _NUMBER = re.compile(
 
 
 class LegacyReader(Reader):
-    """Decodes the boxes of one file on access, each once.
-
-    Parameters
-    ----------
-    source : ByteSource
-        The file.
-    version : tuple of int
-        Its format version.
-    flat_frames : bool
-        Put all frames on one axis, and ignore the loops.
-    box_map : BoxMap, optional
-        Where every box is; by default as the file has it, or found by a walk if it has no map.
-    frames : Frames, optional
-        The frames, if they are known.
-    """
+    """Decodes the boxes of one file on access, each once."""
 
     def __init__(
         self,

@@ -104,19 +104,7 @@ _MAX_SMALL_CHUNK = 64 << 10
 
 
 class ModernReader(Reader):
-    """Decodes the chunks of one file on access, each once.
-
-    Parameters
-    ----------
-    chunk_file : ChunkFile
-        The chunks.
-    version : tuple of int
-        The file's format version.
-    flat_frames : bool
-        Put all frames on one axis, and ignore the loops.
-    rescue : Rescue, optional
-        Replaces what is lost, where the chunks come from a scan.
-    """
+    """Decodes the chunks of one file on access, each once."""
 
     chunk_file: ChunkFile
 

@@ -42,16 +42,8 @@ class RescueReport:
 
     Attributes
     ----------
-    frame_count : int
-        Number of whole frames.
     damaged_frames : tuple of int
         Sequence indices of frames that are cut, or cannot be decompressed. They count as missing.
-    missing_frames : int
-        Number of frames that the loops reach and that are not whole, those that were never acquired included.
-    lost : tuple of str
-        What else is lost, one sentence each.
-    attributes_are_guessed : bool
-        Whether the size of a frame is a guess, because the attributes are lost.
     """
 
     frame_count: int
@@ -81,16 +73,6 @@ class Rescue:
 
     Metadata that are lost or damaged count as absent. If the attributes are lost, the size of a frame
     follows from the picture metadata and the length of the frames.
-
-    Parameters
-    ----------
-    source : ByteSource
-        The file.
-
-    Raises
-    ------
-    OSError
-        If the file holds no chunk of an ND2 file.
     """
 
     def __init__(self, source: ByteSource) -> None:

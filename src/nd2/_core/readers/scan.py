@@ -121,11 +121,6 @@ def scan_chunks(source: ByteSource, magic: bytes = MAGIC_BYTES) -> Iterator[Scan
         The file; it is read forward, in blocks of up to 8 MB.
     magic : bytes
         The bytes with which each chunk starts.
-
-    Yields
-    ------
-    ScannedChunk
-        Those that are cut by the file's end, or by a chunk that starts within them, are not whole.
     """
     window, size = _Window(source, magic), source.size
     residues = {0}
@@ -183,16 +178,8 @@ class Scan:
 
     Attributes
     ----------
-    chunk_map : ChunkMap
-        The whole chunks. Of several with one name the last is taken.
     data_offset : ndarray of uint64, shape (n,)
         Position of the first data byte of each frame of the map.
-    cut : ndarray of int64
-        Sequence indices of frames of which only a part is there, sorted.
-    lost : tuple of str
-        Names of other chunks of which only a part is there.
-    map_position : int or None
-        Where the file's own chunk map is, if the scan found it.
     """
 
     chunk_map: ChunkMap

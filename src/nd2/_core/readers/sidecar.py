@@ -42,16 +42,10 @@ class Index:
     ----------
     size : int
         Length of the ND2 file in bytes.
-    version : str
-        Its ETag or modification time when the index was made.
     end : bytes
         Its last bytes, a page at most.
     blocks : list of (int, bytes)
         Offset and bytes of the parts that hold metadata.
-    chunk_map : ChunkMap or None
-        Where each chunk is; None for legacy files.
-    box_map : BoxMap or None
-        Where each box of a legacy file is; None for others.
     table : FrameTable
         Where the stored bytes of each frame are.
     pixels : PixelLayout
@@ -88,13 +82,7 @@ class Index:
         return decode_index, (encode_index(self),)
 
     def attach(self, source: ByteSource) -> None:
-        """Give the source what the index holds of its bytes.
-
-        Raises
-        ------
-        OSError
-            If the file changed since the index was made, or is another one.
-        """
+        """Give the source what the index holds of its bytes."""
         source.keep(self.blocks)
         _, size, version = source.identity
         comparable = version and self.version and version.isdigit() == self.version.isdigit()
@@ -130,17 +118,7 @@ def default_index_path(path: Any) -> Any:
 
 
 def load_index(index: Any, path: Any, storage_options: Mapping[str, Any] | None = None) -> Index:
-    """Read an index.
-
-    Parameters
-    ----------
-    index : str, os.PathLike, OpenFile, UPath or True
-        Where the index is; True for the one next to the file.
-    path : str, os.PathLike, OpenFile, UPath
-        Where the file is.
-    storage_options : Mapping, optional
-        Options for the file system of the index's URL.
-    """
+    """Read an index."""
     source = open_source(default_index_path(path) if index is True else index, storage_options)
     try:
         return decode_index(source.read_start(_MAX_INDEX), path=source.url)
@@ -220,13 +198,7 @@ def encode_index(index: Index) -> bytes:
 
 
 def decode_index(data: bytes, *, path: str = "") -> Index:
-    """Read an index from its bytes.
-
-    Raises
-    ------
-    ValueError
-        If they are not those of an index, or of a later version.
-    """
+    """Read an index from its bytes."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             header = json.loads(arrays["header"].tobytes())

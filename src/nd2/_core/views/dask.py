@@ -25,17 +25,7 @@ if TYPE_CHECKING:
 
 
 def to_dask(array: FrameArray, chunks: Any = None) -> da.Array:
-    """Return a dask array over a lazy array.
-
-    Parameters
-    ----------
-    array : FrameArray
-        What to read, axes as in the result.
-    chunks : optional
-        Chunks in any form that dask accepts. By default one block per frame; ``"auto"`` groups
-        consecutive frames up to dask's chunk size (and cuts larger ones into bands of rows, if
-        they are not compressed).
-    """
+    """Return a dask array over a lazy array."""
     if chunks is None:
         chunks = tuple(-1 if dim in PIXEL_DIMS else 1 for dim in array.dims)
     elif isinstance(chunks, str) and chunks == "auto":

@@ -44,8 +44,6 @@ class Series:
 
     Attributes
     ----------
-    values : ndarray
-        The values.
     source : str or None
         ``"recorded"``, ``"nominal"``, ``"mixed"``; None where the file does not say them.
     """
@@ -60,16 +58,8 @@ class ChannelFacts:
 
     Attributes
     ----------
-    name : str
-        Name as the file has it; ``Channel i`` where it has none.
-    unique_name : str
-        The same with a suffix where another channel has that name.
-    rgb : tuple of int
-        Display color, 0 to 255.
     meta : Channel or None
         The structure; None where metadata and image disagree about the number of channels.
-    capture : Capture
-        Camera, exposure, binning.
     """
 
     name: str
@@ -452,15 +442,7 @@ def positive(value: float | None) -> float | None:
 def channel_indices(
     channels: Sequence[int | str], names: Sequence[str], *, path: str = ""
 ) -> list[int]:
-    """Return the indices of channels given by index or name, each once; of several of a name, the first.
-
-    Raises
-    ------
-    IndexError
-        If there is no channel of that index.
-    ValueError
-        If there is no channel of that name; the message suggests similar ones.
-    """
+    """Return the indices of channels given by index or name, each once; of several of a name, the first."""
     indices = []
     for channel in channels:
         if isinstance(channel, str):

@@ -38,19 +38,8 @@ class PictureOptions:
     frames : sequence of int, optional
         Sequence indices of the frames; by default some that are spread evenly, and if it is one, the middle plane of
         the first stack.
-    tiles : int
-        How many frames are shown at most, where none are given.
-    split : bool
-        Whether each channel has a tile of its own.
     size : int
         Longer side of the picture in pixels, at most.
-    channels : sequence of int or str, optional
-        Indices or names of the channels to show; by default all.
-
-    Raises
-    ------
-    ValueError
-        If ``tiles`` or ``size`` is less than 1, or ``frames`` or ``channels`` is empty.
     """
 
     frames: Sequence[int] | None = None
@@ -92,15 +81,7 @@ class Picture:
 
 
 def scaled(values: NDArray[Any], top: float | None = None) -> NDArray[np.float32]:
-    """Scale values to 0 to 1; values that are not finite become 0.
-
-    Parameters
-    ----------
-    values : ndarray
-        The values.
-    top : float, optional
-        The value that becomes 1, and 0 becomes 0; by default extremes decide: the 0.1 and the 99.9 percentile.
-    """
+    """Scale values to 0 to 1; values that are not finite become 0."""
     # In double precision, so that values at both ends of single precision do not overflow.
     data = np.nan_to_num(values, posinf=0, neginf=0).astype(np.float64)
     low, high = 0.0, top
@@ -142,13 +123,6 @@ def picture(reader: Reader, facts: Facts, options: PictureOptions) -> Picture:
     """Return a picture of some frames.
 
     The range of each channel is that of the frames shown, so that they can be compared.
-
-    Raises
-    ------
-    IndexError
-        If the file has no such frame, or no channel of that index.
-    ValueError
-        If the file has no channel of that name, or a frame is damaged.
     """
     frames = _frames(reader, options)
     chosen = (

@@ -36,10 +36,6 @@ class Placement:
         Sequence indices of the frames, ascending.
     image, time, plane : ndarray of int, shape (n,)
         Place of each frame.
-    images, times, planes : int
-        Number of images, time points and focal planes.
-    nesting : str
-        ``"TZ"`` or ``"ZT"``: which of the two is the outer loop of the file.
     """
 
     index: NDArray[np.intp]
@@ -130,15 +126,7 @@ def nesting(layout: Layout) -> str:
 
 
 def frame_tables(facts: Facts, placement: Placement) -> dict[str, Any]:
-    """Return times and stage positions of the frames of one image, which no axis of OME-Zarr can say.
-
-    Returns
-    -------
-    dict
-        ``recorded`` and ``nominal``, by the source of the values. In both, ``axes`` is ``["t", "z"]``, and ``time_ms``,
-        ``stage_x_um``, ``stage_y_um`` and ``stage_z_um`` are lists of lists on these axes. What the file does not say
-        is left out; null stands for single values.
-    """
+    """Return times and stage positions of the frames of one image, which no axis of OME-Zarr can say."""
     tables: dict[str, Any] = {}
     times = facts.times(np.arange(facts.reader.frame_count))
     columns = {"time_ms": ("recorded", times)} | {

@@ -78,14 +78,6 @@ def to_xarray(
     ----------
     data : array
         Pixels, with the axes ``dims``.
-    reader : Reader
-        What labels it.
-    dims : tuple of str
-        Axes of ``data``.
-    squeeze : bool
-        Whether axes of size 1 are dropped; else those that ``dims`` lacks are added in front.
-    position : int or None
-        The position that ``data`` is of, where it is of one only.
     """
     import xarray
 

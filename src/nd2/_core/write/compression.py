@@ -17,15 +17,7 @@ _LEVEL = 1
 
 
 class BackgroundCompression:
-    """Compresses frames and writes them; `failure` is the first error.
-
-    Parameters
-    ----------
-    write : callable
-        Writes a compressed frame: sequence index, timestamp, data.
-    release : callable
-        Called with the sequence index of a frame that could not be written.
-    """
+    """Compresses frames and writes them; `failure` is the first error."""
 
     def __init__(
         self, write: Callable[[int, bytes, bytes], None], release: Callable[[int], None]

@@ -78,11 +78,6 @@ def options(image: xr.DataArray, dims: Mapping[str, str]) -> WriterOptions:
     """Return the options that the coordinates and attributes of an array give.
 
     ``dims`` maps the name of each dimension to its axis.
-
-    Raises
-    ------
-    ValueError
-        If coordinates have units that are neither of length nor of time.
     """
     by_axis = {axis: dim for dim, axis in dims.items()}
     stack, channel = by_axis.get("Z"), by_axis.get("C")

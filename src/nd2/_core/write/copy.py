@@ -58,30 +58,7 @@ def crop(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write some frames of a file as a file of their own.
-
-    Parameters
-    ----------
-    reader : Reader
-        The file.
-    dest : str or os.PathLike
-        The file to write.
-    picks : mapping
-        Name of a loop -> an index, a slice, or indices in increasing order; None for all.
-    overwrite : bool
-        Replace an ND2 file that exists; never the file itself.
-
-    Raises
-    ------
-    IndexError
-        If an index is out of range, or the file has no such loop.
-    ValueError
-        If nothing is left, or the file is damaged.
-    NotImplementedError
-        If it is a legacy file.
-    OSError
-        If the file cannot be written; nothing is left of it then.
-    """
+    """Write some frames of a file as a file of their own."""
     _chunk_file(reader, "writing a part of")
     loops = dict(reader.layout.loops)
     if unknown := [name for name, pick in picks.items() if pick is not None and name not in loops]:
@@ -112,13 +89,7 @@ def copy_writer(
     in_place: bool = False,
     overwrite: bool = False,
 ) -> FileWriter:
-    """Return a writer for a new file with the metadata of another one.
-
-    Raises
-    ------
-    NotImplementedError
-        If the other file is a legacy file, whose metadata are of another kind.
-    """
+    """Return a writer for a new file with the metadata of another one."""
     _chunk_file(reader, "writing the metadata of")
     return FileWriter(
         path,
@@ -248,15 +219,7 @@ def _copy_frames(reader: Reader, stream: ChunkStream, frames: NDArray[np.intp]) 
 
 @dataclass(frozen=True)
 class _Selection:
-    """Frames of a file, and the chunks that describe them.
-
-    Attributes
-    ----------
-    frames : ndarray of int
-        Sequence indices, in increasing order.
-    indices : list of ndarray, optional
-        Steps of each loop; None for a whole file.
-    """
+    """Frames of a file, and the chunks that describe them."""
 
     reader: Reader
     frames: NDArray[np.intp]

@@ -116,26 +116,12 @@ class FileWriter:
 
         Parameters
         ----------
-        index : int, sequence of int, or mapping
-            Sequence index; or the index on each loop, in order or by name: ``{"T": 3, "Z": 0}``.
         frame : ndarray, shape (C, Y, X, S)
             Pixels of the file's type; axes of size 1 may be left out.
         time : float, optional
             Time on the clock of the acquisition in milliseconds.
         stage : sequence of float, optional
             Position of the stage: x, y and optionally z in micrometers.
-        columns : mapping, optional
-            Recorded data: title, with the unit in brackets behind it, to number or text.
-
-        Raises
-        ------
-        IndexError
-            If there is no such frame.
-        ValueError
-            If the frame has another shape or type or was already written, or the file is closed.
-            Nothing is written.
-        OSError
-            If it cannot be written, as when the disk is full. It may be written again.
         """
         number = self._number(index)
         if time is not None and not isfinite(time):
@@ -246,16 +232,7 @@ class FileWriter:
             return self._log.cells.setdefault(header, [None] * self.frame_count)
 
     def close(self) -> None:
-        """Finish the file: write its tables and its map, give it its name. May be called twice.
-
-        Raises
-        ------
-        OSError
-            If something cannot be written, as when the disk is full. Unless it is written in place,
-            the file is removed.
-        ValueError
-            If no frame was written, or the recorded data cannot be stored.
-        """
+        """Finish the file: write its tables and its map, give it its name. May be called twice."""
         if self.closed:
             return
         try:

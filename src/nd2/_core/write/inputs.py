@@ -17,11 +17,6 @@ def input_paths(array: Any) -> set[str]:
     """Return every text in an array's object that may be the path or URL of a file that it reads.
 
     Dask graphs, functions with what they enclose, xarray's wrappers, memory maps and open files are looked through.
-
-    Raises
-    ------
-    ValueError
-        If the object cannot be looked through.
     """
     walk = _Walk()
     try:

@@ -96,18 +96,8 @@ class Plan:
 
     Attributes
     ----------
-    attributes : Attributes
-        Pixel geometry and number of frames.
     loops : list of ExpLoop
         The loops, outermost first.
-    channels : list of Channel
-        The channels; empty for a copy, whose metadata are copied.
-    pixels : PixelLayout
-        Layout of a stored frame.
-    layout : Layout
-        Axes and their sizes.
-    frame_count : int
-        Number of frames that can be written.
     z_home : float
         Z of the home plane of the stack in micrometers.
     exposures_ms : sequence of float or None
@@ -125,13 +115,7 @@ class Plan:
 
 
 def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions) -> Plan:
-    """Plan a file from plain values; `ND2Writer` describes them.
-
-    Raises
-    ------
-    ValueError
-        If the values contradict each other, or a file cannot hold them.
-    """
+    """Plan a file from plain values; `ND2Writer` describes them."""
     positions, times, z = options.get("positions"), options.get("times"), options.get("z")
     voxel_size, compression = options.get("voxel_size"), options.get("compression")
     significant_bits = options.get("significant_bits")
@@ -201,13 +185,7 @@ def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions) -> 
 def resolve_sizes(
     sizes: Mapping[str, int] | None, shape: Sequence[int] | None, axes: Sequence[str] | None
 ) -> dict[str, int]:
-    """Return name and size of each axis from either form, checked.
-
-    Raises
-    ------
-    ValueError
-        If axes are unknown, repeated or missing, or a size is not positive.
-    """
+    """Return name and size of each axis from either form, checked."""
     if sizes is None:
         if shape is None or axes is None:
             raise ValueError("give sizes, as {'T': 10, 'Y': 512, 'X': 512}, or shape and axes")

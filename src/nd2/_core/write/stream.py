@@ -33,29 +33,7 @@ _ZEROS = memoryview(bytes(chunks.PAGE))
 
 
 class ChunkStream:
-    """Writes the chunks of a file.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        The file to be.
-    frame_count : int
-        Number of frames that may be written.
-    in_place : bool
-        Write to ``path`` itself; otherwise to ``path`` with ``.part`` appended, which becomes
-        ``path`` when it is finished.
-    version : tuple of int
-        Format version.
-    overwrite : bool
-        Replace an ND2 file that exists.
-    sources : sequence of str
-        The files that are read for this one; it replaces none of them.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be created or written.
-    """
+    """Writes the chunks of a file."""
 
     def __init__(
         self,
@@ -99,13 +77,7 @@ class ChunkStream:
         return self._file.closed
 
     def append(self, name: bytes, data: bytes) -> None:
-        """Write a chunk; it replaces an earlier one of the same name.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written, as when the disk is full.
-        """
+        """Write a chunk; it replaces an earlier one of the same name."""
         known = self._others.get(name)
         if known is not None and known[1] == len(data):
             position = known[0]
@@ -119,17 +91,8 @@ class ChunkStream:
 
         Parameters
         ----------
-        index : int
-            Sequence index.
-        stamp : bytes
-            The frame's time.
         pixels : bytes
             Stored pixels, contiguous.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written, as when the disk is full; the frame then counts as missing.
         """
         name = chunks.frame_name(index)
         nbytes = pixels.nbytes if isinstance(pixels, memoryview) else len(pixels)
@@ -140,13 +103,7 @@ class ChunkStream:
         self._frame_size[index] = len(stamp) + nbytes
 
     def finish(self) -> None:
-        """Write the chunk map, close the file, and give it its name.
-
-        Raises
-        ------
-        OSError
-            If that fails; the file is then abandoned.
-        """
+        """Write the chunk map, close the file, and give it its name."""
         index = np.flatnonzero(self._frame_size)
         frames = (index, self._frame_position[index], self._frame_size[index])
         others = [(name, *where) for name, where in self._others.items()]

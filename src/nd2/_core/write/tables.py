@@ -102,10 +102,6 @@ class Tables(ABC):
 
     Attributes
     ----------
-    plan : Plan
-        Geometry of the file.
-    version : tuple of int
-        Format version.
     times : ndarray of float64, shape (n,)
         Time of each frame in milliseconds, NaN where unknown, before frames are written.
     """
@@ -131,14 +127,8 @@ class NewTables(Tables):
     ----------
     first : FirstFrame
         Time and place of the first frame.
-    text_info : TextInfo
-        Free text.
     custom : mapping
         Tag -> tree, as ``ND2File.custom_data`` gives it; bytes are stored as they are.
-    columns : sequence of RecordedColumn
-        Recorded data.
-    rois, events, layers
-        Regions of interest, events, binary layers.
     """
 
     plan: Plan
