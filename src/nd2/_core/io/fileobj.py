@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from nd2._core import errors
 from nd2._core.io.source import ByteSource
@@ -23,6 +24,8 @@ class FileObjectSource(ByteSource):
             raise TypeError(f"expected a path or a binary file object, got {type(handle).__name__}")
         self._handle = handle
         self._lock = threading.Lock()
+        # Not id(): another object may have the address of one that is gone.
+        self._key = os.urandom(8).hex()
         name = getattr(handle, "name", "")
         self._url = name if isinstance(name, str) else ""
         with self._lock:
@@ -36,7 +39,7 @@ class FileObjectSource(ByteSource):
     @property
     def identity(self) -> tuple[str, int, str]:
         """``(name, size, identity of the object)``."""
-        return (self._url, self._size, f"object {id(self._handle)}")
+        return (self._url, self._size, f"object {self._key}")
 
     @property
     def closed(self) -> bool:
@@ -69,13 +72,14 @@ class FileObjectSource(ByteSource):
 
     def __getstate__(self) -> dict[str, object]:
         if isinstance(self._handle, io.BytesIO):
-            return {"data": self._handle.getvalue()}
+            return {"data": self._handle.getvalue(), "key": self._key}
         raise TypeError(
             f"a {type(self._handle).__name__} cannot be sent to another process; open the file by its path"
         )
 
-    def __setstate__(self, state: dict[str, bytes]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(io.BytesIO(state["data"]))  # type: ignore[misc]
+        self._key = state["key"]
 
     def __repr__(self) -> str:
         return f"FileObjectSource({self._url!r})"

@@ -86,7 +86,9 @@ class Index:
         source.keep(self.blocks)
         _, size, version = source.identity
         comparable = version and self.version and version.isdigit() == self.version.isdigit()
-        if size != self.size or (comparable and version != self.version):
+        changed = comparable and version != self.version
+        # A file that was touched or copied has another time, but the same map and metadata.
+        if size != self.size or (changed and not (version.isdigit() and self._agrees(source))):
             now = f"this file has {size}, version {version!r}"
         elif source.read(size - len(self.end), len(self.end)) != self.end:
             now = "this file ends otherwise"
@@ -97,6 +99,11 @@ class Index:
             "make it anew with nd2.save_index(..., overwrite=True)",
             path=source.url,
         )
+
+    def _agrees(self, source: ByteSource) -> bool:
+        """Return whether the header and the metadata of a file are those in the index."""
+        has_header = any(at == 0 for at, _ in self.blocks)
+        return has_header and all(source.read(at, len(data)) == data for at, data in self.blocks)
 
     def frames(self, source: ByteSource) -> Frames:
         """Return the frames of a file, without reading it."""
