@@ -77,7 +77,10 @@ def travel(operation: Callable[[], Any], value: object) -> Journey:
                 carriers[id(result)] = result
 
     def is_value(argument: object) -> bool:
-        return isinstance(argument, str | Path) and str(argument) == str(value)
+        if isinstance(argument, str | Path):
+            return str(argument) == str(value)
+        key = getattr(argument, "tuple", argument)  # indexers of xarray
+        return isinstance(key, tuple) and isinstance(value, tuple) and str(key) == str(value)
 
     sys.setprofile(note)
     try:
@@ -124,7 +127,8 @@ def report() -> None:
     import xarray_nd2
 
     with tempfile.TemporaryDirectory() as folder:
-        path, dest = Path(folder) / "a.nd2", Path(folder) / "a.json"
+        path = Path(folder) / "a.nd2"
+        first, second = (Path(folder) / f"{number}.json" for number in range(2))
         pixels = np.zeros((3, 2, 4, 2, 32, 48), "u2")
         nd2.imwrite(path, pixels, axes="TPZCYX", channels=["DAPI", "GFP"])
 
@@ -136,7 +140,7 @@ def report() -> None:
         opened()
         lazy = xr.open_dataset(path, engine="nd2", cache=False)
         lazy.image[0, 0, 0].load()
-        xarray_nd2.write_kerchunk(path, dest)
+        xarray_nd2.write_kerchunk(path, first)
         with nd2.ND2File(path) as file:
             file.read_frame(0)
             array = lazy.image.variable._data  # noqa: SLF001  # what xarray indexes
@@ -149,7 +153,7 @@ def report() -> None:
                 "frame index -> pixels": (lambda: file.read_frame(index), index),
                 "indexer of the lazy array -> bytes": (lambda: array[BasicIndexer(key)], key),
                 "open_dataset -> dataset": (lambda: xr.open_dataset(path, engine="nd2"), path),
-                "write_kerchunk -> JSON": (lambda: xarray_nd2.write_kerchunk(path, dest), path),
+                "write_kerchunk -> JSON": (lambda: xarray_nd2.write_kerchunk(path, second), path),
             }
             for name, (operation, value) in ways.items():
                 show(name, travel(operation, value))
