@@ -98,11 +98,16 @@ class FrameGrid:
             If there are not as many indices as loops, or one is out of range.
         """
         if len(indices) != len(self.loops):
-            raise IndexError(f"{len(indices)} indices for {len(self.loops)} loops")
+            raise IndexError(
+                f"loop indices {tuple(indices)} are {len(indices)}, but there are {len(self.loops)} "
+                f"loops: {', '.join(self.names) or 'none'}"
+            )
         frame = self.first
         for index, (name, count, step) in zip(indices, self.loops, strict=True):
             if not 0 <= index < count:
-                raise IndexError(f"index {index} is out of range for loop {name} of {count}")
+                raise IndexError(
+                    f"loop indices {tuple(indices)}: {index} is out of range for loop {name} of {count}"
+                )
             frame += int(index) * step
         return frame
 
