@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import nd2
 from tests.samples import SAMPLES, each_sample, sample_names
@@ -102,6 +103,10 @@ KINDS = {
     "1 channel, 8 bit": Kind(YX, "u1"),
     "1 channel, float": Kind(YX, "f4"),
     "12 of 16 bits": Kind(YX, options={"significant_bits": 12}),
+    "9 of 16 bits": Kind(YX, options={"significant_bits": 9}),
+    "1 of 8 bits": Kind(YX, "u1", {"significant_bits": 1}),
+    "7 of 8 bits, width 31, zlib": Kind({"Y": 7, "X": 31}, "u1", {"significant_bits": 7, **ZLIB}),
+    "exposure": Kind({"C": 3, **YX}, options={"exposure": [1.0, None, 300.0]}),
     "3 channels": Kind({"C": 3, **YX}),
     "5 channels": Kind({"C": 5, **YX}),
     "3 channels, 8 bit, width 33": Kind({"C": 3, "Y": 7, "X": 33}, "u1"),
@@ -279,6 +284,30 @@ def test_sdk(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not has_sdk(), reason="Nikon's SDK is not in .oracle-sdk")
+@each_sample(sample_names("real"))
+def test_sdk_says_of_a_copied_dataset_what_it_says_of_the_sample(
+    sample: Path, tmp_path: Path
+) -> None:
+    with xr.open_dataset(sample, engine="nd2") as ds:
+        nd2.imwrite(tmp_path / "copy.nd2", ds)
+        place = [float(ds[key].values.flat[0]) for key in ("stage_x", "stage_y", "stage_z")]
+    expected = json.loads((SAMPLES / "expected_sdk" / f"{sample.stem}.json").read_text())
+    said = read_with_sdk(tmp_path / "copy.nd2")
+    assert said["frame_sha1"] == expected["frame_sha1"]
+    assert said["stage"][0] == pytest.approx(place)
+    for key in ("bitsPerComponentSignificant", "bitsPerComponentInMemory", "componentCount"):
+        assert said["attributes"][key] == expected["attributes"][key]
+    channels = zip(said["metadata"]["channels"], expected["metadata"]["channels"], strict=True)
+    for one, other in channels:
+        assert one["channel"] == other["channel"]
+        volume, optics = one["volume"], other["microscope"]
+        assert volume["axesCalibration"][:2] == other["volume"]["axesCalibration"][:2]
+        shared = one["microscope"].keys() & optics.keys()
+        assert {key: one["microscope"][key] for key in shared} == {k: optics[k] for k in shared}
+        assert optics.keys() <= one["microscope"].keys()
+
+
+@pytest.mark.skipif(not has_sdk(), reason="Nikon's SDK is not in .oracle-sdk")
 @pytest.mark.parametrize("part", [False, True], ids=["frame by frame", "as bytes"])
 @each_sample(sample_names("real"))
 def test_sdk_says_of_a_copy_what_it_says_of_the_sample(
@@ -309,7 +338,7 @@ def main() -> None:
     out(f"{'file':30}" + "".join(f"{name:14}" for name in readers) + "\n")
     with tempfile.TemporaryDirectory() as folder:
         for name, kind in KINDS.items():
-            path = Path(folder) / "a.nd2"
+            path = Path(folder) / f"{len(list(Path(folder).iterdir()))}.nd2"
             kind.write(path)
             found = [differences(kind, read(path)) for read in readers.values()]
             out(

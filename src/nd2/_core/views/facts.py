@@ -122,7 +122,7 @@ class Facts:
             ChannelFacts(*given)
             for given in zip(
                 names,
-                _unique(names),
+                unique_names(names),
                 [_WHITE if meta is None else meta.channel.color[:3] for meta in metas],
                 metas,
                 captures[:count],
@@ -456,7 +456,7 @@ def channel_indices(
     return list(dict.fromkeys(indices))
 
 
-def _unique(names: Sequence[str]) -> list[str]:
+def unique_names(names: Sequence[str]) -> list[str]:
     """Make names unique with a suffix that makes no name which another has."""
     unique: list[str] = []
     for i, name in enumerate(names):

@@ -27,6 +27,7 @@ from nd2._core.structures import (
     StagePosition,
     TextInfo,
 )
+from nd2._core.views.facts import unique_names
 from nd2._core.write.plan import significant_bits_range
 
 if TYPE_CHECKING:
@@ -357,19 +358,16 @@ def _microscopes(image: xr.DataArray, dim: str | None) -> list[Microscope]:
 
 
 def _stated_channels(image: xr.DataArray) -> dict[str, Any]:
-    """Return what the attribute ``nd2_metadata`` holds of each channel, by its unique name."""
-    stated: dict[str, Any] = {}
+    """Return name and optics of each channel by ``nd2_metadata``, under its unique name."""
     try:
-        for channel in json.loads(image.attrs["nd2_metadata"])["channels"]:
-            name = key = str(channel["channel"]["name"])
-            number = 1
-            while key in stated:
-                number += 1
-                key = f"{name} ({number})"
-            stated[key] = {"name": name, **channel["microscope"]}
+        channels = [
+            {"name": channel["channel"]["name"], **channel["microscope"]}
+            for channel in json.loads(image.attrs["nd2_metadata"])["channels"]
+        ]
     except (KeyError, TypeError, ValueError):
         return {}
-    return stated
+    names = [str(one["name"] or f"Channel {i}") for i, one in enumerate(channels)]
+    return dict(zip(unique_names(names), channels, strict=True))
 
 
 def _text_info(image: xr.DataArray) -> TextInfo:
