@@ -134,8 +134,9 @@ class FileWriter:
                     f"(file {self.path!r})"
                 )
             values.update(zip(recorded_data.STAGE, map(float, stage), strict=False))
-        for header in values.keys() - self._log.cells.keys():
-            recorded_data.split_header(header)  # refuses impossible titles
+        for header in values:
+            if header not in self._log.cells:
+                recorded_data.split_header(header)  # refuses impossible titles
         data = self._stored(number, np.asarray(frame))
         self._claim(number)
         if time is not None:
@@ -229,7 +230,9 @@ class FileWriter:
     def _cells(self, header: str) -> list[Any]:
         """Return the cells of a column of recorded data."""
         with self._lock:
-            return self._log.cells.setdefault(header, [None] * self.frame_count)
+            if header not in self._log.cells:
+                self._log.cells[header] = [None] * self.frame_count
+            return self._log.cells[header]
 
     def close(self) -> None:
         """Finish the file: write its tables and its map, give it its name. May be called twice."""
