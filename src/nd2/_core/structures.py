@@ -682,12 +682,16 @@ class RoiInfo(_Value):
 
 @_value
 class ROI(_Value):
-    """A region of interest and how it changes over time."""
+    """A region of interest and how it changes over time.
+
+    ``position`` is the index of the position that it belongs to; None where it belongs to all (an addition to nd2).
+    """
 
     id: int
     info: RoiInfo
     guid: str
     animParams: list[AnimParam] = field(default_factory=list)
+    position: int | None = None
 
 
 class EventMeaning(IntEnum):

@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given
 
 from nd2._core.chunks import regions
-from nd2.structures import ROI
+from nd2._core.format import clx_lite
+from nd2.structures import ROI, InterpType, RoiInfo, RoiShapeType
 from tests.trees import trees
 
 
@@ -21,6 +22,14 @@ def test_regions_are_in_the_order_of_their_numbers_the_global_ones_first() -> No
     found = regions.decode({"RoiMetadata_v1": stored})
     assert list(found) == [0, 1, 2, 10, 11, 31, 32, 40]
     assert [region.info.label for region in found.values()] == [str(number) for number in found]
+    assert [region.position for region in found.values()] == [None] * 5 + [9, 9, 10]
+
+
+def test_regions_of_positions_come_back() -> None:
+    info = RoiInfo(RoiShapeType.Point, InterpType.StandardROI)
+    given = [ROI(1, info, ""), ROI(2, info, "", position=1), ROI(3, info, "", position=1)]
+    tree = clx_lite.decode(clx_lite.encode(regions.encode(given)), strip_prefix=True)
+    assert list(regions.decode(tree).values()) == given
 
 
 @given(

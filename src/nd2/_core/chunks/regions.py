@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 NAME = b"CustomData|RoiMetadata_v1!"
+_PER_POSITION = "2PerMPoint_"
 
 _INFO = (
     ("m_uiShapeType", "shapeType", U32),
@@ -68,22 +69,21 @@ def decode(raw: fields.Tree) -> dict[int, ROI]:
     real files. Names of the tree have no type prefix.
     """
     tree = fields.root(raw, "RoiMetadata_v1")
-    stored = list(_numbered(tree, "Global_"))
-    for position in _numbered(tree, "2PerMPoint_"):
-        stored += _numbered(position, "")
-    regions = [_region(item) for item in stored]
+    regions = [_region(item, None) for _, item in _numbered(tree, "Global_")]
+    for position, items in _numbered(tree, _PER_POSITION):
+        regions += [_region(item, position) for _, item in _numbered(items, "")]
     return {region.id: region for region in regions}
 
 
-def _numbered(tree: fields.Tree, prefix: str) -> Iterator[fields.Tree]:
-    """Yield the levels whose name is the prefix and a number, in the order of the numbers."""
+def _numbered(tree: fields.Tree, prefix: str) -> Iterator[tuple[int, fields.Tree]]:
+    """Yield number and level of the names that are the prefix and a number, in their order."""
     keys = [key for key in tree if key.startswith(prefix) and key[len(prefix) :].isdecimal()]
-    for key in sorted(keys, key=lambda key: int(key[len(prefix) :])):
+    for number, key in sorted((int(key[len(prefix) :]), key) for key in keys):
         if below := fields.level(tree, key):
-            yield below
+            yield number, below
 
 
-def _region(stored: fields.Tree) -> ROI:
+def _region(stored: fields.Tree, position: int | None) -> ROI:
     info = fields.read(fields.level(stored, "Info"), _BARE_INFO, _INFO_DEFAULTS)
     info["shapeType"] = fields.member(RoiShapeType, info["shapeType"])
     info["interpType"] = fields.member(InterpType, info["interpType"])
@@ -92,7 +92,8 @@ def _region(stored: fields.Tree) -> ROI:
         id=fields.integer(stored, "Id"),
         info=RoiInfo(**info),
         guid=fields.text(stored, "GUID"),
-        animParams=[_animation(item) for item in _numbered(stored, "AnimParams_")],
+        animParams=[_animation(item) for _, item in _numbered(stored, "AnimParams_")],
+        position=position,
     )
 
 
@@ -103,7 +104,7 @@ def _animation(stored: fields.Tree) -> AnimParam:
         boxShape=BoxShape(**fields.read(fields.level(stored, "BoxShape"), _BARE_BOX)),
         extrudedShape=ExtrudedShape(
             fields.real(extruded, "SizeZ"),
-            [_point(item) for item in _numbered(extruded, "BasePoints_")],
+            [_point(item) for _, item in _numbered(extruded, "BasePoints_")],
         ),
     )
 
@@ -118,8 +119,14 @@ def _point(stored: fields.Tree) -> XYPoint:
 
 
 def encode(regions: Sequence[ROI]) -> dict[str, Any]:
-    """Return the tree of regions of interest; all become global, whatever their scope."""
-    return {"RoiMetadata_v1": _vector("m_vectGlobal", [_tree(region) for region in regions])}
+    """Return the tree of regions of interest: the global ones, then those of each position."""
+    positions = sorted({region.position for region in regions if region.position is not None})
+    tree = _vector("m_vectGlobal", [_tree(one) for one in regions if one.position is None])
+    for position in positions:
+        own = [_tree(region) for region in regions if region.position == position]
+        items = {str(i): region for i, region in enumerate(own)}
+        tree[f"m_vect{_PER_POSITION}{position}"] = {"uiSize": U32(len(own)), **items}
+    return {"RoiMetadata_v1": tree}
 
 
 def _vector(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nd2._core.chunks.capture import Camera
     from nd2._core.frames.layout import Layout
     from nd2._core.readers import Reader
+    from nd2._core.structures import ROI
     from nd2._core.views.facts import ChannelFacts, Facts
 
 NAMESPACE = "https://github.com/tlambert03/nd2"
@@ -395,16 +396,19 @@ class _Builder:
 
     # Regions
 
-    def _regions(self) -> list[tuple[int, Any, Sequence[int]]]:
+    def _regions(self) -> list[tuple[int, ROI, Sequence[int]]]:
         """Return the number of each region of interest, the region, and the images that it belongs to."""
-        everywhere = range(self.images)
-        regions = [
-            (roi, everywhere if self.images == 1 or roi.info.scope != ScopeType.MPoint else ())
-            for roi in self.reader.rois.values()
-        ]
+
+        def images(roi: ROI) -> Sequence[int]:
+            if roi.position is not None:
+                return [roi.position]
+            # One for a position that the file does not state belongs to no image.
+            anywhere = self.images == 1 or roi.info.scope != ScopeType.MPoint
+            return range(self.images) if anywhere else ()
+
         return [
-            (number, roi, images)
-            for number, (roi, images) in enumerate(regions)
+            (number, roi, images(roi))
+            for number, roi in enumerate(self.reader.rois.values())
             if any(step.enabled for step in roi.animParams)
         ]
 
