@@ -228,3 +228,20 @@ def test_bytes_behind_a_stream_do_no_harm() -> None:
     table = FrameTable(np.array([0], np.uint64), np.array([len(data)], np.uint64))
     frames = Frames(open_source(io.BytesIO(data)), table, layout)
     np.testing.assert_array_equal(frames.read(np.array([0]))[0], pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_frames_that_are_not_compressed_among_compressed_ones(channels: int) -> None:
+    layout = PixelLayout(6, 8, channels, 1, np.dtype("<u2"), 16 * channels, "zlib")
+    pixels = np.random.default_rng(0).integers(1, 200, (4, *layout.shape)).astype("<u2")
+    stored = [layout.encode(frame) for frame in pixels]
+    stored[1::2] = [zlib.compress(data) for data in stored[1::2]]
+    lengths = np.array([len(data) for data in stored], np.uint64)
+    table = FrameTable(np.cumsum(lengths) - lengths, lengths)
+    frames = Frames(open_source(io.BytesIO(b"".join(stored))), table, layout)
+    one_by_one = [frames.frame(i) for i in range(4)]  # none of them changes by reading the next
+    np.testing.assert_array_equal(one_by_one, pixels)
+    np.testing.assert_array_equal(frames.read(np.arange(4)), pixels)
+    rows = normalized(frames, (slice(None), slice(1, 3), slice(None), slice(None)))
+    for _ in range(2):
+        np.testing.assert_array_equal(frames.read(np.arange(4), rows), pixels[:, :, 1:3])

@@ -170,7 +170,7 @@ class Frames:
                 return jpeg2k.decode(data, self.pixels)
             # A program that edits a file may store some frames uncompressed among compressed ones.
             if len(data) == self.pixels.frame_bytes and not is_zlib(data):
-                return self.pixels.rows(data, self.pixels.height)
+                return self.pixels.rows(data, self.pixels.height).copy()  # the buffer is used again
             return self.pixels.rows(inflate(data, self.pixels.frame_bytes), self.pixels.height)
         except ValueError as error:
             message = error.bare if isinstance(error, errors.CorruptFileError) else str(error)
