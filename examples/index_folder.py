@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def acquire(folder: Path) -> None:
 def main() -> None:
     """Write the archive, index it, and open the long time-lapses in two channels."""
     acquire(FOLDER)
-    table = pd.DataFrame([asdict(record) for record in index_files([FOLDER])])
+    table = pd.DataFrame(index_files([FOLDER]))
     print(table[["name", "axes", "shape", "acquired", "kb"]].to_string(), "\n")
 
     # a file that cannot be read has a row, too

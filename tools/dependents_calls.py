@@ -159,7 +159,7 @@ class _Finder:
         from importlib.machinery import ModuleSpec
 
         is_unused = name.partition(".")[0] in self.packages
-        return ModuleSpec(name, self, is_package=True) if is_unused else None
+        return ModuleSpec(name, self, is_package=True) if is_unused else None  # type: ignore[arg-type]
 
     def create_module(self, spec: Any) -> types.ModuleType:
         module = _Unused(spec.name)

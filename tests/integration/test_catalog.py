@@ -35,33 +35,33 @@ def folder(tmp_path: Path) -> Path:
 
 def test_rows(folder: Path) -> None:
     rows = index_files([folder])
-    assert [row.name for row in rows] == ["a.nd2", "b.nd2", "bad.nd2", "cut.nd2"]
+    assert [row["name"] for row in rows] == ["a.nd2", "b.nd2", "bad.nd2", "cut.nd2"]
     a, b, bad, cut = rows
-    assert (b.axes, b.shape, b.dtype) == ("TZCYX", [3, 2, 2, 6, 8], "uint16")
-    assert b.experiment == "TimeLoop:3;ZStackLoop:2"
-    assert b.kb == round((folder / "b.nd2").stat().st_size / 1000, 2)
-    assert b.version == "3.0"
-    assert b.path == str(folder / "b.nd2")
-    assert not b.error
-    assert a.axes == "YXS"
-    assert "ND2" in bad.error
-    assert "chunk map" in cut.error
-    assert cut.kb == 5.0
+    assert (b["axes"], b["shape"], b["dtype"]) == ("TZCYX", [3, 2, 2, 6, 8], "uint16")
+    assert b["experiment"] == "TimeLoop:3;ZStackLoop:2"
+    assert b["kb"] == round((folder / "b.nd2").stat().st_size / 1000, 2)
+    assert b["version"] == "3.0"
+    assert b["path"] == str(folder / "b.nd2")
+    assert not b["error"]
+    assert a["axes"] == "YXS"
+    assert "ND2" in bad["error"]
+    assert "chunk map" in cut["error"]
+    assert cut["kb"] == 5.0
 
 
 def test_folders_within_and_patterns(folder: Path) -> None:
-    assert [row.name for row in index_files([folder], recurse=True, glob="[ac].nd2")] == [
+    assert [row["name"] for row in index_files([folder], recurse=True, glob="[ac].nd2")] == [
         "a.nd2",
         "c.nd2",
     ]
-    assert [row.name for row in index_files([folder / "b.nd2", folder / "sub"])] == [
+    assert [row["name"] for row in index_files([folder / "b.nd2", folder / "sub"])] == [
         "b.nd2",
         "c.nd2",
     ]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    assert "FileNotFoundError" in index_file(tmp_path / "none.nd2").error
+    assert "FileNotFoundError" in index_file(tmp_path / "none.nd2")["error"]
 
 
 def test_a_folder_by_its_url(folder: Path) -> None:
@@ -69,13 +69,13 @@ def test_a_folder_by_its_url(folder: Path) -> None:
     for name in ("a.nd2", "b.nd2", "bad.nd2", "sub/c.nd2"):
         fs.pipe_file(f"/index/{name}", (folder / name).read_bytes())
     rows = index_files(["memory://index"])
-    assert [(row.name, row.axes) for row in rows] == [
+    assert [(row["name"], row["axes"]) for row in rows] == [
         ("a.nd2", "YXS"),
         ("b.nd2", "TZCYX"),
         ("bad.nd2", ""),
     ]
     assert len(index_files(["memory://index"], recurse=True)) == 4
-    assert index_files(["memory://index/b.nd2"])[0].path == "memory://index/b.nd2"
+    assert index_files(["memory://index/b.nd2"])[0]["path"] == "memory://index/b.nd2"
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:

@@ -12,10 +12,9 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, fields
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from nd2._core import errors
 from nd2._core.io import open_source
@@ -38,9 +37,8 @@ __all__ = ["Record", "index_file", "index_files"]
 _WORKERS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One row of an index.
+class Record(TypedDict):
+    """One row of an index, a dict.
 
     Attributes
     ----------
@@ -70,26 +68,26 @@ class Record:
 
     path: str
     name: str
-    version: str = ""
-    kb: float = 0.0
-    acquired: str = ""
-    experiment: str = ""
-    dtype: str = ""
-    shape: list[int] = field(default_factory=list)
-    axes: str = ""
-    binary: bool = False
-    rois: bool = False
-    software_name: str = ""
-    software_version: str = ""
-    grabber: str = ""
-    error: str = ""
+    version: str
+    kb: float
+    acquired: str
+    experiment: str
+    dtype: str
+    shape: list[int]
+    axes: str
+    binary: bool
+    rois: bool
+    software_name: str
+    software_version: str
+    grabber: str
+    error: str
 
 
-COLUMNS = [column.name for column in fields(Record)]
+COLUMNS = list(Record.__annotations__)
 
 
 def index_file(
-    path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
+    path: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
 ) -> Record:
     """Return the row of one file; where it cannot be read, the row says why.
 
@@ -102,41 +100,55 @@ def index_file(
     """
     text = str(path) if is_url(path) else os.path.abspath(local_path(path))
     name = text.rstrip("/").replace(os.sep, "/").rpartition("/")[2]
-    found: dict[str, Any] = {}
+    record: Record = {
+        "path": text,
+        "name": name,
+        "version": "",
+        "kb": 0.0,
+        "acquired": "",
+        "experiment": "",
+        "dtype": "",
+        "shape": [],
+        "axes": "",
+        "binary": False,
+        "rois": False,
+        "software_name": "",
+        "software_version": "",
+        "grabber": "",
+        "error": "",
+    }
     try:
         with closing(open_source(path, storage_options)) as source:
-            found["kb"] = round(source.size / 1000, 2)
+            record["kb"] = round(source.size / 1000, 2)
             reader = open_reader(source)
-            found["version"] = ".".join(map(str, reader.version))
-            found |= _described(reader)
+            record["version"] = ".".join(map(str, reader.version))
+            _describe(reader, record)
     except Exception as error:  # a bad file is one row among many, whatever is wrong with it
-        found["error"] = f"{type(error).__name__}: {error}"
-    return Record(text, name, **found)
+        record["error"] = f"{type(error).__name__}: {error}"
+    return record
 
 
-def _described(reader: Reader) -> dict[str, Any]:
+def _describe(reader: Reader, record: Record) -> None:
     program = reader.custom_data.get("AppInfo_V1_0", {})
     sizes = reader.layout.sizes
     date = Facts(reader).start_date
-    return {
-        "acquired": "" if date is None else f"{date:%Y-%m-%d %H:%M:%S}",
-        "experiment": ";".join(f"{loop.type}:{loop.count}" for loop in reader.experiment),
-        "dtype": reader.dtype.name,
-        "shape": list(sizes.values()),
-        "axes": "".join(sizes),
-        "binary": bool(reader.binary_layers),
-        "rois": bool(reader.rois),
-        "software_name": str(program.get("SWNameString", "")),
-        "software_version": str(program.get("VersionString", "")),
-        "grabber": str(program.get("GrabberString", "")),
-    }
+    record["acquired"] = "" if date is None else f"{date:%Y-%m-%d %H:%M:%S}"
+    record["experiment"] = ";".join(f"{loop.type}:{loop.count}" for loop in reader.experiment)
+    record["dtype"] = reader.dtype.name
+    record["shape"] = list(sizes.values())
+    record["axes"] = "".join(sizes)
+    record["binary"] = bool(reader.binary_layers)
+    record["rois"] = bool(reader.rois)
+    record["software_name"] = str(program.get("SWNameString", ""))
+    record["software_version"] = str(program.get("VersionString", ""))
+    record["grabber"] = str(program.get("GrabberString", ""))
 
 
 def index_files(
     paths: Iterable[str | os.PathLike[str]],
-    *,
     recurse: bool = False,
     glob: str = "*.nd2",
+    *,
     storage_options: Mapping[str, Any] | None = None,
 ) -> list[Record]:
     """Return the rows of files, several read at a time.
@@ -155,13 +167,15 @@ def index_files(
     Returns
     -------
     list of Record
-        In the order of the paths, files of a folder sorted by name. A file that cannot be read has a row that says why.
+        Dicts, in the order of the paths, files of a folder sorted by name. A file that cannot be read has a row that says why.
     """
     files = [
         file for path in paths for file in _gathered(path, recurse, glob, storage_options or {})
     ]
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="nd2-index") as executor:
-        return list(executor.map(lambda file: index_file(file, storage_options), files))
+        return list(
+            executor.map(lambda file: index_file(file, storage_options=storage_options), files)
+        )
 
 
 def _gathered(
@@ -230,7 +244,7 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
         glob=options.glob_pattern,
         storage_options=storage_options,
     )
-    rows = [row for row in map(asdict, records) if all(_holds(c, row) for c in conditions)]
+    rows = [row for row in records if all(_holds(c, row) for c in conditions)]
     table = pd.DataFrame(rows, columns=COLUMNS)
     if key is not None:
         table = table.sort_values(
@@ -239,7 +253,7 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
     if not options.include and not table["error"].any():
         names = [name for name in names if name != "error"]
     print_table(table[names], options.format, header=not options.no_header)
-    return int(any(record.error for record in records))
+    return int(any(record["error"] for record in records))
 
 
 def _selection(include: str | None, exclude: str | None) -> list[str]:
