@@ -127,11 +127,6 @@ KNOWN = [
         "The place of the channel, as the SDK says; nd2 gives that of its sample setting.",
     ),
     Known(
-        of("confocal_shared_setting"),
-        r"custom_data\.AcqTimeV1_0",
-        "A list of one item, as in other files; nd2 gives the item.",
-    ),
-    Known(
         of("xy_names"),
         r"to_xarray_position0\.coords\.P\.values\.dtype",
         "The name of the position has the width of that name, whether pixels are read or not.",

@@ -129,7 +129,8 @@ def index_file(
 
 
 def _describe(reader: Reader, record: Record) -> None:
-    program = reader.custom_data.get("AppInfo_V1_0", {})
+    program = reader.custom_data.get("AppInfo_V1_0")
+    program = program if isinstance(program, dict) else {}
     sizes = reader.layout.sizes
     date = Facts(reader).start_date
     record["acquired"] = "" if date is None else f"{date:%Y-%m-%d %H:%M:%S}"

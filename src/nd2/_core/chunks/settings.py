@@ -19,6 +19,8 @@ APP_INFO = PREFIX + b"AppInfo_V1_0!"
 _VERSION = re.compile(r"(.*?) (\d+\.\d.*)")
 _MAX_TAG = 240
 """Readers compare names of chunks up to 256 bytes."""
+_ONLY = "i0000000000"
+"""Key of a value without a name, where there is one value."""
 _SOFTWARE_KEYS = ("SWNameString", "VersionString")
 
 
@@ -39,6 +41,19 @@ def encode_software(software: str) -> dict[str, str]:
     """Return the settings that hold name and version of the software."""
     match = _VERSION.fullmatch(software)
     return dict(zip(_SOFTWARE_KEYS, match.groups() if match else (software, ""), strict=True))
+
+
+def only_value(tree: Any) -> Any:
+    """Return the value of a tree that has one, without a name and not a level; else the tree."""
+    if isinstance(tree, dict) and tree.keys() == {_ONLY}:
+        value = tree[_ONLY]
+        return tree if isinstance(value, dict) else value
+    return tree
+
+
+def encode_chunk(tree: Any) -> bytes:
+    """Return the payload of a chunk that holds a tree, or one value."""
+    return clx_xml.encode(encode(tree if isinstance(tree, Mapping) else {_ONLY: tree}))
 
 
 def encode(tree: Mapping[str, Any]) -> Items:

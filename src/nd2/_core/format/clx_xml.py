@@ -62,7 +62,7 @@ def decode(data: bytes | memoryview, *, strip_prefix: bool = False) -> dict[str,
     Returns
     -------
     dict
-        Values are bool, int, float, str, bytes and dict; None for an integer that cannot be read.
+        Values are bool, int, float, str, bytearray and dict; None for an integer that cannot be read.
     """
     root = _parse(bytes(data))
     keep_attributes = root.get("_VERSION") == "1.000000"
@@ -148,8 +148,8 @@ def _float(text: str) -> float:
         return float("nan")
 
 
-def _base64_text(text: str) -> bytes:
-    return text.encode()
+def _base64_text(text: str) -> bytearray:
+    return bytearray(text, "utf-8")
 
 
 def _unbase64(text: str) -> bytes:

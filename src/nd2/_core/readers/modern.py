@@ -388,7 +388,8 @@ class ModernReader(Reader):
     def custom_data(self) -> dict[str, Any]:
         prefix = settings.PREFIX
         names = [name for name in self.chunk_file.names if name.startswith(prefix)]
-        return self._decode_all({name: display_name(name.removeprefix(prefix)) for name in names})
+        keys = {name: display_name(name.removeprefix(prefix)) for name in names}
+        return {key: settings.only_value(tree) for key, tree in self._decode_all(keys).items()}
 
     def unstructured_metadata(
         self, *, strip_prefix: bool, include: set[str] | None, exclude: set[str] | None

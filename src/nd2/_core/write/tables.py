@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,7 +34,7 @@ from nd2._core.structures import (
 from nd2._core.write.plan import measured_time_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -128,7 +127,7 @@ class NewTables(Tables):
     first : FirstFrame
         Time and place of the first frame.
     custom : mapping
-        Tag -> tree, as ``ND2File.custom_data`` gives it; bytes are stored as they are.
+        Tag -> tree or value, as ``ND2File.custom_data`` gives it; bytes are stored as they are.
     """
 
     plan: Plan
@@ -162,8 +161,7 @@ class NewTables(Tables):
         for tag, tree in self.custom.items():
             name = settings.name(tag)
             if name not in (binary_layers.RUNS_NAME, recorded_data.NAME):
-                is_tree = isinstance(tree, Mapping)
-                yield name, clx_xml.encode(settings.encode(tree)) if is_tree else tree
+                yield name, tree if isinstance(tree, bytes) else settings.encode_chunk(tree)
         if self.rois:
             yield regions.NAME, clx_lite.encode(regions.encode(self.rois))
         if self.events:
