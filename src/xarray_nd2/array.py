@@ -10,6 +10,8 @@ from xarray.core import indexing
 from nd2._core.frames.array import FrameArray
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -20,14 +22,23 @@ class ND2BackendArray(BackendArray):
     """An array in a file: the image, recorded values or a binary layer.
 
     Color samples that are stored blue, green, red come out red, green, blue.
+
+    ``blocks`` is shared by the arrays of a dataset whose blocks must agree: those that the first of
+    them was cut into, by axis.
     """
 
-    def __init__(self, values: Lazy | FrameArray) -> None:
+    def __init__(
+        self, values: Lazy | FrameArray, blocks: dict[Hashable, tuple[int, ...]] | None = None
+    ) -> None:
         if isinstance(values, FrameArray) and samples_are_reversed(values):
             values = values.narrow((*[slice(None)] * (values.ndim - 1), slice(None, None, -1)))
         self.values = values
+        self.blocks = blocks
         self.shape: tuple[int, ...] = values.shape
         self.dtype: np.dtype[Any] = values.dtype
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "blocks": None}
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
         # Outer keys are read as they are: xarray would first turn negative steps into positive
@@ -75,9 +86,11 @@ class LazyIndex(indexing.LazilyIndexedArray):
         return super()._updated_key(type(new_key)(key))
 
 
-def lazy(values: Lazy | FrameArray) -> LazyIndex:
+def lazy(
+    values: Lazy | FrameArray, blocks: dict[Hashable, tuple[int, ...]] | None = None
+) -> LazyIndex:
     """Return an array for a variable of xarray that reads on access."""
-    return LazyIndex(ND2BackendArray(values))
+    return LazyIndex(ND2BackendArray(values, blocks))
 
 
 def samples_are_reversed(image: FrameArray) -> bool:

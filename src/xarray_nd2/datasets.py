@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from xarray_nd2.array import lazy, samples_are_reversed
+from xarray_nd2.chunking import FileVariable
 
 if TYPE_CHECKING:
     from xarray_nd2.dataset.model import DatasetModel, VariableModel
 
 _BAND_BYTES = 64 << 20
 
-# Written as texts of any length: of those of fixed width zarr warns that Zarr 3 has no standard for them. Writers of
-# netCDF take that since xarray 2026.9.
-_RECENT = tuple(int(part) for part in xr.__version__.split(".")[:2]) >= (2026, 9)
-_TEXT: dict[str, Any] = {"dtype": np.dtypes.StringDType()} if _RECENT else {}
+# Zarr 3 has no standard for texts of fixed width, and appending needs those in the store to have
+# the width of the new ones. Objects are written as texts of any length. Before xarray 2026.9,
+# ``chunks="auto"`` fails for objects.
+TEXT_AS_OBJECTS = tuple(int(part) for part in xr.__version__.split(".")[:2]) >= (2026, 9)
 
 
 def to_dataset(
@@ -31,35 +32,42 @@ def to_dataset(
 ) -> xr.Dataset:
     """Make the dataset of a model; what lies in the file stays there until it is asked for."""
     variables: dict[str, xr.Variable] = {}
+    # Labels have the blocks of the image, whatever their dtype suggests.
+    blocks: dict[Hashable, tuple[int, ...]] | None = {} if model.labels else None
+    preferred = preferred_chunks(model)
     if not without_image:
-        variables["image"] = xr.Variable(
+        variables["image"] = FileVariable(
             model.image.dims,
-            lazy(model.image),
+            lazy(model.image, blocks),
             model.image_attrs,
-            encoding={
-                "preferred_chunks": preferred_chunks(model),
-                "source": model.attrs["source"],
-            },
+            encoding={"preferred_chunks": preferred, "source": model.attrs["source"]},
         )
-    variables |= {name: to_variable(layer) for name, layer in model.labels.items()}
+    for name, layer in model.labels.items():
+        variables[name] = to_variable(layer, blocks)
+        chunks = {dim: size for dim, size in preferred.items() if dim in layer.dims}
+        variables[name].encoding["preferred_chunks"] = chunks
     coords = {
         name: decoded(name, to_variable(variable), decode_times, use_cftime)
         for name, variable in model.coords.items()
     }
     if "S" in coords and samples_are_reversed(model.image):
         coords["S"] = coords["S"][::-1]
-    dataset = xr.Dataset(variables, coords=coords, attrs=model.attrs)
+    # As coordinates, they would become plain variables.
+    dataset = xr.Dataset({**variables, **coords}, attrs=model.attrs).set_coords(list(coords))
     dataset.encoding["source"] = model.attrs["source"]
     return dataset
 
 
-def to_variable(variable: VariableModel) -> xr.Variable:
-    """Make a variable of xarray."""
+def to_variable(
+    variable: VariableModel, blocks: dict[Hashable, tuple[int, ...]] | None = None
+) -> FileVariable:
+    """Make a variable of xarray; see `lazy` for ``blocks``."""
     values: Any = variable.values
-    encoding = _TEXT if values.dtype.kind == "U" else {}
-    if not variable.in_memory:
-        values = lazy(values)
-    return xr.Variable(variable.dims, values, dict(variable.attrs), encoding)
+    if values.dtype.kind == "U" and TEXT_AS_OBJECTS:
+        values = np.asarray(values).astype(object)
+    elif not variable.in_memory:
+        values = lazy(values, blocks)
+    return FileVariable(variable.dims, values, dict(variable.attrs))
 
 
 def decoded(
@@ -81,7 +89,7 @@ def decoded(
         decode_timedelta=False,
         **options,
     )
-    return result
+    return FileVariable.from_variable(result)
 
 
 def preferred_chunks(model: DatasetModel) -> dict[str, int]:

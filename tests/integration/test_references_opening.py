@@ -126,11 +126,11 @@ def test_a_name_is_never_code(
     shutil.copy2(plain, path)
     dataset = xr.open_dataset(plain, engine="nd2").load()
     for source in (path, plain):
-        write_kerchunk(source, refs, zarr_format=zarr_format, url=str(path))
+        write_kerchunk(source, refs, zarr_format=zarr_format, url=str(path), overwrite=True)
         assert "templates" not in json.loads(refs.read_text())
         xr.testing.assert_equal(open_references(refs).image, dataset.image)
         xr.open_zarr("reference://", storage_options={"fo": str(refs)}, consolidated=False).load()
-    write_kerchunk(plain, refs, zarr_format=zarr_format)
+    write_kerchunk(plain, refs, zarr_format=zarr_format, overwrite=True)
     xr.testing.assert_equal(open_references(refs, url=str(path)).image, dataset.image)
     both = [to_kerchunk(source, zarr_format=zarr_format) for source in (plain, path)]
     assert open_references(combine_references(both)).image.load().sizes["T"] == 6

@@ -73,6 +73,7 @@ def open_references(
         If they are not references, or have no such group, or ``url`` is given for Parquet.
     """
     import xarray as xr
+    from zarr.storage import FsspecStore
 
     content, attrs, version = load(refs, storage_options)
     source = attrs.get("source", "")
@@ -99,15 +100,20 @@ def open_references(
     }
     if isinstance(content, str):
         fs_options["target_options"] = dict(storage_options or {})
-    dataset: xr.Dataset = xr.open_zarr(
-        "reference://",
-        storage_options=fs_options,
-        consolidated=True,
-        zarr_format=version,
-        group=group,
-        **{"chunks": {}, **options},
+    store = FsspecStore.from_url("reference://", storage_options=fs_options, read_only=True)
+    fixed: dict[str, Any] = {"consolidated": True, "zarr_format": version, "group": group}
+    chunks = options.pop("chunks", {})
+    dataset: xr.Dataset = xr.open_zarr(store, chunks=None, **fixed, **options)
+    if chunks is None:
+        return dataset
+    # Blocks of coordinates would not be those of the image: they stay out of dask, as the engine's do.
+    coords = {name: dataset.variables[name] for name in set(dataset.coords) - set(dataset.dims)}
+    dropped = options.pop("drop_variables", None) or []
+    dropped = [dropped] if isinstance(dropped, str) else list(dropped)
+    pixels: xr.Dataset = xr.open_zarr(
+        store, chunks=chunks, drop_variables=[*dropped, *coords], **fixed, **options
     )
-    return dataset
+    return pixels.assign_coords({name: coords[name] for name in dataset.coords if name in coords})
 
 
 def load(
