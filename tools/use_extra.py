@@ -109,6 +109,7 @@ def virtual() -> None:
     import xarray as xr
     from obspec_utils.registry import ObjectStoreRegistry
     from obstore.store import LocalStore
+    from virtualizarr import open_virtual_dataset
 
     import xarray_nd2
 
@@ -125,8 +126,7 @@ def virtual() -> None:
     storage = icechunk.local_filesystem_storage("repository")
     repository = icechunk.Repository.create(storage, config, authorize_virtual_chunk_access=access)
     session = repository.writable_session("main")
-    # coordinates loaded: not every VirtualiZarr keeps bytes that are not in the file
-    virtual = parser.open_dataset(folder + FILE.name, registry)
+    virtual = open_virtual_dataset(folder + FILE.name, registry=registry, parser=parser)
     virtual.vz.to_icechunk(session.store)
     session.commit("one file")
     session = repository.readonly_session("main")

@@ -49,6 +49,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         "drop_variables",
         "use_cftime",
         "decode_timedelta",
+        "group",
         "storage_options",
         "index",
         "squeeze",
@@ -71,6 +72,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         use_cftime: bool | None = None,
         decode_timedelta: Any = None,
+        group: str | None = None,
         storage_options: Mapping[str, Any] | None = None,
         index: str | os.PathLike[str] | Literal[True] | None = None,
         squeeze: bool = True,
@@ -94,6 +96,8 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             With ``time="absolute"``: whether and how seconds since the first frame become instants, as xarray has it.
         drop_variables : str or iterable of str, optional
             Variables to leave out; what only they need is not read.
+        group : str, optional
+            Group of the tree to open instead (see `open_groups_as_dict`): ``P0``, ``events``, ...
         storage_options : Mapping, optional
             Options for the file system of a URL.
         index : str, os.PathLike or True, optional
@@ -126,11 +130,31 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         OSError
             If the file cannot be opened, or is not ND2.
         ValueError
-            If it is damaged, has no position of that name, or does not say when it was recorded.
+            If it is damaged, has no such group or position, or does not say when it was recorded; if ``group``
+            and ``position`` are given.
         IndexError
             If it has no position of that index.
         """
         _refuse(unknown, self.open_dataset_parameters)
+        if group is not None:
+            if position is not None:
+                raise ValueError("give group or position, not both")
+            groups = self.open_groups_as_dict(
+                filename_or_obj,
+                decode_times=decode_times,
+                drop_variables=drop_variables,
+                use_cftime=use_cftime,
+                group=group,
+                storage_options=storage_options,
+                index=index,
+                squeeze=squeeze,
+                validate_frames=validate_frames,
+                search_window=search_window,
+                rescue=rescue,
+                flat_frames=flat_frames,
+                time=time,
+            )
+            return groups["/"]
         with open_reader(
             filename_or_obj,
             storage_options=storage_options,
@@ -171,6 +195,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         use_cftime: bool | None = None,
         decode_timedelta: Any = None,
+        group: str | None = None,
         storage_options: Mapping[str, Any] | None = None,
         index: str | os.PathLike[str] | Literal[True] | None = None,
         squeeze: bool = True,
@@ -187,6 +212,8 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         ----------
         filename_or_obj, drop_variables, storage_options, index, squeeze, validate_frames, search_window, rescue, flat_frames, time
             See `open_dataset`.
+        group : str, optional
+            The only group to open; its path is ``/`` then.
         mask_and_scale, decode_times, concat_characters, decode_coords, use_cftime, decode_timedelta
             See `open_dataset`.
         **unknown
@@ -214,6 +241,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
                 reader,
                 Facts(reader),
                 lasting,
+                group=group,
                 squeeze=squeeze,
                 time=time,
                 dropped=_names(drop_variables),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from nd2._core import errors
 from nd2._core.frames.grid import FrameGrid
-from xarray_nd2.dataset.build import dataset_model, position_models
+from xarray_nd2.dataset.build import dataset_model, position_model
 from xarray_nd2.dataset.clock import Clock
 from xarray_nd2.dataset.coords import (
     column_attrs,
@@ -38,34 +39,61 @@ def group_datasets(
     facts: Facts,
     source: ByteSource,
     *,
+    group: str | None,
     squeeze: bool,
     time: TimeMode,
     dropped: Collection[str],
     decode_times: Any,
     use_cftime: bool | None,
 ) -> dict[str, xr.Dataset]:
-    """Open a file as datasets by the path of their group."""
+    """Open a file as datasets by the path of their group; of one group only, by the path ``/``.
+
+    Parameters
+    ----------
+    source : ByteSource
+        What the datasets read from.
+    group : str, optional
+        The only group to open; by default all.
+    squeeze, time, dropped
+        See `dataset_model`.
+    decode_times, use_cftime
+        See `to_dataset`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such group.
+    """
     options: dict[str, Any] = {"decode_times": decode_times, "use_cftime": use_cftime}
     model = dataset_model(reader, facts, squeeze=squeeze, time=time, dropped=dropped)
     model = model.with_source(source)
     origin = {"source": model.attrs["source"]}
-    groups = {"/": _root(model)}
-    parts = position_models(facts, model, squeeze=squeeze, time=time)
-    for index, part in enumerate(parts):
-        part = replace(part.with_source(source), attrs=origin)
-        groups[f"/P{index}"] = to_dataset(part, without_image="image" in dropped, **options)
-    if model.labels:
+    only = None if group is None or not group.strip("/") else f"/{group.strip('/')}"
+    positions = [f"/P{i}" for i in range(model.image.all_sizes.get("P", 1))]
+    groups = {} if only else {"/": _root(model)}
+    for index, path in enumerate(positions):
+        if only in (None, path):
+            part = position_model(facts, model, index, squeeze=squeeze, time=time)
+            part = replace(part, attrs=origin)
+            groups[path] = to_dataset(part, without_image="image" in dropped, **options)
+    if model.labels and only in (None, "/labels"):
         dims = {dim for layer in model.labels.values() for dim in layer.dims}
         coords = {name: one for name, one in model.coords.items() if dims.issuperset(one.dims)}
         layers = replace(model, coords=coords, attrs=origin)
         groups["/labels"] = to_dataset(layers, without_image=True, **options)
-    events = _events(reader, facts, source, Clock.from_facts(facts, time))
-    if events:
-        groups["/events"] = _decoded_group(events, origin, options)
+    if only in (None, "/events"):
+        events = _events(reader, facts, source, Clock.from_facts(facts, time))
+        if events:
+            groups["/events"] = _decoded_group(events, origin, options)
     tiles = reader.large_image
-    if tiles is not None:
+    if tiles is not None and only in (None, "/tiles"):
         groups["/tiles"] = _tiles(tiles, origin)
-    return groups
+    if only is None:
+        return groups
+    if only not in groups:
+        names = [path[1:] for path in (*positions, "/labels", "/events", "/tiles")]
+        raise errors.no_such("group", only[1:], names, path=reader.source.url)
+    return {"/": groups[only]}
 
 
 def _root(model: DatasetModel) -> xr.Dataset:

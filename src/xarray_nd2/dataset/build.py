@@ -16,7 +16,7 @@ from xarray_nd2.dataset.lazy import FrameValues
 from xarray_nd2.dataset.model import DatasetModel
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from nd2._core.readers import Reader
     from nd2._core.views.facts import Facts
@@ -69,31 +69,34 @@ def dataset_model(
     )
 
 
-def position_models(
-    facts: Facts, model: DatasetModel, *, squeeze: bool = True, time: TimeMode = "relative"
-) -> Iterator[DatasetModel]:
-    """Give the part of a dataset at each position, without labels, and without the axis P if ``squeeze``.
+def position_model(
+    facts: Facts,
+    model: DatasetModel,
+    index: int,
+    *,
+    squeeze: bool = True,
+    time: TimeMode = "relative",
+) -> DatasetModel:
+    """Return the part of a dataset at one position, without labels, and without the axis P if ``squeeze``.
 
     Columns are not read again: values in memory are sliced. Only the axes of time are those of the
     position itself.
     """
-    clock = Clock.from_facts(facts, time)
-    for index in range(model.image.all_sizes.get("P", 1)):
-        image = model.image.fix("P", index) if "P" in model.image.grid.names else model.image
-        if squeeze:
-            image = image.drop_dims("P")
-        axes = axis_coordinates(facts, image, clock)
-        coords = {}
-        for name, variable in model.coords.items():
-            if name[0] == "T" and name in axes:
-                coords[name] = axes[name].drop_dims(image.dims)
-            elif "P" not in variable.dims:
-                coords[name] = variable
-            else:
-                part = _position_part(variable, image, index)
-                if name != "frame_present" or not np.asarray(part.values).all():
-                    coords[name] = part
-        yield replace(model, image=image, coords=coords, labels={})
+    image = model.image.fix("P", index) if "P" in model.image.grid.names else model.image
+    if squeeze:
+        image = image.drop_dims("P")
+    axes = axis_coordinates(facts, image, Clock.from_facts(facts, time))
+    coords = {}
+    for name, variable in model.coords.items():
+        if name[0] == "T" and name in axes:
+            coords[name] = axes[name].drop_dims(image.dims)
+        elif "P" not in variable.dims:
+            coords[name] = variable
+        else:
+            part = _position_part(variable, image, index)
+            if name != "frame_present" or not np.asarray(part.values).all():
+                coords[name] = part
+    return replace(model, image=image, coords=coords, labels={})
 
 
 def _position_part(variable: VariableModel, image: FrameArray, index: int) -> VariableModel:

@@ -12,7 +12,7 @@ import numpy as np
 from nd2._core.export import zarr_documents
 from nd2._core.io.urls import redact
 from nd2._core.views.facts import Facts
-from xarray_nd2.dataset.build import dataset_model, position_models
+from xarray_nd2.dataset.build import dataset_model, position_model
 from xarray_nd2.references.arrays import ZarrArray, ZarrGroup, image_array
 from xarray_nd2.references.check import check_frames
 
@@ -76,8 +76,9 @@ def describe(reader: Reader, options: LayoutOptions, *, stored_order: bool) -> l
     if options.layout == "ome-zarr":
         groups = ome_groups(facts, model, lambda image: image_array(image, url, {}))
     elif options.layout == "positions" and "P" in model.image.dims:
-        parts = position_models(facts, model)
-        groups = [ZarrGroup("", attrs), *(group(f"P{i}", part) for i, part in enumerate(parts))]
+        count = model.image.sizes["P"]
+        parts = [group(f"P{i}", position_model(facts, model, i)) for i in range(count)]
+        groups = [ZarrGroup("", attrs), *parts]
     else:
         groups = [group("", model)]
     if options.check:

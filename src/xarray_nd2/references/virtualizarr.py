@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import numpy as np
+import xarray as xr
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
 from nd2._core import errors
@@ -24,7 +26,8 @@ except ImportError as _error:
     raise errors.missing_package("virtualizarr", "virtual", "for ND2Parser") from _error
 
 if TYPE_CHECKING:
-    import xarray as xr
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from xarray_nd2.references.arrays import ZarrGroup
@@ -42,9 +45,9 @@ class ND2Parser:
     layout : {"flat", "positions", "ome-zarr"}
         One group; a group for each position (``P0``, ``P1``, ...); or OME-Zarr 0.5.
     stored_order : bool
-        Whether the image's axes run as the bytes lie, ``(T, P, Z, Y, X, C, S)``. By default they are
-        those of the engine, ``(T, P, Z, C, Y, X, S)``, through the codec ``transpose``, which
-        ``.vz.to_kerchunk`` cannot write.
+        Whether the image's axes run as the bytes lie, ``(T, P, Z, Y, X, C, S)``. Else they are those of
+        the engine, ``(T, P, Z, C, Y, X, S)``, through the codec ``transpose``, which kerchunk does not
+        have, and with which VirtualiZarr does not concatenate along a new axis.
     inline_coords : bool
         Whether there are coordinates.
     squeeze : bool
@@ -64,7 +67,7 @@ class ND2Parser:
         self,
         *,
         layout: LayoutName = "flat",
-        stored_order: bool = False,
+        stored_order: bool = True,
         inline_coords: bool = True,
         squeeze: bool = True,
         check: bool = True,
@@ -94,39 +97,68 @@ class ND2Parser:
         OSError
             If the file cannot be opened, or is not ND2.
         ValueError
-            If it is damaged, or its frames' bytes are not those of any Zarr chunk.
+            If it is damaged, or its frames' bytes are not those of any Zarr chunk; if its name has ``?``,
+            ``#``, a control character or ``%`` with two hexadecimal digits.
         """
+        # Stores take paths as they are: one with %20 would be another file.
+        plain = unquote(url) if url.startswith("file:") else url
+        _check_name(plain)
         source = open_from_registry(url, registry)
         try:
-            # Stores take paths as they are: one with %20 would be another file.
-            options = replace(self.options, url=unquote(url) if url.startswith("file:") else url)
+            options = replace(self.options, url=plain)
             groups = describe(open_reader(source), options, stored_order=self.stored_order)
             place = "memory://nd2-" + hashlib.sha256(repr(source.identity).encode()).hexdigest()
         finally:
             source.close()
         chunks = _SmallChunks(f"{place}/{options.layout}", registry)
-        root, *others = (_manifest_group(group, chunks) for group in groups)
-        if others:
-            members = {group.path: made for group, made in zip(groups[1:], others, strict=True)}
-            root = ManifestGroup(arrays=root.arrays, groups=members, attributes=groups[0].attrs)
-        return ManifestStore(root, registry=registry)
+        members = {group.path: _Group(group, chunks) for group in groups[1:]}
+        return ManifestStore(_Group(groups[0], chunks, members), registry=registry)
 
-    def open_dataset(self, url: str, registry: Any) -> xr.Dataset:
-        """Return a virtual dataset whose coordinates are in memory, ready for ``.vz.to_icechunk``.
 
-        Only the image is virtual: what is not bytes of the file is written as it is. See `__call__` for parameters
-        and errors; ``open_virtual_dataset`` of VirtualiZarr loads the coordinates of axes only.
-        """
-        from virtualizarr import open_virtual_dataset
-
-        store = self(url, registry)
-        names = [name for name in store._group.arrays if name != "image"]  # noqa: SLF001
-        dataset: xr.Dataset = open_virtual_dataset(
-            url, registry=registry, parser=lambda url, registry: store, loadable_variables=names
+def _check_name(url: str) -> None:
+    """Refuse a URL that readers of virtual stores parse into that of another file."""
+    web = url.startswith(("http://", "https://"))
+    odd = r"[?#\x00-\x1f]" if web else r"[?#\x00-\x1f]|%[0-9A-Fa-f]{2}"
+    match = re.search(odd, url)
+    if match is not None:
+        raise ValueError(
+            f"readers of virtual stores find no file whose name has {match[0]!r}: {url!r}; rename it, "
+            "or use write_kerchunk"
         )
-        for name in names:
-            dataset[name].load()
-        return dataset
+
+
+class _Group(ManifestGroup):
+    """A group that gives its coordinates as variables in memory when it becomes a virtual dataset.
+
+    Writers keep what is in memory; a reference to a coordinate would lead to no file.
+    """
+
+    def __init__(
+        self, group: ZarrGroup, chunks: _SmallChunks, members: Mapping[str, _Group] | None = None
+    ) -> None:
+        self._coords: dict[str, xr.Variable] = {}
+        arrays = {}
+        for path, array in group.items:
+            name = path.rpartition("/")[2]
+            if isinstance(array.data, ByteRanges):
+                ranges = array.data
+                manifest = _manifest(ranges.urls[0], ranges.offsets, ranges.lengths)
+            else:
+                values = np.asarray(array.data)
+                manifest = chunks.manifest(path, array.grid, v3.encode(values))
+                self._coords[name] = xr.Variable(array.dims, values, array.attrs)
+            metadata = ArrayV3Metadata.from_dict(v3.array_document(array))
+            arrays[name] = ManifestArray(metadata=metadata, chunkmanifest=manifest)
+        super().__init__(arrays=arrays, groups=members, attributes=group.attrs)
+
+    def to_virtual_dataset(self) -> xr.Dataset:
+        """Return the image as a virtual variable, and the coordinates in memory."""
+        virtual = {
+            name: array.to_virtual_variable()
+            for name, array in self.arrays.items()
+            if name not in self._coords
+        }
+        return xr.Dataset(virtual, coords=self._coords, attrs=self.metadata.attributes)
 
 
 class _SmallChunks:
@@ -150,19 +182,6 @@ class _SmallChunks:
         url = f"{self.place}/{path}"
         self.store.put(url.split("/", 3)[3], data)
         return _manifest(url, np.zeros_like(lengths), lengths)
-
-
-def _manifest_group(group: ZarrGroup, chunks: _SmallChunks) -> ManifestGroup:
-    arrays = {}
-    for path, array in group.items:
-        if isinstance(array.data, ByteRanges):
-            ranges = array.data
-            manifest = _manifest(ranges.urls[0], ranges.offsets, ranges.lengths)
-        else:
-            manifest = chunks.manifest(path, array.grid, v3.encode(np.asarray(array.data)))
-        metadata = ArrayV3Metadata.from_dict(v3.array_document(array))
-        arrays[path.rpartition("/")[2]] = ManifestArray(metadata=metadata, chunkmanifest=manifest)
-    return ManifestGroup(arrays=arrays, attributes=group.attrs)
 
 
 def _manifest(

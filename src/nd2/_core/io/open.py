@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from typing import TYPE_CHECKING, Any
@@ -21,13 +22,22 @@ if TYPE_CHECKING:
 # What fsspec needs for the protocols of the extra "remote".
 _PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "s3a": "s3fs"}
 
+_SEVERAL = "xarray.open_mfdataset(files, engine='nd2') opens several as one dataset"
+
 
 def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> ByteSource:
     """Open what a user passes as a file."""
+    if isinstance(file, (list, tuple, set)):
+        raise TypeError(
+            f"expected one file, got a {type(file).__name__} of {len(file)}; {_SEVERAL}"
+        )
     if isinstance(file, bytes):
         file = os.fsdecode(file)
     if is_url(file):
-        return _open_path(*file_system(file, storage_options))
+        system, place = file_system(file, storage_options)
+        if "*" in place and not system.exists(place):
+            raise _pattern_error(place)
+        return _open_path(system, place)
     fs, path = getattr(file, "fs", None), getattr(file, "path", None)
     if fs is not None and isinstance(path, str):
         # fsspec's open files, OpenFile and UPath: read through their file system, not through one shared handle.
@@ -40,10 +50,17 @@ def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> 
                 f"{path!r} is to be read through {file.compression!r}, which has no random access; decompress it first"
             )
     if isinstance(file, (str, os.PathLike)):
-        return LocalSource(local_path(file))
+        place = local_path(file)
+        if any(mark in place for mark in "*?[") and not os.path.lexists(place):
+            raise _pattern_error(place)
+        return LocalSource(place)
     if isinstance(file, (io.BufferedReader, io.FileIO)) and _is_whole_local_file(file):
         return LocalSource(os.fsdecode(file.name))
     return FileObjectSource(file)
+
+
+def _pattern_error(path: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, f"there is no such file; of a pattern, {_SEVERAL}", path)
 
 
 def file_system(
