@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DIMENSIONS = re.compile(r"(?:Dimensions|Abmessungen):[ \t]*([^\r\n]*)")
-_DIMENSION = re.compile(r"(\w+)'?\((\d+)\)")
-_STEP = re.compile(r"Z Stack Loop:[^\r\n]*[\r\n]+(?:-(?! Step)[^\r\n]*[\r\n]+)*- Step:\s*([\d.,]+)")
+_DIMENSION = re.compile(r"(?<!\w)(\w{1,64})'?\((\d{1,9})\)")
+_STEP = re.compile(r"- Step:\s*([\d.,]{1,32})")
 _LETTER = {"TimeLoop": "T", "XYPosLoop": "P", "ZStackLoop": "Z", "CustomLoop": "U"}
 _DEPTH = 100
 _MAX_COUNT = 1 << 31
@@ -45,11 +45,18 @@ def stated_counts(description: str) -> dict[str, int]:
 
 def stated_step(description: str) -> float | None:
     """Return the distance of planes in micrometers by the description."""
-    match = _STEP.search(description)
-    try:
-        return float(match[1].replace(",", ".")) if match else None
-    except ValueError:
-        return None
+    in_stack = False
+    for line in description.splitlines():
+        if "Z Stack Loop:" in line:
+            in_stack = True
+        elif in_stack and (match := _STEP.match(line)):
+            try:
+                return float(match[1].replace(",", "."))
+            except ValueError:
+                return None
+        elif line and not line.startswith("-"):
+            in_stack = False
+    return None
 
 
 def experiment(

@@ -39,7 +39,7 @@ DAY_MS = 86_400_000.0
 
 _WHITE = 0xFFFFFF
 _TIME_AXIS = 2
-_MAGNIFICATION = re.compile(r"(\d+)\s?x", re.IGNORECASE)
+_MAGNIFICATION = re.compile(r"(?<!\d)(\d{1,6})\s?x", re.IGNORECASE)
 _FOUR_DOUBLES = Struct("<4d")
 
 _Matrix: TypeAlias = tuple[float, float, float, float]

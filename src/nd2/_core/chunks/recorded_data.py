@@ -45,7 +45,6 @@ _CELL = 512
 
 STAGE = ("X Coord [µm]", "Y Coord [µm]", "Z Coord [µm]")
 """Headers of the columns that hold the position of the stage."""
-_HEADER = re.compile(r"(.*?)\s*(?:\[([^\]]*)\])?")
 _IDS = {
     "X Coord": "X",
     "Y Coord": "Y",
@@ -165,8 +164,10 @@ def _texts(data: bytes, size: int, item: int) -> NDArray[np.str_]:
 
 def split_header(header: str) -> tuple[str, str]:
     """Return title and unit of a column."""
-    match = _HEADER.fullmatch(header)
-    title, unit = (match[1], match[2] or "") if match else (header, "")
+    title, bracket, unit = header.removesuffix("]").rpartition("[")
+    if not (bracket and header.endswith("]") and "]" not in unit):
+        title, unit = header, ""
+    title = title.rstrip()
     if len(title.encode()) > _MAX_TITLE:
         raise ValueError(f"column {title[:40]!r}... has a title of more than {_MAX_TITLE} bytes")
     return title, unit

@@ -39,7 +39,7 @@ _INTEGERS: Final[Mapping[str, type[int]]] = {
 }
 _RUNTYPES: Final = {kind: name for name, kind in _INTEGERS.items()}
 
-_PROLOG: Final = re.compile(r"\s*<\?xml[^>]*>")
+_PROLOG: Final = re.compile(r"<\?xml[^>]*>")
 _ILLEGAL: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BAD_REFERENCE: Final = re.compile(
     r"&(?!(?:amp|lt|gt|quot|apos);)(?!#(?:9|10|13|3[2-9]|[4-9]\d|\d{3,7}|x[0-9A-Fa-f]{2,6});)"
@@ -171,7 +171,9 @@ _SCALARS: Final[Mapping[str, Callable[[str], Any]]] = {
 
 
 def _parse(data: bytes) -> Element:
-    text = _PROLOG.sub("", _text(data), count=1).strip("\0 \t\r\n")
+    text = _text(data).strip("\0 \t\r\n")
+    prolog = _PROLOG.match(text)  # a search would try every place, which takes quadratic time
+    text = text[prolog.end() :].lstrip() if prolog else text
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise errors.corrupt("XML metadata declares a document type")
     try:
@@ -203,7 +205,7 @@ def _salvage(text: str) -> Element:
 
 
 class _Salvage(ElementTree.TreeBuilder):
-    """A tree builder that provides the root as soon as it begins."""
+    """A tree builder that provides the root as soon as it begins, and refuses a document type."""
 
     def __init__(self, roots: list[Element]) -> None:
         super().__init__()
@@ -213,6 +215,10 @@ class _Salvage(ElementTree.TreeBuilder):
         element = super().start(tag, attrs)
         self._roots.append(element)
         return element
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        # Its declarations may fill the memory. A keyword with an illegal character in it gets here.
+        raise errors.corrupt("XML metadata declares a document type")
 
 
 def encode(tree: Mapping[str, Any] | Items) -> bytes:
