@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
-from typing import TYPE_CHECKING, Any
+import tracemalloc
+import warnings
+from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -18,9 +22,6 @@ from tests.kinds import KINDS
 from tests.samples import each_sample, sample_names
 from tests.servers import range_server
 from tests.sparse import build_sparse
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def said(file: nd2.ND2File) -> list[Any]:
@@ -240,3 +241,111 @@ def test_a_failed_writing_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="missing"):
         nd2.save_index(path, tmp_path / "missing" / "an.index")
     assert [p.name for p in tmp_path.iterdir()] == ["a.nd2"]
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    """Change an index: arrays by their name, fields of the header by ``header__field``."""
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    header = json.loads(content["header"].tobytes())
+    for name, change in changes.items():
+        if name.startswith("header__"):
+            *levels, last = name.split("__")[1:]
+            inner = header
+            for level in levels:
+                inner = inner[level]
+            inner[last] = change
+        else:
+            content[name] = change(content[name])
+    content["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    with path.open("wb") as handle:
+        np.savez_compressed(handle, **content)
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "codec": {"header__codec": "|O"},
+    "codec of another kind": {"header__codec": "jpeg2k"},
+    "codec as a list": {"header__codec": ["raw"]},
+    "no pieces": {"header__pieces": 0},
+    "negative pieces": {"header__pieces": -1},
+    "more pieces": {"header__pieces": 5},
+    "pieces as text": {"header__pieces": "1"},
+    "negative size": {"header__file__size": -1},
+    "absurd size": {"header__file__size": 1 << 80},
+    "size as a float": {"header__file__size": 1.5},
+    "header as a list": {"header__format": []},
+    "table of objects": {"table": lambda a: a.astype("<f8")},
+    "table of bytes": {"table": lambda a: a.astype(np.uint8)},
+    "table of one column": {"table": lambda a: a[:1]},
+    "table without columns": {"table": lambda a: a.reshape(-1)},
+    "offsets beyond all files": {"table": lambda a: a | (1 << 62)},
+    "negative offsets": {"table": lambda a: -a - 1},
+    "map of another type": {"map": lambda a: a.astype(np.int32)},
+    "frame numbers beyond the file": {"map": lambda a: a + (1 << 40)},
+    "negative frame numbers": {"map": lambda a: a * 0 - 5},
+    "negative spans": {"spans": lambda a: -a},
+    "spans beyond the file": {"spans": lambda a: a + (1 << 50)},
+    "too few blocks": {"blocks": lambda a: a[:-1]},
+    "blocks of another type": {"blocks": lambda a: a.astype(np.int64)},
+    "end of another type": {"end": lambda a: a.astype("U1")},
+    "chunks at negative places": {"header__map__others": {"a!": [-1, 5]}},
+    "chunks at places of text": {"header__map__others": {"a!": ["1", "5"]}},
+    "chunks as a list": {"header__map__others": [1, 2]},
+    "chunks of other letters": {"header__map__others": {"\u20ac": [1, 2]}},
+    "map beyond the file": {"header__map__position": 1 << 50},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_every_field_of_an_index_is_checked(tmp_path: Path, wrong: str) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 5)])
+    index = Path(nd2.save_index(tmp_path / "a.nd2"))
+    rewrite(index, **WRONG[wrong])
+    with pytest.raises((ValueError, OSError), match=r"index.*a\.nd2"):
+        nd2.imread(tmp_path / "a.nd2", index=True)
+
+
+def test_the_pixels_of_an_index_are_those_of_the_file(tmp_path: Path) -> None:
+    spec = build(tmp_path / "a.nd2", loops=[("T", 5)], width=3, dtype="u1")
+    index = Path(nd2.save_index(tmp_path / "a.nd2"))
+    for dtype, row_bytes in (("|O", 8), ("|u1", -(1 << 63)), ("<f4", 1 << 62)):
+        layout = {"dtype": dtype, "row_bytes": row_bytes, "height": 1 << 40, "codec": "raw"}
+        rewrite(index, header__pixels=layout)
+        np.testing.assert_array_equal(nd2.imread(tmp_path / "a.nd2", index=True), spec.array)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_mutated_index_is_right_or_refused(tmp_path: Path, seed: int) -> None:
+    spec = build(tmp_path / "a.nd2", loops=[("T", 5)])
+    index = Path(nd2.save_index(tmp_path / "a.nd2"))
+    with np.load(index) as arrays:
+        content = dict(arrays)
+    rng = np.random.default_rng(seed)
+    for _ in range(25):
+        mutated = {name: array.copy() for name, array in content.items()}
+        raw = mutated[str(rng.choice(list(mutated)))].reshape(-1).view(np.uint8)
+        if not len(raw):
+            continue
+        raw[rng.integers(len(raw))] ^= 1 << int(rng.integers(8))
+        with index.open("wb") as handle:
+            np.savez(handle, **mutated)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                image = nd2.imread(tmp_path / "a.nd2", index=True)
+            except (ValueError, OSError, NotImplementedError):
+                continue
+        assert image.ndim <= spec.array.ndim
+
+
+def test_an_index_that_inflates_without_end_is_refused(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2")
+    index = Path(nd2.save_index(tmp_path / "a.nd2"))
+    rewrite(index, table=lambda _: np.zeros((2, 40 << 20), np.int64))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="not an index"):
+            nd2.imread(tmp_path / "a.nd2", index=True)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()

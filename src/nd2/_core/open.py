@@ -120,9 +120,12 @@ def _choose_reader(source: ByteSource, index: Index | None, options: ReadOptions
 
         if index is None or index.box_map is None:
             return LegacyReader(source, version, flat_frames=flat_frames)
-        frames = index.frames(source)
         return LegacyReader(
-            source, version, flat_frames=flat_frames, box_map=index.box_map, frames=frames
+            source,
+            version,
+            flat_frames=flat_frames,
+            box_map=index.box_map,
+            frame_locator=index.locate_frames,
         )
     if options.get("validate_frames"):
         from nd2._core.readers.validation import validated_file

@@ -20,6 +20,8 @@ from nd2._core.readers.reader import Reader
 from nd2._core.structures import Attributes, CustomLoop, StagePosition, VoxelSize
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from nd2._core.io import ByteSource
@@ -48,10 +50,10 @@ class LegacyReader(Reader):
         *,
         flat_frames: bool = False,
         box_map: jp2.BoxMap | None = None,
-        frames: Frames | None = None,
+        frame_locator: Callable[[ByteSource, PixelLayout], Frames] | None = None,
     ) -> None:
         super().__init__(source, version, flat_frames=flat_frames)
-        self._box_map, self._frames = box_map, frames
+        self._box_map, self._frame_locator = box_map, frame_locator
 
     @cached_property
     def box_map(self) -> jp2.BoxMap:
@@ -258,8 +260,6 @@ class LegacyReader(Reader):
     @cached_property
     def frames(self) -> Frames:
         # Samples of color run red, green, blue.
-        if self._frames is not None:
-            return self._frames
         attributes = self.attributes
         channels, samples = split_components(attributes)
         pixels = PixelLayout(
@@ -272,6 +272,8 @@ class LegacyReader(Reader):
             codec="jpeg2k",
             sample_order="RGB",
         )
+        if self._frame_locator is not None:
+            return self._frame_locator(self.source, pixels)
         return Frames(self.source, self._table(channels), pixels)
 
     def _table(self, channels: int) -> FrameTable:

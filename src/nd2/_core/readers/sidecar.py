@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, get_args
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
 from nd2._core import errors
 from nd2._core.format.chunks import PAGE, ChunkMap
 from nd2._core.format.jp2 import BoxMap
-from nd2._core.format.pixels import PixelLayout
+from nd2._core.format.pixels import Codec
+from nd2._core.frames.layout import max_frames
 from nd2._core.frames.read import Frames
 from nd2._core.frames.table import FrameTable
 from nd2._core.io import ByteSource, open_source
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nd2._core.format.pixels import PixelLayout
     from nd2._core.io import Span
     from nd2._core.readers.reader import Reader
 
 INDEX_SUFFIX = ".index"
 _FORMAT, _VERSION = "nd2-index", 1
 _MAX_INDEX = 1 << 30
+_MAX_INFLATED, _MAX_INFLATION = 256 << 20, 100
+_MAX_OFFSET = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,8 @@ class Index:
         Offset and bytes of the parts that hold metadata.
     table : FrameTable
         Where the stored bytes of each frame are.
-    pixels : PixelLayout
-        How pixels lie in them.
+    codec : {"raw", "zlib", "jpeg2k"}
+        How frames are stored.
     """
 
     size: int
@@ -59,7 +63,7 @@ class Index:
     chunk_map: ChunkMap | None
     box_map: BoxMap | None
     table: FrameTable
-    pixels: PixelLayout
+    codec: Codec
 
     @classmethod
     def from_reader(cls, reader: Reader) -> Index:
@@ -75,7 +79,7 @@ class Index:
             None if file is None else file.chunk_map,
             reader.box_map,
             frames.table,
-            frames.pixels,
+            frames.pixels.codec,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -105,13 +109,21 @@ class Index:
         has_header = any(at == 0 for at, _ in self.blocks)
         return has_header and all(source.read(at, len(data)) == data for at, data in self.blocks)
 
-    def frames(self, source: ByteSource) -> Frames:
-        """Return the frames of a file, without reading it."""
-        return Frames(source, self.table, self.pixels)
+    def locate_frames(self, source: ByteSource, pixels: PixelLayout) -> Frames:
+        """Return the frames of a file, without reading their headers."""
+        pieces = pixels.channels if pixels.codec == "jpeg2k" else 1
+        unlike = self.codec != pixels.codec and (pixels.codec, self.codec) != ("zlib", "raw")
+        if unlike or self.table.pieces != pieces:
+            raise errors.corrupt("the index is not one of this file", path=source.url)
+        return Frames(source, self.table, replace(pixels, codec=self.codec))
 
     def chunk_file(self, source: ByteSource, chunk_map: ChunkMap) -> ChunkFile:
         """Return the chunks of a file, without reading its map."""
-        return ChunkFile(source, lambda _: chunk_map, lambda source, *_: self.frames(source))
+        return ChunkFile(
+            source,
+            lambda _: chunk_map,
+            lambda source, _, __, pixels: self.locate_frames(source, pixels),
+        )
 
 
 def default_index_path(path: Any) -> Any:
@@ -170,12 +182,11 @@ class Recorder(ByteSource):
 
 def encode_index(index: Index) -> bytes:
     """Write an index as bytes."""
-    pixels = {**asdict(index.pixels), "dtype": index.pixels.dtype.str}
     header: dict[str, Any] = {
         "format": _FORMAT,
         "version": _VERSION,
         "file": {"size": index.size, "version": index.version},
-        "pixels": pixels,
+        "codec": index.codec,
         "pieces": index.table.pieces,
     }
     arrays: dict[str, Any] = {
@@ -205,65 +216,129 @@ def encode_index(index: Index) -> bytes:
 
 
 def decode_index(data: bytes, *, path: str = "") -> Index:
-    """Read an index from its bytes."""
+    """Read an index from its bytes, which may be a stranger's: every field is checked.
+
+    It may inflate to `_MAX_INFLATED` bytes, and `_MAX_INFLATION` times its own bytes more.
+    """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            header = json.loads(arrays["header"].tobytes())
-            if header["format"] != _FORMAT:
-                raise ValueError
-            if header["version"] != _VERSION:
-                raise errors.unsupported(
-                    f"an index of version {header['version']}; make it anew with nd2.save_index",
-                    path=path,
-                )
-            return _decoded(header, arrays)
-    except (LookupError, ValueError, TypeError, OSError, EOFError, BadZipFile, zlib.error) as error:
+        return _Decoder(data).index(path)
+    except (errors.ND2Error, *_DAMAGE) as error:
+        if isinstance(error, errors.UnsupportedFileError):
+            raise
         raise errors.corrupt("not an index of an ND2 file", path=path) from error
 
 
-def _decoded(header: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Index:
-    offsets, lengths = _values(arrays["table"])
-    content = arrays["blocks"].tobytes()
-    spans = arrays["spans"].tolist()
-    ends = np.cumsum([nbytes for _, nbytes in spans], dtype=np.int64).tolist()
-    blocks = [
-        (at, content[end - nbytes : end]) for (at, nbytes), end in zip(spans, ends, strict=True)
-    ]
-    chunk_map = None
-    if "map" in header:
-        index, position, size = _values(arrays["map"])
-        others = {
-            name.encode("latin-1"): (int(at), int(nbytes))
-            for name, (at, nbytes) in header["map"]["others"].items()
-        }
-        place = int(header["map"]["position"])
-        chunk_map = ChunkMap(index.view(np.int64), position, size, others, place)
-    box_map = None
-    if "boxes" in header:
-        [starts] = _values(arrays["boxes"])
-        kinds, tags = arrays["kinds"], arrays["tags"]
-        if not kinds.shape == tags.shape == starts.shape:
+_DAMAGE = (
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OSError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+    NotImplementedError,
+    BadZipFile,
+    zlib.error,
+)
+"""What libraries raise for bytes that are not those of an index."""
+
+
+class _Decoder:
+    """Reads the arrays of an index, and checks each."""
+
+    def __init__(self, data: bytes) -> None:
+        with ZipFile(io.BytesIO(data)) as archive:
+            if sum(m.file_size for m in archive.infolist()) > _MAX_INFLATED + _MAX_INFLATION * len(
+                data
+            ):
+                raise ValueError("the index inflates to too many bytes")
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            self.arrays: dict[str, NDArray[Any]] = {name: arrays[name] for name in arrays.files}
+        self.header = json.loads(self.data("header"))
+
+    def index(self, path: str) -> Index:
+        header = self.header
+        if header["format"] != _FORMAT:
             raise ValueError
-        box_map = BoxMap(kinds, tags, starts, int(header["boxes"]["end"]))
-    pixels = {**header["pixels"], "dtype": np.dtype(header["pixels"]["dtype"])}
-    return Index(
-        int(header["file"]["size"]),
-        str(header["file"]["version"]),
-        arrays["end"].tobytes(),
-        blocks,
-        chunk_map,
-        box_map,
-        FrameTable(offsets, lengths, int(header["pieces"])),
-        PixelLayout(**pixels),
-    )
+        if header["version"] != _VERSION:
+            raise errors.unsupported(
+                f"an index of version {header['version']}; make it anew with nd2.save_index",
+                path=path,
+            )
+        self.size = _integer(header["file"]["size"], _MAX_OFFSET)
+        codec, pieces = header["codec"], _integer(header["pieces"], 1 << 16)
+        offsets, lengths = self.columns("table", 2)
+        absurd = (offsets > _MAX_OFFSET) | (lengths > _MAX_OFFSET)
+        if codec not in get_args(Codec) or pieces < 1 or len(offsets) % pieces or absurd.any():
+            raise ValueError
+        return Index(
+            self.size,
+            str(header["file"]["version"]),
+            self.data("end"),
+            self.blocks(),
+            self.chunk_map() if "map" in header else None,
+            self.box_map() if "boxes" in header else None,
+            FrameTable(offsets, lengths, pieces),
+            codec,
+        )
+
+    def data(self, name: str) -> bytes:
+        return self.array(name, np.dtype(np.uint8), 1).tobytes()
+
+    def array(self, name: str, dtype: np.dtype[Any], ndim: int) -> NDArray[Any]:
+        array = self.arrays[name]
+        if array.dtype != dtype or array.ndim != ndim:
+            raise ValueError
+        return array
+
+    def columns(self, name: str, count: int) -> NDArray[np.uint64]:
+        """Return the columns whose steps were written."""
+        steps = self.array(name, np.dtype(np.int64), 2)
+        if len(steps) != count:
+            raise ValueError
+        return np.cumsum(steps, axis=1).view(np.uint64)
+
+    def blocks(self) -> list[tuple[int, bytes]]:
+        content, spans = self.data("blocks"), self.array("spans", np.dtype(np.int64), 2)
+        if spans.shape[1] != 2 or ((spans < 0) | (spans > self.size)).any():
+            raise ValueError
+        ends = np.cumsum(spans[:, 1]).tolist()
+        if (ends[-1] if ends else 0) != len(content):
+            raise ValueError
+        return [
+            (at, content[end - nbytes : end])
+            for (at, nbytes), end in zip(spans.tolist(), ends, strict=True)
+        ]
+
+    def chunk_map(self) -> ChunkMap:
+        index, position, size = self.columns("map", 3)
+        others = {
+            name.encode("latin-1"): (_integer(at, 1 << 64), _integer(nbytes, 1 << 64))
+            for name, (at, nbytes) in self.header["map"]["others"].items()
+        }
+        if (index >= max_frames(self.size)).any():
+            raise ValueError
+        place = _integer(self.header["map"]["position"], self.size)
+        return ChunkMap(index.view(np.int64), position, size, others, place)
+
+    def box_map(self) -> BoxMap:
+        [starts] = self.columns("boxes", 1)
+        kinds, tags = (self.array(name, np.dtype("S4"), 1) for name in ("kinds", "tags"))
+        if not kinds.shape == tags.shape == starts.shape or (starts > self.size).any():
+            raise ValueError
+        return BoxMap(kinds, tags, starts, _integer(self.header["boxes"]["end"], self.size))
+
+
+def _integer(value: Any, limit: int) -> int:
+    """Return a number of the header, which must be 0 to ``limit``."""
+    if type(value) is not int or not 0 <= value <= limit:
+        raise ValueError
+    return value
 
 
 def _steps(*columns: NDArray[Any]) -> NDArray[np.int64]:
     """Return the differences along each column, shape (columns, n)."""
     values = np.array([np.asarray(column).view(np.int64) for column in columns])
     return np.diff(values, axis=1, prepend=0)
-
-
-def _values(steps: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Undo `_steps`."""
-    return np.cumsum(steps, axis=1).view(np.uint64)
