@@ -334,7 +334,7 @@ def test_home_is_expanded_where_files_are_read(raw: Path) -> None:
         assert file.path == str(raw)
     assert nd2.save_index("~/raw.nd2") == f"{raw}.index"
     np.testing.assert_array_equal(nd2.imread("~/raw.nd2", index=True), expected)
-    assert [row.name for row in nd2.index.index_files(["~"])] == ["other.nd2", "raw.nd2"]
+    assert [row["name"] for row in nd2.index.index_files(["~"])] == ["other.nd2", "raw.nd2"]
     write_kerchunk("~/raw.nd2", "~/refs.json")
     from xarray_nd2 import open_references
 
