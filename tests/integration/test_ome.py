@@ -207,6 +207,7 @@ def test_planes_say_where_and_when(tmp_path: Path) -> None:
             assert plane.position_x == 10.0 * position
             assert plane.position_z == pytest.approx(300.0 + 2.0 * (plane.the_z - 1), abs=2.1)
             assert plane.exposure_time is None
+            assert plane.exposure_time_unit.value == "ms"
         seen_ifds += [block.ifd for block in pixels.tiff_data_blocks]
     assert sorted(seen_ifds) == list(range(24))
     assert document.images[0].acquisition_date == datetime(2021, 9, 28, 12, tzinfo=UTC)

@@ -371,8 +371,10 @@ class _Builder:
                     place[f"{name}Unit"] = units.get(name, "µm")
             for channel, exposure in enumerate(exposures):
                 plane = {"TheZ": str(planes[k]), "TheT": str(times[k]), "TheC": str(channel)}
+                # The unit is there without a value too: programs ask for it.
+                plane["ExposureTimeUnit"] = "ms"
                 if exposure[k] == exposure[k]:  # not NaN
-                    plane |= {"ExposureTime": repr(exposure[k]), "ExposureTimeUnit": "ms"}
+                    plane["ExposureTime"] = repr(exposure[k])
                 ElementTree.SubElement(parent, "Plane", plane | place)
 
     def _tiff_data(self, parent: Element, image: int) -> None:
