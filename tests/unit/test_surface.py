@@ -32,8 +32,10 @@ def _parameters(name: str, ours: list[list[Any]], theirs: list[list[Any]]) -> It
     for mine, other in zip(ours, theirs, strict=False):
         if mine != other:
             yield f"{name}/{other[0]}"
+    # fields of structures, and parameters that NumPy prescribes, may follow by position
+    positional = name.startswith("nd2.structures/") or name.endswith("__array__/sig")
     for extra in ours[len(theirs) :]:
-        if extra[2] is None or (extra[1] != "KEYWORD_ONLY" and not name.endswith("__array__/sig")):
+        if extra[2] is None or (extra[1] != "KEYWORD_ONLY" and not positional):
             yield f"{name}/{extra[0]}"
     yield from (f"{name}/{other[0]}" for other in theirs[len(ours) :])
 
