@@ -278,3 +278,33 @@ def test_killed_midway(name: str, tmp_path: Path) -> None:
     before = dest.read_bytes()
     killed(KILL, source, dest)
     assert dest.read_bytes() == before
+
+
+def test_writes_that_are_cut_short_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 3)], channels=2)
+    whole = tiff_module._pwrite
+
+    def some(target: int, data: Any, offset: int, /) -> int:
+        return whole(target, data[: max(len(data) * 2 // 3, 1)], offset)
+
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        file.write_tiff(tmp_path / "whole.tif")
+        monkeypatch.setattr(tiff_module, "_pwrite", some)
+        file.write_tiff(tmp_path / "short.tif")
+    np.testing.assert_array_equal(
+        tifffile.imread(tmp_path / "short.tif"), tifffile.imread(tmp_path / "whole.tif")
+    )
+
+
+def test_writes_that_write_nothing_are_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 3)], channels=2)
+    monkeypatch.setattr(tiff_module, "_pwrite", lambda *_: 0)
+    with (
+        nd2.ND2File(tmp_path / "a.nd2") as file,
+        pytest.raises(OSError, match="No space") as caught,
+    ):
+        file.write_tiff(tmp_path / "a.tif")
+    assert caught.value.errno == errno.ENOSPC
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nd2"]

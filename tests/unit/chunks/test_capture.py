@@ -29,7 +29,7 @@ def test_channels_point_to_their_settings() -> None:
         },
         sSampleSetting={"0": setting("A", 20.0), "1": setting("B", -1.0), "2": setting("C", 5.0)},
     )
-    captures = capture.parse(tree, 3)
+    captures = capture.decode(tree, 3)
     assert [one.exposure_ms for one in captures] == [None, 20.0, 5.0]
     assert [one.camera and one.camera.model for one in captures] == ["B", "A", "C"]
     assert {one.microscope for one in captures} == {"Ti2"}
@@ -37,18 +37,18 @@ def test_channels_point_to_their_settings() -> None:
 
 def test_the_old_form_keeps_the_camera_in_each_plane() -> None:
     old = {"0": {"pCameraSetting": {"sCameraName": "D", "dExposure": 7.0}}}
-    [one] = capture.parse({"sPicturePlanes": {"sPlane": old}}, 1)
+    [one] = capture.decode({"sPicturePlanes": {"sPlane": old}}, 1)
     assert one.camera == capture.Camera("D", "")
     assert one.exposure_ms == 7.0
 
 
 def test_nothing_is_known_without_metadata() -> None:
-    assert capture.parse(None, 2) == [capture.Capture()] * 2
+    assert capture.decode(None, 2) == [capture.Capture()] * 2
 
 
 def test_settings_of_the_camera_are_lines_of_text() -> None:
     text = "Exposure: 10 ms\r\nBinning: 2.0x2.0\r\nGain: 1.5x\r\nReadout Speed: 100.0MHz\r\n"
-    [one] = capture.parse(planes(sSampleSetting={"0": setting("A", 10.0, text)}), 1)
+    [one] = capture.decode(planes(sSampleSetting={"0": setting("A", 10.0, text)}), 1)
     assert (one.binning, one.gain, one.readout_mhz) == ((2, 2), 1.5, 100.0)
-    [other] = capture.parse(planes(sSampleSetting={"0": setting("A", 10.0, "Binning: full")}), 1)
+    [other] = capture.decode(planes(sSampleSetting={"0": setting("A", 10.0, "Binning: full")}), 1)
     assert (other.binning, other.gain, other.readout_mhz) == (None, None, None)

@@ -43,3 +43,37 @@ def test_byte_arrays_are_mutable(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [1.5, "text", {"Name": 1, "Bytes": bytearray(b"AAAA")}])
 def test_what_was_read_can_be_written(tmp_path: Path, value: Any) -> None:
     assert custom_data(tmp_path, settings.encode_chunk(value)) == value
+
+
+@pytest.mark.parametrize(
+    "software",
+    [
+        "NIS-Elements AR 5.42.03 (Build 1812)",
+        "NIS-Elements AR 4.50.00 (Build 1117) Patch 04",
+        "mine",
+    ],
+)
+def test_software(software: str) -> None:
+    tree = settings.encode_software(software)
+    data = clx_xml.encode(settings.encode(tree))
+    assert settings.decode_software(clx_xml.decode(data, strip_prefix=True)) == software
+
+
+def test_names_and_left_out_items_come_back() -> None:
+    tree: dict[str, Any] = {
+        "Version": 3,
+        "lower": {"i0000000001": 5, "i0000000003": "x"},
+        "Nothing": None,
+        "List": [1, 2.5],
+    }
+    decoded = clx_xml.decode(clx_xml.encode(settings.encode(tree)), strip_prefix=True)
+    assert decoded["Version"] == 3
+    assert decoded["lower"] == {"i0000000001": 5, "i0000000003": "x"}
+    assert "Nothing" not in decoded
+    assert list(decoded["List"].values()) == [1, 2.5]
+
+
+def test_a_long_tag_is_refused() -> None:
+    assert settings.name("a" * 240).endswith(b"a!")
+    with pytest.raises(ValueError, match="240 bytes"):
+        settings.name("µ" * 121)

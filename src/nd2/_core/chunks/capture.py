@@ -47,7 +47,7 @@ class Capture:
     readout_mhz: float | None = None
 
 
-def parse(raw_picture: fields.Tree | None, channels: int) -> list[Capture]:
+def decode(raw_picture: fields.Tree | None, channels: int) -> list[Capture]:
     """Return how each channel was captured, from the decoded picture metadata."""
     picture = fields.root(raw_picture or {}, "SLxPictureMetadata")
     planes = fields.level(picture, "sPicturePlanes")

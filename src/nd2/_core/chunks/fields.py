@@ -22,6 +22,7 @@ Names: TypeAlias = tuple[bytes, bytes]
 """Names of one chunk: in files of version 3 (binary metadata) and of version 2 (XML)."""
 Table: TypeAlias = tuple[tuple[str, str, Callable[..., Any]], ...]
 """Fields that are stored as they are: stored key, name in the structure, stored type."""
+_NO_DEFAULTS: Tree = {}
 _Code = TypeVar("_Code", bound=IntEnum)
 
 LIST_KEY = re.compile(r"i\d{10}")
@@ -40,7 +41,7 @@ def encode(tree: Tree, version: tuple[int, int]) -> bytes:
     return clx_xml.encode({"no_name": content})
 
 
-def read(tree: Tree, table: Table, defaults: Tree = {}) -> dict[str, Any]:  # noqa: B006
+def read(tree: Tree, table: Table, defaults: Tree = _NO_DEFAULTS) -> dict[str, Any]:
     """Return the values of a table's fields by their names in the structure."""
     values = {}
     for key, name, kind in table:

@@ -193,7 +193,7 @@ class ModernReader(Reader):
 
     @cached_property
     def captures(self) -> list[Capture]:
-        return capture.parse(self._picture, self.layout.channels)
+        return capture.decode(self._picture, self.layout.channels)
 
     @cached_property
     def voxel_size(self) -> VoxelSize:
