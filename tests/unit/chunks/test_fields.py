@@ -51,3 +51,14 @@ def test_bare_tables_have_names_without_prefix() -> None:
 )
 def test_first(value: object, expected: dict[str, int]) -> None:
     assert fields.first(value) == expected
+
+
+@pytest.mark.parametrize(
+    "mask", [bytes([1, 0, 1]), bytearray([1, 0, 1]), [True, False, True], {"a": 1, "b": 0, "c": 1}]
+)
+def test_flags_of_all_forms(mask: object) -> None:
+    assert fields.flags(mask) == [True, False, True]
+
+
+def test_flags_of_lists_without_false_items() -> None:
+    assert fields.flags({"i0000000002": True}) == [False, False, True]

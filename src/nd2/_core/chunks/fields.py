@@ -107,7 +107,7 @@ def flags(value: Any) -> list[bool]:
             last = int(max(value)[1:])
             return [bool(value.get(f"i{i:010d}")) for i in range(min(last + 1, 1 << 20))]
         return [bool(flag) for flag in value.values()]
-    return [bool(flag) for flag in value] if isinstance(value, (list, bytes)) else []
+    return [bool(flag) for flag in value] if isinstance(value, (list, bytes, bytearray)) else []
 
 
 def integer(tree: Tree, key: str, default: int = 0) -> int:

@@ -248,7 +248,7 @@ def _camera_matrix(matrix: fields.Tree) -> _Matrix | None:
     data = matrix.get("Data")
     if fields.integer(matrix, "Columns") != 2 or fields.integer(matrix, "Rows") != 2:
         return None
-    if not isinstance(data, (list, bytes)) or len(data) != _FOUR_DOUBLES.size:
+    if not isinstance(data, (list, bytes, bytearray)) or len(data) != _FOUR_DOUBLES.size:
         return None
     m11, m12, m21, m22 = _FOUR_DOUBLES.unpack(bytes(data))
     return m11, m12, m21, m22
