@@ -38,8 +38,8 @@ class FrameCache:
             self._clear()
         with self._lock:
             future = self._frames.get(frame)
-            mine: Future[NDArray[Any]] = Future()
-            self._frames.setdefault(frame, mine)
+            decoding: Future[NDArray[Any]] = Future()
+            self._frames.setdefault(frame, decoding)
             self._frames.move_to_end(frame)
         if future is not None:
             return future.result()
@@ -48,12 +48,12 @@ class FrameCache:
         except BaseException as error:
             with self._lock:
                 del self._frames[frame]
-            mine.set_exception(error)
+            decoding.set_exception(error)
             raise
         with self._lock:
-            mine.set_result(rows)
+            decoding.set_result(rows)
             self._nbytes += rows.nbytes
-            for oldest in [key for key, kept in self._frames.items() if kept.done()]:
+            for oldest in [key for key, future in self._frames.items() if future.done()]:
                 if self._nbytes <= self.limit:
                     break
                 self._nbytes -= self._frames.pop(oldest).result().nbytes

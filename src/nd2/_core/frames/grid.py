@@ -116,12 +116,12 @@ class FrameGrid:
         # From the widest step on: what the other loops add is always less than one of its steps.
         lowest = self.first + sum(min(0, (count - 1) * step) for _, count, step in self.loops)
         rest = np.asarray(frames) - lowest
-        found = {name: np.zeros(rest.shape, np.intp) for name in self.names}
+        indices = {name: np.zeros(rest.shape, np.intp) for name in self.names}
         for name, count, step in sorted(self.loops, key=lambda loop: -abs(loop[2])):
             if count > 1:
                 index, rest = np.divmod(rest, abs(step))
-                found[name] = index if step > 0 else count - 1 - index
-        return found
+                indices[name] = index if step > 0 else count - 1 - index
+        return indices
 
     def all_indices(self) -> dict[str, NDArray[np.intp]]:
         """Return the index on every loop of all frames, in the order of the loops."""

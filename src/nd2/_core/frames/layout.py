@@ -105,14 +105,14 @@ class Layout:
         return tuple(dict(zip(names, row, strict=True)) for row in rows)
 
 
-def warn_of_frames_beyond(layout: Layout, stored: int, path: str) -> None:
+def warn_about_unreached_frames(layout: Layout, chunk_count: int, path: str) -> None:
     """Warn if a file holds frames that its loops do not reach: no axis of its arrays shows them.
 
-    ``stored`` is the number of frames up to the last one that is stored.
+    ``chunk_count`` is the number of frames up to the last one that is stored.
     """
-    if stored > layout.frame_count:
+    if chunk_count > layout.frame_count:
         warnings.warn(
-            f"file {path!r} holds {stored} numbered frames, but its loops {dict(layout.loops)} "
+            f"file {path!r} holds {chunk_count} numbered frames, but its loops {dict(layout.loops)} "
             f"reach {layout.frame_count}; read_frame() reads the others, and "
             "flat_frames=True puts all of them on one axis",
             stacklevel=3,

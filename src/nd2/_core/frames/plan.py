@@ -161,16 +161,16 @@ class Plan:
         """Intersect the selection with some rows: places in the output, and indices in the rows."""
         y = self.picks[1]
         if not isinstance(y, range):
-            here = np.flatnonzero((y >= rows.start) & (y < rows.stop))
-            return simplify(here), simplify(y[here] - rows.start)
+            places = np.flatnonzero((y >= rows.start) & (y < rows.stop))
+            return simplify(places), simplify(y[places] - rows.start)
         ascending = y if y.step > 0 else y[::-1]
         first, stop = bisect_left(ascending, rows.start), bisect_left(ascending, rows.stop)
         if y.step < 0:
             first, stop = len(y) - stop, len(y) - first
-        taken = y[first:stop]
+        selected = y[first:stop]
         return (
             range(first, stop),
-            range(taken.start - rows.start, taken.stop - rows.start, y.step),
+            range(selected.start - rows.start, selected.stop - rows.start, y.step),
         )
 
     def equal_distances(self, block: Block) -> list[tuple[int, int, int]]:

@@ -54,16 +54,18 @@ class Frames:
         pixels, size = self.pixels, self.pixels.frame_bytes
         offset, length = self.table.location(index)
         raw = pixels.codec == "raw"
-        stored = size if raw else length
-        sound = length >= (size if raw else self._min_bytes) and offset + stored <= self.source.size
-        if not sound or stored > DIRECT or pixels.codec == "jpeg2k":
+        nbytes = size if raw else length
+        complete = (
+            length >= (size if raw else self._min_bytes) and offset + nbytes <= self.source.size
+        )
+        if not complete or nbytes > DIRECT or pixels.codec == "jpeg2k":
             whole: NDArray[Any] = self.read(np.array([index]))[0]
             return whole
         if raw and pixels.contiguous:
             data = np.empty(size, np.uint8)
             self.source.read_into([(offset, data.data)])
             return data.view(pixels.dtype).reshape(pixels.shape)
-        buffer = _scratch(stored)
+        buffer = _scratch(nbytes)
         self.source.read_into([(offset, buffer)])
         if raw:
             return pixels.rows(buffer, pixels.height).copy()  # the buffer is used again
@@ -117,14 +119,14 @@ class Frames:
     def _check(self, plan: Plan) -> None:
         """Refuse what the table cannot mean, before anything is allocated or read."""
         size, shortest = self.source.size, self._min_bytes
-        stored = shortest if self.pixels.codec == "raw" else plan.lengths
+        nbytes = shortest if self.pixels.codec == "raw" else plan.lengths
         for wrong, message in (
             (
                 plan.lengths < shortest,
                 f"the frame's data is too short for {self.pixels.frame_bytes} bytes",
             ),
             (
-                plan.offsets + stored > size,
+                plan.offsets + nbytes > size,
                 f"the frame's data lies beyond the file's end at {size}",
             ),
         ):
@@ -268,9 +270,9 @@ class _Job:
     def _copy(self, first: int, stop: int, view: NDArray[Any], rows: range) -> None:
         """Copy the selected part of some frames' rows, shape (stop - first, C, len(rows), X, S)."""
         c, _, x, s = self.plan.picks
-        row_places, taken = self.plan.rows_in(rows)
+        row_places, selected = self.plan.rows_in(rows)
         part = view
-        for axis, pick in enumerate((c, taken, x, s), start=1):
+        for axis, pick in enumerate((c, selected, x, s), start=1):
             part = part[(slice(None),) * axis + (as_index(pick),)]
         places, row_index = simplify(self.plan.places[first:stop]), as_index(row_places)
         if isinstance(places, range):

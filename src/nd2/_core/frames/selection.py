@@ -28,13 +28,13 @@ class Selection(NamedTuple):
 def select(key: Sequence[Any], dims: Sequence[str], shape: Sequence[int]) -> Selection:
     """Normalize one integer, slice or index array for each axis; an error names the axis."""
     picks: list[Pick] = []
-    kept: list[int] = []
+    shape_out: list[int] = []
     for item, dim, size in zip(key, dims, shape, strict=True):
         pick = normalize(item, size, dim)
         picks.append(pick)
         if isinstance(item, (slice, range)) or np.ndim(item):
-            kept.append(len(pick))
-    return Selection(tuple(picks), tuple(kept))
+            shape_out.append(len(pick))
+    return Selection(tuple(picks), tuple(shape_out))
 
 
 def normalize(item: Any, size: int, dim: str = "") -> Pick:

@@ -36,13 +36,13 @@ class Handle:
         self.fd = fd
         self.recent = False
         self._forget = forget
-        found = os.fstat(fd)
-        self.size, self.mtime = found.st_size, found.st_mtime_ns
+        status = os.fstat(fd)
+        self.size, self.mtime = status.st_size, status.st_mtime_ns
 
     def is_changed(self) -> bool:
         """Return whether the file was written to since it was opened."""
-        found = os.fstat(self.fd)
-        return found.st_mtime_ns != self.mtime or found.st_size != self.size
+        status = os.fstat(self.fd)
+        return status.st_mtime_ns != self.mtime or status.st_size != self.size
 
     def drop(self) -> None:
         """Make the owner forget this handle, which closes it when no read uses it any more."""

@@ -13,7 +13,12 @@ from nd2._core.chunks import fields
 from nd2._core.chunks import legacy as decode
 from nd2._core.format import jp2, legacy_xml
 from nd2._core.format.pixels import PixelLayout
-from nd2._core.frames.layout import Layout, check_claims, split_components, warn_of_frames_beyond
+from nd2._core.frames.layout import (
+    Layout,
+    check_claims,
+    split_components,
+    warn_about_unreached_frames,
+)
 from nd2._core.frames.read import Frames
 from nd2._core.frames.table import FrameTable
 from nd2._core.readers.reader import Reader
@@ -215,7 +220,7 @@ class LegacyReader(Reader):
     def layout(self) -> Layout:
         layout = Layout.from_experiment(self.experiment, self.attributes)
         check_claims(layout, self.source.size, self.source.url, compressed=True)
-        warn_of_frames_beyond(layout, self._file_frame_count, self.source.url)
+        warn_about_unreached_frames(layout, self._file_frame_count, self.source.url)
         return layout
 
     @cached_property

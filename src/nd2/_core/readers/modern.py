@@ -35,7 +35,7 @@ from nd2._core.frames.layout import (
     check_claims,
     max_frames,
     split_components,
-    warn_of_frames_beyond,
+    warn_about_unreached_frames,
 )
 from nd2._core.readers import frame_metadata
 from nd2._core.readers.frame_table import HEADER_SAMPLE
@@ -204,7 +204,7 @@ class ModernReader(Reader):
         layout = Layout.from_experiment(self.experiment, self.attributes)
         compressed = self.attributes.compressionType is not None
         check_claims(layout, self.source.size, self.source.url, compressed=compressed)
-        warn_of_frames_beyond(layout, self._chunk_count, self.source.url)
+        warn_about_unreached_frames(layout, self._chunk_count, self.source.url)
         return layout
 
     @cached_property
@@ -304,7 +304,7 @@ class ModernReader(Reader):
     @cached_property
     def _grid(self) -> FrameGrid:
         """The frames on the loops of the file, whatever axes its arrays have."""
-        return FrameGrid.from_counts((str(i), loop.count) for i, loop in enumerate(self._loops))
+        return FrameGrid.from_counts([(str(i), loop.count) for i, loop in enumerate(self._loops)])
 
     @property
     def start_julian_day(self) -> float:
