@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -170,3 +172,40 @@ def test_a_map_of_many_frames_is_read_back() -> None:
     np.testing.assert_array_equal(
         found.frame_position, (found.frame_index.astype(np.uint64) + np.uint64(1)) * np.uint64(8192)
     )
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"", "the file is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS.*git lfs pull"),
+        (b"II*\0\x08\0\0\0", "a TIFF file"),
+        (b"MM\0+\0\x08\0\0", "a BigTIFF file"),
+        (b"<!doctype html><html>", "a web page"),
+        (bytes(112), "starts with zeros.*rescue=True"),
+        (b"nothing known", r"first bytes are b'noth'"),
+    ],
+)
+def test_other_files_are_named_as_what_they_are(head: bytes, kind: str) -> None:
+    with pytest.raises(OSError, match=rf"not recognized as ND2.*{kind}.*'f\.nd2'"):
+        chunks.parse_version(head, path="f.nd2")
+
+
+def test_a_map_of_exclamation_marks_takes_little_memory_and_time() -> None:
+    body = b"!" * 3_000_000
+    data = body + chunks.TAIL.pack(chunks.MAP_SIGNATURE, 4096)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="chunk map has no end"):
+            chunks.parse_map(data, 4096)
+        assert tracemalloc.get_traced_memory()[1] < 20 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_dense_map_reads_like_any_other() -> None:
+    entries = [(b"!", 0x2121212121212121, 0x2121212121212121)] * 5 + [(b"a!", 33, 33)]
+    data = chunks.encode_map(entries, 4096)
+    header = chunks.parse_header(data, 4096)
+    found = chunks.parse_map(data[header.data_offset - 4096 :], 4096)
+    assert found.others == {b"!": (0x2121212121212121,) * 2, b"a!": (33, 33)}

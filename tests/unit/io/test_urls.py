@@ -6,6 +6,26 @@ import pytest
 
 from nd2._core.io.urls import redact
 
+NAMES = [
+    "access_key",
+    "private_key",
+    "pwd",
+    "pass",
+    "jwt",
+    "bearer",
+    "session",
+    "session_id",
+    "sid",
+    "ticket",
+    "code",
+    "hmac",
+    "hash",
+    "hdnts",
+    "hdnea",
+    "otp",
+    "cookie",
+]
+
 
 @pytest.mark.parametrize(
     ("url", "shown"),
@@ -24,6 +44,11 @@ from nd2._core.io.urls import redact
         ("sftp://user:pw@host/a.nd2", "sftp://host/a.nd2"),
         ("abfs://container@account.dfs.core.windows.net/a.nd2", "abfs://container@account.dfs.core.windows.net/a.nd2"),
         ("github://org:repo@main/a.nd2", "github://org:repo@main/a.nd2"),
+        ("abfs://c@acc.dfs.core.windows.net/a.nd2?sv=2&sig=s", "abfs://c@acc.dfs.core.windows.net/a.nd2"),
+        ("az://c/a.nd2?sig=s#f", "az://c/a.nd2#f"),
+        ("https://host/a.nd2?v=1;sig=s;w=2", "https://host/a.nd2?v=1;w=2"),
+        ("https://host/a.nd2?%73ig=s&v=1", "https://host/a.nd2?v=1"),
+        *((f"https://host/a.nd2?v=1&{name}=s", "https://host/a.nd2?v=1") for name in NAMES),
     ],
 )  # fmt: skip
 def test_redact(url: str, shown: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+from array import array
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -125,6 +126,36 @@ def encode_signature(version: tuple[int, int] = (3, 0)) -> bytes:
     return chunk.ljust(PAGE, b"\0")
 
 
+_FORMATS = {
+    b"version https://git-lfs": "a pointer of Git LFS, not the file itself: run 'git lfs pull'",
+    b"II*\0": "a TIFF file, not ND2",
+    b"MM\0*": "a TIFF file, not ND2",
+    b"II+\0": "a BigTIFF file, not ND2",
+    b"MM\0+": "a BigTIFF file, not ND2",
+    b"\x89HDF": "an HDF5 file (such as IMS), not ND2",
+    b"PK\x03\x04": "a ZIP archive, not ND2",
+    b"\x1f\x8b": "a gzip file, not ND2: decompress it first",
+    b"\x89PNG": "a PNG image, not ND2",
+    b"\xff\xd8\xff": "a JPEG image, not ND2",
+    b"<!DOCTYPE": "a web page, not ND2",
+    b"<html": "a web page, not ND2",
+    b"<?xml": "an XML document, not ND2",
+}
+
+
+def _describe_start(start: bytes) -> str:
+    """Return what a file is that does not start like ND2."""
+    if not start:
+        return "not recognized as ND2: the file is empty"
+    if not any(start):
+        return "not recognized as ND2: it starts with zeros, as after a failed copy; rescue=True finds what is left"
+    text = start.lower()
+    for magic, kind in _FORMATS.items():
+        if text.startswith(magic.lower()):
+            return f"not recognized as ND2: {kind}"
+    return f"not recognized as ND2, its first bytes are {start[:4]!r}"
+
+
 def parse_version(head: bytes, *, path: str = "") -> tuple[int, int]:
     """Read the format version from the first bytes of a file.
 
@@ -136,9 +167,7 @@ def parse_version(head: bytes, *, path: str = "") -> tuple[int, int]:
     if head[:4] == LEGACY_MAGIC_BYTES and head[4:8] in (b"jP  ", b""):
         return (1, 0)
     if head[:4] != MAGIC_BYTES:
-        raise errors.not_nd2(
-            f"not recognized as ND2, its first bytes are {bytes(head[:4])!r}", path=path
-        )
+        raise errors.not_nd2(_describe_start(bytes(head)), path=path)
     header = parse_header(head, 0)
     match = _VERSION.match(head, min(header.data_offset, len(head)))
     if header.name != FILE_SIGNATURE or match is None:
@@ -167,7 +196,8 @@ def parse_tail(tail: bytes, file_size: int, *, path: str = "", slack: int = 0) -
     signature, offset = TAIL.unpack(tail[-TAIL.size :])
     if signature != MAP_SIGNATURE:
         raise errors.corrupt(
-            "the file does not end with a chunk map signature; it was cut short, or its acquisition did not finish",
+            "the file does not end with a chunk map signature; it was cut short, or its acquisition did not finish; "
+            "rescue=True or the command 'nd2 rescue' finds what is left",
             path=path,
             offset=position,
         )
@@ -218,8 +248,7 @@ def parse_map(data: bytes, position: int, *, path: str = "") -> ChunkMap:
 
     The list is walked with array operations, because a map may list millions of frames.
     """
-    raw = np.frombuffer(data, np.uint8)
-    bangs = _name_ends(raw)
+    bangs = _name_ends(data)
     starts = np.concatenate([[0], bangs[:-1] + 17]) if len(bangs) else bangs
     end = _terminator(data, starts, bangs)
     if end is None:
@@ -239,9 +268,19 @@ def parse_map(data: bytes, position: int, *, path: str = "") -> ChunkMap:
     return ChunkMap(index, fields[is_frame, 0], fields[is_frame, 1], others, position)
 
 
-def _name_ends(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Find the ``!`` that ends each name, without being misled by a 0x21 inside the 16 bytes behind a name."""
-    bangs = np.flatnonzero(raw == ord("!"))
+def _name_ends(data: bytes) -> NDArray[np.int64]:
+    """Find the ``!`` that ends each name, without being misled by a 0x21 inside the 16 bytes behind a name.
+
+    An entry takes 17 bytes or more. A map with more than one ``!`` in 17 bytes is walked, in memory
+    that grows with its entries only.
+    """
+    if data.count(b"!") > len(data) // 17:
+        walk, place = array("q"), data.find(b"!")
+        while place >= 0:
+            walk.append(place)
+            place = data.find(b"!", place + 17)
+        return np.array(walk, np.int64)
+    bangs = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("!"))
     if not len(bangs):
         return bangs
     # Two names end at least 17 bytes apart. A candidate that far behind the one before is surely the end of a name;

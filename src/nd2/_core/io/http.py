@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import ClientSession
 from fsspec.implementations.http import HTTPFileSystem
+from yarl import URL
 
 from nd2._core import errors
 from nd2._core.io.transport import Answer, RangeTransport, normal_version, sent_range
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MAX_REDIRECTS = 10
 
 
 class HttpTransport(RangeTransport):
@@ -22,12 +28,27 @@ class HttpTransport(RangeTransport):
     @asynccontextmanager
     async def _request(self, byte_range: str) -> AsyncIterator[Answer]:
         options = dict(self.fs.kwargs)
+        own = options.pop("headers", None) or {}
         # Compressed on its way, a range would not be that of the file.
-        headers = {**options.pop("headers", {}), "Range": byte_range, "Accept-Encoding": "identity"}
+        headers = {"Range": byte_range, "Accept-Encoding": "identity"}
         session = await self.fs.set_session()
         target = self.fs.encode_url(self.path)
-        async with session.get(target, headers=headers, **options) as response:
-            yield self._answer(response)
+        if own or self.fs.client_kwargs.get("headers"):
+            options["allow_redirects"] = False
+        async with AsyncExitStack() as stack:
+            for _ in range(_MAX_REDIRECTS):
+                request = session.get(target, headers={**own, **headers}, **options)
+                response = await stack.enter_async_context(request)
+                location = response.headers.get("Location")
+                if response.status not in _REDIRECTS or location is None:
+                    yield self._answer(response)
+                    return
+                target = response.url.join(URL(location))
+                if target.origin() != response.url.origin():
+                    # The user's headers, keys among them, are for the server that was named.
+                    own, options = {}, {"allow_redirects": False}
+                    session = await stack.enter_async_context(ClientSession())
+            raise errors.source("the server redirects too often", path=self.url)
 
     def _answer(self, response: Any) -> Answer:
         self._check_status(response)

@@ -8,9 +8,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
+from nd2._core.io.faults import explain_faults
 from nd2._core.io.fileobj import FileObjectSource
 from nd2._core.io.local import LocalSource
-from nd2._core.io.urls import is_url, local_path
+from nd2._core.io.urls import is_url, local_path, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,12 +71,13 @@ def file_system(
     from fsspec.core import split_protocol, url_to_fs
 
     try:
-        return url_to_fs(url, **(storage_options or {}))  # type: ignore[no-any-return]
+        with explain_faults(url):  # links of a chained URL may be opened here
+            return url_to_fs(url, **(storage_options or {}))  # type: ignore[no-any-return]
     except ImportError as error:
         package = _PACKAGES.get(split_protocol(url)[0])
         if package is None:  # fsspec's own message names the package
             raise
-        raise errors.missing_package(package, "remote", f"to open {url}") from error
+        raise errors.missing_package(package, "remote", f"to open {redact(url)}") from error
 
 
 def _open_path(fs: Any, path: str) -> ByteSource:

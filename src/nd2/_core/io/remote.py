@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
+from nd2._core.io.faults import explain_faults
 from nd2._core.io.requests import Tuning, plan
 from nd2._core.io.source import ByteSource
 from nd2._core.io.transport import AsyncTransport, BlockingTransport, check_same, is_cache, protocol
-from nd2._core.io.urls import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from fsspec.spec import AbstractFileSystem
 
@@ -214,16 +215,8 @@ class FsspecSource(ByteSource):
         self._verified = True
         return stat
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn the errors of file systems into this package's, without what should stay secret."""
-        try:
-            yield
-        except (errors.ND2Error, ValueError, MemoryError, NotImplementedError):
-            raise
-        except Exception as error:
-            secret = redact(raw := self._transport.raw_url) != raw
-            raise explained(error, self.url) from (None if secret else error)
+    def _explained(self) -> AbstractContextManager[None]:
+        return explain_faults(self._transport.raw_url)
 
     def release(self) -> None:
         self._blocks = []
@@ -271,23 +264,3 @@ def _range_transport(name: str) -> type[RangeTransport] | None:
 
             return S3Transport
     return None
-
-
-def explained(error: Exception, url: str) -> OSError:
-    """Return the error to raise in place of what a file system raised."""
-    if isinstance(error, FileNotFoundError):
-        return FileNotFoundError(f"there is no such file: {url!r}")
-    if isinstance(error, IsADirectoryError):
-        return IsADirectoryError(f"a folder, not an ND2 file: {url!r}")
-    text = " ".join(str(error).split())
-    if "://" in text:  # the text may name the URL in full
-        text = ""
-    if isinstance(error, PermissionError):
-        return PermissionError(f"access denied to {url!r}" + (f": {text}" if text else ""))
-    kind = type(error).__name__
-    if kind == "NoCredentialsError":
-        return PermissionError(
-            f"no credentials for {url!r}; give them by storage_options, or "
-            "storage_options={'anon': True} for a public bucket"
-        )
-    return errors.source(f"the bytes could not be read: {kind}{': ' * bool(text)}{text}", path=url)

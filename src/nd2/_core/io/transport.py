@@ -241,12 +241,20 @@ class RangeTransport(AsyncTransport):
         async with self._request(byte_range) as answer:
             if not answer.partial and (byte_range.startswith("bytes=-") or answer.size > WHOLE):
                 raise no_ranges(answer.size, self.url)
-            stat = Stat(answer.size, answer.version, answer.partial)
-            data = b"".join([chunk async for chunk in answer.chunks])
-            self.log(answer.start, answer.stop, len(data))
-            if len(data) != answer.stop - answer.start:
+            nbytes = answer.stop - answer.start
+            if answer.partial and nbytes > _asked_bytes(byte_range):
                 raise errors.source(
-                    f"the server announced {answer.stop - answer.start} bytes and sent {len(data)}",
+                    f"asked for {byte_range}, the server announced {nbytes} bytes",
+                    path=self.url,
+                    offset=answer.start,
+                )
+            stat = Stat(answer.size, answer.version, answer.partial)
+            data = await _read_body(answer.chunks, nbytes + 1)  # a body may have no end
+            self.log(answer.start, answer.stop, len(data))
+            if len(data) != nbytes:
+                sent = f"{len(data)}" if len(data) < nbytes else "more"
+                raise errors.source(
+                    f"the server announced {nbytes} bytes and sent {sent}",
                     path=self.url,
                     offset=answer.start,
                 )
@@ -254,13 +262,9 @@ class RangeTransport(AsyncTransport):
 
     async def _read_start(self, nbytes: int) -> bytes:
         async with self._request(f"bytes=0-{nbytes - 1}") as answer:
-            data = b""
-            async for chunk in answer.chunks:
-                data += chunk
-                if len(data) >= nbytes:
-                    break
+            data = await _read_body(answer.chunks, nbytes)
         self.log(0, nbytes, len(data))
-        return data[:nbytes]
+        return data
 
     async def _fetch_one(self, request: Request, expected: Stat) -> None:
         scatter = Scatter(request, self.url)
@@ -278,6 +282,23 @@ class RangeTransport(AsyncTransport):
                 scatter.feed(chunk)
         scatter.finish()
         self.log(request.start, request.stop, request.stop - request.start)
+
+
+async def _read_body(chunks: AsyncIterator[bytes], limit: int) -> bytes:
+    """Read a body up to a number of bytes."""
+    parts, total = [], 0
+    async for chunk in chunks:
+        parts.append(chunk)
+        total += len(chunk)
+        if total >= limit:
+            break
+    return b"".join(parts)[:limit]
+
+
+def _asked_bytes(byte_range: str) -> int:
+    """Return the most bytes that a header ``Range`` asks for."""
+    start, _, stop = byte_range.removeprefix("bytes=").partition("-")
+    return int(stop) - int(start) + 1 if start else int(stop)
 
 
 def protocol(fs: AbstractFileSystem) -> str:

@@ -6,13 +6,16 @@ import os
 import re
 from pathlib import PurePath
 from typing import Any, TypeGuard
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 # A drive letter is not a protocol; "::" chains protocols.
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+(://|::)")
 _SECRET = re.compile(
-    r"^(x-amz-.*|x-goog-.*|.*(signature|token|secret|passw|credential|auth|api[-_]?key|accesskey).*"
-    r"|sig|key|se|sp|sv|st|skoid|sktid|expires|policy|key-pair-id)$",
+    r"(x-amz-.*|x-goog-.*"
+    r"|.*(signature|token|secret|passw|credential|auth|api[-_]?key|access[-_]?key|private[-_]?key"
+    r"|session|cookie|bearer|hmac|jwt).*"
+    r"|sig|key|se|sp|sv|st|skoid|sktid|expires|policy|key-pair-id"
+    r"|pwd|pass|sid|ticket|code|hash|hdnts|hdnea|otp)",
     re.IGNORECASE,
 )
 _REPOSITORIES = ("github", "gist", "git")
@@ -60,9 +63,10 @@ def _redact_link(url: str) -> str:
     host = parts.netloc
     if http or (parts.scheme not in _REPOSITORIES and ":" in host.rpartition("@")[0]):
         host = host.rpartition("@")[2]
-    if not http:
-        return urlunsplit(parts._replace(netloc=host))
-    query = "&".join(
-        item for item in parts.query.split("&") if item and not _SECRET.match(item.split("=")[0])
-    )
-    return urlunsplit((parts.scheme, host, parts.path, query, ""))
+    items = re.split(r"([&;])", parts.query)
+    query = "".join(
+        separator + item
+        for separator, item in zip(["", *items[1::2]], items[::2], strict=True)
+        if item and not _SECRET.fullmatch(unquote(item.partition("=")[0]).strip())
+    ).lstrip("&;")
+    return urlunsplit((parts.scheme, host, parts.path, query, "" if http else parts.fragment))

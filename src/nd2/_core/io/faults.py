@@ -1,0 +1,47 @@
+"""Errors of file systems as this package's errors, without passwords, signatures and tokens."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from nd2._core import errors
+from nd2._core.io.urls import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def explain_faults(raw_url: str) -> Iterator[None]:
+    """Raise errors of file systems as this package's; their text and cause may name the URL in full."""
+    try:
+        yield
+    except (errors.ND2Error, ImportError, MemoryError, NotImplementedError):
+        raise
+    except Exception as error:
+        own = isinstance(error, (ValueError, TypeError)) and "://" not in str(error)
+        if own:  # a closed file, a wrong option
+            raise
+        url = redact(raw_url)
+        raise explained(error, url) from (None if url != raw_url or "::" in raw_url else error)
+
+
+def explained(error: Exception, url: str) -> OSError:
+    """Return the error to raise in place of what a file system raised."""
+    if isinstance(error, FileNotFoundError):
+        return FileNotFoundError(f"there is no such file: {url!r}")
+    if isinstance(error, IsADirectoryError):
+        return IsADirectoryError(f"a folder, not an ND2 file: {url!r}")
+    text = " ".join(str(error).split())
+    if "://" in text:  # the text may name the URL in full
+        text = ""
+    if isinstance(error, PermissionError):
+        return PermissionError(f"access denied to {url!r}" + (f": {text}" if text else ""))
+    kind = type(error).__name__
+    if kind == "NoCredentialsError":
+        return PermissionError(
+            f"no credentials for {url!r}; give them by storage_options, or "
+            "storage_options={'anon': True} for a public bucket"
+        )
+    return errors.source(f"the bytes could not be read: {kind}{': ' * bool(text)}{text}", path=url)
