@@ -264,7 +264,9 @@ class ModernReader(Reader):
 
     @cached_property
     def stage_positions(self) -> NDArray[np.float64]:
-        indices = list(self._grid.all_indices().values())
+        # Damaged loops may claim far more frames than there are.
+        frames = np.arange(min(self._grid.size, self.frame_count))
+        indices = list(self._grid.indices(frames).values())
         return frame_metadata.stage_positions(
             self._first.stage, self._loops, indices, self.frame_count
         )

@@ -58,8 +58,8 @@ def loop_columns(reader: Reader, facts: Facts) -> dict[str, NDArray[Any]]:
     layout = reader.layout
     count = layout.frame_count
     columns: dict[str, NDArray[Any]] = {}
-    if facts.frame_times is not None:
-        columns[TIME] = facts.frame_times[:count] / 1000
+    if reader.frame_times is not None:  # as recorded: nd2 shows times that are all 0
+        columns[TIME] = reader.frame_times[:count] / 1000
     columns["Index"] = np.arange(count)
     indices = layout.grid.all_indices()
     columns |= {f"{name} Index": index for name, index in indices.items()}
