@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 
 import nd2
@@ -52,6 +53,7 @@ class Export:
     store: Path
     source: Path
     pixels: dict[Path, NDArray[Any]] = field(default_factory=dict)
+    positions: dict[Path, int] = field(default_factory=dict)
     models: list[tuple[str, Path]] = field(default_factory=list)
 
     @property
@@ -64,13 +66,15 @@ def export(source: Path, store: Path, **options: Any) -> Export:
         file.write_ome_zarr(store, levels=2, **options)
     made = Export(store, source)
     paths = image_paths(store)
-    for path, image in zip(paths, images(source), strict=True):
+    for position, (path, image) in enumerate(zip(paths, images(source), strict=True)):
         made.pixels[store / path] = as_tczyx(image)
+        made.positions[store / path] = position
         made.models.append(("Image", store / path))
     for number, layer in enumerate(masks(source)):
-        for path, mask in zip(paths, layer, strict=True):
+        for position, (path, mask) in enumerate(zip(paths, layer, strict=True)):
             name = attributes(store / path, "labels")["ome"]["labels"][number]
             made.pixels[store / path / "labels" / name] = as_tczyx(mask)
+            made.positions[store / path / "labels" / name] = position
             made.models.append(("Labels", store / path / "labels"))
             made.models.append(("ImageLabel", store / path / "labels" / name))
     if made.plate:
@@ -145,21 +149,31 @@ def digest(pixels: NDArray[Any]) -> str:
     return hashlib.sha1(np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
-def steps(source: Path, axes: list[str]) -> list[float]:
-    """Return the step along each axis by what the file says."""
+def steps(source: Path, position: int, axes: list[str]) -> list[tuple[float, str | None]]:
+    """Return step and unit along each axis of a position, as the engine has them: 1 without unit where unknown."""
     with nd2.ND2File(source) as file:
-        voxel = file.voxel_size()
-        loops = {loop.type: loop for loop in file.experiment}
-    time = 1.0
-    loop: Any = loops.get("TimeLoop") or loops.get("NETimeLoop")
-    if loop is not None:
-        period = loop.parameters.periods[0] if loop.type == "NETimeLoop" else loop.parameters
-        time = period.periodDiff.avg or period.periodMs or 1.0
-    known = {"t": time, "c": 1.0, "z": voxel.z, "y": voxel.y, "x": voxel.x}
-    return [known[axis] for axis in axes]
+        selected = position if "P" in file.sizes else None
+        voxel = file.voxel_size()._asdict()
+        loops = file.experiment
+    with xr.open_dataset(source, engine="nd2", position=selected, squeeze=False) as dataset:
+        found = {axis: step(dataset, axis.upper()) for axis in axes}
+        for axis in {"y", "x"} & found.keys():  # also of one row or column
+            if "units" in dataset[axis.upper()].attrs:
+                found[axis] = voxel[axis], "micrometer"
+        if "t" in found and dataset["T"].attrs.get("source") == "mixed":
+            (parameters,) = (loop.parameters for loop in loops if loop.type == "TimeLoop")
+            found["t"] = parameters.periodDiff.avg or parameters.periodMs, "millisecond"
+    return list(found.values())
 
 
-UNITS = {"t": "millisecond", "c": None, "z": "micrometer", "y": "micrometer", "x": "micrometer"}
+def step(dataset: xr.Dataset, axis: str) -> tuple[float, str | None]:
+    unit, factor = ("millisecond", 1000) if axis == "T" else ("micrometer", 1)
+    if axis not in "TZYX" or "units" not in dataset[axis].attrs:
+        return 1.0, None
+    # Loops of time within one another are one axis of OME-Zarr.
+    values = dataset[axis if "T2" not in dataset.dims or axis != "T" else "time"].values.ravel()
+    distance = abs(factor * float(values[-1] - values[0])) / max(len(values) - 1, 1)
+    return (distance, unit) if distance else (1.0, None)
 
 
 def check(made: Export, answers: dict[Path, Any]) -> None:
@@ -171,8 +185,9 @@ def check(made: Export, answers: dict[Path, Any]) -> None:
         axes = full["axes"]
         assert len(axes) == pixels.ndim
         assert axes == sorted(axes, key="tczyx".index)
-        assert full["units"] == half["units"] == [UNITS[axis] for axis in axes]
-        scale = steps(made.source, axes)
+        known = steps(made.source, made.positions[folder], axes)
+        scale = [step for step, _ in known]
+        assert full["units"] == half["units"] == [unit for _, unit in known]
         assert full["scale"] == pytest.approx(scale)
         assert full["translation"] == [0.0] * len(axes)
         inner = [axis in "yx" for axis in axes]
