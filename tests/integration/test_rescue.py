@@ -261,6 +261,30 @@ def test_copy_without_attributes(path: Path, tmp_path: Path) -> None:
         assert not file.asarray()[2].any()
 
 
+def test_copy_without_loops_has_all_frames(path: Path, tmp_path: Path) -> None:
+    spec, data = made(path, loops=[("T", 3)])
+    experiment = start_of(data, b"ImageMetadataLV!")
+    data[experiment : experiment + 16] = bytes(16)
+    path.write_bytes(data)
+    with pytest.warns(UserWarning, match="loops are lost"):
+        nd2.rescue_file(path, tmp_path / "b.nd2")
+    with nd2.ND2File(tmp_path / "b.nd2") as file:
+        assert file.sizes == {"U": 3, "Y": 6, "X": 8}
+        assert np.array_equal(file.asarray(), spec.array)
+
+
+def test_copy_leaves_out_damaged_metadata(path: Path, tmp_path: Path) -> None:
+    spec, data = made(path, **LOOPS)
+    at = data.index(b"SLxPictureMetadata".decode().encode("utf-16-le"))
+    data[at + 40 : at + 80] = b"\xff" * 40
+    path.write_bytes(data)
+    with pytest.warns(UserWarning, match="is damaged"):
+        nd2.rescue_file(path, tmp_path / "b.nd2")
+    with nd2.ND2File(tmp_path / "b.nd2") as file:
+        assert np.array_equal(file.asarray(), spec.array)
+        assert len(file.metadata.channels) == 2  # type: ignore[union-attr, arg-type]
+
+
 def test_copy_of_nothing_leaves_nothing(path: Path, tmp_path: Path) -> None:
     path.write_bytes(b"nothing" * 1000)
     with pytest.raises(OSError, match="no chunk"):

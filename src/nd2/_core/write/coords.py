@@ -119,7 +119,7 @@ def _start(image: xr.DataArray) -> datetime | None:
 
 
 def _software(image: xr.DataArray) -> dict[str, Any] | None:
-    software = image.attrs.get("software")
+    software = str(image.attrs.get("software") or "")
     return {settings.APP_INFO_TAG: settings.encode_software(software)} if software else None
 
 
@@ -181,8 +181,10 @@ def _voxel_size(image: xr.DataArray, by_axis: Mapping[str, str]) -> tuple[float,
             continue
         step *= _scale(coordinate, _MICROMETERS, 1.0)
         # The exact size by the attributes, or else rounded against binary fractions.
-        stated = image.attrs.get("voxel_size_um", (0.0, 0.0, 0.0))["XY".index(axis)]
-        steps.append(stated if np.isclose(step, stated, 1e-9, 0) else float(f"{step:.12g}"))
+        stated = np.ravel(image.attrs.get("voxel_size_um", ()))
+        known = stated if stated.dtype.kind in "iuf" else ()
+        exact = [float(size) for size in known if np.isclose(step, size, 1e-9, 0)]
+        steps.append(exact[0] if exact else float(f"{step:.12g}"))
     return (steps[0], steps[-1]) if steps else None
 
 

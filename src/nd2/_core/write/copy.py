@@ -16,6 +16,7 @@ from nd2._core.chunks import attributes, experiment, fields, picture_metadata, r
 from nd2._core.chunks.picture_metadata import DAY_MS, FirstFrame
 from nd2._core.format import chunks, clx_lite, clx_xml
 from nd2._core.format.clx_lite import I32, U32, Items
+from nd2._core.readers.modern import OPENING
 from nd2._core.structures import (
     NETimeLoop,
     NETimeLoopParams,
@@ -230,11 +231,13 @@ class _Selection:
         reader = self.reader
         source = _chunk_file(reader, "copying")
         names = source.names
-        guessed = reader.rescue_report is not None and reader.rescue_report.attributes_are_guessed
-        if guessed:
-            name = fields.name(attributes.NAMES, reader.version)
-            yield name, fields.encode(attributes.encode(reader.attributes), reader.version)
-            names = [name for name in names if name not in attributes.NAMES]
+        if reader.rescue_report is not None:
+            lost = [name for name in names if name in OPENING and not source.tree(name)]
+            trees = self._lost_trees(source)
+            for forms, tree in trees.items():
+                yield fields.name(forms, reader.version), fields.encode(tree, reader.version)
+                lost += forms
+            names = [name for name in names if name not in lost]
         for name in names:
             if name.startswith(_SIGNATURES):
                 continue
@@ -242,6 +245,17 @@ class _Selection:
             data = source.chunk(name) if new_name else None
             if new_name and data is not None:
                 yield new_name, data if self.indices is None else self._adapt(name, data)
+
+    def _lost_trees(self, source: ChunkFile) -> dict[fields.Names, fields.Tree]:
+        """Return the trees of metadata that a rescue replaced."""
+        reader, report = self.reader, self.reader.rescue_report
+        trees: dict[fields.Names, fields.Tree] = {}
+        if report is not None and report.attributes_are_guessed:
+            trees[attributes.NAMES] = attributes.encode(reader.attributes)
+        loops = experiment.encode(reader.experiment)
+        if loops and not any(source.tree(name) for name in experiment.NAMES):
+            trees[experiment.NAMES] = loops
+        return trees
 
     def _sequence_name(self, name: bytes) -> bytes | None:
         """Return the new name of a chunk; None for that of a frame that is not selected."""

@@ -165,7 +165,9 @@ def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions) -> 
         compressionType="lossless" if compression else None,
         channelCount=layout.channels,
     )
-    _check_leftovers(dict(loops), positions=positions, z=z)
+    for name, axis, value in (("positions", "P", positions), ("z", "Z", z)):
+        if value is not None and axis not in sizes:  # it would be lost
+            raise ValueError(f"{name} were given, but sizes have no axis {axis!r}")
     channels = _channels(layout, options, attributes)
     exposures = options.get("exposure") or ()
     if exposures and len(exposures) != layout.channels:
@@ -240,13 +242,6 @@ def significant_bits_range(dtype: np.dtype[Any]) -> range:
     """Return the possible numbers of significant bits; Nikon's reader derives the type from them."""
     bits = 8 * dtype.itemsize
     return {8: range(1, 9), 16: range(9, 17)}.get(bits, range(bits, bits + 1))
-
-
-def _check_leftovers(loops: dict[str, int], **given: object) -> None:
-    """Refuse values for an axis that is missing, which would be lost."""
-    for name, axis in (("positions", "P"), ("z", "Z")):
-        if given[name] is not None and axis not in loops:
-            raise ValueError(f"{name} were given, but sizes have no axis {axis!r}")
 
 
 def _time_loop(count: int, nesting: int, times: ArrayLike | None, frame_count: int) -> TimeLoop:
@@ -350,12 +345,10 @@ def _channel(
     pixel: float | None,
     attributes: Attributes,
 ) -> Channel:
-    known = value if isinstance(value, Channel) else None
     if isinstance(value, str):
-        single = layout.channels == 1
-        color = _WHITE if single else _COLORS[index % len(_COLORS)]
+        color = _WHITE if layout.channels == 1 else _COLORS[index % len(_COLORS)]
         value = ChannelMeta(value, index, color)
-    meta = value.channel if isinstance(value, Channel) else value
+    known = value if isinstance(value, Channel) else None
     optics = known.microscope if known else microscope
     if not optics.modalityFlags:
         optics = replace(
@@ -372,16 +365,10 @@ def _channel(
         componentDataType=attributes.pixelDataType,
         voxelCount=(layout.width, layout.height, 1),
     )
-    if known is not None:
-        kept = (
-            known.volume
-            if pixel is None
-            else replace(
-                known.volume,
-                axesCalibrated=volume.axesCalibrated,
-                axesCalibration=volume.axesCalibration,
-                pixelToStageTransformationMatrix=None,
-            )
-        )
-        volume = replace(kept, componentCount=layout.samples)
-    return Channel(meta, None, optics, volume)
+    if isinstance(value, ChannelMeta):
+        return Channel(value, None, optics, volume)
+    new: dict[str, Any] = {"componentCount": layout.samples}
+    if pixel is not None:
+        new |= {"axesCalibrated": volume.axesCalibrated, "axesCalibration": volume.axesCalibration}
+        new["pixelToStageTransformationMatrix"] = None
+    return Channel(value.channel, None, optics, replace(value.volume, **new))

@@ -135,8 +135,9 @@ def rescue_file(
 ) -> RescueReport:
     """Write what is left of a damaged file as a sound one, which any reader opens.
 
-    Frames that are whole, and other chunks, are copied as they are. The chunk map and the header
-    are new, and so are the attributes where they are lost. The damaged file is only read.
+    Frames that are whole, and other chunks, are copied as they are, without damaged metadata. The
+    chunk map and the header are new, and so are attributes and loops where they are lost. The
+    damaged file is only read.
 
     Parameters
     ----------
