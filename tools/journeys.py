@@ -155,15 +155,18 @@ def report() -> None:
                 "open_dataset -> dataset": (lambda: xr.open_dataset(path, engine="nd2"), path),
                 "write_kerchunk -> JSON": (lambda: xarray_nd2.write_kerchunk(path, second), path),
             }
+            opening: set[str] = set()
             for name, (operation, value) in ways.items():
-                show(name, travel(operation, value))
+                journey = travel(operation, value)
+                opening = opening or set(journey.crossed)
+                show(name, journey, len(set(journey.crossed) - opening))
         lazy.close()
 
 
-def show(name: str, journey: Journey) -> None:
+def show(name: str, journey: Journey, later: int) -> None:
     """Print a journey."""
     print(
-        f"{name}: crosses {len(journey.crossed)} modules, comes back {journey.returns} times, "
+        f"{name}: crosses {len(journey.crossed)} modules ({later} behind opening), comes back {journey.returns} times, "
         f"{sum(journey.upward.values())} calls up; {len(journey.modules)} modules are called"
     )
     print(f"    crosses: {', '.join(map(short, journey.crossed))}")
