@@ -55,9 +55,6 @@ def project_files() -> set[str]:
     return set(listed.stdout.split("\0")) - {""}
 
 
-# ------------------------------------------------------------------------------------------------------------- content
-
-
 def check_wheel(wheel: Path) -> list[str]:
     """Return what is missing from a wheel, and what does not belong there."""
     with zipfile.ZipFile(wheel) as archive:
@@ -93,9 +90,6 @@ def compare(archive: str, names: set[str], known: set[str], typed: list[str]) ->
         *(f"{archive}: {name} is missing" for name in sorted(missing)),
         *(f"{archive}: {name} does not belong there" for name in sorted(names - known)),
     ]
-
-
-# ------------------------------------------------------------------------------------------------------ clean rooms
 
 
 def used_in_clean_room(wheel: Path, extra: str) -> bool:

@@ -29,9 +29,6 @@ def same(found: Any) -> None:
     np.testing.assert_array_equal(np.asarray(found), PIXELS)
 
 
-# --------------------------------------------------------------------------------- what needs no extra, and what does
-
-
 def base() -> None:
     """Write, read with the class and the engine, write references and read them."""
     import xarray as xr
@@ -165,8 +162,6 @@ def cli() -> None:
     )
     assert Path("progress.zarr", "zarr.json").is_file(), done.stderr
 
-
-# ----------------------------------------------------------------------------------------- the use of each, or its lack
 
 USES: dict[str, tuple[str, Callable[[], None]]] = {
     "remote": ("aiohttp", remote),

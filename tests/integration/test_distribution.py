@@ -58,9 +58,6 @@ def test_types_of_jobs_can_be_asked_for_at_run_time() -> None:
         assert get_type_hints(item).keys() == item.__annotations__.keys()
 
 
-# ------------------------------------------------------------------------------------ what lacks its extra names it
-
-
 @pytest.mark.parametrize(
     ("url", "package", "module"),
     [

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# ---------------------------------------------------------------------------------------------------------- coordinates
-
-
 def test_recorded_values_are_coordinates_of_the_frames(rich: Path) -> None:
     dataset = xr.open_dataset(rich, engine="nd2")
     shape = (3, 2, 2)
@@ -153,9 +150,6 @@ def test_labels_are_variables(rich: Path) -> None:
     assert dataset.labels_my_cells.isel(T=slice(0, 0)).values.shape == (0, 2, 2, 6, 8)
 
 
-# --------------------------------------------------------------------------------------------------------- attributes
-
-
 def test_attributes_are_flat_and_say_what_the_file_says(rich: Path) -> None:
     attrs = xr.open_dataset(rich, engine="nd2").attrs
     for value in attrs.values():
@@ -216,9 +210,6 @@ def test_text_that_xml_cannot_hold_is_left_out_of_it(tmp_path: Path) -> None:
     build(path, channel_names=["a\x01<b>&"])
     parsed = ome_types.from_xml(xr.open_dataset(path, engine="nd2").attrs["ome_xml"])
     assert parsed.images[0].pixels.channels[0].name == "a<b>&"
-
-
-# ------------------------------------------------------------------------------------------------------------- options
 
 
 def test_one_position(rich: Path) -> None:
@@ -338,9 +329,6 @@ def test_what_is_dropped_is_not_read(rich: Path, monkeypatch: pytest.MonkeyPatch
     assert set(dataset.data_vars) == {"image"}
     assert "T" not in dataset.coords
     np.testing.assert_array_equal(dataset.time.values.reshape(-1), TIMES / 1000)
-
-
-# -------------------------------------------------------------------------------------------------- writing it elsewhere
 
 
 def test_units_are_units_to_pint(rich: Path) -> None:

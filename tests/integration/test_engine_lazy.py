@@ -119,9 +119,6 @@ def test_coordinates_are_indexed_like_arrays_in_memory(tmp_path: Path, name: str
         xr.testing.assert_equal(lazy.isel(key), memory.isel(key))
 
 
-# ---------------------------------------------------------------------------------------------------------- bytes read
-
-
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Start and end of every byte range that is read from local files."""
@@ -185,9 +182,6 @@ def test_a_column_of_recorded_values_is_read_as_far_as_it_is_needed(
     reads.clear()
     assert dataset.time[12_345].item() == 1234.5
     assert sum(stop - start for start, stop in reads) < 200
-
-
-# ------------------------------------------------------------------------------------------------ processes and threads
 
 
 @pytest.fixture
@@ -270,9 +264,6 @@ def test_tokens_tell_files_apart(tmp_path: Path) -> None:
     assert xr.open_dataset(path, engine="nd2", chunks={}).image.data.name != first.image.data.name
 
 
-# ------------------------------------------------------------------------------------------------------------- handles
-
-
 def test_nothing_is_left_open(made: tuple[Path, Nd2Spec]) -> None:
     path, spec = made
     dataset = xr.open_dataset(path, engine="nd2")
@@ -313,9 +304,6 @@ def test_a_file_that_changed_is_not_read(made: tuple[Path, Nd2Spec]) -> None:
     build(path, loops=[("T", 1)])
     with pytest.raises(OSError, match=r"changed.*a\.nd2"):
         dataset.image.load()
-
-
-# -------------------------------------------------------------------------------------------------------------- chunks
 
 
 def test_one_block_a_frame(made: tuple[Path, Nd2Spec]) -> None:

@@ -64,9 +64,6 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, LegacySp
     return path, build(path, **KINDS[request.param])
 
 
-# --------------------------------------------------------------------------------------------------------------- pixels
-
-
 def test_pixels_and_shape(made: tuple[Path, LegacySpec]) -> None:
     path, spec = made
     with nd2.ND2File(path) as file:
@@ -202,9 +199,6 @@ def test_without_imagecodecs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             file.asarray()
 
 
-# ------------------------------------------------------------------------------------------------------------- metadata
-
-
 def test_loops(tmp_path: Path) -> None:
     build(tmp_path / "a.nd2", loops=[("T", 2), ("P", 3), ("Z", 4)])
     with nd2.ND2File(tmp_path / "a.nd2") as file:
@@ -297,9 +291,6 @@ def test_frames_of_which_nothing_tells_the_loops_are_a_time_series(tmp_path: Pat
         assert dict(file.sizes) == {"T": 3, "Y": 12, "X": 16}
 
 
-# --------------------------------------------------------------------------------------------------------------- engine
-
-
 def test_engine(tmp_path: Path) -> None:
     spec = build(tmp_path / "a.nd2", loops=[("T", 2), ("Z", 3)], channels=2)
     with xr.open_dataset(tmp_path / "a.nd2", engine="nd2") as dataset:
@@ -313,9 +304,6 @@ def test_engine(tmp_path: Path) -> None:
         np.testing.assert_array_equal(
             image.isel(C=1, Y=slice(3, 5)).values, spec.array[:, :, 1, 3:5]
         )
-
-
-# --------------------------------------------------------------------------------------------------------------- damage
 
 
 def damaged(path: Path, change: dict[int, bytes] | None = None, cut: int | None = None) -> Path:

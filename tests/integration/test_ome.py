@@ -83,8 +83,6 @@ def test_valid_by_the_schema_for_made_files(
         )
 
 
-# ------------------------------------------------------------------------------------------- beside nd2 0.12.0
-
 # Why ours differs, each by the place in the document. docs/export.md has the same list in words.
 ADDED = {
     "/Image/Description",
@@ -182,9 +180,6 @@ def place(key: str) -> str:
     return re.sub(r"\[\d+\]", "", key)
 
 
-# ----------------------------------------------------------------------------------------------------- contents
-
-
 def test_planes_say_where_and_when(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
     times = [500.0 + 10 * i**2 for i in range(12)]
@@ -242,9 +237,6 @@ def test_without_the_chunks(tmp_path: Path) -> None:
     assert annotations is not None
     content = {item.k: json.loads(item.value) for item in annotations.map_annotations[0].value.ms}
     assert content["ImageAttributesLV"]["SLxImageAttributes"]["Width"] == 8
-
-
-# --------------------------------------------------------------------------------------------- regions of interest
 
 
 def shape(kind: RoiShapeType, **step: Any) -> Any:

@@ -244,9 +244,6 @@ def test_pixels_are_those_of_the_local_file(
     np.testing.assert_array_equal(loaded.values, local)
 
 
-# ------------------------------------------------------------------------------------------------------- asynchronous
-
-
 def test_latency_overlaps(server: RangeServer, folder: Path) -> None:
     build_sparse(folder / "scattered.nd2", count=1000, height=256, width=256)
     dataset = xr.open_dataset(server.url("scattered.nd2"), engine="nd2")
@@ -328,9 +325,6 @@ def test_other_file_systems_are_asked_once_in_each_process_whether_the_file_chan
         late.read_into([(300_000, memoryview(bytearray(100)))])
 
 
-# ------------------------------------------------------------------------------------------- whatever leads to a file
-
-
 @pytest.fixture
 def small(folder: Path) -> Any:
     return build(folder / "small.nd2", loops=[("T", 5)], channels=2)
@@ -406,8 +400,6 @@ def test_local_paths_do_not_go_through_fsspec(folder: Path, small: Any) -> None:
         with nd2.ND2File(spelling) as file:
             assert file.path == str(path)
 
-
-# ------------------------------------------------------------------------------------------------ secrets and the log
 
 SECRET = "s3cr3t-5ignatur3"
 

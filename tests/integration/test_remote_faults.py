@@ -199,9 +199,6 @@ def test_a_file_that_is_no_nd2_file(server: RangeServer, tmp_path: Path) -> None
     assert not nd2.is_supported_file(server.url("text.nd2"))
 
 
-# ------------------------------------------------------------------------------------------ S3: s3fs repeats requests
-
-
 @pytest.fixture
 def s3(server: RangeServer) -> dict[str, Any]:
     """Options that make s3fs take the HTTP server for a bucket: objects are what it asks for by GET."""

@@ -198,9 +198,6 @@ def test_every_way_to_open(path: Path) -> None:
         assert np.array_equal(pickle.loads(pickle.dumps(file)).asarray(), spec.array)
 
 
-# ------------------------------------------------------------------------------------------------- frames one by one
-
-
 def test_frames_one_by_one(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     spec, data = made(path, loops=[("T", 4)], channels=2, height=5, width=3, order=[2, 0, 1, 3])
     path.write_bytes(data[: start_of(data, b"ImageDataSeq|3!") + 4100])
@@ -232,9 +229,6 @@ def test_compressed_frames_one_by_one(path: Path) -> None:
     spec, _ = made(path, loops=[("T", 2)], zlib=True)
     frames = list(nd2.rescue_nd2(path, (6, 8), verbose=False))
     assert np.array_equal(np.stack(frames), spec.array)
-
-
-# --------------------------------------------------------------------------------------------------- a sound copy
 
 
 @pytest.mark.parametrize("options", [{}, {"version": (2, 1)}, {"zlib": True}, {"name_field": 7}])
@@ -290,9 +284,6 @@ def test_copy_of_nothing_leaves_nothing(path: Path, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no chunk"):
         nd2.rescue_file(path, tmp_path / "b.nd2")
     assert not (tmp_path / "b.nd2").exists()
-
-
-# -------------------------------------------------------------------------------------------------------- the scan
 
 
 class CountingSource:

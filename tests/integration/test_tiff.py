@@ -218,9 +218,6 @@ def test_without_tifffile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         nd2.nd2_to_tiff(source, tmp_path / "a.tif")
 
 
-# ------------------------------------------------------------------------------------------------- what goes wrong
-
-
 def test_a_full_disk_is_known_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

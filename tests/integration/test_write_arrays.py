@@ -22,9 +22,6 @@ def pixels(*shape: int, dtype: str = "u2") -> np.ndarray[Any, Any]:
     return np.random.default_rng(1).integers(0, 250, shape).astype(dtype)
 
 
-# ------------------------------------------------------------------------------------------------------------ imwrite
-
-
 def test_plain_arrays(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
     array = pixels(3, 2, 6, 9)
@@ -252,9 +249,6 @@ def test_a_dataset_of_several_images(tmp_path: Path) -> None:
     np.testing.assert_array_equal(nd2.imread(tmp_path / "a.nd2"), array)
 
 
-# --------------------------------------------------------------------------------------------------------------- crops
-
-
 @pytest.fixture
 def whole(tmp_path: Path) -> Path:
     path = tmp_path / "whole.nd2"
@@ -374,9 +368,6 @@ def test_phases_and_xml(tmp_path: Path) -> None:
         assert [period.count for period in phases.parameters.periods] == [1, 2]
         assert isinstance(points, XYPosLoop)
         assert points.parameters.points[0].name == "A2"
-
-
-# ------------------------------------------------------------------------------------- reading, writing, reading again
 
 
 def same(reads: Callable[[nd2.ND2File], object], one: nd2.ND2File, other: nd2.ND2File) -> None:
