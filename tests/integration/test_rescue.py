@@ -6,6 +6,7 @@ import io
 import logging
 import pickle
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -14,10 +15,11 @@ import pytest
 import xarray as xr
 
 import nd2
-from nd2._core.format import chunks
+from nd2._core.format import chunks, clx_lite
+from nd2._core.format.inflate import deflate_zlib
 from nd2._core.io import open_source
 from nd2._core.readers.scan import collect, scan_chunks
-from tests.builder import Nd2Spec, build
+from tests.builder import Nd2Spec, build, picture_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,8 +83,10 @@ def test_acquisition_that_crashed_before_the_attributes(path: Path) -> None:
     ) as file:
         assert file.sizes == {"T": 3, "P": 2, "C": 2, "Y": 7, "X": 7}
         expected = spec.frames.reshape(3, 2, 2, 7, 7)
-        expected[2] = 0
+        expected[2, 0, :, 1:] = 0  # of frame 4 there is one row
+        expected[2, 1] = 0
         assert np.array_equal(file.asarray(), expected)
+        assert np.array_equal(file.read_frame(4), expected[2, 0])
         assert file.rescued is not None
         assert file.rescued.damaged_frames == (4,)
         assert file.rescued.missing_frames == 2
@@ -330,3 +334,82 @@ def test_deflated_frame_that_claims_too_much_is_no_frame(path: Path) -> None:
     _, data = made(path, zlib=True, overrides={"uiWidth": 60_000, "uiHeight": 60_000})
     with pytest.warns(UserWarning, match="do not fit"):
         nd2.ND2File(io.BytesIO(bytes(data)), rescue=True).close()
+
+
+@pytest.mark.parametrize("zlib", [False, True])
+def test_rows_of_the_frame_that_the_file_ends_in_are_given(path: Path, zlib: bool) -> None:
+    spec, data = made(path, loops=[("T", 3)], height=400, width=60, zlib=zlib)
+    length = 400 * 120 if not zlib else len(deflate_zlib(spec.layout.encode(spec.frames[2])))
+    cut = start_of(data, b"ImageDataSeq|2!") + 4096 + length // 2
+    with rescued(path, data[:cut], warns=r"2 frames are whole; 1 are cut .* \(2\)") as file:
+        attributes = file.attributes._replace(heightPx=400, widthPx=60)
+    whole = bytearray(data[:cut])
+    build(path, Nd2Spec(loops=[("T", 3)], height=400, width=60, zlib=zlib))
+    assert attributes.heightPx == 400
+    # the attributes, which would come behind the frames, are put in front
+    tree = start_of(data, b"ImageAttributesLV!")
+    chunk = bytes(data[tree : tree + 4096])
+    assert chunk.startswith(chunks.MAGIC_BYTES)
+    whole[4096:4096] = chunk
+    with rescued(path, whole, warns=r"2 frames are whole; 1 are cut .* \(2\)") as file:
+        image = file.asarray()
+        rows = int(image[2].any(axis=1).sum())
+        assert 100 < rows < 300
+        np.testing.assert_array_equal(image[:2], spec.array[:2])
+        np.testing.assert_array_equal(image[2, :rows], spec.array[2, :rows])
+        np.testing.assert_array_equal(file.read_frame(2), image[2])
+        np.testing.assert_array_equal(file.to_dask()[2, 20:300:7, 3:9], image[2, 20:300:7, 3:9])
+    with pytest.warns(UserWarning, match="2 frames are whole"):
+        dataset = xr.open_dataset(path, engine="nd2", rescue=True)
+    assert dataset["frame_present"].values.tolist() == [True, True, False]
+    np.testing.assert_array_equal(dataset["image"], image)
+
+
+def camera(width: int, height: int, binning: float, bits: int) -> dict[str, Any]:
+    size = {"cx": width, "cy": height}
+    description = {
+        "sizeSensorPixels": size,
+        "dBinningX": binning,
+        "dBinningY": binning,
+        "uiBpc": bits,
+    }
+    return {"FormatQuality": {"fmtDesc": description}}
+
+
+def without_attributes(path: Path, tree: dict[str, Any], **options: Any) -> Nd2Spec:
+    """Write a file without attributes, whose picture metadata name a camera."""
+    spec = Nd2Spec(loops=[("T", 2)], **options)
+    picture = picture_tree(spec)
+    planes = picture["sPicturePlanes"]
+    picture["sPicturePlanes"] = {
+        **planes,
+        "sSampleSetting": {"a0": {"pCameraSetting": tree}},
+    }
+    name = b"ImageMetadataSeqLV|0!"
+    payload = clx_lite.encode({"SLxPictureMetadata": picture})
+    build(path, replace(spec, chunks={name: payload, b"ImageAttributesLV!": None}))
+    return spec
+
+
+def test_binning_of_the_camera_gives_the_size(path: Path) -> None:
+    spec = without_attributes(path, camera(96, 40, 2.0, 14), height=20, width=48)
+    with rescued(path, path.read_bytes(), warns="48 x 20 pixels of 16 bits, by the camera") as file:
+        np.testing.assert_array_equal(file.asarray(), spec.array)
+
+
+@pytest.mark.parametrize("zlib", [False, True])
+def test_samples_of_8_bits_are_found(path: Path, zlib: bool) -> None:
+    spec = without_attributes(path, {}, height=64, width=64, dtype="u1", zlib=zlib)
+    with rescued(path, path.read_bytes(), warns="64 x 64 pixels of 8 bits") as file:
+        assert file.dtype == np.uint8
+        np.testing.assert_array_equal(file.asarray(), spec.array)
+
+
+def test_the_camera_tells_the_bits_of_dark_frames(path: Path) -> None:
+    without_attributes(path, camera(64, 64, 1.0, 8), height=64, width=64, dtype="u1", seed=3)
+    data = bytearray(path.read_bytes())
+    for frame in (0, 1):
+        pixels = start_of(data, b"ImageDataSeq|%d!" % frame) + 4096
+        data[pixels : pixels + 4096] = bytes(4096)
+    with rescued(path, data, warns="64 x 64 pixels of 8 bits, by the camera") as file:
+        assert file.dtype == np.uint8

@@ -17,6 +17,7 @@ from nd2._core.format.clx_lite import (
     MAX_DEPTH,
     U32,
     U64,
+    Budget,
     Items,
     decode,
     decode_items,
@@ -318,3 +319,34 @@ def test_levels_are_left_out_by_name() -> None:
     data = encode(tree)
     assert decode(data, without={"skip"}) == {"a": {"y": 2.0}, "end": "text"}
     assert decode(data, without={"y", "end"}) == tree  # they are no levels
+
+
+def test_values_of_a_tree_are_bounded_by_its_bytes() -> None:
+    """The limit: 65,536 values and one for each 8 bytes (compressed: 2 bytes)."""
+    bools = b"\x01\x00\x01" * 600_000  # without names, at the root
+    with pytest.raises(ValueError, match="more values than their bytes are worth"):
+        decode(encode({"a": [True] * 300_000}, compress=True))
+    assert len(decode(encode({"a": [True] * 60_000}, compress=True))["a"]) == 60_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="more values"):
+            decode(bools)
+        assert tracemalloc.get_traced_memory()[1] < (32 << 20) + 40 * len(bools)
+    finally:
+        tracemalloc.stop()
+
+
+def test_lists_of_bytes_count_as_values() -> None:
+    data = encode({"a": bytes(3_000_000)}, compress=True)
+    with pytest.raises(ValueError, match="metadata"):
+        decode(data)
+    plain = encode({"a": bytes(3_000_000)})
+    assert len(decode(plain)["a"]) == 3_000_000
+
+
+def test_trees_share_a_budget() -> None:
+    data = b"\x01\x00\x01" * 60_000
+    budget = Budget()
+    decode(data, budget=budget)
+    with pytest.raises(ValueError, match="more values"):
+        decode(data, budget=budget)

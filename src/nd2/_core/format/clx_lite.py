@@ -39,6 +39,12 @@ _MAX_INFLATED: Final = 1 << 28
 _MAX_INFLATION: Final = 32
 _SMALL_INFLATED: Final = 1 << 20
 """A payload that inflates to more, and by a higher ratio, is hostile: a tree takes many times its bytes."""
+_SPARE_VALUES: Final = 1 << 16
+_BYTES_PER_VALUE: Final = 8
+"""Values of a tree take 40 bytes and more in real files; those made to fill the memory take 3."""
+_COMPRESSED_BYTES_PER_VALUE: Final = 2
+_BYTES_OF_LIST: Final = 32
+"""Items of a list of bytes that take the memory of one value, some 250 bytes."""
 _NESTING_COST: Final = MAX_DEPTH // 8
 """Levels that a tree within a byte array counts as: each is a copy of its content."""
 
@@ -66,6 +72,27 @@ class I64(int):
 
 class U64(int):
     """An unsigned integer stored in 64 bits."""
+
+
+class Budget:
+    """How many values the trees of some payloads may hold together, so that they cannot fill the memory.
+
+    65,536, and one for each 8 bytes of a payload (compressed: 2 bytes).
+    """
+
+    def __init__(self) -> None:
+        self.left = _SPARE_VALUES
+
+    def add(self, data: bytes) -> None:
+        """Add what a payload may hold."""
+        compressed = data.startswith(_COMPRESSED)
+        self.left += len(data) // (_COMPRESSED_BYTES_PER_VALUE if compressed else _BYTES_PER_VALUE)
+
+    def take(self, count: int) -> None:
+        """Take some values."""
+        self.left -= count
+        if self.left < 0:
+            raise errors.corrupt("the metadata hold more values than their bytes are worth")
 
 
 class Items(list[tuple[str, Any]]):
@@ -99,7 +126,11 @@ def integer_type(value: int) -> type[int]:
 
 
 def decode(
-    data: bytes | memoryview, *, strip_prefix: bool = False, without: Collection[str] = ()
+    data: bytes | memoryview,
+    *,
+    strip_prefix: bool = False,
+    without: Collection[str] = (),
+    budget: Budget | None = None,
 ) -> dict[str, Any]:
     """Decode a payload to nested dictionaries.
 
@@ -109,7 +140,11 @@ def decode(
     integers.
     """
     tree: dict[str, Any] = _decode(
-        data, _STRIPPED_NAMES if strip_prefix else _NAMES, lossless=False, without=without
+        data,
+        _STRIPPED_NAMES if strip_prefix else _NAMES,
+        lossless=False,
+        without=without,
+        budget=budget,
     )
     return tree
 
@@ -154,10 +189,17 @@ _STRIPPED_NAMES: Final = _Names(TYPE_PREFIX)
 
 
 def _decode(
-    data: bytes | memoryview, names: _Names, *, lossless: bool, without: Collection[str] = ()
+    data: bytes | memoryview,
+    names: _Names,
+    *,
+    lossless: bool,
+    without: Collection[str] = (),
+    budget: Budget | None = None,
 ) -> Any:
+    data, budget = bytes(data), budget or Budget()
+    budget.add(data)
     try:
-        return _payload(bytes(data), names, lossless, 0, compressible=True, without=without)
+        return _payload(data, names, lossless, 0, budget, compressible=True, without=without)
     except (IndexError, struct_error):
         raise errors.corrupt("a metadata record ends too early", offset=len(data)) from None
 
@@ -167,6 +209,7 @@ def _payload(
     cache: _Names,
     lossless: bool,
     depth: int,
+    budget: Budget,
     *,
     compressible: bool,
     without: Collection[str] = (),
@@ -190,6 +233,7 @@ def _payload(
         """
         starts: list[int] | None = None
         value: Any
+        budget.take(count)
         for _ in range(count):
             kind = data[pos]
             at = pos + 2 + 2 * data[pos + 1]
@@ -236,7 +280,7 @@ def _payload(
                     raise errors.corrupt("a metadata byte array does not fit its parent", offset=at)
                 value = data[at + 8 : pos]
                 if not lossless:
-                    value = _nested(value, cache, depth, compressible)
+                    value = _nested(value, cache, depth, budget, compressible)
             elif kind == _I64:
                 value = _i64(data, at)[0]
                 pos = at + 8
@@ -249,7 +293,7 @@ def _payload(
                 pos = at + 8
                 if value <= end - pos:
                     value, pos = data[pos : pos + value], pos + value
-                    value = value if lossless else list(value)
+                    value = value if lossless else _byte_list(value, budget)
             else:
                 if starts is None:
                     starts = _starts(data, pos, start, end)
@@ -292,7 +336,7 @@ def list_keys(count: int) -> Iterable[str]:
     return _LIST_KEYS[:count] if count <= len(_LIST_KEYS) else [f"i{i:010d}" for i in range(count)]
 
 
-def _nested(raw: bytes, cache: _Names, depth: int, compressible: bool) -> Any:
+def _nested(raw: bytes, cache: _Names, depth: int, budget: Budget, compressible: bool) -> Any:
     """Return the tree that fills a byte array, or else a list of its bytes."""
     depth += _NESTING_COST
     looks_like_tree = len(raw) >= 4 and (
@@ -300,11 +344,16 @@ def _nested(raw: bytes, cache: _Names, depth: int, compressible: bool) -> Any:
     )
     if looks_like_tree and depth < MAX_DEPTH:
         try:
-            tree = _payload(raw, cache, False, depth, compressible=compressible)
+            tree = _payload(raw, cache, False, depth, budget, compressible=compressible)
         except (ValueError, IndexError, struct_error):
-            return list(raw)
+            return _byte_list(raw, budget)
         if tree:
             return tree
+    return _byte_list(raw, budget)
+
+
+def _byte_list(raw: bytes, budget: Budget) -> list[int]:
+    budget.take(len(raw) // _BYTES_OF_LIST)
     return list(raw)
 
 

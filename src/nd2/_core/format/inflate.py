@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nd2._core import errors
@@ -74,6 +75,15 @@ def inflated_size(data: bytes | memoryview, limit: int) -> int | None:
         return sum(map(len, _pieces(data, limit, _PIECE)))
     except ValueError:
         return None
+
+
+def inflate_start(data: bytes | memoryview, limit: int) -> bytes:
+    """Inflate the beginning of a zlib stream, up to ``limit`` bytes, as far as it is sound."""
+    parts: list[bytes] = []
+    with suppress(ValueError):
+        for part in _pieces(data, limit, 1 << 16):
+            parts.append(part)  # noqa: PERF402 - keeps what comes before an error
+    return b"".join(parts)
 
 
 def _pieces(data: bytes | memoryview, limit: int, piece: int) -> Iterator[bytes]:

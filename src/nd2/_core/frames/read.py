@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.format.inflate import MAX_RATIO, inflate, is_zlib
+from nd2._core.format.inflate import MAX_RATIO, inflate, inflate_start, is_zlib
 from nd2._core.frames import pool
 from nd2._core.frames.cache import FrameCache
 from nd2._core.frames.plan import BLOCK, DIRECT, Block, Picks, Plan, requests
 from nd2._core.frames.selection import as_index, as_slice, simplify
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,6 +38,8 @@ class Frames:
     table: FrameTable
     pixels: PixelLayout
     cache: FrameCache = field(default_factory=FrameCache, compare=False, repr=False)
+    cut: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Offset and number of the bytes that are left of frames that count as missing."""
 
     def check_codec(self) -> None:
         """Raise ``ImportError`` if frames cannot be decoded here, before anything is read."""
@@ -95,12 +97,14 @@ class Frames:
         """
         job = self._job(index, picks, out)
         job.run()
+        self._fill_cut(job, index)
         return job.whole
 
     async def read_async(self, index: NDArray[np.intp], picks: Picks | None = None) -> NDArray[Any]:
         """Read as `read` does; other coroutines run while bytes are transferred and decoded."""
         job = self._job(index, picks, None)
         await job.run_async()
+        self._fill_cut(job, index)
         return job.whole
 
     def _job(self, index: NDArray[np.intp], picks: Picks | None, out: NDArray[Any] | None) -> _Job:
@@ -115,6 +119,26 @@ class Frames:
         pieces = out if plan.pieces == 1 else out.reshape(plan.count, 1, *plan.shape[2:])
         pieces[plan.missing] = 0
         return _Job(self, plan, out, pieces)
+
+    def _fill_cut(self, job: _Job, index: NDArray[np.intp]) -> None:
+        """Put the whole rows that are left of cut frames into the output; the others stay zero."""
+        if not self.cut or job.plan.pieces > 1:
+            return
+        pixels, plan = self.pixels, job.plan
+        c, _, x, s = plan.picks
+        for place in plan.missing.tolist():
+            offset, nbytes = self.cut.get(int(index[place]), (0, 0))
+            if nbytes <= 0:
+                continue
+            data = self.source.read(offset, min(nbytes, pixels.frame_bytes))
+            if pixels.codec == "zlib":
+                data = inflate_start(data, pixels.frame_bytes)
+            count = len(data) // pixels.row_bytes
+            places, taken = plan.rows_in(range(count))
+            part = pixels.rows(data, count)
+            for axis, pick in enumerate((c, taken, x, s)):
+                part = part[(slice(None),) * axis + (as_index(pick),)]
+            job.out[place][:, as_index(places)] = part
 
     def _check(self, plan: Plan) -> None:
         """Refuse what the table cannot mean, before anything is allocated or read."""

@@ -147,12 +147,13 @@ class ChunkFile:
         *,
         strip_prefix: bool = False,
         without: Collection[str] = (),
+        budget: clx_lite.Budget | None = None,
     ) -> dict[str, Any]:
         """Decode a metadata chunk, binary or XML; the binary form without the levels of some names."""
         try:
             if clx_xml.is_xml(data):
                 return clx_xml.decode(data, strip_prefix=strip_prefix)
-            return clx_lite.decode(data, strip_prefix=strip_prefix, without=without)
+            return clx_lite.decode(data, strip_prefix=strip_prefix, without=without, budget=budget)
         except ValueError as error:
             if self._on_damage is not None:
                 self._on_damage(name)

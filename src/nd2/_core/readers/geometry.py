@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nd2._core.chunks import fields
 from nd2._core.chunks.attributes import channel_count
 from nd2._core.format.pixels import padded_row_bytes
@@ -13,12 +15,19 @@ from nd2._core.structures import Attributes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ITEM_BYTES = (2, 1, 4)
-"""Bytes of a sample, the usual one first."""
+_MIN_SAMPLE, _MIN_VALUES = 256, 8
+"""Bytes, and different values of them, that show whether samples have 8 bits."""
+_MAX_DISTANCE = 0.3
+"""Greatest distance of the distributions of bytes at even and odd places in samples of 8 bits."""
 
 
 def guess(
-    picture: fields.Tree | None, nbytes: int, *, plane_count: int | None, compressed: bool
+    picture: fields.Tree | None,
+    nbytes: int,
+    *,
+    plane_count: int | None,
+    compressed: bool,
+    sample: bytes = b"",
 ) -> tuple[Attributes, bool]:
     """Guess the attributes of the image, and tell whether the camera's metadata state the size.
 
@@ -29,20 +38,23 @@ def guess(
     ----------
     nbytes : int
         Bytes of the pixels of a frame, not compressed.
+    sample : bytes
+        The first pixels of a frame, which show whether samples have 8 or 16 bits.
     """
     tree = fields.root(picture or {}, "SLxPictureMetadata")
     planes = fields.level(tree, "sPicturePlanes")
     components = fields.integer(planes, "uiCompCount") or fields.integer(planes, "uiCount") or 1
+    items = (1, 2, 4) if _has_8_bits(sample, planes) else (2, 1, 4)
     for width, height in _camera_sizes(planes):
-        for item in _ITEM_BYTES:
+        for item in items:
             if height * padded_row_bytes(width, components, item) == nbytes:
                 return _attributes(width, height, components, item, plane_count, compressed), True
-    for item in _ITEM_BYTES:
+    for item in items:
         side = isqrt(nbytes // (components * item))
         for width in (side, side - 1):  # rows of odd length are padded, so that fewer pixels fit
             if width > 0 and width * padded_row_bytes(width, components, item) == nbytes:
                 return _attributes(width, width, components, item, plane_count, compressed), False
-    item = 2 if nbytes % (2 * components) == 0 else 1
+    item = items[0] if nbytes % (2 * components) == 0 else 1
     width = nbytes // (components * item)
     return _attributes(width, 1, components, item, plane_count, compressed), False
 
@@ -52,14 +64,36 @@ def _camera_sizes(planes: fields.Tree) -> Iterator[tuple[int, int]]:
     for setting in fields.levels(fields.level(planes, "sSampleSetting")):
         camera = fields.level(setting, "pCameraSetting")
         for name in ("FormatQuality", "FormatFast"):
-            for where in (("fmtDesc", "sizeSensorPixels"), ("rectSensorUser",)):
-                yield from _size(fields.level(camera, name, *where))
+            description = fields.level(camera, name, "fmtDesc")
+            binning = [max(int(fields.real(description, f"dBinning{axis}")), 1) for axis in "XY"]
+            for level in (
+                fields.level(description, "sizeSensorPixels"),
+                fields.level(camera, name, "rectSensorUser"),
+            ):
+                for width, height in _size(level):
+                    yield width, height
+                    if binning != [1, 1]:
+                        yield width // binning[0], height // binning[1]
     for name in ("sPlaneNew", "sPlane"):
         for plane in fields.levels(fields.level(planes, name)):
             setting = fields.level(plane, "sCameraSetting")
             width, height = (fields.integer(setting, f"uiCamPxlCount{axis}") for axis in ("X", "Y"))
             if width > 0 and height > 0:
                 yield width, height
+
+
+def _has_8_bits(sample: bytes, planes: fields.Tree) -> bool:
+    """Return whether samples have 8 bits: by the bytes, of which every other one differs in 16 bits."""
+    data = np.frombuffer(sample, np.uint8, len(sample) // 2 * 2)
+    if len(data) >= _MIN_SAMPLE and len(np.unique(data)) >= _MIN_VALUES:
+        even, odd = (np.bincount(part >> 4, minlength=16) for part in (data[::2], data[1::2]))
+        return bool(2 * np.abs(even - odd).sum() / len(data) / 2 < _MAX_DISTANCE)
+    for setting in fields.levels(fields.level(planes, "sSampleSetting")):
+        camera = fields.level(setting, "pCameraSetting")
+        bits = fields.integer(fields.level(camera, "FormatQuality", "fmtDesc"), "uiBpc")
+        if bits:
+            return bits <= 8
+    return False
 
 
 def _size(level: fields.Tree) -> Iterator[tuple[int, int]]:

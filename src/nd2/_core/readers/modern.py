@@ -129,11 +129,13 @@ class ModernReader(Reader):
         self.chunk_file.prefetch(OPENING, *first)
         return self.chunk_file.read_spans(self.chunk_file.spans(OPENING))
 
-    def _opening_tree(self, forms: tuple[bytes, ...]) -> dict[str, Any] | None:
+    def _opening_tree(
+        self, forms: tuple[bytes, ...], *, whole: bool = False
+    ) -> dict[str, Any] | None:
         """Decode one of these chunks, in whichever form the file has it."""
         for name in forms:
             if data := self._opening.get(name):
-                unused = _UNUSED.get(forms, ())
+                unused = () if whole else _UNUSED.get(forms, ())
                 return self.chunk_file.decode(name, data, without=unused) or None
         return None
 
@@ -152,7 +154,9 @@ class ModernReader(Reader):
         except ValueError:
             if self._rescue is None:
                 raise
-            return self._rescue.guess_attributes(self._picture, self._chunk_count)
+            # With the camera's settings, which are left out otherwise.
+            raw = self._opening_tree(picture_metadata.NAMES, whole=True)
+            return self._rescue.guess_attributes(raw, self._chunk_count)
 
     @cached_property
     def _picture(self) -> dict[str, Any] | None:
@@ -413,10 +417,13 @@ class ModernReader(Reader):
     def _decode_all(self, keys: dict[bytes, str], *, strip_prefix: bool = True) -> dict[str, Any]:
         """Decode chunks, and return their content under new names; as bytes what cannot be decoded."""
         trees: dict[str, Any] = {}
+        budget = clx_lite.Budget()  # one for all: a file may have thousands of small chunks
         for (name, key), data in zip(keys.items(), self.chunk_file.chunk_many(keys), strict=True):
             if data is not None:
                 try:
-                    trees[key] = self.chunk_file.decode(name, data, strip_prefix=strip_prefix)
+                    trees[key] = self.chunk_file.decode(
+                        name, data, strip_prefix=strip_prefix, budget=budget
+                    )
                 except ValueError:
                     trees[key] = _decode_json(data)
         return trees

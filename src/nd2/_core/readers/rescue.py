@@ -11,7 +11,7 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.chunks import picture_metadata
 from nd2._core.format import chunks
-from nd2._core.format.inflate import MAX_RATIO, inflate, inflated_size, is_zlib
+from nd2._core.format.inflate import MAX_RATIO, inflate, inflate_start, inflated_size, is_zlib
 from nd2._core.frames import pool
 from nd2._core.frames.layout import max_frames
 from nd2._core.frames.read import Frames
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from nd2._core.readers.scan import Scan
     from nd2._core.structures import Attributes, ExpLoop
 
+_SAMPLE = 1 << 20
+"""Bytes of a frame that show how many bits its samples have."""
 _SMALL_FRAME = 32 << 20
 """A frame that inflates to more than this, and by a high ratio, is not taken for the pattern of all others."""
 
@@ -170,15 +172,20 @@ class Rescue:
         self._attributes_are_guessed = True
         values, counts = np.unique(lengths, return_counts=True)
         nbytes = int(values[np.argmax(counts)]) - chunks.TIMESTAMP
-        inflated = self._inflated_frame_size(int(np.argmax(lengths == nbytes + chunks.TIMESTAMP)))
+        place = int(np.argmax(lengths == nbytes + chunks.TIMESTAMP))
+        inflated = self._inflated_frame_size(place)
+        start = int(self._scan.data_offset[place]) + chunks.TIMESTAMP
+        sample = self.source.read(start, max(min(nbytes, _SAMPLE), 0))
         nbytes = max(nbytes if inflated is None else inflated, 1)
         attributes, by_camera = geometry.guess(
             picture,
             nbytes,
             plane_count=picture_metadata.plane_count(picture),
             compressed=inflated is not None,
+            sample=sample if inflated is None else inflate_start(sample, _SAMPLE),
         )
-        size = f"{attributes.widthPx} x {attributes.heightPx} pixels"
+        bits = attributes.bitsPerComponentInMemory
+        size = f"{attributes.widthPx} x {attributes.heightPx} pixels of {bits} bits"
         origin = "by the camera's format" if by_camera else "a guess by their length"
         self._note(f"the image attributes are lost: frames are {size}, {origin}")
         return attributes._replace(sequenceCount=frame_count)
@@ -211,7 +218,11 @@ class Rescue:
         table = np.zeros((2, count), np.uint64)
         table[0, index[sound]] = offsets[sound]
         table[1, index[sound]] = lengths[sound]
-        return Frames(source, FrameTable(table[0], table[1]), pixels)
+        cut = {}
+        if self._scan.last_cut is not None and self._scan.last_cut[0] not in index:
+            frame, start, nbytes = self._scan.last_cut
+            cut[frame] = start + chunks.TIMESTAMP, nbytes - chunks.TIMESTAMP
+        return Frames(source, FrameTable(table[0], table[1]), pixels, cut=cut)
 
     def _check_streams(
         self, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], nbytes: int

@@ -187,6 +187,7 @@ class Scan:
     cut: NDArray[np.int64]
     lost: tuple[str, ...]
     map_position: int | None
+    last_cut: tuple[int, int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.chunk_map.frame_index) + len(self.chunk_map.others)
@@ -199,6 +200,7 @@ def collect(found: Iterable[ScannedChunk], end: int) -> Scan:
     cut: set[int] = set()
     lost: set[bytes] = set()
     map_position = None
+    last_cut = None
     for chunk in found:
         header, index = chunk.header, chunk.frame
         if header.name == MAP_NAME:
@@ -208,6 +210,8 @@ def collect(found: Iterable[ScannedChunk], end: int) -> Scan:
                 frames.append((index, header.position, header.data_length, header.data_offset))
             else:
                 cut.add(index)
+                if header.end > end and header.data_offset < end:
+                    last_cut = index, header.data_offset, end - header.data_offset
         elif chunk.whole:
             others[header.name] = (header.position, header.data_length)
         else:
@@ -223,4 +227,5 @@ def collect(found: Iterable[ScannedChunk], end: int) -> Scan:
         np.setdiff1d(np.array(sorted(cut), np.int64), chunk_map.frame_index),
         tuple(sorted(name.decode("ascii") for name in lost - others.keys())),
         map_position,
+        last_cut,
     )
