@@ -273,7 +273,7 @@ def kill_all(moments: int, frames: int, seed: int, only: str = "") -> dict[str, 
     with tempfile.TemporaryDirectory(prefix="nd2-kill-") as folder:
         sources = [Path(folder, f"{name}.nd2") for name in "ab"]
         for number, path in enumerate(sources):
-            build(path, loops=[("T", frames)], height=64, width=64, seed=number)
+            build(path, loops=[("T", frames + number)], height=64, width=64, seed=number)
         results = {}
         for writer in WRITERS:
             if only in writer.name:

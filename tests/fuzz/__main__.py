@@ -1,6 +1,7 @@
 """Fuzz everything that reads foreign bytes: ``python -m tests.fuzz --seconds 60``.
 
 Two processes run at once, one on whole files (open, all metadata, all frames, references, rescue), one on the decoders.
+Where ``.venv-oracle`` holds nd2 0.12.0 (``make oracle``), a third one compares the pixels of changed files with its.
 Where atheris is installed coverage leads the mutations, else they are random. Every input that is a finding is kept, and
 the exit code is 1 if there is one.
 """
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 GROUPS = ("FILES", "DECODERS")
+DIFFERENCES = "DIFFERENCES"
 _MAX_BYTES = 1 << 15
 _STATUS_EVERY = 200
 
@@ -158,6 +160,11 @@ def _flip(rng: random.Random, data: bytes) -> bytes:
 
 def work(group: str, folder: Path, seconds: float) -> None:
     """Be one of the processes."""
+    if group == DIFFERENCES:
+        from tests.fuzz import differences
+
+        differences.run(folder, seconds, time.time_ns())
+        return
     guided = find_spec("atheris") is not None
     context: Any = nullcontext()
     if guided:
@@ -202,7 +209,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float(os.environ.get("FUZZ_SECONDS", 60)))
     parser.add_argument("--folder", type=Path, help="where findings and counts are kept")
     parser.add_argument("--known", action="store_true", help="run what was found before, once")
-    parser.add_argument("--group", choices=GROUPS, help=argparse.SUPPRESS)
+    parser.add_argument("--group", choices=(*GROUPS, DIFFERENCES), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.known:
         return known()
@@ -213,18 +220,21 @@ def main() -> int:
         return 0
     # One arena, and large blocks given back at once: what an input takes is measured by the address space.
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
+    from tests.fuzz.differences import ORACLE
+
+    groups = (*GROUPS, DIFFERENCES) if ORACLE.exists() else GROUPS
     command = [sys.executable, "-m", "tests.fuzz", "--seconds", str(given.seconds)]
     with (folder / "log.txt").open("w") as log:
         running = [
             subprocess.Popen(
                 [*command, "--folder", str(folder), "--group", group], env=environment, stderr=log
             )
-            for group in GROUPS
+            for group in groups
         ]
         codes = [process.wait() for process in running]
     findings: dict[str, str] = {}
     total = 0
-    for group in GROUPS:
+    for group in groups:
         path = folder / f"{group}.json"
         status = json.loads(path.read_text()) if path.exists() else {"runs": {}, "findings": {}}
         print(group, status["runs"], f"in {status.get('seconds', 0):.0f} s")

@@ -74,7 +74,10 @@ def decode_runs(raw: fields.Tree) -> list[LayerInfo]:
     layers = []
     # Not unwrapped: a list of one layer is a list.
     for item in fields.levels(raw.get("BinaryMetadata_v1", raw)):
-        values: dict[str, Any] = {name: item.get(key) for key, name, _ in _BARE_FIELDS}
+        values: dict[str, Any] = {
+            name: value if isinstance(value := item.get(key), str if kind is str else int) else None
+            for key, name, kind in _BARE_FIELDS
+        }
         values |= {"name": fields.text(item, "Name"), "file_tag": fields.text(item, "FileTag")}
         if "Name" in item and values["file_tag"]:
             layers.append(LayerInfo(**values))
