@@ -10,7 +10,7 @@ PARALLEL := -n auto --dist worksteal
 PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright
 
 .PHONY: help demo docs test coverage test-lowest test-newest fuzz lint types layers check release \
-  bench-remote bench oracle ngff clean
+  dependents bench-remote bench oracle ngff clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -113,6 +113,10 @@ release: $(VENV)/.release ## build sdist and wheel into dist, check them, use th
 	$(BIN)/python tools/check_release.py dist
 	$(BIN)/python tools/check_install_orders.py dist
 
+# Two environments for each program, made anew: with PyPI's nd2, and with this project.
+dependents: $(VENV)/.release $(VENV)/.test ## compare what bioio-nd2, cellpose and others return with PyPI's nd2 and with this project
+	$(BIN)/python tools/dependents.py --uv $(BIN)/uv --python $(NEWEST_PYTHON)
+
 check: lint types layers test ## everything that the gate runs
 
 bench-remote: $(VENV)/.test ## requests, bytes and seconds of remote reads, into docs/cloud.md (needs `make oracle`)
@@ -129,5 +133,5 @@ oracle: ## environment of the independent readers that parity work compares with
 ngff: .venv-ngff/.done ## environment of other people's readers of OME-Zarr, which the tests then ask
 
 clean: ## remove the environment, caches and products
-	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct .venv-ngff docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct .venv-ngff .venv-dependents docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} +

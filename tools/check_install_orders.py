@@ -1,7 +1,9 @@
 """Install the wheel and PyPI's nd2, which share the import name nd2, in every order; see what still works after each.
 
 ``python tools/check_install_orders.py dist`` needs uv and the package index. Whichever of the two wrote ``nd2/__init__.py``
-last, and where it is missing, these must work: the engine of xarray, references, and the command.
+last, and where it is missing, these must work: the engine of xarray, references, and the command. With ``packaging/nd2``, a
+distribution nd2 without files, ``import nd2`` must stay this package where programs that require nd2 are installed and
+upgraded, and ``pip check`` must be content.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import tempfile
 from pathlib import Path
 
 THEIRS = "nd2==0.12.0"
-NAMES = {"ours": "xarray-nd2", "theirs": "nd2"}
+NAMES = {"ours": "xarray-nd2", "theirs": "nd2", "empty": "nd2", "bioio": "bioio-nd2"}
+ROOT = Path(__file__).resolve().parents[1]
 ORDERS = [
     "install ours",
     "install ours, install theirs",
@@ -27,6 +30,16 @@ ORDERS = [
     "install ours, install theirs, uninstall ours, install ours",
     "install ours, install theirs, uninstall theirs, install theirs",
 ]
+EMPTY_ORDERS = [
+    "install ours+empty",
+    "install ours, install empty, upgrade ours",
+    "install empty+ours+bioio",
+    "install ours+empty, install bioio, upgrade bioio",
+    "install ours+empty, upgrade theirs-unpinned",
+    "install ours, install theirs, uninstall theirs, reinstall ours+empty",
+    "install bioio, uninstall theirs, reinstall ours+empty, upgrade bioio",
+]
+"""Orders with the distribution of ``packaging/nd2``, after which ``import nd2`` is this package."""
 BIN = "Scripts" if os.name == "nt" else "bin"
 
 WRITE = """
@@ -66,27 +79,46 @@ def main() -> int:
     """Try every order; return how many failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="holds the wheel")
-    (wheel,) = parser.parse_args().folder.resolve().glob("*.whl")
+    parser.add_argument("-k", default="", help="only orders that hold this text")
+    options = parser.parse_args()
+    (wheel,) = options.folder.resolve().glob("*.whl")
+    orders = [order for order in (*ORDERS, *EMPTY_ORDERS) if options.k in order]
     with tempfile.TemporaryDirectory() as folder:
-        return sum(not works(order, wheel, Path(folder)) for order in ORDERS)
+        empty = build_empty(Path(folder))
+        return sum(not works(order, wheel, empty, Path(folder)) for order in orders)
 
 
-def works(order: str, wheel: Path, folder: Path) -> bool:
+def build_empty(folder: Path) -> Path:
+    """Build the distribution nd2 that has no files."""
+    source = str(ROOT / "packaging" / "nd2")
+    quiet(sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "-o", str(folder), source)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def works(order: str, wheel: Path, empty: Path, folder: Path) -> bool:
     """Carry out an order in an environment of its own; print and return whether all works afterwards."""
-    place = folder / f"order{ORDERS.index(order)}"
+    place = Path(tempfile.mkdtemp(dir=folder))
     environment, room = place / "environment", place / "room"
     room.mkdir(parents=True)
     python = environment / BIN / "python"
     uv = [sys.executable, "-m", "uv"]
     quiet(*uv, "venv", "--quiet", "--seed", "--python", sys.executable, str(environment))
     # What both depend on comes first, in one step, so that pip only moves the two packages.
-    quiet(*uv, "pip", "install", "--python", str(python), str(wheel), THEIRS)
-    quiet(*uv, "pip", "uninstall", "--python", str(python), *NAMES.values())
-    sources = {"ours": str(wheel), "theirs": THEIRS}
+    programs = [NAMES["bioio"]] if "bioio" in order else []
+    quiet(*uv, "pip", "install", "--python", str(python), str(wheel), THEIRS, *programs)
+    quiet(*uv, "pip", "uninstall", "--python", str(python), NAMES["ours"], "nd2", *programs)
+    sources = {"ours": str(wheel), "theirs": THEIRS, "theirs-unpinned": "nd2", "empty": str(empty)}
     for step in order.split(", "):
         verb, _, what = step.partition(" ")
-        if verb == "install":
-            quiet(str(python), "-m", "pip", "install", *(sources[name] for name in what.split("+")))
+        options = {
+            "install": [],
+            "upgrade": ["--upgrade"],
+            "reinstall": ["--force-reinstall", "--no-deps"],
+        }
+        if verb in options:
+            wanted = [sources.get(name, NAMES.get(name, name)) for name in what.split("+")]
+            quiet(str(python), "-m", "pip", "install", *options[verb], *wanted)
         else:
             quiet(str(python), "-m", "pip", "uninstall", "--yes", NAMES[what])
     if not (folder / "small.nd2").exists():
@@ -99,9 +131,18 @@ def works(order: str, wheel: Path, folder: Path) -> bool:
         capture_output=True,
         text=True,
     )
-    said = f"FAILED\n{done.stdout}{done.stderr}" if done.returncode else done.stdout.strip()
-    print(f"{order}: {said}", flush=True)
-    return done.returncode == 0
+    good, said = done.returncode == 0, done.stdout.strip()
+    if "empty" in order:
+        check = subprocess.run(
+            [str(python), "-m", "pip", "check"],
+            env=clean_variables(),
+            capture_output=True,
+            text=True,
+        )
+        good = good and check.returncode == 0 and said.endswith("this package")
+        said += f"; pip check: {check.stdout.strip()}"
+    print(f"{order}: {said}" if good else f"{order}: FAILED\n{said}{done.stderr}", flush=True)
+    return good
 
 
 def quiet(*command: str, cwd: Path | None = None) -> None:
