@@ -1,8 +1,8 @@
 """CLX-lite, the binary tree ("lite variant") in which version 3 files keep their metadata.
 
-A record is a type byte, the length of its name in UTF-16 units (with the terminating NUL), the name,
-and a value. A level holds child records and, after them, a table of their offsets sorted by name. As
-observed in real files.
+A record is a type byte, the length of its name in UTF-16 units (with the terminating NUL), the
+name, and a value. A level holds child records and, after them, a table of their offsets sorted by
+name. As observed in real files.
 
 `decode` returns the dictionary of ``unstructured_metadata``; `decode_items` loses nothing; `encode`
 writes either of them. Integers have their stored type: `I32`, `U32`, `I64`, `U64`.
@@ -38,7 +38,7 @@ _MAX_INFLATED: Final = 1 << 28
 """Bytes that a compressed payload may inflate to; real ones stay below a few MB."""
 _MAX_INFLATION: Final = 32
 _SMALL_INFLATED: Final = 1 << 20
-"""A payload that inflates to more, and by a higher ratio, is hostile: a tree takes many times its bytes."""
+"""A payload that inflates to more, and by a higher ratio, is hostile: trees take many times more."""
 _SPARE_VALUES: Final = 1 << 16
 _BYTES_PER_VALUE: Final = 8
 """Values of a tree take 40 bytes and more in real files; those made to fill the memory take 3."""
@@ -135,9 +135,9 @@ def decode(
     """Decode a payload to nested dictionaries.
 
     Unnamed children get the keys ``i0000000000``, ``i0000000001``, ... Among named children, the
-    unnamed ones become a list (a single one itself) under ``""``. Of children with one name the last
-    wins; `decode_items` keeps all. A byte array becomes the tree that it encodes, or else a list of
-    integers.
+    unnamed ones become a list (a single one itself) under ``""``. Of children with one name the
+    last wins; `decode_items` keeps all. A byte array becomes the tree that it encodes, or else a
+    list of integers.
     """
     tree: dict[str, Any] = _decode(
         data,
@@ -150,15 +150,15 @@ def decode(
 
 
 def decode_items(data: bytes | memoryview) -> Items:
-    """Decode a payload without loss: levels as `Items`, integers with their type, byte arrays as bytes.
+    """Decode without loss: levels as `Items`, integers with their type, byte arrays as bytes.
 
     A tree that a byte array encodes can be decoded in turn.
 
     Returns
     -------
     Items
-        Values are bool, `I32`, `U32`, `I64`, `U64`, float, str, bytes and `Items`, as `encode` takes
-        them.
+        Values are bool, `I32`, `U32`, `I64`, `U64`, float, str, bytes and `Items`, as `encode`
+        takes them.
     """
     tree: Items = _decode(data, _NAMES, lossless=True)
     return tree
@@ -227,9 +227,9 @@ def _payload(
     ) -> int:
         """Append ``count`` records from ``pos`` on to the lists; return the position after them.
 
-        Their level begins at ``start`` and has its offset table at ``end``, before which they end; the
-        root has no table and starts at -1. One loop for all types, the frequent ones first: this is
-        what opening a file costs.
+        Their level begins at ``start`` and has its offset table at ``end``, before which they end;
+        the root has no table and starts at -1. One loop for all types, the frequent ones first:
+        this is what opening a file costs.
         """
         starts: list[int] | None = None
         value: Any
@@ -382,9 +382,10 @@ def _inflate(data: bytes) -> bytes:
 def encode(tree: Mapping[str, Any] | Items, *, compress: bool = False) -> bytes:
     """Encode a tree as a payload that `decode` and `decode_items` read.
 
-    Mappings and `Items` become levels with named children, other lists and tuples levels with unnamed
-    ones. A plain int is stored as the first of `I32`, `I64`, `U64` that holds it; an instance of these
-    types, or of `U32`, as that type. For a tree within a byte array, encode it first.
+    Mappings and `Items` become levels with named children, other lists and tuples levels with
+    unnamed ones. A plain int is stored as the first of `I32`, `I64`, `U64` that holds it; an
+    instance of these types, or of `U32`, as that type. For a tree within a byte array, encode it
+    first.
 
     Parameters
     ----------

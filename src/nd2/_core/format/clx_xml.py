@@ -56,8 +56,8 @@ def decode(data: bytes | memoryview, *, strip_prefix: bool = False) -> dict[str,
     """Decode a document to nested dictionaries.
 
     The key of a list item is ``i`` and its ten-digit place among its siblings; items that are zero,
-    false or empty are left out. A document of one unnamed level is that level. Byte arrays keep their
-    base64 text.
+    false or empty are left out. A document of one unnamed level is that level. Byte arrays keep
+    their base64 text.
 
     Returns
     -------

@@ -38,8 +38,8 @@ def decode_runs(data: bytes, shape: tuple[int, int]) -> NDArray[Any] | None:
     Returns
     -------
     ndarray, shape (Y, X), or None
-        The number of the object at each pixel, 0 for none; uint16, or uint32 where a number does not
-        fit. None if the frame has no mask.
+        The number of the object at each pixel, 0 for none; uint16, or uint32 where a number does
+        not fit. None if the frame has no mask.
     """
     if len(data) < _NO_MASK:
         return None

@@ -54,11 +54,11 @@ def imwrite(
     -----
     The coordinates of a labeled array give the names of channels and positions (C and P), the pixel
     size (steps of Y and X), the step of a stack (Z), and the times (T or ``time``), by their
-    ``units``, or else in seconds (milliseconds in arrays of ``ND2File.to_xarray``). The attributes of
-    the engine give start, software, objective and bit depth, its coordinates ``stage_x``, ``stage_y``,
-    ``stage_z`` and ``channel_exposure`` stage and exposure. Further coordinates of the frames become
-    recorded data. Color samples are red, green, blue, unless ``samples`` or labels on S differ. Frames
-    are left out where the coordinate ``frame_present`` is false.
+    ``units``, or else in seconds (milliseconds in arrays of ``ND2File.to_xarray``). The attributes
+    of the engine give start, software, objective and bit depth, its coordinates ``stage_x``,
+    ``stage_y``, ``stage_z`` and ``channel_exposure`` stage and exposure. Further coordinates of the
+    frames become recorded data. Color samples are red, green, blue, unless ``samples`` or labels on
+    S differ. Frames are left out where the coordinate ``frame_present`` is false.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Writer options from the coordinates and attributes of a labeled array.
 
-It understands the arrays of this package (``ND2File.to_xarray``, the xarray engine) and coordinates of
-other origin: names on C and P, lengths on Z, Y and X, times on T.
+It understands the arrays of this package (``ND2File.to_xarray``, the xarray engine) and coordinates
+of other origin: names on C and P, lengths on Z, Y and X, times on T.
 """
 
 from __future__ import annotations
@@ -182,8 +182,8 @@ def _voxel_size(image: xr.DataArray, by_axis: Mapping[str, str]) -> tuple[float,
         step *= _scale(coordinate, _MICROMETERS, 1.0)
         # The exact size by the attributes, or else rounded against binary fractions.
         stated = np.ravel(image.attrs.get("voxel_size_um", ()))
-        known = stated if stated.dtype.kind in "iuf" else ()
-        exact = [float(size) for size in known if np.isclose(step, size, 1e-9, 0)]
+        sizes = stated if stated.dtype.kind in "iuf" else ()
+        exact = [float(size) for size in sizes if np.isclose(step, size, 1e-9, 0)]
         steps.append(exact[0] if exact else float(f"{step:.12g}"))
     return (steps[0], steps[-1]) if steps else None
 
@@ -203,23 +203,23 @@ def _times(
 ) -> dict[str, Any]:
     """Return recorded times of the frames, or else those of T; and the start, if they are dates."""
     loops = _loops(image, dims)
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     step = by_axis.get("T")
     coordinate = image.coords.get("time")
     each = coordinate is not None and set(coordinate.dims) <= set(loops)
     if not each:
         coordinate = None if step is None else image.coords.get(step)
     if coordinate is None or coordinate.dtype.kind not in "iufmM":
-        return found
+        return options
     if coordinate.dtype.kind == "M" and coordinate.size:
         first = coordinate.values.min().astype("datetime64[ns]").astype(np.int64)
-        found["start"] = UNIX_EPOCH + float(first) / 1e6 / DAY_MS
+        options["start"] = UNIX_EPOCH + float(first) / 1e6 / DAY_MS
     # Arrays of `ND2File.to_xarray` count milliseconds, as those of nd2 do.
     times = _milliseconds(coordinate, 1.0 if _structures(image) else 1000.0)
-    found["times"] = _spread(times, coordinate.dims, loops) if each else times
-    if not np.isfinite(found["times"]).any():
-        del found["times"]
-    return found
+    times = _spread(times, coordinate.dims, loops) if each else times
+    if np.isfinite(times).any():
+        options["times"] = times
+    return options
 
 
 def _loops(image: xr.DataArray, dims: Mapping[str, str]) -> dict[Any, int]:
@@ -297,9 +297,10 @@ def _channels(image: xr.DataArray, dim: str | None) -> list[ChannelLike] | None:
         names = [str(name) for name in np.atleast_1d(coordinate.values)]
     metadata = _structures(image).get("metadata")
     if isinstance(metadata, Metadata) and metadata.channels:
-        known = {channel.channel.name: channel for channel in metadata.channels}
-        if names is not None and len(known) == len(metadata.channels) and set(names) <= set(known):
-            return [known[name] for name in names]
+        by_name = {channel.channel.name: channel for channel in metadata.channels}
+        unique = len(by_name) == len(metadata.channels)
+        if names is not None and unique and set(names) <= set(by_name):
+            return [by_name[name] for name in names]
         if len(metadata.channels) == count:
             return list(metadata.channels)
     if names is None or len(names) != count:
@@ -380,14 +381,13 @@ def _text_info(image: xr.DataArray) -> TextInfo:
         except (TypeError, ValueError):
             attached = {}
     allowed = TextInfo.__annotations__
-    found = {key: value for key, value in attached.items() if key in allowed}
-    return cast("TextInfo", found)
+    return cast("TextInfo", {key: text for key, text in attached.items() if key in allowed})
 
 
 def _columns(image: xr.DataArray, dims: Mapping[str, str]) -> dict[str, NDArray[Any]]:
     """Return the coordinates that vary with loops only, as columns of recorded data."""
     loops = _loops(image, dims)
-    found: dict[str, NDArray[Any]] = {}
+    columns: dict[str, NDArray[Any]] = {}
     for key, coordinate in image.coords.items():
         name, own = str(key), coordinate.dims
         nominal = coordinate.attrs.get("source") == "nominal"
@@ -403,5 +403,5 @@ def _columns(image: xr.DataArray, dims: Mapping[str, str]) -> dict[str, NDArray[
         values = coordinate.values
         if values.dtype.kind == "T":
             values = values.astype("U")
-        found[_STAGE.get(name, header)] = _spread(values, own, loops)
-    return found
+        columns[_STAGE.get(name, header)] = _spread(values, own, loops)
+    return columns

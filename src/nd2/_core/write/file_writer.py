@@ -219,7 +219,7 @@ class FileWriter:
         return raw.data
 
     def _buffer(self) -> NDArray[np.uint8]:
-        """Return zeroed memory for a frame: one per thread, or a new one while compression uses it."""
+        """Return zeroed memory for a frame: one per thread, or new where compression uses it."""
         if self._compression is not None:
             return np.zeros(self._plan.pixels.frame_bytes, np.uint8)
         if not hasattr(self._local, "buffer"):

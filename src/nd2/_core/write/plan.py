@@ -239,7 +239,7 @@ def _sample_type(dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def significant_bits_range(dtype: np.dtype[Any]) -> range:
-    """Return the possible numbers of significant bits; Nikon's reader derives the type from them."""
+    """Return the possible significant bits; Nikon's reader derives the type from them."""
     bits = 8 * dtype.itemsize
     return {8: range(1, 9), 16: range(9, 17)}.get(bits, range(bits, bits + 1))
 

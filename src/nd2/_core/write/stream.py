@@ -1,8 +1,8 @@
 """A file that grows by chunks, from any number of threads, and becomes ND2 with its chunk map.
 
 Space is reserved under a lock; bytes are written outside it, to their own place. Until
-`ChunkStream.finish`, the file has neither a chunk map nor the signature at its end: no reader takes it
-for complete, and a scan finds all chunks.
+`ChunkStream.finish`, the file has neither a chunk map nor the signature at its end: no reader takes
+it for complete, and a scan finds all chunks.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ class ChunkStream:
 
     def append(self, name: bytes, data: bytes) -> None:
         """Write a chunk; it replaces an earlier one of the same name."""
-        known = self._others.get(name)
-        if known is not None and known[1] == len(data):
-            position = known[0]
+        earlier = self._others.get(name)
+        if earlier is not None and earlier[1] == len(data):
+            position = earlier[0]
         else:
             position = self._reserve(len(chunks.encode_chunk(name, data)))
         self._put(position, name, data, b"")
@@ -119,7 +119,7 @@ class ChunkStream:
             raise
 
     def abandon(self) -> None:
-        """Close the file unfinished; remove it unless it is written in place. May be called twice."""
+        """Close the file unfinished and remove it, unless it is in place. May be called twice."""
         try:
             with suppress(OSError):  # a full disk is reported by the write that met it
                 self._file.close()
