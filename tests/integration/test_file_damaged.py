@@ -247,3 +247,57 @@ def test_a_chunk_that_is_said_to_lie_beyond_the_end_is_named(path: Path) -> None
         nd2.ND2File(path) as file,
     ):
         _ = file.text_info
+
+
+@pytest.mark.parametrize("how", ["cut", "no map", "no attributes"])
+def test_the_error_of_a_damaged_file_names_the_way_out(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "a.nd2"
+    build(
+        path,
+        loops=[("T", 3)],
+        chunks={b"ImageAttributesLV!": None} if how[3:] == "attributes" else {},
+    )
+    data = bytearray(path.read_bytes())
+    if how == "cut":
+        del data[-5000:]
+    elif how == "no map":
+        place = data.rindex(b"ND2 FILEMAP SIGNATURE NAME 0001!")
+        data[place - 16 : place] = bytes(16)
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"rescue=True or the command 'nd2 rescue'.*a\.nd2"):
+        nd2.imread(path)
+
+
+def test_a_moved_chunk_names_the_way_out(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 3)], name_field=40)
+    data = bytearray((tmp_path / "a.nd2").read_bytes())
+    place = data.index(b"ImageDataSeq|1!") - 16
+    data[place : place + 16] = bytes(16)
+    (tmp_path / "a.nd2").write_bytes(data)
+    with pytest.raises(ValueError, match=r"validate_frames=True searches.*frame 1"):
+        nd2.imread(tmp_path / "a.nd2")
+
+
+def test_a_chunk_of_zeros_is_bytes(tmp_path: Path) -> None:
+    zeros = bytes(24)
+    build(tmp_path / "a.nd2", chunks={b"CustomData|X!": zeros, b"CustomDataVar|Y!": b""})
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        assert file.unstructured_metadata(include={"CustomData|X"}) == {"CustomData|X": zeros}
+
+
+def test_a_file_that_cannot_be_opened_again_can_be_later(tmp_path: Path) -> None:
+    path, hidden = tmp_path / "a.nd2", tmp_path / "b"
+    spec = build(path, loops=[("T", 3)])
+    file = nd2.ND2File(path)
+    file.close()
+    path.rename(hidden)
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError):
+            file.open()
+        assert file.closed
+        assert file.path == str(path)
+        assert "closed" in repr(file)
+    file.close()
+    hidden.rename(path)
+    with file:
+        np.testing.assert_array_equal(file.asarray(), spec.array)

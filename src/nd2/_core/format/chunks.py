@@ -196,8 +196,7 @@ def parse_tail(tail: bytes, file_size: int, *, path: str = "", slack: int = 0) -
     signature, offset = TAIL.unpack(tail[-TAIL.size :])
     if signature != MAP_SIGNATURE:
         raise errors.corrupt(
-            "the file does not end with a chunk map signature; it was cut short, or its acquisition did not finish; "
-            "rescue=True or the command 'nd2 rescue' finds what is left",
+            "the file does not end with a chunk map signature; it was cut short, or its acquisition did not finish",
             path=path,
             offset=position,
         )

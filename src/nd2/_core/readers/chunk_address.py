@@ -15,6 +15,10 @@ _MAX_SINGLE_READ = 1 << 16
 """Up to this many bytes a chunk is read at once: header, padded name field and data."""
 
 
+RESCUE_HINT = "rescue=True or the command 'nd2 rescue' finds what is left of a damaged file"
+_SEARCH_HINT = "validate_frames=True searches for moved chunks, rescue=True scans a damaged file"
+
+
 def parse_named_header(
     data: bytes, position: int, name: bytes, source: ByteSource, *, frame: int | None = None
 ) -> chunks.ChunkHeader:
@@ -22,10 +26,13 @@ def parse_named_header(
     try:
         header = chunks.parse_header(data, position)
     except ValueError as error:
-        raise errors.corrupt_in(error, path=source.url, chunk=name, frame=frame) from error
+        bare = error.bare if isinstance(error, errors.CorruptFileError) else str(error)
+        raise errors.corrupt(
+            f"{bare}; {_SEARCH_HINT}", path=source.url, chunk=name, frame=frame, offset=position
+        ) from error
     if header.name != name:
         raise errors.corrupt(
-            f"another chunk stands here: {header.name!r}",
+            f"another chunk stands here: {header.name!r}; {_SEARCH_HINT}",
             path=source.url,
             chunk=name,
             frame=frame,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.format import chunks, clx_lite, clx_xml
-from nd2._core.readers.chunk_address import ChunkAddress, read_header
+from nd2._core.readers.chunk_address import RESCUE_HINT, ChunkAddress, read_header
 from nd2._core.readers.frame_table import locate_frames
 
 if TYPE_CHECKING:
@@ -30,9 +30,17 @@ _MAX_NAME_FIELD = 3 * chunks.PAGE
 
 def read_map(source: ByteSource) -> chunks.ChunkMap:
     """Read the chunk map of a file as the file has it."""
-    position = read_map_position(source)
-    source.prefetch([(position, source.size - position)])
-    return read_map_chunk(source, position)
+    try:
+        position = read_map_position(source)
+        source.prefetch([(position, source.size - position)])
+        return read_map_chunk(source, position)
+    except errors.CorruptFileError as error:
+        raise errors.corrupt(
+            f"{error.bare}; {RESCUE_HINT}",
+            path=source.url,
+            chunk=chunks.MAP_NAME,
+            offset=error.offset,
+        ) from error
 
 
 def read_map_position(source: ByteSource, slack: int = 0) -> int:

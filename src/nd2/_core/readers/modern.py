@@ -38,6 +38,7 @@ from nd2._core.frames.layout import (
     warn_about_unreached_frames,
 )
 from nd2._core.readers import frame_metadata
+from nd2._core.readers.chunk_address import RESCUE_HINT
 from nd2._core.readers.frame_table import HEADER_SAMPLE
 from nd2._core.readers.layer_chunks import LayerChunks, layer_chunks
 from nd2._core.readers.reader import Reader
@@ -145,7 +146,7 @@ class ModernReader(Reader):
             raw = self._opening_tree(attributes.NAMES)
             if raw is None:
                 raise errors.corrupt(
-                    "the file has no image attributes",
+                    f"the file has no image attributes; {RESCUE_HINT}",
                     path=self.source.url,
                     chunk=attributes.NAMES[0],
                 )
@@ -421,9 +422,11 @@ class ModernReader(Reader):
         for (name, key), data in zip(keys.items(), self.chunk_file.chunk_many(keys), strict=True):
             if data is not None:
                 try:
-                    trees[key] = self.chunk_file.decode(
+                    tree = self.chunk_file.decode(
                         name, data, strip_prefix=strip_prefix, budget=budget
                     )
+                    # Zeros, such as an unused column, look like a tree without content.
+                    trees[key] = tree if tree or any(data) else data
                 except ValueError:
                     trees[key] = _decode_json(data)
         return trees
