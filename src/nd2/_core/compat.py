@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import warnings
 from importlib import import_module
-from importlib import metadata as distributions
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import numpy as np
 
-from nd2._core._version import API_VERSION
 from nd2._core.format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES
 from nd2._core.frames.layout import Layout, loop_counts
 from nd2._core.structures import AXIS
@@ -157,6 +155,11 @@ def is_new_format(path: str | os.PathLike[str] | BinaryIO) -> bool:
 
 def version(distribution_name: str) -> str:
     """Return the version of a distribution; of ``nd2`` that of the API (TARDIS)."""
+    # Imported here: opening a file needs neither, and both take longer than opening.
+    from importlib import metadata as distributions
+
+    from nd2._core._version import API_VERSION
+
     try:
         return distributions.version(distribution_name)
     except distributions.PackageNotFoundError:

@@ -152,7 +152,7 @@ class Plan:
 
     def _row_runs(self, max_gap: int) -> list[range]:
         """Return the runs of neighboring rows that are needed; a small gap does not end a run."""
-        rows = np.unique(np.asarray(self.picks[1], np.intp))
+        rows = np.sort(np.asarray(self.picks[1], np.intp))
         gap = max(max_gap // max(self.pixels.row_bytes, 1), 1)
         parts = np.split(rows, np.flatnonzero(np.diff(rows) > gap) + 1)
         return [range(int(part[0]), int(part[-1]) + 1) for part in parts if len(part)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -58,6 +57,8 @@ class FrameTable:
     @cached_property
     def token(self) -> str:
         """What distinguishes this table from others of the same file."""
+        import hashlib
+
         digest = hashlib.blake2b(digest_size=16)
         for column in (self.offsets, self.lengths):
             digest.update(np.ascontiguousarray(column).data)

@@ -88,8 +88,9 @@ def _any_overlap_next(chunk_map: chunks.ChunkMap, nbytes: int) -> NDArray[np.boo
     gaps = np.diff(starts)
     # In a sound file, only the few chunks that are not frames are so short.
     short = starts[:-1][(gaps < nbytes) & (gaps > 0)]
-    others = np.array([place for place, _ in chunk_map.others.values()], np.uint64)
-    short = np.setdiff1d(short, others)
+    # Not setdiff1d: it imports numpy.ma, which takes longer than opening a file.
+    others = np.sort(np.array([0, *(at for at, _ in chunk_map.others.values())], np.uint64))
+    short = short[others[others.searchsorted(short, "right") - 1] != short]
     if not len(short):
         return np.zeros(len(chunk_map.frame_position), bool)
     return np.isin(chunk_map.frame_position, short)
