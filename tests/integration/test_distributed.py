@@ -23,7 +23,7 @@ pytest.importorskip("s3fs")
 pytest.importorskip("moto")
 pytestmark = pytest.mark.filterwarnings(V3_ZLIB)
 
-SPEC = Nd2Spec(loops=[("T", 6), ("Z", 4)], channels=2, height=16, width=24)
+SPEC = Nd2Spec(loops=[("T", 3), ("Z", 2)], channels=2, height=16, width=24)
 
 
 @pytest.fixture(scope="module")
