@@ -104,6 +104,8 @@ def axis_coordinates(
                 seconds = values / 1000
                 values = seconds if series.source == "nominal" else clock.convert(seconds)
                 attrs = {**clock.units, "source": series.source}
+            else:
+                attrs = {"units": "1", "long_name": "time step"}  # counted: nothing is known
         elif name[0] == "Z":
             values, attrs = facts.heights(name, count), _MICROMETER
         elif name[0] == "P":
@@ -120,7 +122,8 @@ def axis_coordinates(
         order = tuple(pixels.sample_order)
         coords["S"] = VariableModel(("S",), np.array(order[: pixels.samples]))
     for dim, variable in coords.items():
-        variable.attrs.update(_AXES.get(dim, {"long_name": dim}))
+        for key, value in _AXES.get(dim, {"long_name": dim}).items():
+            variable.attrs.setdefault(key, value)
     return coords
 
 

@@ -169,8 +169,17 @@ class _Export:
         stem = Path(file_name(self.reader.source.url)).stem or "image"
         groups: dict[str, Mapping[str, Any]] = {}
         for image, path in enumerate(self.paths):
-            groups |= self._label_groups(path)
-            groups[path] = self._image_attributes(image, path or stem)
+            placement = self.placement
+            if placement.images > 1:
+                placement = placement.image_part(image)
+            axes = documents.ImageAxes.from_facts(self.facts, placement)
+            groups |= self._label_groups(path, axes.drop("c"))
+            position_name = self.names[image] or None
+            tables = frame_tables(self.facts, placement)
+            groups[path] = {
+                **self._image_blocks(axes, path or stem),
+                "nd2": {"position_name": position_name, **tables},
+            }
         nd2 = _file_attributes(self.reader, include_all_metadata)
         if self.single:
             nd2 |= groups[""]["nd2"]
@@ -184,28 +193,16 @@ class _Export:
         root, series = documents.collection(self.paths)
         return groups | {"OME": {"ome": series}, "": {"ome": root, "nd2": nd2}}
 
-    def _image_attributes(self, image: int, name: str) -> dict[str, Any]:
-        placement = self.placement
-        if placement.images > 1:
-            placement = placement.image_part(image)
-        facts = self.facts
-        blocks: dict[str, Any] = {
-            "multiscales": documents.multiscales(self.axes, name, self.grid.levels)
-        }
-        omero = documents.omero(facts)
-        if omero is not None:
-            blocks["omero"] = omero
-        position_name = self.names[image] or None
-        return {
-            **_ome(**blocks),
-            "nd2": {"position_name": position_name, **frame_tables(facts, placement)},
-        }
+    def _image_blocks(self, axes: documents.ImageAxes, name: str) -> dict[str, Any]:
+        multiscales = documents.multiscales(axes, name, self.grid.levels)
+        omero = documents.omero(self.facts)
+        return _ome(multiscales=multiscales, **({} if omero is None else {"omero": omero}))
 
-    def _label_groups(self, path: str) -> dict[str, dict[str, Any]]:
+    def _label_groups(self, path: str, axes: documents.ImageAxes) -> dict[str, dict[str, Any]]:
         if not self.layers:
             return {}
         root = f"{path}/labels".lstrip("/")
-        axes, levels = self.axes.drop("c"), self.grid.levels
+        levels = self.grid.levels
         groups = {
             f"{root}/{name}": _ome(
                 **{

@@ -340,7 +340,7 @@ class Facts:
         """Return the times of steps, each given by its first frame, in milliseconds.
 
         Recorded times where they are recorded. Steps between two of them are interpolated; others continue with the mean
-        recorded step, or with the nominal one. Where nothing is known, the values are the numbers of the steps, without
+        recorded step, or with the nominal one. Where no step is known, the values are the numbers of the steps, without
         a source.
         """
         count = len(frames)
@@ -356,12 +356,12 @@ class Facts:
             return Series(nominal, "nominal")
         first, last = known[0], known[-1]
         step = _mean_step(times[[first, last]], last - first) or planned
-        if step is None and not times[known].any():
+        if step is None:
             return Series(np.arange(count, dtype=np.float64), None)
         index = np.arange(count)
         values = np.interp(index, known, times[known])
         beyond = np.minimum(index - first, 0) + np.maximum(index - last, 0)
-        return Series(values + beyond * (step or 0.0), "mixed")
+        return Series(values + beyond * step, "mixed")
 
     def time_step(self, frames: NDArray[np.intp]) -> float | None:
         """Return the time between two steps, each given by its first frame, in milliseconds.

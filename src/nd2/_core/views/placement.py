@@ -100,8 +100,7 @@ class Placement:
         return np.argsort(offsets, kind="stable")
 
     def grid(self, values: NDArray[np.float64]) -> list[list[float | None]] | None:
-        """Return values of the frames of one image on its axes T and Z; None for what is not finite, or for all of it."""
-        values = values[self.index]
+        """Return values of the frames on the axes T and Z of their image; None for NaN, or where all are NaN."""
         if not np.isfinite(values).any():
             return None
         table = np.empty(len(values))
@@ -128,9 +127,9 @@ def nesting(layout: Layout) -> str:
 def frame_tables(facts: Facts, placement: Placement) -> dict[str, Any]:
     """Return times and stage positions of the frames of one image, which no axis of OME-Zarr can say."""
     tables: dict[str, Any] = {}
-    times = facts.times(np.arange(facts.reader.frame_count))
-    columns = {"time_ms": ("recorded", times)} | {
-        f"stage_{axis}_um": (series.source or "nominal", series.values)
+    index = placement.index
+    columns = {"time_ms": ("recorded", facts.times(index))} | {
+        f"stage_{axis}_um": (series.source or "nominal", series.values[index])
         for axis, series in facts.stage.items()
     }
     for name, (source, values) in columns.items():

@@ -211,6 +211,8 @@ def _times(
         coordinate = None if step is None else image.coords.get(step)
     if coordinate is None or coordinate.dtype.kind not in "iufmM":
         return options
+    if coordinate.attrs.get("units") == "1":  # counted steps, of which no time is known
+        return options
     if coordinate.dtype.kind == "M" and coordinate.size:
         first = coordinate.values.min().astype("datetime64[ns]").astype(np.int64)
         options["start"] = UNIX_EPOCH + float(first) / 1e6 / DAY_MS
