@@ -144,7 +144,7 @@ def test_arrays_of_one_file_opened_in_two_ways_are_two_arrays(tmp_path: Path) ->
     data[start : start + 4] = b"gone"
     path.write_bytes(data)
     validated = nd2.ND2File(path, validate_frames=True)
-    with pytest.warns(UserWarning, match="1 of 3 frames were not found"):
+    with pytest.warns(UserWarning, match="1 of 3 frames .* not found"):
         validated.asarray()
     with nd2.ND2File(path) as plain, validated:
         one, two = plain.to_dask(), validated.to_dask()
