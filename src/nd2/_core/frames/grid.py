@@ -118,7 +118,8 @@ class FrameGrid:
         rest = np.asarray(frames) - lowest
         indices = {name: np.zeros(rest.shape, np.intp) for name in self.names}
         for name, count, step in sorted(self.loops, key=lambda loop: -abs(loop[2])):
-            if count > 1:
+            # Steps of damaged loops may not fit into 64 bits; then no frame is at the second one.
+            if count > 1 and abs(step) <= np.iinfo(np.intp).max:
                 index, rest = np.divmod(rest, abs(step))
                 indices[name] = index if step > 0 else count - 1 - index
         return indices
