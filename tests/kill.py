@@ -3,7 +3,7 @@
 Each writer replaces an old output by a new one, in a process that is ended by SIGKILL somewhere between its start and its
 end. Afterwards the output must be the old one or the new one, whole. The counts are printed; the exit code is 1 if an
 output was neither. Object stores replace a folder by many steps: while these go on, the new one must be whole in
-``NAME.part``; this is counted apart.
+``NAME.part``; this is counted apart. With ``--interrupt`` the signal is that of Ctrl-C, after which nothing else may be left.
 """
 
 from __future__ import annotations
@@ -181,8 +181,10 @@ def _make_bucket(options: dict[str, Any]) -> None:
     s3fs.S3FileSystem(**options).mkdir("images")
 
 
-def _fork(work: Callable[[], object], kill_after: float | None = None) -> tuple[int, float]:
-    """Run work in a forked process; return its status (-9 if it was killed) and its seconds."""
+def _fork(
+    work: Callable[[], object], after: float | None = None, number: int = signal.SIGKILL
+) -> float:
+    """Run work in a forked process, which gets a signal after some seconds; return the seconds it took."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -199,14 +201,14 @@ def _fork(work: Callable[[], object], kill_after: float | None = None) -> tuple[
     os.read(reading, 1)
     os.close(reading)
     began = time.monotonic()
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
+    if after is not None:
+        time.sleep(after)
+        os.kill(child, number)
     while os.waitpid(child, os.WNOHANG)[0] == 0:
         if time.monotonic() - began > _PATIENCE:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.001)
-    return 0, time.monotonic() - began
+    return time.monotonic() - began
 
 
 def _digest(writer: Writer, place: str) -> str:
@@ -226,13 +228,15 @@ def _digest(writer: Writer, place: str) -> str:
         return Path(path).read_text() or BROKEN
 
 
-def run(writer: Writer, base: str, sources: list[Path], moments: int, seed: int) -> Counter[str]:
+def run(
+    writer: Writer, base: str, sources: list[Path], moments: int, seed: int, number: int
+) -> Counter[str]:
     """Kill a writer at random moments; return how often each kind of output was left."""
     rng = random.Random(seed)
     place = f"{base}/{writer.name}"
     digests, seconds = [], []
     for source in [*sources, *sources]:
-        seconds.append(_fork(lambda source=source: writer.write(source, place))[1])  # type: ignore[misc]
+        seconds.append(_fork(lambda source=source: writer.write(source, place)))  # type: ignore[misc]
         digests.append(_digest(writer, place))
     assert digests[0] != digests[1], f"{writer.name}: both outputs are {digests[0]}"
     assert BROKEN not in digests, f"{writer.name}: {digests}"
@@ -241,7 +245,7 @@ def run(writer: Writer, base: str, sources: list[Path], moments: int, seed: int)
     for _ in range(moments):
         source = sources[1 - current]
         moment = rng.uniform(0, usual * 1.05)
-        _fork(lambda source=source: writer.write(source, place), moment)  # type: ignore[misc]
+        _fork(lambda source=source: writer.write(source, place), moment, number)  # type: ignore[misc]
         left = _digest(writer, place)
         if left in digests:
             counts[OLD if left == digests[current] else NEW] += 1
@@ -268,21 +272,23 @@ def _tidy(folder: Path, name: str, counts: Counter[str]) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def kill_all(moments: int, frames: int, seed: int, only: str = "") -> dict[str, Counter[str]]:
+def kill_all(
+    moments: int, frames: int, seed: int, only: str = "", number: int = signal.SIGKILL
+) -> dict[str, Counter[str]]:
     """Kill every writer; return the counts of each."""
     with tempfile.TemporaryDirectory(prefix="nd2-kill-") as folder:
         sources = [Path(folder, f"{name}.nd2") for name in "ab"]
-        for number, path in enumerate(sources):
-            build(path, loops=[("T", frames + number)], height=64, width=64, seed=number)
+        for extra, path in enumerate(sources):
+            build(path, loops=[("T", frames + extra)], height=64, width=64, seed=extra)
         results = {}
         for writer in WRITERS:
             if only in writer.name:
                 base = Path(folder, f"to {writer.name}")
                 base.mkdir()
-                results[writer.name] = run(writer, str(base), sources, moments, seed)
+                results[writer.name] = run(writer, str(base), sources, moments, seed, number)
         if only in "s3.zarr" and moments:
             with s3_writer() as (url, writer):
-                results[writer.name] = run(writer, url, sources, moments, seed)
+                results[writer.name] = run(writer, url, sources, moments, seed, number)
         return results
 
 
@@ -293,6 +299,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=200, help="frames of the files")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="part of the name of a writer")
+    parser.add_argument("--interrupt", action="store_true", help="send SIGINT, as Ctrl-C does")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     options = parser.parse_args()
     # What writers import is loaded before processes are forked.
@@ -303,14 +310,16 @@ def main() -> int:
     import zarr
 
     del fastparquet, s3fs, tensorstore, tifffile, zarr
-    results = kill_all(options.moments, options.frames, options.seed, options.only)
+    number = signal.SIGINT if options.interrupt else signal.SIGKILL
+    results = kill_all(options.moments, options.frames, options.seed, options.only, number)
     if options.json:
         print(json.dumps(results))
     else:
         for name, counts in results.items():
             print(f"{name:20}", ", ".join(f"{kind}: {n}" for kind, n in sorted(counts.items())))
-    bad = sum(counts[BROKEN] + counts["OTHER FILES"] for counts in results.values())
-    print(f"{bad} outputs are neither old nor new", file=sys.stderr)
+    kinds = [BROKEN, "OTHER FILES", *(["parts"] if options.interrupt else [])]
+    bad = sum(counts[kind] for counts in results.values() for kind in kinds)
+    print(f"{bad} are neither old nor new, or should not be there", file=sys.stderr)
     return int(bad > 0)
 
 
