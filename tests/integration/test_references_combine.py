@@ -92,6 +92,27 @@ def test_kerchunk_joins_them_too(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.values, np.concatenate([spec.array for spec in specs]))
 
 
+def test_kerchunk_joins_files_of_unlike_length(tmp_path: Path) -> None:
+    """Only without coordinates of the frames, each of which is one chunk."""
+    combine = pytest.importorskip("kerchunk.combine")
+    specs = []
+    for i, count in enumerate((5, 2, 7)):
+        times = [1000.0 * i + 100 * k for k in range(count)]
+        path = tmp_path / f"{i}.nd2"
+        specs.append(build(path, loops=[("T", count)], channels=2, seed=i, times=times))
+    joined = combine.MultiZarrToZarr(
+        [to_kerchunk(tmp_path / f"{i}.nd2", inline_coords=0) for i in range(3)],
+        concat_dims=["T"],
+        identical_dims=["C", "Y", "X"],
+        remote_protocol="file",
+    ).translate()
+    dataset = xr.open_dataset(joined, engine="kerchunk", chunks={})
+    image = dataset.image.transpose("T", "C", "Y", "X")
+    np.testing.assert_array_equal(image.values, np.concatenate([spec.array for spec in specs]))
+    expected = [(1000 * i + 100 * k) / 1000 for i, n in enumerate((5, 2, 7)) for k in range(n)]
+    np.testing.assert_allclose(dataset["T"], expected)
+
+
 @pytest.mark.parametrize(
     ("other", "options", "message"),
     [

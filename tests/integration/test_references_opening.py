@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import traceback
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import xarray as xr
+from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.builder import build
 from tests.references import assert_same
+from tests.servers import range_server
 from xarray_nd2 import (
     StaleReferencesWarning,
     combine_references,
@@ -134,3 +137,59 @@ def test_a_name_is_never_code(
     xr.testing.assert_equal(open_references(refs, url=str(path)).image, dataset.image)
     both = [to_kerchunk(source, zarr_format=zarr_format) for source in (plain, path)]
     assert open_references(combine_references(both)).image.load().sizes["T"] == 6
+
+
+@pytest.mark.parametrize("template", [True, False])
+@pytest.mark.parametrize("place", ["", "sub/"])
+def test_a_relative_path_leads_on_from_the_folder_of_the_references(
+    tmp_path: Path, template: bool, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data"
+    (folder / place).mkdir(parents=True)
+    path = folder / place / "a.nd2"
+    build(path, loops=[("T", 3)])
+    options: dict[str, Any] = {"url": f"{place}a.nd2", "template": template}
+    write_kerchunk(path, folder / "refs.json", **options)
+    expected = xr.open_dataset(path, engine="nd2").image.load()
+    for cwd, refs in ((tmp_path, "data/refs.json"), (folder, "refs.json")):
+        monkeypatch.chdir(cwd)
+        xr.testing.assert_equal(open_references(refs).image, expected)
+        both = open_references(combine_references([refs, refs]))
+        assert both.image.load().sizes["T"] == 6
+    fs = MemoryFileSystem()
+    fs.put_file(str(path), f"/bucket/{place}a.nd2")
+    fs.put_file(str(folder / "refs.json"), "/bucket/refs.json")
+    virtual = open_references("memory://bucket/refs.json", check=False)
+    xr.testing.assert_equal(virtual.image, expected)
+    path.unlink()
+    with pytest.warns(StaleReferencesWarning, match="cannot be reached"):
+        open_references(folder / "refs.json")
+
+
+def test_what_is_not_references(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    build(path)
+    with pytest.raises(ValueError, match=r"is an ND2 file; xarray_nd2\.write_kerchunk"):
+        open_references(path)
+    with pytest.raises(ValueError, match="write_kerchunk"):
+        combine_references([path])
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"a\.nd2' is not JSON"):
+        open_references(path)
+    path.write_text("[1]")
+    with pytest.raises(ValueError, match="no 'refs'"):
+        open_references(path)
+    with pytest.raises(FileNotFoundError, match=r"b\.json"):
+        open_references(tmp_path / "b.json")
+
+
+def test_errors_hold_no_secrets(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    secret = "5ecr37"
+    with range_server(tmp_path) as server:
+        url = f"{server.url('absent.json')}?X-Amz-Signature={secret}"
+        for action in (open_references, lambda place: combine_references([place])):
+            with pytest.raises(OSError, match=r"absent\.json") as caught:
+                action(url)
+            shown = "".join(traceback.format_exception(caught.value))
+            assert secret not in shown

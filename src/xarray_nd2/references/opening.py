@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.io import open_source
+from nd2._core.io.magic import is_magic
 from nd2._core.io.open import file_system
-from nd2._core.io.urls import is_url, local_path
+from nd2._core.io.remote import explained
+from nd2._core.io.urls import is_url, local_path, redact
 from xarray_nd2.references.formats import FORMATS, zarr_format
 from xarray_nd2.references.kerchunk import TEMPLATE, fits_template
 from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import xarray as xr
 
@@ -41,7 +44,7 @@ def open_references(
     ----------
     refs : str, os.PathLike or Mapping
         A JSON file or a folder of Parquet tables (path, or URL that fsspec knows), or the references
-        themselves.
+        themselves. Relative paths in a JSON file lead on from its folder.
     url : str, optional
         Where the ND2 file is now, if it has moved; not for Parquet.
     storage_options : Mapping, optional
@@ -121,19 +124,71 @@ def load(
     storage_options: Mapping[str, Any] | None = None,
 ) -> tuple[str | dict[str, Any], dict[str, Any], int]:
     """Read references, other than Parquet."""
+    place = ""
     if not isinstance(refs, (str, os.PathLike)):
-        content = dict(refs)
+        content: Any = dict(refs)
     else:
         place = str(refs) if is_url(refs) else local_path(refs)
         fs, path = file_system(place, storage_options)
-        if fs.isdir(path):
-            head = json.loads(fs.cat_file(f"{path.rstrip('/')}/.zmetadata"))
-            return place, dict(head["metadata"].get(".zattrs", {})), 2
-        content = json.loads(fs.cat_file(path))
-    if "refs" not in content:
+        with _explained(redact(place)):
+            if fs.isdir(path):
+                head = json.loads(fs.cat_file(f"{path.rstrip('/')}/.zmetadata"))
+                return place, dict(head["metadata"].get(".zattrs", {})), 2
+            data = fs.cat_file(path)
+        if is_magic(data[:16]):
+            raise ValueError(
+                f"{redact(place)!r} is an ND2 file; xarray_nd2.write_kerchunk writes references to it"
+            )
+        try:
+            content = json.loads(data)
+        except ValueError as error:
+            raise ValueError(f"{redact(place)!r} is not JSON: {error}") from None
+    if not isinstance(content, dict) or "refs" not in content:
         raise ValueError("these are not kerchunk references of version 1: they have no 'refs'")
     version = zarr_format(content["refs"])
-    return content, FORMATS[version].root_attrs(content["refs"]), version
+    attrs = FORMATS[version].root_attrs(content["refs"])
+    if place:
+        content = _with_absolute_paths(content, place)
+        source = attrs.get("source", "")
+        several = isinstance(source, list)
+        sources = [_absolute(str(item), place) for item in (source if several else [source])]
+        attrs["source"] = sources if several else sources[0]
+    return content, attrs, version
+
+
+def _absolute(url: str, place: str) -> str:
+    """Return where a relative path in the file of references at ``place`` leads to."""
+    if not url or is_url(url) or os.path.isabs(url):
+        return url
+    if is_url(place):
+        return f"{place.rpartition('/')[0]}/{url}"
+    joined = os.path.join(os.path.dirname(os.path.abspath(place)), url)
+    return joined if os.path.exists(joined) else url
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn errors of file systems into this package's, without what should stay secret."""
+    try:
+        yield
+    except (errors.ND2Error, ValueError, MemoryError):
+        raise
+    except Exception as error:
+        raise explained(error, name) from None
+
+
+def _with_absolute_paths(content: dict[str, Any], place: str) -> dict[str, Any]:
+    """Return references in which a path that is relative leads on from the folder of their file."""
+    refs = content.get("refs", {})
+    links = {value[0] for value in refs.values() if isinstance(value, list)}
+    moved = {link: _absolute(link, place) for link in links if "{{" not in link}
+    templates = {name: _absolute(url, place) for name, url in content.get("templates", {}).items()}
+    if any(link != url for link, url in moved.items()):
+        refs = {
+            key: [moved.get(value[0], value[0]), *value[1:]] if isinstance(value, list) else value
+            for key, value in refs.items()
+        }
+    return {**content, "refs": refs, **({"templates": templates} if templates else {})}
 
 
 def _with_url(content: dict[str, Any], url: str) -> dict[str, Any]:
@@ -190,7 +245,7 @@ def _changes(
         same = url is not None or not version or not now_version or version == now_version
         if now_size != size or not same:
             messages.append(
-                f"{now!r} changed since the references were made: it has {now_size} bytes, version "
+                f"{redact(str(now))!r} changed since the references were made: it has {now_size} bytes, version "
                 f"{now_version!r}, and had {size} bytes, version {version!r}; write them again"
             )
     return messages
