@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.io import open_source
+from nd2._core.io.faults import explain_faults
 from nd2._core.io.magic import is_magic
 from nd2._core.io.open import file_system
-from nd2._core.io.remote import explained
 from nd2._core.io.urls import is_url, local_path, redact
 from xarray_nd2.references.formats import FORMATS, zarr_format
 from xarray_nd2.references.kerchunk import TEMPLATE, fits_template
 from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     import xarray as xr
 
@@ -76,7 +75,8 @@ def open_references(
         If they are not references, or have no such group, or ``url`` is given for Parquet.
     """
     import xarray as xr
-    from zarr.storage import FsspecStore
+
+    from xarray_nd2.references.store import ReferenceStore
 
     content, attrs, version = load(refs, storage_options)
     source = attrs.get("source", "")
@@ -103,7 +103,7 @@ def open_references(
     }
     if isinstance(content, str):
         fs_options["target_options"] = dict(storage_options or {})
-    store = FsspecStore.from_url("reference://", storage_options=fs_options, read_only=True)
+    store = ReferenceStore.from_url("reference://", storage_options=fs_options, read_only=True)
     fixed: dict[str, Any] = {"consolidated": True, "zarr_format": version, "group": group}
     chunks = options.pop("chunks", {})
     dataset: xr.Dataset = xr.open_zarr(store, chunks=None, **fixed, **options)
@@ -130,7 +130,7 @@ def load(
     else:
         place = str(refs) if is_url(refs) else local_path(refs)
         fs, path = file_system(place, storage_options)
-        with _explained(redact(place)):
+        with explain_faults(place):
             if fs.isdir(path):
                 head = json.loads(fs.cat_file(f"{path.rstrip('/')}/.zmetadata"))
                 return place, dict(head["metadata"].get(".zattrs", {})), 2
@@ -164,17 +164,6 @@ def _absolute(url: str, place: str) -> str:
         return f"{place.rpartition('/')[0]}/{url}"
     joined = os.path.join(os.path.dirname(os.path.abspath(place)), url)
     return joined if os.path.exists(joined) else url
-
-
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Turn errors of file systems into this package's, without what should stay secret."""
-    try:
-        yield
-    except (errors.ND2Error, ValueError, MemoryError):
-        raise
-    except Exception as error:
-        raise explained(error, name) from None
 
 
 def _with_absolute_paths(content: dict[str, Any], place: str) -> dict[str, Any]:
