@@ -374,3 +374,21 @@ def test_chunked_datasets_are_written(rich: Path, tmp_path: Path) -> None:
     dataset.to_zarr(tmp_path / "a.zarr", consolidated=False)
     copy = xr.open_zarr(tmp_path / "a.zarr", consolidated=False)
     xr.testing.assert_identical(copy.load(), dataset.load())
+
+
+def test_axes_say_what_they_are(rich: Path) -> None:
+    dataset = xr.open_dataset(rich, engine="nd2")
+    axes = {name: dataset[name].attrs.get("axis") for name in "TPZCYX"}
+    assert axes == {"T": "T", "P": None, "Z": "Z", "C": None, "Y": "Y", "X": "X"}
+    assert dataset["T"].attrs["standard_name"] == dataset.time.attrs["standard_name"] == "time"
+    assert dataset.emission_wavelength.attrs["standard_name"] == "radiation_wavelength"
+    names = [dataset[name].attrs["long_name"] for name in ("T", "Z", "Y", "X", "stage_x")]
+    assert names == ["time", "Z", "Y", "X", "stage x"]
+
+
+def test_a_stopped_acquisition_without_delay_has_increasing_times(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    nd2.imwrite(path, np.zeros((5, 4, 4), "u2"), axes="TYX", times=[0, 1311, 2503, np.nan, np.nan])
+    times = xr.open_dataset(path, engine="nd2")["T"]
+    np.testing.assert_allclose(times[:4], [0, 1.311, 2.503, 3.7545])
+    assert times.attrs["source"] == "mixed"

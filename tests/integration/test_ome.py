@@ -16,7 +16,9 @@ import pytest
 import xmlschema
 
 import nd2
+from nd2._core.chunks import regions
 from nd2._core.export.ome_rois import add_roi
+from nd2._core.format import clx_lite
 from nd2.structures import (
     ROI,
     AnimParam,
@@ -281,3 +283,19 @@ def test_a_rotated_region_turns_about_its_centre() -> None:
     matrix = turned.transform
     rows = np.array([[matrix.a00, matrix.a01, matrix.a02], [matrix.a10, matrix.a11, matrix.a12]])
     np.testing.assert_allclose(rows @ [150, 50, 1], [150, 50])
+
+
+def test_a_region_of_a_position_belongs_to_its_image(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    info = RoiInfo(RoiShapeType.Point, InterpType.StandardROI)
+    steps = [AnimParam(centerX=0.5, centerY=0.0)]
+    given = [ROI(1, info, "", steps), ROI(2, info, "", steps, position=1)]
+    chunk = clx_lite.encode(regions.encode(given))
+    build(path, loops=[("P", 2)], chunks={regions.NAME: chunk})
+    with nd2.ND2File(path) as file:
+        assert [roi.position for roi in file.rois.values()] == [None, 1]
+        images = file.ome_metadata(include_unstructured=False).images
+    assert [[ref.id for ref in image.roi_refs] for image in images] == [
+        ["ROI:0"],
+        ["ROI:0", "ROI:1"],
+    ]

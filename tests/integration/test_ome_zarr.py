@@ -306,3 +306,12 @@ def test_times_that_were_not_recorded_are_left_out(
     found = attributes(tmp_path / "a.zarr")["nd2"]
     assert ("time_ms" in found.get("recorded", {})) == recorded
     assert len(found["nominal"]["stage_x_um"]) == 3
+
+
+def test_the_display_range_of_float_images_is_that_of_the_data(tmp_path: Path) -> None:
+    source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
+    nd2.imwrite(source, np.linspace(-5, 250000, 64, dtype="f4").reshape(8, 8))
+    with nd2.ND2File(source) as file:
+        file.write_ome_zarr(dest)
+    [shown] = attributes(dest)["ome"]["omero"]["channels"]
+    assert shown["window"] == {"start": -5.0, "min": -5.0, "end": 250000.0, "max": 250000.0}
