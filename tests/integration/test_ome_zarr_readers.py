@@ -168,7 +168,7 @@ def steps(source: Path, position: int, axes: list[str]) -> list[tuple[float, str
 
 def step(dataset: xr.Dataset, axis: str) -> tuple[float, str | None]:
     unit, factor = ("millisecond", 1000) if axis == "T" else ("micrometer", 1)
-    if axis not in "TZYX" or "units" not in dataset[axis].attrs:
+    if axis not in "TZYX" or dataset[axis].attrs.get("units", "1") == "1":
         return 1.0, None
     # Loops of time within one another are one axis of OME-Zarr.
     values = dataset[axis if "T2" not in dataset.dims or axis != "T" else "time"].values.ravel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-API_VERSION = "0.12.0"
+API_VERSION: str = "0.12.0"
 """Version of PyPI's nd2 whose API the package ``nd2`` has; programs compare ``nd2.__version__``."""
 
 try:

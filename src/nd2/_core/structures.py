@@ -129,14 +129,14 @@ LOOP_AXES = {
 class AXIS:
     """Letters of the axes of an image."""
 
-    X = "X"
-    Y = "Y"
-    Z = "Z"
-    CHANNEL = "C"
-    RGB = "S"
-    TIME = "T"
-    POSITION = "P"
-    UNKNOWN = "U"
+    X: str = "X"
+    Y: str = "Y"
+    Z: str = "Z"
+    CHANNEL: str = "C"
+    RGB: str = "S"
+    TIME: str = "T"
+    POSITION: str = "P"
+    UNKNOWN: str = "U"
 
     _MAP = LOOP_AXES
 
