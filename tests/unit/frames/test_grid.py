@@ -125,3 +125,11 @@ def test_loops_of_damaged_files_may_claim_any_number_of_frames() -> None:
         [0, 0, 0, 1, 1],
         [0, 1, 2, 0, 1],
     ]
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.data())
+def test_the_index_on_one_loop_is_that_among_all(counts: list[int], data: st.DataObject) -> None:
+    grid = FrameGrid.from_counts([(str(i), count) for i, count in enumerate(counts)])
+    frame = data.draw(st.integers(0, grid.size - 1))
+    expected = {name: int(index) for name, index in grid.indices(np.array(frame)).items()}
+    assert {name: grid.loop_index(name, frame) for name in grid.names} == expected

@@ -124,6 +124,11 @@ class FrameGrid:
                 indices[name] = index if step > 0 else count - 1 - index
         return indices
 
+    def loop_index(self, loop: str, frame: int) -> int:
+        """Return the index on one loop of a frame, for a grid as `from_counts` makes it."""
+        _, count, step = self._loop(loop)
+        return frame // step % count
+
     def all_indices(self) -> dict[str, NDArray[np.intp]]:
         """Return the index on every loop of all frames, in the order of the loops."""
         grids = np.indices(self.counts, np.intp).reshape(len(self.loops), self.size)

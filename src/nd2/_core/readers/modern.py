@@ -301,12 +301,16 @@ class ModernReader(Reader):
 
     def _position_name(self, frame: int) -> str | None:
         """Return the name of a frame's point; None where no loop reaches the frame."""
-        if frame < self._grid.size:
-            indices = self._grid.indices(np.array(frame)).values()
-            for loop, index in zip(self._loops, indices, strict=True):
-                if isinstance(loop, XYPosLoop):
-                    return loop.parameters.points[int(index)].name
-        return None
+        if self._position_loop is None or frame >= self._grid.size:
+            return None
+        name, loop = self._position_loop
+        return loop.parameters.points[self._grid.loop_index(name, frame)].name
+
+    @cached_property
+    def _position_loop(self) -> tuple[str, XYPosLoop] | None:
+        """The loop over positions, and its name in the grid."""
+        loops = ((str(i), loop) for i, loop in enumerate(self._loops))
+        return next(((name, loop) for name, loop in loops if isinstance(loop, XYPosLoop)), None)
 
     @cached_property
     def _grid(self) -> FrameGrid:
