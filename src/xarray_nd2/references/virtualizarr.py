@@ -16,9 +16,9 @@ from zarr.core.metadata.v3 import ArrayV3Metadata
 from nd2._core import errors
 from nd2._core.open import open_reader
 from xarray_nd2.references import v3
+from xarray_nd2.references._obstore import open_from_registry
 from xarray_nd2.references.arrays import ByteRanges
 from xarray_nd2.references.layouts import LayoutOptions, describe
-from xarray_nd2.references.obstore import open_from_registry
 
 try:
     from virtualizarr.manifests import ChunkManifest, ManifestArray, ManifestGroup, ManifestStore
@@ -75,7 +75,7 @@ class ND2Parser:
         self.stored_order = stored_order
         # Manifests hold arrays: a coordinate may be as large as it is.
         limit = 1 << 62 if inline_coords else False
-        self.options = LayoutOptions(None, layout, limit, squeeze, check)
+        self.options: LayoutOptions = LayoutOptions(None, layout, limit, squeeze, check)
 
     def __call__(self, url: str, registry: Any) -> ManifestStore:
         """Describe a file as a store.
