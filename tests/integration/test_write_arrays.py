@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,18 @@ import pytest
 import xarray as xr
 
 import nd2
-from nd2.structures import Metadata, NETimeLoop, TimeLoop, XYPosLoop, ZStackLoop
+from nd2._core.chunks import regions
+from nd2.structures import (
+    ROI,
+    InterpType,
+    Metadata,
+    NETimeLoop,
+    RoiInfo,
+    RoiShapeType,
+    TimeLoop,
+    XYPosLoop,
+    ZStackLoop,
+)
 from tests.builder import build
 from tests.samples import each_sample
 
@@ -368,6 +380,38 @@ def test_phases_and_xml(tmp_path: Path) -> None:
         assert [period.count for period in phases.parameters.periods] == [1, 2]
         assert isinstance(points, XYPosLoop)
         assert points.parameters.points[0].name == "A2"
+
+
+@pytest.mark.parametrize(
+    ("picks", "expected"),
+    [
+        ({"P": [0, 2]}, {1: None, 2: 0, 4: 1}),
+        ({"position": 2}, {1: None, 4: 0}),
+        ({"T": 0}, {1: None, 2: 0, 3: 1, 4: 2}),
+    ],
+)
+def test_regions_of_a_part(
+    tmp_path: Path, picks: dict[str, Any], expected: dict[int, int | None]
+) -> None:
+    info = RoiInfo(RoiShapeType.Point, InterpType.StandardROI)
+    rois = [ROI(1, info, ""), *(ROI(i + 2, info, "", position=i) for i in range(3))]
+    with nd2.ND2Writer(tmp_path / "a.nd2", {"T": 2, "P": 3, "Y": 4, "X": 4}, rois=rois) as writer:
+        for index in range(6):
+            writer.write_frame(index, pixels(4, 4))
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        file.write_nd2(tmp_path / "b.nd2", **picks)
+    with nd2.ND2File(tmp_path / "b.nd2") as part:
+        assert {number: roi.position for number, roi in part.rois.items()} == expected
+
+
+def test_damaged_regions_of_a_part_are_named(tmp_path: Path) -> None:
+    chunk = regions.NAME
+    build(tmp_path / "a.nd2", loops=[("P", 2)], chunks={chunk: b"\x0b\xff\xff"})
+    with (
+        nd2.ND2File(tmp_path / "a.nd2") as file,
+        pytest.raises(ValueError, match=rf"a\.nd2.*{re.escape(chunk.decode())}"),
+    ):
+        file.write_nd2(tmp_path / "b.nd2", P=0)
 
 
 def same(reads: Callable[[nd2.ND2File], object], one: nd2.ND2File, other: nd2.ND2File) -> None:

@@ -32,6 +32,15 @@ def test_regions_of_positions_come_back() -> None:
     assert list(regions.decode(tree).values()) == given
 
 
+def test_regions_of_picked_positions() -> None:
+    info = RoiInfo(RoiShapeType.Point, InterpType.StandardROI)
+    regions_in_file = [ROI(i, info, "", position=p) for i, p in enumerate((None, 0, 1, 1, 3, 12))]
+    stored = clx_lite.decode_items(clx_lite.encode(regions.encode(regions_in_file)))
+    picked = clx_lite.encode(regions.pick_positions(stored, {1: 0, 12: 1}))
+    found = regions.decode(clx_lite.decode(picked, strip_prefix=True))
+    assert {number: roi.position for number, roi in found.items()} == {0: None, 2: 0, 3: 0, 5: 1}
+
+
 @given(
     trees(
         *("RoiMetadata_v1", "Global_0", "Global_", "2PerMPoint_1", "Id", "Info", "ShapeType"),

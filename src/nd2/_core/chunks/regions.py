@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from nd2._core.chunks import fields
-from nd2._core.format.clx_lite import U32
+from nd2._core.format.clx_lite import U32, Items
 from nd2._core.structures import (
     ROI,
     AnimParam,
@@ -19,10 +20,11 @@ from nd2._core.structures import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 NAME = b"CustomData|RoiMetadata_v1!"
 _PER_POSITION = "2PerMPoint_"
+_POSITION_KEY = re.compile(rf"(.*{_PER_POSITION})(\d{{1,10}})")
 
 _INFO = (
     ("m_uiShapeType", "shapeType", U32),
@@ -127,6 +129,21 @@ def encode(regions: Sequence[ROI]) -> dict[str, Any]:
         items = {str(i): region for i, region in enumerate(own)}
         tree[f"m_vect{_PER_POSITION}{position}"] = {"uiSize": U32(len(own)), **items}
     return {"RoiMetadata_v1": tree}
+
+
+def pick_positions(stored: Items, numbers: Mapping[int, int]) -> Items:
+    """Return a stored tree with new numbers of positions, without regions of other positions."""
+    items = Items()
+    for name, value in stored:
+        if match := _POSITION_KEY.fullmatch(name):
+            if (number := numbers.get(int(match[2]))) is None:
+                continue
+            name = f"{match[1]}{number}"
+        if isinstance(value, Items):
+            value = pick_positions(value, numbers)
+        if value is not None:  # XML metadata may hold what is not a number
+            items.append((name, value))
+    return items
 
 
 def _vector(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:

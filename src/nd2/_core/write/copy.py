@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.chunks import attributes, experiment, fields, picture_metadata, recorded_data
+from nd2._core.chunks import (
+    attributes,
+    experiment,
+    fields,
+    picture_metadata,
+    recorded_data,
+    regions,
+)
 from nd2._core.chunks.picture_metadata import DAY_MS, FirstFrame
 from nd2._core.format import chunks, clx_lite, clx_xml
 from nd2._core.format.clx_lite import I32, U32, Items
@@ -33,7 +40,7 @@ from nd2._core.write.tables import FrameLog, Tables
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -179,7 +186,8 @@ class CopiedTables(Tables):
             if first != default:
                 values = (first.time_ms, *first.stage)
                 keys = ("dTimeMSec", "dXPos", "dYPos", "dZPos")
-                yield name, _edit(data, dict(zip(keys, values, strict=True)))
+                new = dict(zip(keys, values, strict=True))
+                yield name, self._selection.edit(name, data, new)
 
 
 def _copy(
@@ -216,6 +224,17 @@ def _copy_frames(reader: Reader, stream: ChunkStream, frames: NDArray[np.intp]) 
         for number, data in zip(part.tolist(), reader.source.read_many(spans), strict=True):
             view = memoryview(data)
             stream.append_frame(number, bytes(view[:stamp]), view[stamp:])
+
+
+def _replace(items: Items, values: Mapping[str, Any]) -> Items:
+    """Return a tree with some values replaced at every level."""
+    out = Items()
+    for name, value in items:
+        if isinstance(value, Items):
+            out.append((name, _replace(value, values)))
+        elif value is not None:
+            out.append((name, values.get(name, value)))
+    return out
 
 
 @dataclass(frozen=True)
@@ -274,19 +293,36 @@ class _Selection:
         """Return the data of a chunk for the selected frames."""
         count = self.reader.frame_count
         if name in attributes.NAMES:
-            return _edit(data, {"uiSequenceCount": U32(len(self.frames))})
+            return self.edit(name, data, {"uiSequenceCount": U32(len(self.frames))})
         if name in experiment.NAMES:
             form = (2, 0) if clx_xml.is_xml(data) else (3, 0)
             return fields.encode(experiment.encode(self._loops) or {}, form)
         if name in picture_metadata.NAMES:
-            return _edit(data, self._first_frame(data))
+            return self.edit(name, data, self._first_frame(data))
         if name in recorded_data.CACHES:
             return _take(data, self.frames, count, recorded_data.CACHES[name])
         if name == recorded_data.NAME:
-            return _edit(data, {"Size": I32(len(self.frames))})
+            return self.edit(name, data, {"Size": I32(len(self.frames))})
+        if name == regions.NAME and self._positions is not None:
+            return self.edit(name, data, self._positions, regions.pick_positions)
         if size := self._column_sizes.get(name, 0):
             return _take(data, self.frames, size, len(data) // size)
         return data
+
+    def edit(
+        self,
+        name: bytes,
+        data: bytes,
+        values: Mapping[Any, Any],
+        apply: Callable[[Items, Mapping[Any, Any]], Items] = _replace,
+    ) -> bytes:
+        """Return the data of a chunk after an edit, by default with some values replaced."""
+        form = _form(data)
+        try:
+            edited: bytes = form.encode(apply(form.decode_items(data), values))
+        except errors.CorruptFileError as error:
+            raise errors.corrupt_in(error, path=self.reader.source.url, chunk=name) from error
+        return edited
 
     @cached_property
     def _column_sizes(self) -> dict[bytes, int]:
@@ -316,6 +352,17 @@ class _Selection:
                 zip(self.reader.experiment, self.indices or (), strict=True)
             )
         ]
+
+    @property
+    def _positions(self) -> dict[int, int] | None:
+        """Old and new number of each selected position; None if all are selected."""
+        positions, total = np.zeros(1, np.intp), 1
+        for (name, count), index in zip(self.reader.layout.loops, self.indices or (), strict=True):
+            if name[0] == "P":
+                positions, total = np.add.outer(positions * count, index).reshape(-1), total * count
+        if len(positions) == total:
+            return None
+        return {old: new for new, old in enumerate(positions.tolist())}
 
     @cached_property
     def _z_shift(self) -> float:
@@ -398,22 +445,9 @@ def _take(data: bytes, frames: NDArray[np.intp], count: int, item: int) -> bytes
 
 def _first_frame(picture: bytes) -> FirstFrame:
     """Return time and place of the first frame from the data of the picture metadata."""
-    form: Any = clx_xml if clx_xml.is_xml(picture) else clx_lite
-    return picture_metadata.decode_first_frame(form.decode(picture))
+    return picture_metadata.decode_first_frame(_form(picture).decode(picture))
 
 
-def _edit(data: bytes, values: Mapping[str, Any]) -> bytes:
-    """Return a payload with some values replaced at every level."""
-    form: Any = clx_xml if clx_xml.is_xml(data) else clx_lite
-    edited: bytes = form.encode(_replace(form.decode_items(data), values))
-    return edited
-
-
-def _replace(items: Items, values: Mapping[str, Any]) -> Items:
-    out = Items()
-    for name, value in items:
-        if isinstance(value, Items):
-            out.append((name, _replace(value, values)))
-        elif value is not None:
-            out.append((name, values.get(name, value)))
-    return out
+def _form(data: bytes) -> Any:
+    """Return the module that decodes and encodes a payload."""
+    return clx_xml if clx_xml.is_xml(data) else clx_lite
