@@ -21,6 +21,8 @@ class FileReader:
     imports: ClassVar[set[str]]
     output_instance: ClassVar[str]
     func: ClassVar[str]
+    url_arg: ClassVar[str]
+    storage_options: ClassVar[bool]
 
     def __init__(self, data: BaseData, **options: Any) -> None: ...
     def read(self, **options: Any) -> Any: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nd2._core import errors
+from nd2._core.io.magic import MAGIC_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +21,6 @@ else:
     except ImportError as _error:
         raise errors.missing_package("intake", "intake", "for catalogs") from _error
 
-_MAGIC = b"\xda\xce\xbe\x0a"
-
 
 class ND2(FileData):
     """A Nikon ND2 file: path or URL, with the options of its file system."""
@@ -29,7 +28,7 @@ class ND2(FileData):
     filepattern = r"\.nd2$"
     mimetypes = "image/x-nd2"
     structure: ClassVar[set[str]] = {"array", "image"}
-    magic: ClassVar[set[Any]] = {(0, _MAGIC)}
+    magic: ClassVar[set[Any]] = {(0, MAGIC_BYTES)}
 
 
 class ND2References(FileData):
@@ -62,11 +61,8 @@ class ND2ReferencesReader(FileReader):
     imports: ClassVar[set[str]] = {"xarray_nd2"}
     output_instance = "xarray:Dataset"
     func = "xarray_nd2:open_references"
-
-    def _read(self, data: Any, **options: Any) -> xr.Dataset:
-        from xarray_nd2 import open_references
-
-        return open_references(data.url, storage_options=data.storage_options or None, **options)
+    url_arg = "refs"
+    storage_options = True
 
 
 class ND2Source(DataSource):
