@@ -21,7 +21,6 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from nd2._core.io import open_source
 from nd2._core.io.urls import file_name
 from nd2._core.open import open_reader
 from nd2._core.views.facts import Facts
@@ -32,7 +31,6 @@ from xarray_nd2.references.layouts import ome_groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
     from typing import Self
 
     from numpy.typing import NDArray
@@ -71,12 +69,7 @@ class Endpoint:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -181,11 +174,10 @@ class _Store:
     """Keys of a Zarr hierarchy, and their bytes."""
 
     def __init__(self, path: Any, storage_options: Mapping[str, Any] | None) -> None:
-        self.source = open_source(path, storage_options)
+        self.reader = open_reader(path, storage_options=storage_options)
         try:
-            reader = open_reader(self.source)
-            facts = Facts(reader)
-            model = dataset_model(reader, facts, labels=False)
+            facts = Facts(self.reader)
+            model = dataset_model(self.reader, facts, labels=False)
             # Clients need not know in which folder the file is.
             attrs = {**model.attrs, "source": file_name(str(model.attrs["source"]))}
             model = replace(model, attrs=attrs)
@@ -193,11 +185,11 @@ class _Store:
             self.arrays = {path: array for group in groups for path, array in group.items}
             self.documents = v3.documents(groups)
         except BaseException:
-            self.source.close()
+            self.reader.close()
             raise
 
     def close(self) -> None:
-        self.source.close()
+        self.reader.close()
 
     @cached_property
     def texts(self) -> dict[str, bytes]:

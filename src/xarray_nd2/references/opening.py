@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
@@ -226,10 +227,8 @@ def _changes(
         except OSError as error:
             messages.append(f"the file that the references lead to cannot be reached: {error}")
             continue
-        try:
+        with closing(source):
             now, now_size, now_version = source.identity
-        finally:
-            source.close()
         # A copy has another version, but the same length.
         same = url is not None or not version or not now_version or version == now_version
         if now_size != size or not same:

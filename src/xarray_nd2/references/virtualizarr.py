@@ -103,14 +103,12 @@ class ND2Parser:
         # Stores take paths as they are: one with %20 would be another file.
         plain = unquote(url) if url.startswith("file:") else url
         _check_name(plain)
-        source = open_from_registry(url, registry)
-        try:
-            options = replace(self.options, url=plain)
-            groups = describe(open_reader(source), options, stored_order=self.stored_order)
-            place = "memory://nd2-" + hashlib.sha256(repr(source.identity).encode()).hexdigest()
-        finally:
-            source.close()
-        chunks = _SmallChunks(f"{place}/{options.layout}", registry)
+        options = replace(self.options, url=plain)
+        with open_reader(open_from_registry(url, registry)) as reader:
+            groups = describe(reader, options, stored_order=self.stored_order)
+            identity = repr(reader.source.identity).encode()
+        place = f"memory://nd2-{hashlib.sha256(identity).hexdigest()}/{options.layout}"
+        chunks = _SmallChunks(place, registry)
         members = {group.path: _Group(group, chunks) for group in groups[1:]}
         return ManifestStore(_Group(groups[0], chunks, members), registry=registry)
 
