@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nd2._core.errors import hint, no_such
+from nd2._core.errors import exists, hint, no_such, one_line
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,20 @@ def test_hints(name: str, known: list[str | None], expected: str) -> None:
     assert isinstance(error, KeyError)
     assert error.args[0].startswith(f"there is no channel {name!r}; ")
     assert error.args[0].endswith("(file 'a.nd2')")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            exists("a.nd2"),
+            "'a.nd2' already exists; pass overwrite=True (--overwrite) to replace it",
+        ),
+        (FileNotFoundError(2, "No such file", "a.nd2"), "'a.nd2': No such file"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("two\n  lines"), "two lines"),
+        (ValueError("there is no axis 'Q'"), "there is no axis 'Q'"),
+    ],
+)
+def test_one_line(error: Exception, expected: str) -> None:
+    assert one_line(error) == expected

@@ -182,7 +182,7 @@ def _index(options: argparse.Namespace) -> int:
     try:
         return run(options, options.storage_options)
     except ValueError as error:  # bad files are rows: only an option can be wrong
-        print(f"nd2 index: {error}", file=sys.stderr)
+        print(f"nd2 index: {errors.one_line(error)}", file=sys.stderr)
         return 2
 
 
@@ -467,7 +467,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except (OSError, ValueError, NotImplementedError, IndexError, ImportError) as error:
-        print(f"nd2 {options.command}: {error}", file=sys.stderr)
+        print(f"nd2 {options.command}: {errors.one_line(error)}", file=sys.stderr)
         return 1
 
 

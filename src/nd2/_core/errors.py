@@ -173,10 +173,21 @@ def missing_package(package: str, extra: str, purpose: str) -> ImportError:
     )
 
 
+def one_line(error: Exception) -> str:
+    """Return the message of an error in one line: the path first, and no error number."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = str(error.strerror)
+        if error.filename is not None:
+            # Messages of this package are predicates of the path; those of the system are not.
+            text = f"{error.filename!r}{' ' if text[0].islower() else ': '}{text}"
+    return " ".join(text.split())
+
+
 def exists(path: str) -> FileExistsError:
     """Build the error for a destination that is there already, where nothing may be overwritten."""
     return FileExistsError(
-        errno.EEXIST, "exists already; overwrite=True (--overwrite) replaces it", path
+        errno.EEXIST, "already exists; pass overwrite=True (--overwrite) to replace it", path
     )
 
 

@@ -131,7 +131,7 @@ class Destination:
         names = self._names()
         is_ours = self.fs is not None and PART in names
         if names and not is_ours and not _FOLDERS[self.form](self._read):
-            raise errors.irreplaceable(self.name, f"the folder is not empty, and not {self.form}")
+            raise errors.irreplaceable(self.name, f"the folder is not empty and is not {self.form}")
         if not self.overwrite:
             raise errors.exists(self.name)
         nd2 = next(filter(self._is_nd2, self._files()), None)

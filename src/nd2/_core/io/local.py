@@ -50,7 +50,7 @@ class LocalSource(ByteSource):
         # Checked before opening: opening a pipe would wait for its writer.
         mode = os.stat(self._path).st_mode
         if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, "a folder, not an ND2 file", self._path)
+            raise IsADirectoryError(errno.EISDIR, "is a folder, not an ND2 file", self._path)
         if not stat.S_ISREG(mode):
             raise errors.not_nd2("not a regular file", path=self._path)
         return open_handle(self._path, weakref.WeakMethod(self._forget))

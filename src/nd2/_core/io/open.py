@@ -61,7 +61,9 @@ def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> 
 
 
 def _pattern_error(path: str) -> FileNotFoundError:
-    return FileNotFoundError(errno.ENOENT, f"there is no such file; of a pattern, {_SEVERAL}", path)
+    return FileNotFoundError(
+        errno.ENOENT, f"does not exist, and is not a pattern; {_SEVERAL}", path
+    )
 
 
 def file_system(
