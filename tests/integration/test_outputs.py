@@ -247,6 +247,11 @@ def test_what_exists_is_refused(raw: Path, name: str) -> None:
     with pytest.raises(FileExistsError):
         write(raw, str(dest), False)
     assert state(raw.parent) == before
+    if name == "ND2Writer, in place":  # the old file would be lost before the new one is complete
+        with pytest.raises(FileExistsError, match="at once"):
+            write(raw, str(dest), True)
+        assert state(raw.parent) == before
+        return
     write(raw, str(dest), True)
     assert state(raw.parent).keys() >= before.keys()
     assert not list(raw.parent.glob("*.part*"))

@@ -128,7 +128,7 @@ def test_a_folder_replaces_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool, old: str
 ) -> None:
     if not exchange:
-        monkeypatch.setattr(parts, "_exchange", lambda one, other: False)
+        monkeypatch.setattr(parts, "_rename", lambda *_: False)
     path = tmp_path / "a.zarr"
     path.mkdir(mode=0o750)
     if old == "group":
@@ -158,12 +158,71 @@ def test_an_old_folder_comes_back_where_the_new_one_cannot_take_its_place(
         if not after:
             real(old, new)
 
-    monkeypatch.setattr(parts, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(parts, "_rename", lambda *_: False)
     monkeypatch.setattr(os, "rename", rename)
     with pytest.raises(error):
         write_folder(resolve(path, "OME-Zarr", overwrite=True), "new", b"new")
     assert os.listdir(tmp_path) == ["a.zarr"]
     assert os.listdir(path) == ["zarr.json"]
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_raw_data_added_to_an_old_folder_at_the_last_moment_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
+) -> None:
+    if not exchange:
+        monkeypatch.setattr(parts, "_rename", lambda *_: False)
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    (path / "zarr.json").write_bytes(GROUP)
+    copy_mode = parts.Part._copy_mode
+
+    def add(part: parts.Part) -> None:
+        copy_mode(part)
+        if (part.place / "new").exists():
+            (path / "raw.nd2").write_bytes(ND2)
+
+    monkeypatch.setattr(parts.Part, "_copy_mode", add)
+    with pytest.raises(FileExistsError, match=r"raw\.nd2"):
+        write_folder(resolve(path, "OME-Zarr", overwrite=True), "new", b"new")
+    assert (path / "raw.nd2").read_bytes() == ND2
+    assert os.listdir(tmp_path) == ["a.zarr"]
+
+
+@pytest.mark.skipif(
+    sys.platform not in ("linux", "darwin"), reason="the system renames in two steps"
+)
+def test_a_file_that_appears_at_the_last_moment_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last look and the renaming."""
+    path = tmp_path / "a.json"
+    check = Destination.check
+
+    def appear(dest: Destination) -> None:
+        check(dest)
+        if Path(f"{path}.part").exists():
+            path.write_bytes(ND2)
+
+    monkeypatch.setattr(Destination, "check", appear)
+    with pytest.raises(FileExistsError):
+        resolve(path, "JSON").write(b"new")
+    assert path.read_bytes() == ND2
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_folders_of_others_beside_a_folder_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "_rename", lambda *_: False)
+    path, theirs = tmp_path / "a.zarr", tmp_path / "a.zarr.part.old"
+    path.mkdir()
+    (path / "zarr.json").write_bytes(GROUP)
+    theirs.mkdir()
+    (theirs / "notes.txt").write_bytes(b"theirs")
+    write_folder(resolve(path, "OME-Zarr", overwrite=True), "new", b"new")
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr", "a.zarr.part.old"]
+    assert (theirs / "notes.txt").read_bytes() == b"theirs"
 
 
 def test_an_old_folder_that_cannot_be_removed(
@@ -365,6 +424,34 @@ def test_a_remote_copy_that_fails_leaves_the_new_folder_where_it_is(
     monkeypatch.undo()
     with resolve("memory://b/a.zarr", "OME-Zarr", overwrite=True).folder():
         pass  # what such an error left is replaced, too
+
+
+def test_remote_folders_of_others_with_the_name_of_a_part_stay(memory: MemoryFileSystem) -> None:
+    memory.pipe_file("/b/a.zarr/zarr.json", GROUP)
+    memory.pipe_file("/b/a.zarr.part/raw.nd2", ND2)
+    with resolve("memory://b/a.zarr", "OME-Zarr", overwrite=True).folder() as url:
+        memory.pipe_file(url.removeprefix("memory:/") + "/zarr.json", GROUP + b" ")
+    assert sorted(memory.find("/")) == ["/b/a.zarr.part/raw.nd2", "/b/a.zarr/zarr.json"]
+    assert memory.cat_file("/b/a.zarr/zarr.json") == GROUP + b" "
+
+
+def test_raw_data_added_to_a_new_remote_folder_stays(memory: MemoryFileSystem) -> None:
+    def write() -> None:
+        with resolve("memory://b/a.zarr", "OME-Zarr").folder():
+            memory.pipe_file("/b/a.zarr/raw.nd2", ND2)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write()
+    assert "/b/a.zarr/raw.nd2" in memory.find("/")
+
+
+def test_an_object_of_others_does_not_mark_a_folder_as_ours(memory: MemoryFileSystem) -> None:
+    memory.pipe_file("/b/data/.part", b"")
+    memory.pipe_file("/b/data/scan.tif", b"II*\0")
+    with pytest.raises(FileExistsError, match="not OME-Zarr"):
+        resolve("memory://b/data", "OME-Zarr", overwrite=True)
+    assert memory.find("/") == ["/b/data/.part", "/b/data/scan.tif"]
 
 
 def test_errors_of_stores_hold_no_secret(

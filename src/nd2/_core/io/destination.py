@@ -1,13 +1,15 @@
-"""Where outputs go: one policy, and one way to put a file or folder in its place, local or remote.
+"""The destinations of outputs: one policy for local and remote files and folders.
 
-An output grows beside its destination as ``NAME.part`` and takes its name when it is complete. Until then the
-destination stays as it was, whatever goes wrong. No output replaces its own source; none but an ND2 file replaces an
-ND2 file; a folder is replaced only if it is empty or a store of the same kind without any ND2 file in it.
+An output is written to ``NAME.part`` next to its destination and renamed when it is complete. Until
+then the destination does not change, even after an error. No output replaces its own source. Only
+the ND2 writers replace ND2 files. A folder is replaced only if it is empty, or if it is a store of
+the same kind and contains no ND2 file.
 """
 
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import posixpath
@@ -15,7 +17,7 @@ import re
 import stat
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,16 +81,18 @@ _KNOWN_SUFFIXES = frozenset(
 _ZARR_KEY = re.compile(
     r"(^|/)(c|\d+(\.\d+)*|zarr\.json|\.z(array|attrs|group|metadata)|refs\.\d+\.parq)$"
 )
-"""Files that are not opened to see whether they are ND2: there may be a million."""
+"""Chunks and documents of Zarr. They are not opened to check for ND2: there may be a million."""
 _PAGE = 4096
+_MARK = b"This folder is not complete; xarray-nd2 is writing it.\n"
+"""Content of the object ``.part`` in a remote folder."""
 _ROOTS = ("zarr.json", ".zmetadata")
-"""Documents without which nothing opens a folder."""
+"""Documents that make a folder a store. They are written last."""
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where one output goes; `resolve` makes and checks it."""
+    """The destination of one output; `resolve` makes and checks it."""
 
     name: str
     path: str
@@ -99,7 +103,7 @@ class Destination:
     url: str = ""
 
     def check(self) -> None:
-        """Refuse what may not be replaced."""
+        """Raise an error if the destination must not be replaced."""
         if self.fs is not None:
             self.fs.invalidate_cache()
         if not self._exists():
@@ -111,6 +115,13 @@ class Destination:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.name)
         else:
             self._check_file()
+
+    def check_in_place(self) -> None:
+        """Refuse an ND2 file, whose content would be lost before the new one is complete."""
+        if self._exists() and self._is_nd2(""):
+            raise errors.irreplaceable(
+                self.name, "it is an ND2 file, and in_place=True would destroy it at once"
+            )
 
     def _check_file(self) -> None:
         if self.fs is None and not stat.S_ISREG(os.stat(self.path).st_mode):
@@ -128,15 +139,17 @@ class Destination:
         inner = next((source for source in self.sources if self._contains(source)), None)
         if inner is not None:
             raise errors.irreplaceable(self.name, f"it contains the file that is read, {inner!r}")
-        names = self._names()
-        is_ours = self.fs is not None and PART in names
-        if names and not is_ours and not _FOLDERS[self.form](self._read):
+        is_ours = self.fs is not None and self._read(PART) == _MARK
+        if self._names() and not is_ours and not _FOLDERS[self.form](self._read):
             raise errors.irreplaceable(self.name, f"the folder is not empty and is not {self.form}")
         if not self.overwrite:
             raise errors.exists(self.name)
-        nd2 = next(filter(self._is_nd2, self._files()), None)
-        if nd2 is not None:
+        if (nd2 := self.first_nd2()) is not None:
             raise errors.irreplaceable(self.name, f"it contains the ND2 file {nd2!r}")
+
+    def first_nd2(self) -> str | None:
+        """Return the first ND2 file in the folder."""
+        return next(filter(self._is_nd2, self._files()), None)
 
     def _exists(self) -> bool:
         return os.path.lexists(self.path) if self.fs is None else bool(self.fs.exists(self.path))
@@ -151,7 +164,7 @@ class Destination:
         return [posixpath.basename(str(n)) for n in self.fs.ls(self.path, detail=False)]
 
     def _files(self) -> Iterator[str]:
-        """Give the relative path of each file in the folder and in those within it."""
+        """Yield the relative path of each file in the folder and its subfolders."""
         if self.fs is None:
             for folder, _, names in os.walk(self.path):
                 yield from (os.path.relpath(os.path.join(folder, n), self.path) for n in names)
@@ -159,7 +172,7 @@ class Destination:
             yield from (n[len(self.path) :].lstrip("/") for n in self.fs.find(self.path))
 
     def _read(self, name: str, nbytes: int | None = None) -> bytes:
-        """Read the start of a file in the folder, or of the destination itself (``""``); nothing where there is none."""
+        """Read the start of a file in the folder, or of the destination (``""``)."""
         place = f"{self.path}/{name}" if name else self.path
         try:
             if self.fs is not None and nbytes is None:
@@ -175,13 +188,13 @@ class Destination:
             return b""
 
     def _is_nd2(self, name: str) -> bool:
-        """Return whether a file is ND2, by name or content; chunks of a Zarr store are not opened."""
+        """Return whether a file is ND2, by its name or its first bytes."""
         if (name or self.path).lower().endswith(".nd2"):
             return True
         return not _ZARR_KEY.search(name) and is_magic(self._read(name, 4))
 
     def _is_same(self, source: str) -> bool:
-        """Return whether a source is what is at the destination, however its path is written."""
+        """Return whether a source and the destination are the same file."""
         if self.fs is not None:
             return _normal(source) == _normal(self.name)
         try:
@@ -198,16 +211,16 @@ class Destination:
 
     @contextmanager
     def file(self) -> Iterator[Path]:
-        """Give a path to write a file to, which replaces the destination at the end of the block.
+        """Yield a path to write to. The file replaces the destination at the end of the block.
 
-        A remote file is written on this machine, then uploaded.
+        A remote file is written to a local temporary file and then uploaded.
         """
         if self.fs is None:
             with self._part() as place:
                 yield place
             return
         with tempfile.TemporaryDirectory() as folder:
-            # Stores tell the type of a file by its name.
+            # Object stores derive the content type from the name.
             place = Path(folder, posixpath.basename(self.path))
             yield place
             with explained(self.name):
@@ -221,43 +234,48 @@ class Destination:
 
     @contextmanager
     def folder(self) -> Iterator[str]:
-        """Give the path or URL of an empty folder to fill, which replaces the destination at the end of the block.
+        """Yield an empty folder that replaces the destination at the end of the block.
 
-        Object stores cannot replace a folder in one step. Where there is none yet, the new one is written in its place.
-        Else it is written beside the old one, and copied when it is complete. An object ``.part`` marks a folder that
-        is not complete; the document of its root, without which nothing opens it, is to be written last.
+        Object stores cannot replace a folder in one step. A new folder is written in place.
+        A folder that replaces another one is written next to it and copied when it is complete. An
+        object ``.part`` marks an incomplete folder. Write the root document last: without it, no
+        reader opens the folder.
         """
         if self.fs is None:
             with self._part() as place:
                 yield str(place)
             return
-        stage = self.path + PART
+        suffix = ""
         with explained(self.name):
-            replaces = self._exists()
-            # First an object: who may not write must not remove.
+            if self._exists():
+                suffixes = (
+                    f"{PART}{number if number > 1 else ''}" for number in itertools.count(1)
+                )
+                suffix = next(s for s in suffixes if not self.fs.exists(self.path + s))
+            # Fails before anything is removed if the user has no permission to write.
             self.fs.makedirs(self.path, exist_ok=True)
-            self.fs.pipe_file(f"{self.path}/{PART}", b"")
-            if replaces:
-                _clear(self.fs, stage)
+            self.fs.pipe_file(f"{self.path}/{PART}", _MARK)
         try:
-            yield self.url.rstrip("/") + PART if replaces else self.url
+            yield self.url.rstrip("/") + suffix if suffix else self.url
             with explained(self.name):
-                if replaces:
+                if suffix:
                     self.check()
         except BaseException:
-            with suppress(Exception):  # the first error counts
-                _clear(self.fs, stage if replaces else self.path)
-                if replaces:
+            with suppress(Exception):  # the first error is the one to report
+                new = replace(self, path=self.path + suffix)
+                if new.first_nd2() is None:  # others may have added files
+                    _clear(self.fs, new.path)
+                if suffix:
                     self.fs.rm_file(f"{self.path}/{PART}")
             raise
         with explained(self.name):
-            if replaces:
-                self._move(stage)
+            if suffix:
+                self._move(self.path + suffix)
             self.fs.rm_file(f"{self.path}/{PART}")
 
     @contextmanager
     def local_folder(self) -> Iterator[Path]:
-        """Do as `folder` does, with a folder of this machine, which is uploaded at the end of the block."""
+        """Yield a local folder that is uploaded at the end of the block; see `folder`."""
         if self.fs is None:
             with self._part() as place:
                 yield place
@@ -276,10 +294,10 @@ class Destination:
                     self.fs.put_file(str(root), f"{target}/{root.name}")
 
     def _move(self, stage: str) -> None:
-        """Put a complete folder in the place of the old one. Where that fails, it stays where it is."""
+        """Replace the folder by a complete one, which stays where it is if that fails."""
         try:
             _clear(self.fs, self.path)
-            self.fs.pipe_file(f"{self.path}/{PART}", b"")
+            self.fs.pipe_file(f"{self.path}/{PART}", _MARK)
             files = sorted(
                 self.fs.find(stage), key=lambda name: name in [f"{stage}/{r}" for r in _ROOTS]
             )
@@ -287,14 +305,23 @@ class Destination:
                 self.fs.copy(batch, [self.path + name[len(stage) :] for name in batch])
         except BaseException as error:
             error.add_note(
-                f"{self.name!r} is not complete; what replaces it is in {self.name + PART!r}"
+                f"{self.name!r} is not complete; the new folder is "
+                f"{self.name + stage[len(self.path) :]!r}"
             )
             raise
         _clear(self.fs, stage)
 
+    def part(self) -> Part:
+        """Return the local file or folder that will replace the destination."""
+        return Part(
+            Path(self.path),
+            self.form in _FOLDERS,
+            lambda place: replace(self, path=os.fspath(place)).check(),
+        )
+
     @contextmanager
     def _part(self) -> Iterator[Path]:
-        part = Part(Path(self.path), self.form in _FOLDERS, self.check)
+        part = self.part()
         try:
             with explained(self.name, part):
                 if (handle := part.create()) >= 0:
@@ -314,7 +341,7 @@ def resolve(
     storage_options: Mapping[str, Any] | None = None,
     local: bool = False,
 ) -> Destination:
-    """Return where an output goes, after checking that it may go there."""
+    """Return the destination of an output, after checking it."""
     fs, path, url = getattr(dest, "fs", None), getattr(dest, "path", None), ""
     if fs is not None and isinstance(path, str):
         url = str(fs.unstrip_protocol(path))
@@ -339,7 +366,7 @@ def resolve(
 
 @contextmanager
 def explained(name: str, part: Part | None = None) -> Iterator[None]:
-    """Let errors of writing name the destination as the user does: no hidden name, no secret of a URL."""
+    """Name the destination in errors as the user does, without secrets of URLs."""
     try:
         yield
     except (errors.ND2Error, NotImplementedError, ImportError, MemoryError):
@@ -383,13 +410,13 @@ def _check_suffix(name: str, form: str) -> None:
 
 
 def _normal(url: str) -> str:
-    """Return a URL in a form that compares: without secrets, ``..`` and a slash at the end."""
+    """Return a URL without secrets, ``..`` and trailing slashes, for comparison."""
     scheme, _, path = redact(url).partition("://")
     return f"{scheme}://{posixpath.normpath(path.lstrip('/'))}"
 
 
 def _clear(fs: Any, path: str) -> None:
-    """Remove a remote folder; of a bucket, only what is in it."""
+    """Remove a remote folder. A bucket is only emptied."""
     fs.invalidate_cache()
     if not fs.exists(path):
         return

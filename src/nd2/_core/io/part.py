@@ -1,23 +1,25 @@
-"""A local file or folder that grows as ``NAME.part`` beside its destination, and takes its name when it is complete."""
+"""A local file or folder that is written to ``NAME.part`` and renamed when it is complete."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import itertools
 import os
 import shutil
 import stat
 import sys
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 PART = ".part"
 _MAX_NAME = 240
-"""Bytes of a name that leave room for the suffix within the 255 of most file systems."""
+"""Maximum length of a name in bytes, so that name and suffix fit into 255."""
 _CREATE = (
     os.O_RDWR
     | os.O_CREAT
@@ -27,25 +29,34 @@ _CREATE = (
     | getattr(os, "O_BINARY", 0)
 )
 
+_EXCHANGE = {"linux": 2, "darwin": 2}
+_NO_REPLACE = {"linux": 1, "darwin": 4}
+
 
 class Part:
-    """A file or folder that is not complete."""
+    """A file or folder that is not complete.
 
-    def __init__(self, final: Path, is_folder: bool, check: Callable[[], None]) -> None:
+    Parameters
+    ----------
+    check : callable
+        Raises an error if the file or folder at a path must not be replaced.
+    """
+
+    def __init__(self, final: Path, is_folder: bool, check: Callable[[Path], None]) -> None:
         self.final = self.place = final
         self._is_folder, self._check = is_folder, check
         self._made: list[Any] = []
         self._parents: list[Path] = []
 
     def create(self) -> int:
-        """Create it, never over what is there, with the mode of the file that it replaces."""
+        """Create it under a new name, with the mode of the file that it will replace."""
         name = os.fsdecode(os.fsencode(self.final.name)[:_MAX_NAME])
         if self._is_folder:
             self._create_parents()
         for number in itertools.count(1):
             self.place = self.final.with_name(f"{name}{PART}{number if number > 1 else ''}")
             with suppress(FileExistsError):
-                # One call into C creates it and notes that it is ours: Ctrl-C cannot come between.
+                # One C call creates and records the file: Ctrl-C cannot interrupt in between.
                 if self._is_folder:
                     self._made.extend(map(os.mkdir, [self.place]))
                     return -1
@@ -65,18 +76,46 @@ class Part:
             os.chmod(self.place, stat.S_IMODE(os.stat(self.final).st_mode))
 
     def commit(self) -> None:
-        """Put it in its place in one step; on systems that cannot exchange two folders, in two."""
-        self._check()
-        if not self._is_folder or not os.path.lexists(self.final):
-            os.replace(self.place, self.final)
-        else:
+        """Rename it to its final name, in one step if the system supports it.
+
+        An old folder is checked again after it was renamed, when no other program adds to it.
+        """
+        if self._is_folder and os.path.lexists(self.final):
             self._copy_mode()
-            if not _exchange(self.place, self.final):
-                _replace_folder(self.place, self.final)
+            self._replace_folder()
+        else:
+            replaces = os.path.lexists(self.final)
+            self._check(self.final)
+            if replaces or not _rename(self.place, self.final, _NO_REPLACE):
+                os.replace(self.place, self.final)
+            self._made = []  # other processes may use the temporary name now
         self._parents = []
 
+    def _replace_folder(self) -> None:
+        if _rename(self.place, self.final, _EXCHANGE):
+            try:
+                self._check(self.place)
+            except BaseException:
+                _rename(self.place, self.final, _EXCHANGE)
+                raise
+            return
+        refuge = Path(tempfile.mkdtemp(prefix=f"{self.place.name}.", dir=self.final.parent))
+        old = refuge / self.final.name
+        try:
+            os.rename(self.final, old)
+            self._check(old)
+            os.rename(self.place, self.final)
+        except BaseException:
+            if not os.path.lexists(self.final):
+                os.rename(old, self.final)
+            raise
+        finally:
+            # Only if the new folder has its name, or the old one has it back.
+            if not (os.path.lexists(self.place) and os.path.lexists(old)):
+                _remove(refuge)
+
     def discard(self) -> None:
-        """Remove what was written, or the old folder that was replaced; may be called twice."""
+        """Remove the incomplete output, or the folder that was replaced. May be called twice."""
         try:
             self._discard()
         except KeyboardInterrupt:
@@ -91,40 +130,32 @@ class Part:
                 parent.rmdir()
 
 
-def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names in one step; return False where the system cannot."""
-    names = os.fsencode(one), os.fsencode(other)
-    try:
+def _rename(source: Path, target: Path, flag: dict[str, int]) -> bool:
+    """Exchange two names, or rename without replacing; return False if the system cannot do it.
+
+    Raises
+    ------
+    FileExistsError
+        If ``target`` exists and must not be replaced.
+    """
+    names = os.fsencode(source), os.fsencode(target)
+    with suppress(AttributeError):  # an older C library
         if sys.platform == "linux":
-            here, exchange = -100, 2
-            libc = ctypes.CDLL(None)
-            return bool(libc.renameat2(here, names[0], here, names[1], exchange) == 0)
-        if sys.platform == "darwin":
-            swap = 2
-            libc = ctypes.CDLL(None)
-            return bool(libc.renamex_np(*names, swap) == 0)
-    except AttributeError:  # an older library of C
-        pass
+            here, libc = -100, ctypes.CDLL(None, use_errno=True)
+            failed = libc.renameat2(here, names[0], here, names[1], flag["linux"])
+        elif sys.platform == "darwin":
+            libc = ctypes.CDLL(None, use_errno=True)
+            failed = libc.renamex_np(*names, flag["darwin"])
+        else:
+            return False
+        if failed and ctypes.get_errno() == errno.EEXIST:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
+        return not failed
     return False
 
 
-def _replace_folder(new: Path, old: Path) -> None:
-    """Replace a folder in two steps; the old one comes back where the second fails."""
-    kept = new.with_name(f"{new.name}.old")
-    try:
-        os.rename(old, kept)
-        os.rename(new, old)
-    except BaseException:
-        if not os.path.lexists(old):
-            os.rename(kept, old)
-        raise
-    finally:
-        if os.path.lexists(old):
-            _remove(kept)
-
-
 def _remove(path: Path) -> None:
-    """Remove a file or folder, if it is there; what cannot be removed stays."""
+    """Remove a file or folder; ignore errors."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

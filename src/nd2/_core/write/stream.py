@@ -20,12 +20,13 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.format import chunks
 from nd2._core.io.destination import explained, resolve
-from nd2._core.io.part import Part
 from nd2._core.io.urls import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
+
+    from nd2._core.io.part import Part
 
     Parts = Sequence[bytes | memoryview]
 
@@ -46,14 +47,18 @@ class ChunkStream:
         sources: Sequence[str] = (),
     ) -> None:
         self.path = Path(local_path(path))
-        self._part = None
+        self._part: Part | None = None
         if not (in_place and self.path.is_char_device()):
             dest = resolve(path, "ND2", overwrite=overwrite, sources=sources, local=True)
-            self._part = None if in_place else Part(Path(dest.path), False, dest.check)
+            if in_place:
+                dest.check_in_place()
+            else:
+                self._part = dest.part()
         try:
             with self._explained():
                 if self._part is None:
-                    self._file = FileIO(self.path, "w")
+                    replaces = overwrite or self.path.is_char_device()
+                    self._file = FileIO(self.path, "w" if replaces else "x")
                 else:
                     self._file = FileIO(self._part.create(), "w")
         except BaseException:

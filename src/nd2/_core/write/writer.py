@@ -95,7 +95,8 @@ class ND2Writer(FileWriter):
     version : tuple of int
         Format version: ``(3, 0)``, or ``(2, 1)`` with XML metadata, as old software wrote it.
     in_place : bool
-        Write to ``path`` itself. Its content is lost at once, and an unfinished file stays.
+        Write to ``path`` itself: an unfinished file stays there. The content of an existing file
+        is lost at once; an existing ND2 file is refused, even with ``overwrite=True``.
     overwrite : bool
         Whether to replace a file that exists, when the new one is complete.
 
