@@ -2,8 +2,13 @@
 
 from typing import TYPE_CHECKING as TYPE_CHECKING
 
+from nd2._core import event_types, region_types, structures
 from nd2._core.compat import T as T
+from nd2._core.event_types import *  # noqa: F403
+from nd2._core.region_types import *  # noqa: F403
 from nd2._core.structures import *  # noqa: F403
-from nd2._core.structures import __all__ as _names
 
-__all__ = [*_names, "TYPE_CHECKING", "T"]
+__all__ = ["TYPE_CHECKING", "T"]
+__all__ += structures.__all__
+__all__ += region_types.__all__
+__all__ += event_types.__all__

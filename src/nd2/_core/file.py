@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from nd2._core.job_types import JobsDict
     from nd2._core.open import ReadOptions
     from nd2._core.readers.rescue import RescueReport
+    from nd2._core.region_types import ROI
     from nd2._core.structures import (
-        ROI,
         Attributes,
         CustomField,
         ExpLoop,

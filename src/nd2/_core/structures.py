@@ -1,33 +1,23 @@
-"""Public value types of an ND2 file's metadata: attributes, loops, channels, positions, events.
+"""Public value types of an ND2 file's metadata: attributes, loops, channels, positions.
 
 Lengths on the stage are micrometers, wavelengths nanometers, times milliseconds, unless a field
-says otherwise. All classes show as members of the module ``nd2.structures``, but pickles of their
-instances name this module: they load also where another package owns ``nd2.structures``.
+says otherwise.
 """
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 from types import MappingProxyType
-from typing import (
-    Any,
-    Literal,
-    NamedTuple,
-    TypeAlias,
-    TypedDict,
-    TypeVar,
-    dataclass_transform,
-)
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
+
+from nd2._core.values import Value, publish, value_type
 
 __all__ = [
     "AXIS",
-    "ROI",
-    "AnimParam",
     "Attributes",
     "AxisInterpretation",
-    "BoxShape",
     "Channel",
     "ChannelMeta",
     "Color",
@@ -36,13 +26,9 @@ __all__ = [
     "Coordinate",
     "CustomField",
     "CustomLoop",
-    "EventMeaning",
     "ExpLoop",
-    "ExperimentEvent",
-    "ExtrudedShape",
     "FrameChannel",
     "FrameMetadata",
-    "InterpType",
     "LoopIndices",
     "LoopParams",
     "LoopType",
@@ -56,28 +42,19 @@ __all__ = [
     "PeriodDiff",
     "PixelDataType",
     "Position",
-    "RoiInfo",
-    "RoiShapeType",
-    "ScopeType",
     "SpectLoop",
     "StagePosition",
-    "StimulationEvent",
-    "StimulationType",
     "TextInfo",
     "TimeLoop",
     "TimeLoopParams",
     "TimeStamp",
     "Volume",
     "VoxelSize",
-    "XYPoint",
     "XYPosLoop",
     "XYPosLoopParams",
-    "XYZPoint",
     "ZStackLoop",
     "ZStackLoopParams",
 ]
-
-_T = TypeVar("_T")
 
 AxisInterpretation: TypeAlias = Literal["distance", "time"]
 CompressionType: TypeAlias = Literal["lossless", "lossy", "none"]
@@ -144,57 +121,6 @@ class AXIS:
     def frame_coords(cls) -> set[str]:
         """Return the axes of one frame, which no loop makes."""
         return {cls.X, cls.Y, cls.CHANNEL, cls.RGB}
-
-
-class _Value:
-    """Representation, equality and pickles of the dataclasses below.
-
-    Written once instead of generated for each class: generating them takes a third of the import
-    time of this module.
-    """
-
-    def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({values})"
-
-    def __eq__(self, other: object) -> bool:
-        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _blank, _name(self), vars(self)
-
-
-@dataclass_transform(field_specifiers=(field,))
-def _value(cls: type[_T]) -> type[_T]:
-    """Make a dataclass whose representation, equality and pickles come from `_Value`."""
-    return dataclass(repr=False, eq=False)(cls)
-
-
-def _name(value: object) -> tuple[str | type]:
-    """Return the name of a value's class here; the class itself if it is a subclass."""
-    cls = type(value)
-    return (cls.__name__ if globals().get(cls.__name__) is cls else cls,)
-
-
-def _class(name: str | type) -> Any:
-    return globals()[name] if isinstance(name, str) else name
-
-
-def _blank(name: str | type) -> Any:
-    """Return an instance without values, which unpickling sets."""
-    cls = _class(name)
-    return cls.__new__(cls)
-
-
-def _filled(name: str | type, *values: Any) -> Any:
-    """Return a named tuple or a member of an enumeration."""
-    return _class(name)(*values)
-
-
-def _reduce(value: Any, protocol: object = None) -> tuple[Any, ...]:
-    """Pickle a named tuple or a member of an enumeration."""
-    values = value if isinstance(value, tuple) else (value.value,)
-    return _filled, (*_name(value), *values)
 
 
 class Attributes(NamedTuple):
@@ -291,8 +217,8 @@ class LoopType(IntEnum):
     ZStackLoopAccurate = 10
 
 
-@_value
-class PeriodDiff(_Value):
+@value_type
+class PeriodDiff(Value):
     """Measured intervals between the frames of a time loop, in milliseconds; 0 if not measured."""
 
     avg: float = 0
@@ -300,8 +226,8 @@ class PeriodDiff(_Value):
     min: float = 0
 
 
-@_value
-class TimeLoopParams(_Value):
+@value_type
+class TimeLoopParams(Value):
     """Start, nominal period (0: as fast as possible), duration of a time loop, in milliseconds."""
 
     startMs: float
@@ -310,15 +236,15 @@ class TimeLoopParams(_Value):
     periodDiff: PeriodDiff
 
 
-@_value
+@value_type
 class Period(TimeLoopParams):
     """One phase of a non-equidistant time loop."""
 
     count: int
 
 
-@_value
-class NETimeLoopParams(_Value):
+@value_type
+class NETimeLoopParams(Value):
     """Phases of a non-equidistant time loop, those that were used."""
 
     periods: list[Period]
@@ -332,8 +258,8 @@ class StagePosition(NamedTuple):
     z: float
 
 
-@_value
-class Position(_Value):
+@value_type
+class Position(Value):
     """A stage position with its name and the offset of the focus system."""
 
     stagePositionUm: StagePosition
@@ -341,16 +267,16 @@ class Position(_Value):
     name: str | None = None
 
 
-@_value
-class XYPosLoopParams(_Value):
+@value_type
+class XYPosLoopParams(Value):
     """Points of a multi-point loop that were used; ``isSettingZ``: the stage went to their z."""
 
     isSettingZ: bool
     points: list[Position]
 
 
-@_value
-class ZStackLoopParams(_Value):
+@value_type
+class ZStackLoopParams(Value):
     """Geometry of a z stack: home plane, step in micrometers, direction, name of the drive."""
 
     homeIndex: int
@@ -362,8 +288,8 @@ class ZStackLoopParams(_Value):
 LoopParams: TypeAlias = TimeLoopParams | NETimeLoopParams | XYPosLoopParams | ZStackLoopParams
 
 
-@_value
-class TimeLoop(_Value):
+@value_type
+class TimeLoop(Value):
     """Equidistant time loop."""
 
     count: int
@@ -372,8 +298,8 @@ class TimeLoop(_Value):
     type: Literal["TimeLoop"] = "TimeLoop"
 
 
-@_value
-class NETimeLoop(_Value):
+@value_type
+class NETimeLoop(Value):
     """Time loop made of phases with periods of their own."""
 
     count: int
@@ -382,8 +308,8 @@ class NETimeLoop(_Value):
     type: Literal["NETimeLoop"] = "NETimeLoop"
 
 
-@_value
-class XYPosLoop(_Value):
+@value_type
+class XYPosLoop(Value):
     """Loop over stage positions."""
 
     count: int
@@ -392,8 +318,8 @@ class XYPosLoop(_Value):
     type: Literal["XYPosLoop"] = "XYPosLoop"
 
 
-@_value
-class ZStackLoop(_Value):
+@value_type
+class ZStackLoop(Value):
     """Loop over focal planes."""
 
     count: int
@@ -402,8 +328,8 @@ class ZStackLoop(_Value):
     type: Literal["ZStackLoop"] = "ZStackLoop"
 
 
-@_value
-class CustomLoop(_Value):
+@value_type
+class CustomLoop(Value):
     """Loop of which only the count is known."""
 
     count: int
@@ -412,8 +338,8 @@ class CustomLoop(_Value):
     type: Literal["CustomLoop"] = "CustomLoop"
 
 
-@_value
-class SpectLoop(_Value):
+@value_type
+class SpectLoop(Value):
     """Loop over channels, which are not an axis of frames: a frame stores all its channels."""
 
     count: int
@@ -447,16 +373,16 @@ class Color(NamedTuple):
         return f"#{self.r:02x}{self.g:02x}{self.b:02x}"
 
 
-@_value
-class Contents(_Value):
+@value_type
+class Contents(Value):
     """Number of channels and of frames."""
 
     channelCount: int
     frameCount: int
 
 
-@_value
-class ChannelMeta(_Value):
+@value_type
+class ChannelMeta(Value):
     """Name, color and wavelengths (nanometers) of a channel."""
 
     name: str
@@ -473,8 +399,8 @@ class ChannelMeta(_Value):
         return self.color.as_abgr_u4()
 
 
-@_value
-class LoopIndices(_Value):
+@value_type
+class LoopIndices(Value):
     """Place of each kind of loop in the experiment; None where there is no such loop."""
 
     NETimeLoop: int | None = None
@@ -484,8 +410,8 @@ class LoopIndices(_Value):
     CustomLoop: int | None = None
 
 
-@_value
-class Microscope(_Value):
+@value_type
+class Microscope(Value):
     """Optics of a channel: objective, zoom, pinhole (diameter in micrometers), modality."""
 
     objectiveMagnification: float | None = None
@@ -498,8 +424,8 @@ class Microscope(_Value):
     modalityFlags: list[ModalityFlags] = field(default_factory=list)
 
 
-@_value
-class Volume(_Value):
+@value_type
+class Volume(Value):
     """Voxels of a channel as x, y, z: calibration in micrometers, counts, stage transformations."""
 
     axesCalibrated: tuple[bool, bool, bool]
@@ -516,8 +442,8 @@ class Volume(_Value):
     pixelToStageTransformationMatrix: tuple[float, float, float, float, float, float] | None = None
 
 
-@_value
-class Channel(_Value):
+@value_type
+class Channel(Value):
     """One channel of the file."""
 
     channel: ChannelMeta
@@ -526,16 +452,16 @@ class Channel(_Value):
     volume: Volume
 
 
-@_value
-class Metadata(_Value):
+@value_type
+class Metadata(Value):
     """Metadata of the whole file."""
 
     contents: Contents | None = None
     channels: list[Channel] | None = None
 
 
-@_value
-class TimeStamp(_Value):
+@value_type
+class TimeStamp(Value):
     """Time of a frame: Julian day number (UTC), and milliseconds on the acquisition's clock."""
 
     absoluteJulianDayNumber: float
@@ -555,7 +481,7 @@ class PFSStatus(IntEnum):
     DISABLED = 7
 
 
-@_value
+@value_type
 class FrameChannel(Channel):
     """One channel of one frame, with the frame's position and time."""
 
@@ -564,229 +490,12 @@ class FrameChannel(Channel):
     pfs_status: int | None = None
 
 
-@_value
-class FrameMetadata(_Value):
+@value_type
+class FrameMetadata(Value):
     """Metadata of one frame."""
 
     contents: Contents
     channels: list[FrameChannel]
-
-
-class RoiShapeType(IntEnum):
-    """Shape of a region of interest."""
-
-    Any = 0
-    Raster = 1
-    Point = 2
-    Rectangle = 3
-    Ellipse = 4
-    Polygon = 5
-    Bezier = 6
-    Line = 7
-    PolyLine = 8
-    Circle = 9
-    Square = 10
-    Ring = 11
-    Spiral = 12
-
-
-class InterpType(IntEnum):
-    """Purpose of a region of interest."""
-
-    AnyROI = 0
-    StandardROI = 1
-    BackgroundROI = 2
-    ReferenceROI = 3
-    StimulationROI = 4
-
-
-class ScopeType(IntEnum):
-    """Whether a region of interest is valid for all positions or for one."""
-
-    Any = 0
-    Global = 1
-    MPoint = 2
-
-
-class XYPoint(NamedTuple):
-    """A point in the plane, in the stored, normalized units."""
-
-    x: float = 0
-    y: float = 0
-
-
-class XYZPoint(NamedTuple):
-    """A point in space, in the stored, normalized units."""
-
-    x: float = 0
-    y: float = 0
-    z: float = 0
-
-
-class BoxShape(NamedTuple):
-    """Extent of a region of interest, in the stored, normalized units."""
-
-    sizeX: float = 0
-    sizeY: float = 0
-    sizeZ: float = 0
-
-
-class ExtrudedShape(NamedTuple):
-    """A polygon with a height, in the stored, normalized units."""
-
-    sizeZ: float = 0
-    basePoints: tuple[XYPoint, ...] | list[XYPoint] = ()
-
-
-@_value
-class AnimParam(_Value):
-    """Place and shape of a region of interest from a point in time (milliseconds) on."""
-
-    timeMs: float = 0
-    enabled: bool = True
-    centerX: float = 0
-    centerY: float = 0
-    centerZ: float = 0
-    rotationZ: float = 0
-    boxShape: BoxShape = field(default_factory=BoxShape)
-    extrudedShape: ExtrudedShape = field(default_factory=ExtrudedShape)
-
-    @property
-    def center(self) -> XYZPoint:
-        """The center of the region."""
-        return XYZPoint(self.centerX, self.centerY, self.centerZ)
-
-
-@_value
-class RoiInfo(_Value):
-    """Kind, label and settings of a region of interest; ``color`` is stored as 0x00BBGGRR."""
-
-    shapeType: RoiShapeType | int
-    interpType: InterpType | int
-    cookie: int = 0
-    color: int = 255
-    label: str = ""
-    stimulationGroup: int = 0
-    scope: ScopeType | int = ScopeType.Global
-    appData: int = 0
-    multiFrame: bool = False
-    locked: bool = False
-    compCount: int = 2
-    bpc: int = 16
-    autodetected: bool = False
-    gradientStimulation: bool = False
-    gradientStimulationBitDepth: int = 0
-    gradientStimulationLo: float = 0.0
-    gradientStimulationHi: float = 0.0
-
-
-@_value
-class ROI(_Value):
-    """A region of interest and how it changes over time.
-
-    ``position`` is the index of the position that it belongs to; None where it belongs to all (an addition to nd2).
-    """
-
-    id: int
-    info: RoiInfo
-    guid: str
-    animParams: list[AnimParam] = field(default_factory=list)
-    position: int | None = None
-
-
-class EventMeaning(IntEnum):
-    """What an event of the experiment was."""
-
-    Unspecified = 0
-    Autofocus = 1
-    UserInteraction1_Old = 2
-    UserInteraction2_Old = 3
-    UserInteraction3_Old = 4
-    UserInteraction4_Old = 5
-    JOBs = 6
-    Command = 7
-    Macro = 8
-    Pause = 9
-    Resume = 10
-    Cancel = 11
-    RAMGrabZeroTime = 12
-    TimeLoopNextPhase = 13
-    Refocus = 14
-    Stimulation = 15
-    ExternalStimulation = 16
-    ExperimentStart = 17
-    ExperimentEnd = 18
-    PhaseXStart = 19
-    PhaseXEnd = 20
-    BeforeXYMove = 21
-    AfterXYMove = 22
-    BeforeZSeries = 23
-    AfterZSeries = 24
-    BeforeLambdaLoop = 25
-    AfterLambdaLoop = 26
-    BeforeLargeImage = 27
-    AfterLargeImage = 28
-    BeforeStimulation = 29
-    AfterStimulation = 30
-    UserEvents = 31
-    StreamData = 32
-    UserInteraction1 = 33
-    UserInteraction2 = 34
-    UserInteraction3 = 35
-    UserInteraction4 = 36
-    UserInteraction5 = 37
-    UserInteraction6 = 38
-    UserInteraction7 = 39
-    UserInteraction8 = 40
-    BeforeCapture = 41
-    AfterCapture = 42
-    RealTimeTTLData = 43
-    NoAcquisitionStart = 44
-    NoAcquisitionEnd = 45
-    HardwareError = 46
-    StormEvent = 47
-    IncubationInfo = 48
-    IncubationError = 49
-    InteractiveExpEnd = 50
-    ExperimentPause = 51
-    WIDReplenishmentStart = 52
-    WIDReplenishmentEnd = 53
-    NSTORM = 54
-    EventCount = 55
-
-
-class StimulationType(IntEnum):
-    """How a stimulation ran with the acquisition."""
-
-    NoStimulation = 0
-    Sequential = 1
-    Parallel = 2
-    Manual = 3
-    Begin = 4
-    End = 5
-
-
-@_value
-class StimulationEvent(_Value):
-    """The stimulation that an event belongs to."""
-
-    type: StimulationType | int = StimulationType.NoStimulation
-    loop_index: int = 0
-    position: int = 0
-    description: str = ""
-
-
-@_value
-class ExperimentEvent(_Value):
-    """Something that happened during the experiment; times in milliseconds."""
-
-    id: int = 0
-    time: float = 0.0
-    time2: float = 0.0
-    meaning: EventMeaning | int = EventMeaning.Unspecified
-    description: str = ""
-    data: str = ""
-    stimulation: StimulationEvent | None = None
 
 
 class CustomField(NamedTuple):
@@ -804,10 +513,4 @@ class CustomField(NamedTuple):
     mandatory: bool = False
 
 
-# Programs compare and print the public name of a class, wherever it is defined.
-for _key in __all__:
-    _public = globals()[_key]
-    if isinstance(_public, type):
-        _public.__module__ = "nd2.structures"
-        if issubclass(_public, tuple | IntEnum):
-            _public.__reduce_ex__ = _reduce  # type: ignore[method-assign]
+publish(globals(), __all__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nd2._core.chunks import fields
+from nd2._core.event_types import EventMeaning, ExperimentEvent, StimulationEvent, StimulationType
 from nd2._core.format.clx_lite import U32
-from nd2._core.structures import EventMeaning, ExperimentEvent, StimulationEvent, StimulationType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nd2._core.chunks import fields
 from nd2._core.format.clx_lite import U32, Items
-from nd2._core.structures import (
+from nd2._core.region_types import (
     ROI,
     AnimParam,
     BoxShape,

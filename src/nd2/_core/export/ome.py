@@ -19,7 +19,7 @@ import numpy as np
 
 from nd2._core._version import CREATOR
 from nd2._core.export.ome_rois import add_roi
-from nd2._core.structures import ScopeType
+from nd2._core.region_types import ScopeType
 from nd2._core.views.facts import positive
 from nd2._core.views.jsonable import plain
 from nd2._core.views.placement import Placement, image_counts, nesting
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nd2._core.chunks.capture import Camera
     from nd2._core.frames.layout import Layout
     from nd2._core.readers import Reader
-    from nd2._core.structures import ROI
+    from nd2._core.region_types import ROI
     from nd2._core.views.facts import ChannelFacts, Facts
 
 NAMESPACE = "https://github.com/tlambert03/nd2"

@@ -10,14 +10,14 @@ import math
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import SubElement
 
-from nd2._core.structures import InterpType
-from nd2._core.structures import RoiShapeType as Kind
+from nd2._core.region_types import InterpType
+from nd2._core.region_types import RoiShapeType as Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from xml.etree.ElementTree import Element
 
-    from nd2._core.structures import ROI, AnimParam
+    from nd2._core.region_types import ROI, AnimParam
 
 _BOXES = {Kind.Rectangle, Kind.Square}
 _ROUND = {Kind.Ellipse, Kind.Circle, Kind.Ring, Kind.Spiral}

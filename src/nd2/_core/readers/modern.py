@@ -14,14 +14,12 @@ from nd2._core.chunks import (
     attributes,
     binary_layers,
     capture,
-    events,
     experiment,
     form,
     jobs,
     large_image,
     picture_metadata,
     recorded_data,
-    regions,
     settings,
     texts,
 )
@@ -52,15 +50,15 @@ if TYPE_CHECKING:
     from nd2._core.chunks.capture import Capture
     from nd2._core.chunks.large_image import LargeImage
     from nd2._core.chunks.picture_metadata import FirstFrame
+    from nd2._core.event_types import ExperimentEvent
     from nd2._core.frames.read import Frames
     from nd2._core.readers.chunk_address import ChunkAddress
     from nd2._core.readers.chunk_file import ChunkFile
     from nd2._core.readers.rescue import Rescue, RescueReport
+    from nd2._core.region_types import ROI
     from nd2._core.structures import (
-        ROI,
         Attributes,
         CustomField,
-        ExperimentEvent,
         ExpLoop,
         FrameMetadata,
         Metadata,
@@ -339,6 +337,8 @@ class ModernReader(Reader):
 
     @cached_property
     def experiment_events(self) -> list[ExperimentEvent]:
+        from nd2._core.chunks import events  # not needed to open a file
+
         return [
             event
             for name, data in zip(
@@ -350,6 +350,8 @@ class ModernReader(Reader):
 
     @cached_property
     def rois(self) -> dict[int, ROI]:
+        from nd2._core.chunks import regions  # not needed to open a file
+
         return regions.decode(self.chunk_file.tree(regions.NAME, strip_prefix=True) or {})
 
     @cached_property

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nd2._core.chunks.capture import Capture
     from nd2._core.chunks.large_image import LargeImage
     from nd2._core.chunks.recorded_data import RecordedColumn
+    from nd2._core.event_types import ExperimentEvent
     from nd2._core.format.jp2 import BoxMap
     from nd2._core.frames.layout import Layout
     from nd2._core.frames.read import Frames
@@ -25,11 +26,10 @@ if TYPE_CHECKING:
     from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.readers.rescue import RescueReport
     from nd2._core.readers.sidecar import Index
+    from nd2._core.region_types import ROI
     from nd2._core.structures import (
-        ROI,
         Attributes,
         CustomField,
-        ExperimentEvent,
         ExpLoop,
         FrameMetadata,
         Metadata,

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nd2._core.event_types import ExperimentEvent
     from nd2._core.readers import Reader
-    from nd2._core.structures import ExperimentEvent
     from nd2._core.views.facts import Facts
 
 TIME = "Time [s]"

@@ -40,8 +40,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+    from nd2._core.event_types import ExperimentEvent
     from nd2._core.format.pixels import SampleOrder
-    from nd2._core.structures import ROI, ExperimentEvent, TextInfo
+    from nd2._core.region_types import ROI
+    from nd2._core.structures import TextInfo
 
 Compression: TypeAlias = Literal["zlib"] | None
 ChannelLike: TypeAlias = "str | ChannelMeta | Channel"

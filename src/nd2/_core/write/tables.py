@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 
     from nd2._core.chunks.binary_layers import LayerInfo
     from nd2._core.chunks.recorded_data import RecordedColumn
-    from nd2._core.structures import ROI, ExperimentEvent, ExpLoop
+    from nd2._core.event_types import ExperimentEvent
+    from nd2._core.region_types import ROI
+    from nd2._core.structures import ExpLoop
     from nd2._core.write.plan import Plan
 
 
