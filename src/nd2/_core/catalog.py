@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast, get_type_hints
 
 from nd2._core import errors
 from nd2._core.io import open_source
 from nd2._core.io.open import file_system
-from nd2._core.io.urls import is_url, local_path
+from nd2._core.io.urls import file_name, is_url, local_path
 from nd2._core.open import open_reader
 from nd2._core.views.facts import Facts
 
@@ -83,7 +83,8 @@ class Record(TypedDict):
     error: str
 
 
-COLUMNS = list(Record.__annotations__)
+_TYPES = get_type_hints(Record)
+COLUMNS = list(_TYPES)
 
 
 def index_file(
@@ -99,24 +100,8 @@ def index_file(
         Options for the file system of a URL.
     """
     text = str(path) if is_url(path) else os.path.abspath(local_path(path))
-    name = text.rstrip("/").replace(os.sep, "/").rpartition("/")[2]
-    record: Record = {
-        "path": text,
-        "name": name,
-        "version": "",
-        "kb": 0.0,
-        "acquired": "",
-        "experiment": "",
-        "dtype": "",
-        "shape": [],
-        "axes": "",
-        "binary": False,
-        "rois": False,
-        "software_name": "",
-        "software_version": "",
-        "grabber": "",
-        "error": "",
-    }
+    record = cast("Record", {name: kind() for name, kind in _TYPES.items()})
+    record["path"], record["name"] = text, file_name(text)
     try:
         with closing(open_source(path, storage_options)) as source:
             record["kb"] = round(source.size / 1000, 2)
@@ -124,7 +109,7 @@ def index_file(
             record["version"] = ".".join(map(str, reader.version))
             _describe(reader, record)
     except Exception as error:  # a bad file is one row among many, whatever is wrong with it
-        record["error"] = f"{type(error).__name__}: {error}"
+        record["error"] = f"{type(error).__name__}: {errors.one_line(error)}"
     return record
 
 
