@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from nd2._core.cli import (
     DEST_OPTION,
@@ -13,22 +13,19 @@ from nd2._core.cli import (
     parse_storage_options,
     value,
 )
+from nd2._core.io.destination import guess_format
 
 if TYPE_CHECKING:
     import argparse
 
-_FORMS = ("json", "parquet")
-
 
 def _refs(options: argparse.Namespace) -> None:
-    from xarray_nd2.references.kerchunk import write_kerchunk
+    from xarray_nd2.references.kerchunk import FORMS, write_kerchunk
 
-    tables = options.dest.endswith((".parq", ".parquet"))
-    form: Literal["json", "parquet"] = options.format or ("parquet" if tables else "json")
     write_kerchunk(
         options.file,
         options.dest,
-        format=form,
+        format=options.format or guess_format(options.dest, FORMS),
         url=options.url,
         zarr_format=options.zarr_format,
         storage_options=options.storage_options,
@@ -44,7 +41,9 @@ REFS = Command(
     arguments(
         FILE,
         value("dest", "DEST", "JSON file, or folder for Parquet"),
-        value("--format -f", None, "by default that of DEST, else json", choices=_FORMS),
+        value(
+            "--format -f", None, "by default that of DEST, else json", choices=["json", "parquet"]
+        ),
         value("--zarr-format", None, "(%(default)s)", type=int, choices=[2, 3], default=2),
         value("--url", None, "address of FILE as readers know it"),
         DEST_OPTION,

@@ -10,13 +10,12 @@ import json
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.file import ND2File
-from nd2._core.io.destination import resolve
-from nd2._core.io.urls import file_name
+from nd2._core.io.destination import guess_format, resolve
+from nd2._core.io.urls import file_stem
 from nd2._core.open import open_reader
 
 if TYPE_CHECKING:
@@ -154,7 +153,7 @@ def _open(options: argparse.Namespace) -> ND2File:
 
 
 def _stem(options: argparse.Namespace) -> str:
-    return Path(file_name(options.file)).stem
+    return file_stem(options.file)
 
 
 def _shows_progress(options: argparse.Namespace) -> bool:
@@ -187,8 +186,7 @@ def _index(options: argparse.Namespace) -> int:
 
 
 def _events(options: argparse.Namespace) -> None:
-    suffix = Path(options.output or "").suffix[1:]
-    form = options.format or (suffix if suffix in _FORMS else "csv")
+    form = options.format or guess_format(options.output or "", _FORMS)
     if form == "parquet" and not options.output:
         raise ValueError("Parquet is not text: say where to write it with --output")
     dest = None

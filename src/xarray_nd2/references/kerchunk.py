@@ -29,7 +29,8 @@ _BLOCK = 1 << 15
 TEMPLATE = "u"
 """Name of the template that stands for the file's URL."""
 
-_FORMS = {"json": "JSON", "parquet": "Parquet references"}
+FORMS: dict[Literal["json", "parquet"], str] = {"json": "JSON", "parquet": "Parquet references"}
+"""Format of the destination for each value of ``format``; the first is the default."""
 
 
 def to_kerchunk(
@@ -142,9 +143,9 @@ def write_kerchunk(
     """
     from xarray_nd2.references.parquet import check_parquet, write_parquet
 
-    if format not in _FORMS:
+    if format not in FORMS:
         raise ValueError(f"format must be 'json' or 'parquet', not {format!r}")
-    destination = resolve(dest, _FORMS[format], overwrite=overwrite, storage_options=dest_options)
+    destination = resolve(dest, FORMS[format], overwrite=overwrite, storage_options=dest_options)
     options = LayoutOptions(url, layout, inline_coords, squeeze, check)
     groups = describe_file(source, storage_options, zarr_format, options)
     if format == "json":

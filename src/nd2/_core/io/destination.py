@@ -18,8 +18,9 @@ import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nd2._core import errors
 from nd2._core.io.magic import is_magic
@@ -29,6 +30,8 @@ from nd2._core.io.urls import is_url, local_path, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+_Key = TypeVar("_Key")
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "ND2": (".nd2",),
@@ -42,42 +45,12 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "Parquet references": (".parq", ".parquet", ".pq"),
 }
 """The formats that are written, and their usual suffixes."""
-_KNOWN_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".gif",
-        ".bmp",
-        ".webp",
-        ".svg",
-        ".pdf",
-        ".avi",
-        ".mp4",
-        ".mov",
-        ".npy",
-        ".npz",
-        ".h5",
-        ".hdf5",
-        ".nc",
-        ".zip",
-        ".gz",
-        ".tar",
-        ".xml",
-        ".html",
-        ".xlsx",
-        ".czi",
-        ".lif",
-        ".oib",
-        ".oif",
-        ".lsm",
-        ".ims",
-        ".jp2",
-        ".dcm",
-        ".py",
-        ".ipynb",
-        ".docx",
-    ]
-).union(*SUFFIXES.values())
+_KNOWN_SUFFIXES = {
+    *chain.from_iterable(SUFFIXES.values()),
+    ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".svg", ".pdf", ".avi", ".mp4", ".mov", ".npy",
+    ".npz", ".h5", ".hdf5", ".nc", ".zip", ".gz", ".tar", ".xml", ".html", ".xlsx", ".czi", ".lif",
+    ".oib", ".oif", ".lsm", ".ims", ".jp2", ".dcm", ".py", ".ipynb", ".docx",
+}  # fmt: skip
 _ZARR_KEY = re.compile(
     r"(^|/)(c|\d+(\.\d+)*|zarr\.json|\.z(array|attrs|group|metadata)|refs\.\d+\.parq)$"
 )
@@ -402,8 +375,18 @@ def _is_local(fs: Any) -> bool:
     return type(fs) is LocalFileSystem
 
 
+def guess_format(path: str, formats: Mapping[_Key, str]) -> _Key:
+    """Return the key of the format whose suffix a path has; the first key if none matches."""
+    suffix = _suffix(path)
+    return next((key for key in formats if suffix in SUFFIXES[formats[key]]), next(iter(formats)))
+
+
+def _suffix(path: str) -> str:
+    return posixpath.splitext(path.rstrip("/").lower())[1]
+
+
 def _check_suffix(name: str, form: str) -> None:
-    suffix = posixpath.splitext(name.rstrip("/").lower())[1]
+    suffix = _suffix(name)
     if suffix in _KNOWN_SUFFIXES and suffix not in SUFFIXES[form]:
         usual = " or ".join(SUFFIXES[form][:2])
         raise ValueError(f"{name!r} is not a name for {form}, whose suffix is {usual}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # What fsspec needs for the protocols of the extra "remote".
 _PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "s3a": "s3fs"}
 
-_SEVERAL = "xarray.open_mfdataset(files, engine='nd2') opens several as one dataset"
+_SEVERAL = "xarray.open_mfdataset(files, engine='nd2') opens several files as one dataset"
 
 
 def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> ByteSource:
@@ -61,9 +61,8 @@ def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> 
 
 
 def _pattern_error(path: str) -> FileNotFoundError:
-    return FileNotFoundError(
-        errno.ENOENT, f"does not exist, and is not a pattern; {_SEVERAL}", path
-    )
+    message = f"does not exist; patterns are not expanded: {_SEVERAL}"
+    return FileNotFoundError(errno.ENOENT, message, path)
 
 
 def file_system(

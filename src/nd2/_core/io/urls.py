@@ -46,6 +46,11 @@ def file_name(url: str) -> str:
     return place.rstrip("/").rpartition("/")[2]
 
 
+def file_stem(url: str) -> str:
+    """Return the name of the file at a path or URL, without its suffix."""
+    return PurePath(file_name(url)).stem
+
+
 def redact(url: str) -> str:
     """Return a URL without user name, password, fragment, and the parts of the query that sign it.
 
