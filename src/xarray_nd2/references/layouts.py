@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from nd2._core.export import zarr_documents
-from nd2._core.io.urls import redact
+from nd2._core.io.urls import file_stem, redact
 from nd2._core.views.facts import Facts
 from xarray_nd2.dataset.build import dataset_model, position_model
 from xarray_nd2.references.arrays import ZarrArray, ZarrGroup, image_array
@@ -128,16 +127,11 @@ def ome_groups(
         axes = _ome_axes(image.dims)
         array = replace(describe_image(image).with_dims(tuple(axes)), dims=tuple(axes.values()))
         names = "".join(axes.values())
-        scales = zarr_documents.axis_scales(facts, image.grid.steps("T"))
-        scale, units = zip(*(scales[name] for name in names), strict=True)
-        described = zarr_documents.ImageAxes(names, array.shape, scale, units)
-        stem = os.path.splitext(os.path.basename(str(model.attrs.get("source", ""))))[0]
-        block = {
-            "version": zarr_documents.VERSION,
-            "multiscales": zarr_documents.multiscales(described, stem),
-            "omero": zarr_documents.omero(facts, str(image.frames.pixels.sample_order)),
-        }
-        block = {key: value for key, value in block.items() if value is not None}
+        described = zarr_documents.ImageAxes.from_shape(
+            names, array.shape, facts, image.grid.steps("T")
+        )
+        stem, order = file_stem(str(model.attrs["source"])), str(image.frames.pixels.sample_order)
+        block = zarr_documents.image_block(described, stem, facts, sample_order=order)
         return ZarrGroup(path, {"ome": block, **model.attrs}, {"0": array})
 
     if "P" not in model.image.dims:

@@ -10,7 +10,6 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 from xml.etree import ElementTree
@@ -19,6 +18,7 @@ import numpy as np
 
 from nd2._core._version import CREATOR
 from nd2._core.export.ome_rois import add_roi
+from nd2._core.io.urls import file_stem
 from nd2._core.region_types import ScopeType
 from nd2._core.views.facts import positive
 from nd2._core.views.jsonable import plain
@@ -268,7 +268,7 @@ class _Builder:
         name = self.facts.image_names(self.images)[image]
         if name:
             return _text(name)
-        stem = _text(PurePath(self.reader.source.url).stem)
+        stem = _text(file_stem(self.reader.source.url))
         return stem if self.images == 1 else f"{stem} (Series {image})"
 
     def _pixels(self, parent: Element, image: int, planes: bool) -> None:

@@ -21,7 +21,7 @@ from nd2._core.export.zarr_store import (
 )
 from nd2._core.frames import pool
 from nd2._core.io.destination import resolve
-from nd2._core.io.urls import file_name, is_url, local_path
+from nd2._core.io.urls import file_stem, is_url, local_path
 from nd2._core.views.placement import Placement, frame_tables
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class _Export:
 
     def groups(self, include_all_metadata: bool) -> dict[str, Mapping[str, Any]]:
         """Return the attributes of each group; the root is last, so that a part does not open."""
-        stem = Path(file_name(self.reader.source.url)).stem or "image"
+        stem = file_stem(self.reader.source.url) or "image"
         groups: dict[str, Mapping[str, Any]] = {}
         for image, path in enumerate(self.paths):
             placement = self.placement
@@ -177,7 +177,7 @@ class _Export:
             position_name = self.names[image] or None
             tables = frame_tables(self.facts, placement)
             groups[path] = {
-                **self._image_blocks(axes, path or stem),
+                "ome": documents.image_block(axes, path or stem, self.facts, self.grid.levels),
                 "nd2": {"position_name": position_name, **tables},
             }
         nd2 = _file_attributes(self.reader, include_all_metadata)
@@ -192,11 +192,6 @@ class _Export:
             return groups | {"": {**_ome(plate=documents.plate(stem, self.fields)), "nd2": nd2}}
         root, series = documents.collection(self.paths)
         return groups | {"OME": {"ome": series}, "": {"ome": root, "nd2": nd2}}
-
-    def _image_blocks(self, axes: documents.ImageAxes, name: str) -> dict[str, Any]:
-        multiscales = documents.multiscales(axes, name, self.grid.levels)
-        omero = documents.omero(self.facts)
-        return _ome(multiscales=multiscales, **({} if omero is None else {"omero": omero}))
 
     def _label_groups(self, path: str, axes: documents.ImageAxes) -> dict[str, dict[str, Any]]:
         if not self.layers:

@@ -104,9 +104,31 @@ class ImageAxes:
             "x": layout.width,
         }
         names = "".join(name for name, size in sizes.items() if size > 1 or name in "yx")
-        scales = axis_scales(facts, placement.first_frames)
-        scale, units = zip(*(scales[name] for name in names), strict=True)
-        return cls(names, tuple(sizes[name] for name in names), scale, units)
+        shape = tuple(sizes[name] for name in names)
+        return cls.from_shape(names, shape, facts, placement.first_frames)
+
+    @classmethod
+    def from_shape(
+        cls, names: str, shape: tuple[int, ...], facts: Facts, time_points: NDArray[np.intp]
+    ) -> ImageAxes:
+        """Return axes with the distances of a file.
+
+        ``time_points`` are the first frames of the time points of the image.
+        """
+        x, y = facts.pixel_size or (None, None)
+        step = facts.time_step(time_points) if len(time_points) > 1 else None
+        distances = {
+            "t": (step, "millisecond"),
+            "c": (None, ""),
+            "z": (facts.z_step, "micrometer"),
+            "y": (y, "micrometer"),
+            "x": (x, "micrometer"),
+        }
+        pairs = [distances[name] for name in names]
+        scale = tuple(distance or 1.0 for distance, _ in pairs)
+        return cls(
+            names, shape, scale, tuple(unit if distance else None for distance, unit in pairs)
+        )
 
     def drop(self, name: str) -> ImageAxes:
         """Return the other axes."""
@@ -126,27 +148,19 @@ class ImageAxes:
         )
 
 
-def axis_scales(facts: Facts, time_points: NDArray[np.intp]) -> dict[str, tuple[float, str | None]]:
-    """Return distance of neighbors and unit of each axis; 1 without a unit where it is unknown.
-
-    ``time_points`` are the first frames of the time points of the image.
-    """
-    x, y = facts.pixel_size or (None, None)
-    step = facts.time_step(time_points) if len(time_points) > 1 else None
-    distances = {
-        "t": (step, "millisecond"),
-        "c": (None, ""),
-        "z": (facts.z_step, "micrometer"),
-        "y": (y, "micrometer"),
-        "x": (x, "micrometer"),
+def image_block(
+    axes: ImageAxes, name: str, facts: Facts, levels: int = 1, sample_order: str = "RGB"
+) -> dict[str, Any]:
+    """Return the attribute ``ome`` of an image."""
+    block = {
+        "version": VERSION,
+        "multiscales": multiscales(axes, name, levels),
+        "omero": omero(facts, sample_order),
     }
-    return {
-        name: (distance, unit) if distance else (1.0, None)
-        for name, (distance, unit) in distances.items()
-    }
+    return {key: value for key, value in block.items() if value is not None}
 
 
-def multiscales(axes: ImageAxes, name: str, levels: int = 1) -> list[dict[str, Any]]:
+def multiscales(axes: ImageAxes, name: str, levels: int) -> list[dict[str, Any]]:
     """Return the block that lists the levels of an image at the paths ``0`` (full size), ``1``, ..."""
     datasets = []
     for level in range(levels):
@@ -164,7 +178,7 @@ def multiscales(axes: ImageAxes, name: str, levels: int = 1) -> list[dict[str, A
     return [{"name": name, "axes": described, "datasets": datasets}]
 
 
-def omero(facts: Facts, sample_order: str = "RGB") -> dict[str, Any] | None:
+def omero(facts: Facts, sample_order: str) -> dict[str, Any] | None:
     """Return how viewers show channels: label, color (RRGGBB), range of values; None where the range is unknown."""
     limits = facts.display_range
     if limits is None:
@@ -174,13 +188,13 @@ def omero(facts: Facts, sample_order: str = "RGB") -> dict[str, Any] | None:
     return {
         "channels": [
             {"label": label, "color": color, "active": True, "window": window}
-            for label, color in shown_channels(facts, sample_order)
+            for label, color in _channel_labels(facts, sample_order)
         ],
         "rdefs": {"model": "color"},
     }
 
 
-def shown_channels(facts: Facts, sample_order: str = "RGB") -> list[tuple[str, str]]:
+def _channel_labels(facts: Facts, sample_order: str) -> list[tuple[str, str]]:
     """Return label and color of each channel, or of each color sample."""
     if not facts.is_color:
         return [(channel.name, channel.hex) for channel in facts.channels]
