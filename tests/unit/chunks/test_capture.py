@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from nd2._core.chunks import capture
 
 
@@ -52,3 +54,10 @@ def test_settings_of_the_camera_are_lines_of_text() -> None:
     assert (one.binning, one.gain, one.readout_mhz) == ((2, 2), 1.5, 100.0)
     [other] = capture.decode(planes(sSampleSetting={"0": setting("A", 10.0, "Binning: full")}), 1)
     assert (other.binning, other.gain, other.readout_mhz) == (None, None, None)
+
+
+@pytest.mark.parametrize("text", ["\n" * 65536, f"Binning: {'9' * 5000}x1\nGain: {'9' * 5000}"])
+def test_hostile_settings_are_none_and_take_no_time(text: str) -> None:
+    tree = planes(sSampleSetting={"0": setting("A", 10.0, text)})
+    captures = capture.decode(tree, 10_000)
+    assert {(one.binning, one.gain) for one in captures} == {(None, None)}

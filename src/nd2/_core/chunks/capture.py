@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
-from nd2._core.chunks import fields
+from nd2._core.chunks import fields, picture_metadata
 from nd2._core.format.clx_xml import without_prefix
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+
+def _line(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"^[ \t]*{pattern}[ \t\r]*$", re.MULTILINE)
+
 
 # The software writes the settings of a camera as lines of text, such as "Binning: 2x2".
-_BINNING = re.compile(r"^\s*Binning:\s*(\d+)(?:\.0)?\s*x\s*(\d+)(?:\.0)?\s*$", re.MULTILINE)
-_GAIN = re.compile(r"^\s*Gain:\s*(\d+(?:\.\d+)?)\s*x?\s*$", re.MULTILINE)
-_READOUT = re.compile(r"^\s*Readout Speed:\s*(\d+(?:\.\d+)?)\s*MHz\s*$", re.MULTILINE)
+_NUMBER = r"(\d{1,9}(?:\.\d{1,9})?)"
+_BINNING = _line(r"Binning:[ \t]*(\d{1,9})(?:\.0)?[ \t]*x[ \t]*(\d{1,9})(?:\.0)?")
+_GAIN = _line(rf"Gain:[ \t]*{_NUMBER}[ \t]*x?")
+_READOUT = _line(rf"Readout Speed:[ \t]*{_NUMBER}[ \t]*MHz")
 _MAX_TEXT = 1 << 16
+_Settings: TypeAlias = "tuple[re.Match[str] | None, ...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +53,28 @@ class Capture:
 
 def decode(raw_picture: fields.Tree | None, channels: int) -> list[Capture]:
     """Return how each channel was captured, from the decoded picture metadata."""
-    picture = fields.root(raw_picture or {}, "SLxPictureMetadata")
-    planes = fields.level(picture, "sPicturePlanes")
-    samples = fields.levels(planes.get("sSampleSetting"))
-    # The old form has the camera's settings in each plane instead.
-    stored = fields.levels(planes.get("sPlaneNew")) or fields.levels(planes.get("sPlane"))
+    planes, stored = picture_metadata.planes_and_samples(raw_picture)
+    # Many channels may share a sample, so the text of each is searched once.
+    samples = [(sample, _settings(sample)) for sample in stored]
     captures = []
-    for index in range(channels):
-        plane = stored[index] if index < len(stored) else {}
-        captures.append(_capture(_sample(samples, plane.get("uiSampleIndex"), index), plane))
+    for channel in range(channels):
+        plane = planes[channel] if channel < len(planes) else {}
+        sample, settings = _sample(samples, plane.get("uiSampleIndex"), channel)
+        captures.append(_capture(sample, settings, plane))
     return captures
 
 
-def _capture(sample: fields.Tree, plane: fields.Tree) -> Capture:
+def _settings(sample: fields.Tree) -> _Settings:
+    text = fields.text(sample, "sSpecSettings")[:_MAX_TEXT]
+    return tuple(pattern.search(text) for pattern in (_BINNING, _GAIN, _READOUT))
+
+
+def _capture(sample: fields.Tree, settings: _Settings, plane: fields.Tree) -> Capture:
+    # The old form has the camera's settings in each plane.
     camera, old = _camera(sample), _camera(plane)
     model = camera.get("CameraFamilyName") or camera.get("CameraUserName") or old.get("CameraName")
     serial = camera.get("CameraUniqueName")
-    settings = fields.text(sample, "sSpecSettings")[:_MAX_TEXT]
-    binning, gain, readout = (pattern.search(settings) for pattern in (_BINNING, _GAIN, _READOUT))
+    binning, gain, readout = settings
     return Capture(
         Camera(str(model or ""), str(serial or "")) if model or serial else None,
         fields.positive(sample, "dExposureTime") or fields.positive(old, "Exposure"),
@@ -82,9 +90,11 @@ def _camera(tree: fields.Tree) -> dict[str, Any]:
     return {without_prefix(name): value for name, value in level.items()}
 
 
-def _sample(samples: Sequence[fields.Tree], index: Any, channel: int) -> fields.Tree:
-    """Return the settings that a channel points to; else those of its number, or the only ones."""
+def _sample(
+    samples: list[tuple[fields.Tree, _Settings]], index: Any, channel: int
+) -> tuple[fields.Tree, _Settings]:
+    """Return the sample that a channel points to; else that of its number, or the only one."""
     for candidate in (index, channel, 0 if len(samples) == 1 else None):
         if isinstance(candidate, int) and 0 <= candidate < len(samples):
             return samples[candidate]
-    return {}
+    return {}, (None, None, None)

@@ -70,8 +70,17 @@ class FirstFrame:
 
 def plane_count(raw_picture: fields.Tree | None) -> int | None:
     """Return the number of channels in the picture metadata; None if they list none."""
-    planes = fields.level(_picture(raw_picture), "sPicturePlanes")
-    return fields.integer(planes, "uiCount") or len(_planes(planes)) or None
+    level = fields.level(_picture(raw_picture), "sPicturePlanes")
+    return fields.integer(level, "uiCount") or len(planes_and_samples(raw_picture)[0]) or None
+
+
+def planes_and_samples(
+    raw_picture: fields.Tree | None,
+) -> tuple[list[fields.Tree], list[fields.Tree]]:
+    """Return the planes, from the new form or else the old one, and the settings of samples."""
+    level = fields.level(_picture(raw_picture), "sPicturePlanes")
+    planes = fields.levels(level.get("sPlaneNew")) or fields.levels(level.get("sPlane"))
+    return planes, fields.levels(level.get("sSampleSetting"))
 
 
 def decode(
@@ -81,13 +90,13 @@ def decode(
     experiment: list[ExpLoop],
     text_info: TextInfo,
 ) -> Metadata:
-    """Return what holds for all frames."""
+    """Return the metadata that all frames share."""
     picture = _picture(raw_picture)
     count = attributes.channelCount or 1
-    stored = _planes(fields.level(picture, "sPicturePlanes"))[:count]
+    stored, samples = planes_and_samples(raw_picture)
+    stored = stored[:count]
     components = attributes.componentCount // count
     planes = [*stored, *(_unknown_plane(i, count, components) for i in range(len(stored), count))]
-    samples = fields.levels(fields.level(picture, "sPicturePlanes").get("sSampleSetting"))
     loops = _loop_indices(experiment)
     microscope = _microscope(picture, text_info)
     stack = next((loop for loop in reversed(experiment) if isinstance(loop, ZStackLoop)), None)
@@ -131,11 +140,6 @@ def _picture(raw: fields.Tree | None) -> fields.Tree:
     return fields.root(raw or {}, "SLxPictureMetadata")
 
 
-def _planes(planes: fields.Tree) -> list[fields.Tree]:
-    """Return the planes in stored order, from the new form or else the old one."""
-    return fields.levels(planes.get("sPlaneNew")) or fields.levels(planes.get("sPlane"))
-
-
 def _unknown_plane(index: int, count: int, components: int) -> fields.Tree:
     name = f"Channel_{index + 1}" if count > 1 else "RGB" if components == 3 else "Mono"
     return {"sDescription": name, "uiColor": _WHITE, "uiCompCount": components}
@@ -146,17 +150,10 @@ def _channel_meta(plane: fields.Tree, index: int) -> ChannelMeta:
     return ChannelMeta(
         name=fields.text(plane, "sDescription"),
         index=index,
-        color=_color(fields.integer(plane, "uiColor")),
+        color=Color.from_abgr_u4(fields.integer(plane, "uiColor")),
         emissionLambdaNm=emission,
         excitationLambdaNm=excitation,
     )
-
-
-def _color(value: int) -> Color:
-    """Return the color stored as 0xAABBGGRR; an opacity of zero was not set."""
-    alpha = value >> 24 & 0xFF
-    red, green, blue = (value >> shift & 0xFF for shift in (0, 8, 16))
-    return Color(red, green, blue, alpha / 255 if alpha else 1.0)
 
 
 def _loop_indices(experiment: list[ExpLoop]) -> LoopIndices | None:
@@ -180,12 +177,12 @@ def _microscope(picture: fields.Tree, text_info: TextInfo) -> Microscope:
 
 
 def _magnification(picture: fields.Tree, text_info: TextInfo) -> float | None:
-    """Return the magnification; in real files only the name of the objective states it."""
+    """Return the magnification; real files have it in the name of the objective only."""
     if stored := fields.positive(picture, "dObjectiveMag"):
         return stored
     for name in (text_info.get("optics", ""), fields.text(picture, "wsObjectiveName")):
-        if found := _MAGNIFICATION.search(name):
-            return float(found[1])
+        if match := _MAGNIFICATION.search(name):
+            return float(match[1])
     return None
 
 
@@ -333,8 +330,8 @@ def encode(
 def _stage_axes(volume: Volume) -> tuple[_Matrix, tuple[int, int]]:
     """Return the rotation from camera to stage, and the orientation of the axes of the stage.
 
-    Nikon's reader takes the rotation for the matrix of the camera. So it has the signs of that, and
-    the orientation carries what the matrix from pixels to the stage has otherwise.
+    Nikon's reader uses the rotation as the matrix of the camera. So the rotation has the signs of
+    that matrix; where the matrix from pixels to the stage has others, the orientation is -1.
     """
     c11, c12, c21, c22 = map(float, volume.cameraTransformationMatrix)
     if volume.pixelToStageTransformationMatrix is None:
@@ -348,7 +345,7 @@ def _stage_axes(volume: Volume) -> tuple[_Matrix, tuple[int, int]]:
 
 
 def _factor(product: float, pixel: float) -> float:
-    """Return the number that times the pixel size is exactly the product, where there is one."""
+    """Return the number whose product with the pixel size is exact, if there is one."""
     value = product / pixel
     candidates = (value, nextafter(value, inf), nextafter(value, -inf))
     return next((one for one in candidates if one * pixel == product), value)
