@@ -1,7 +1,7 @@
-"""Metadata of legacy files: trees of names without prefix, and structures.
+"""Metadata of legacy files: structures from trees whose names have no type prefix.
 
-The stored counts of loops may be wrong; where they contradict the number of frames, those of the
-description are tried. All of it is unverified on real files.
+The stored counts of loops may be wrong; if they contradict the number of frames, those of the
+description are tried. Unverified on real files.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 _DIMENSIONS = re.compile(r"(?:Dimensions|Abmessungen):[ \t]*([^\r\n]*)")
 _DIMENSION = re.compile(r"(?<!\w)(\w{1,64})'?\((\d{1,9})\)")
 _STEP = re.compile(r"- Step:\s*([\d.,]{1,32})")
-_LETTER = {"TimeLoop": "T", "XYPosLoop": "P", "ZStackLoop": "Z", "CustomLoop": "U"}
-_DEPTH = 100
+_MAX_DEPTH = 100
 _MAX_COUNT = 1 << 31
 """A larger count of a loop is damage."""
 
@@ -69,8 +68,8 @@ def experiment(
 
     Notes
     -----
-    If the product of the loops is not the number of frames but that of the stated counts is, the
-    latter count. Frames without either make a time loop.
+    The stated counts are used if their product is the number of frames and that of the loops is
+    not. Frames without either make a time loop.
     """
     stated = stated_counts(description)
     loops = [
@@ -80,7 +79,7 @@ def experiment(
     ]
     if not frame_count or math.prod(loop.count for loop in loops) == frame_count:
         return loops
-    known = {_LETTER[loop.type]: loop for loop in loops}
+    known = {s.LOOP_AXES[loop.type]: loop for loop in loops}
     if math.prod(stated.values()) != frame_count:
         stated = {} if loops else {"T": frame_count}
     order = known if set(known) == set(stated) else stated
@@ -97,7 +96,7 @@ def experiment(
 
 def _unwrapped(node: dict[str, Any]) -> dict[str, Any]:
     """Descend through levels that hold one level and nothing else."""
-    for _ in range(_DEPTH):
+    for _ in range(_MAX_DEPTH):
         rest = {key: value for key, value in node.items() if key != "UnknownData"}
         if len(rest) != 1:
             break
@@ -115,7 +114,7 @@ def _levels(node: dict[str, Any]) -> list[dict[str, Any]]:
     if siblings:
         return [fields.first(node[key]) for key in siblings]
     levels: list[dict[str, Any]] = []
-    while node and len(levels) < _DEPTH:
+    while node and len(levels) < _MAX_DEPTH:
         levels.append(node)
         node = fields.first(node.get("NextLevelEx"))
         if "LoopPars" not in node:
@@ -208,7 +207,7 @@ def _plain_loop(letter: str, level: int, step: float | None) -> s.ExpLoop:
 def _with_points(
     loop: s.XYPosLoop, frames: list[int], stage_position: Callable[[int], s.StagePosition]
 ) -> s.XYPosLoop:
-    """Return a loop with one point per first frame; missing ones are where the stage stood."""
+    """Return a loop with one point per first frame; missing points come from the stage position."""
     points = loop.parameters.points[: len(frames)]
     points = points + [s.Position(stage_position(frame)) for frame in frames[len(points) :]]
     return replace(loop, parameters=replace(loop.parameters, points=points))
@@ -265,13 +264,11 @@ def metadata(
 
 def _channel(key: str, plane: dict[str, Any]) -> s.ChannelMeta:
     color = plane.get("Color")
-    color = color if isinstance(color, int) else 0xFFFFFF
-    r, g, b, a = (color & 0xFFFFFFFF).to_bytes(4, "little")
     name = plane.get("OpticalConfigName") or plane.get("Description") or ""
     return s.ChannelMeta(
         name=str(name),
         index=int(key) if key.isdecimal() else 0,
-        color=s.Color(r, g, b, a / 255 if a else 1.0),
+        color=s.Color.from_abgr_u4(color if isinstance(color, int) else 0xFFFFFF),
     )
 
 
