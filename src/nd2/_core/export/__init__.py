@@ -1,1 +1,1 @@
-"""Exports of a file to other formats: OME metadata, TIFF, OME-Zarr, pictures. They see a reader, never a file handle."""
+"""Exports to other formats: OME metadata, TIFF, OME-Zarr. They use a reader, never a file handle."""

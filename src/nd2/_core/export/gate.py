@@ -1,4 +1,4 @@
-"""A Zarr store that can be closed: zarr goes on writing in the background after one of its writes has failed."""
+"""A Zarr store that can be shut: zarr keeps writing in the background after a write fails."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from zarr.storage import WrapperStore
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer
 
-_PATIENCE = 60.0
-"""Seconds to wait for writes at most."""
+_MAX_WAIT = 60.0
+"""Longest time to wait for writes, in seconds."""
 
 
 class GatedStore(WrapperStore[Any]):
-    """A store that after `shut` is written to no more."""
+    """A store that refuses writes after `shut`."""
 
     def __init__(self, store: Any) -> None:
         super().__init__(store)
@@ -23,7 +23,7 @@ class GatedStore(WrapperStore[Any]):
         self._writes, self._shut = 0, False
 
     async def set(self, key: str, value: Buffer) -> None:
-        """Write an object."""
+        """Write an object, or raise an error after `shut`."""
         with self._changed:
             if self._shut:
                 raise OSError(f"{key} is not written: an earlier write failed")
@@ -36,7 +36,7 @@ class GatedStore(WrapperStore[Any]):
                 self._changed.notify_all()
 
     def shut(self) -> None:
-        """Let no write begin any more, and wait for those that have begun."""
+        """Refuse further writes, and wait for those that have started."""
         with self._changed:
             self._shut = True
-            self._changed.wait_for(lambda: not self._writes, _PATIENCE)
+            self._changed.wait_for(lambda: not self._writes, _MAX_WAIT)

@@ -55,9 +55,9 @@ def write_ome_zarr(
     levels: int | Literal["auto"] = 1,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Path | str:
-    """Write a file as OME-Zarr and return where it is; see ``ND2File.write_ome_zarr``."""
+    """Write a file as OME-Zarr and return its path or URL; see ``ND2File.write_ome_zarr``."""
     if version != documents.VERSION:
-        raise ValueError(f"OME-NGFF {version!r} is not written; {documents.VERSION!r} is")
+        raise ValueError(f"version must be {documents.VERSION!r}, not {version!r}")
     placement = Placement.from_layout(reader.layout)
     names = facts.image_names(placement.images)
     if position is not None:
@@ -79,12 +79,10 @@ def write_ome_zarr(
         None if placement.images == 1 or force_series else documents.plate_fields(names),
         single=placement.images == 1 and not force_series,
     )
-    # What can fail for reasons of the file or of the options fails here, before anything is removed.
+    # Errors of the file or of the options are raised here, before anything is removed.
     reader.frames.check_codec()
     groups = export.groups(include_all_metadata)
-    files = (
-        {} if export.single or export.fields else {"OME/METADATA.ome.xml": _ome_xml(reader, facts)}
-    )
+    xml = None if export.single or export.fields else _ome_xml(reader, facts)
     destination = resolve(
         dest,
         "OME-Zarr",
@@ -96,8 +94,8 @@ def write_ome_zarr(
         target = Remote(place, storage_options or {}) if destination.url else Folder(Path(place))
         try:
             export.write_pixels(target, backend, progress)
-            for name, data in files.items():
-                target.put(name, data)
+            if xml is not None:
+                target.put("OME/METADATA.ome.xml", xml)
             for path, attributes in groups.items():
                 put_group(target, path, attributes)
         finally:
@@ -107,7 +105,7 @@ def write_ome_zarr(
 
 @dataclass(frozen=True, slots=True)
 class _Export:
-    """One export: the images, their layers, and where each goes."""
+    """One export: the images, their binary layers, and their paths."""
 
     reader: Reader
     facts: Facts
@@ -165,7 +163,10 @@ class _Export:
             pump(blocks.read(), write, lambda block: advance(block.count), writers=pool.workers())
 
     def groups(self, include_all_metadata: bool) -> dict[str, Mapping[str, Any]]:
-        """Return the attributes of each group; the root is last, so that a part does not open."""
+        """Return the attributes of each group.
+
+        The root is last: an incomplete store has none, and does not open.
+        """
         stem = file_stem(self.reader.source.url) or "image"
         groups: dict[str, Mapping[str, Any]] = {}
         for image, path in enumerate(self.paths):

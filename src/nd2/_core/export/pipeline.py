@@ -1,4 +1,4 @@
-"""Reading in one thread and writing in others, with few blocks in memory, and a progress bar."""
+"""Reading in one thread and writing in others, with few blocks in memory; a progress bar."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pump(
     """Write each block in one of ``writers`` threads; at most one block more is in memory.
 
     ``done`` is called in this thread after each block, in the order of the blocks. The first error
-    of reading or writing is raised when no thread writes any longer.
+    of reading or writing is raised after all threads have finished.
     """
     pending: deque[tuple[Future[None], _Block]] = deque()
 
@@ -49,9 +49,9 @@ def pump(
 
 @contextmanager
 def bar(show: bool, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """Give a function to call with the number of items done since its last call.
+    """Yield a function to call with the number of items done since its last call.
 
-    With ``show``, tqdm displays them on the standard error stream, or a plain counter without it.
+    With ``show``, tqdm displays them on the standard error stream; if tqdm is not installed, a counter.
     """
     if not show:
         yield lambda _: None

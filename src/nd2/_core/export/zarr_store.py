@@ -1,6 +1,6 @@
-"""Where an OME-Zarr goes: a folder or a URL, and the library that encodes and writes its chunks.
+"""Where an OME-Zarr is written: a folder or a URL, and the library that encodes and writes its chunks.
 
-The metadata documents are written here, as JSON, the same for both libraries; these only fill the arrays.
+Metadata documents are written here as JSON, the same for both libraries, which only fill the arrays.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -25,47 +26,54 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nd2._core.export.gate import GatedStore
+
 Backend = Literal["auto", "zarr", "tensorstore"]
 
 
 class Array(Protocol):
-    """An array of a store that can be written to, from several threads at once where no chunk is shared."""
+    """An array to write to, from several threads at once if they share no chunk."""
 
     def write(self, region: tuple[slice, ...], data: NDArray[Any]) -> None:
         """Write one part, made of whole chunks (or shards)."""
 
 
-class _Target:
-    """What is written to: files, and arrays through zarr-python."""
+class Target(ABC):
+    """Where files and arrays are written; arrays through zarr-python."""
 
-    _gates: list[Any]
+    _gate: GatedStore | None = None
 
-    def zarr_store(self) -> Any:
-        """Return the store as zarr-python knows it."""
-        if not self._gates:
-            from nd2._core.export.gate import GatedStore
-
-            self._gates.append(GatedStore(self._open()))
-        return self._gates[0]
-
-    def _open(self) -> Any:
-        raise NotImplementedError
-
-    def shut(self) -> None:
-        """Wait until nothing is written any more."""
-        for gate in self._gates:
-            gate.shut()
-
-
-@dataclass(frozen=True, slots=True)
-class Folder(_Target):
-    """A local folder."""
-
-    path: Path
-    _gates: list[Any] = field(default_factory=list)
-
+    @abstractmethod
     def put(self, name: str, data: bytes) -> None:
         """Write a file."""
+
+    @abstractmethod
+    def _open(self) -> Any:
+        """Return a store of zarr-python."""
+
+    def array(self, name: str, backend: Backend) -> Array:
+        """Open an array whose metadata exist."""
+        import zarr
+
+        if self._gate is None:
+            from nd2._core.export.gate import GatedStore
+
+            self._gate = GatedStore(self._open())
+        return _ZarrArray(zarr.open_array(self._gate, path=name, mode="r+", zarr_format=3))
+
+    def shut(self) -> None:
+        """Allow no more writes, and wait for those that have started."""
+        if self._gate is not None:
+            self._gate.shut()
+
+
+class Folder(Target):
+    """A local folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def put(self, name: str, data: bytes) -> None:
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
@@ -76,22 +84,18 @@ class Folder(_Target):
         return LocalStore(self.path)
 
     def array(self, name: str, backend: Backend) -> Array:
-        """Open an array whose metadata stand already."""
         if backend == "tensorstore":
             return _tensorstore_array(self.path / name)
-        return _zarr_array(self, name)
+        return super().array(name, backend)
 
 
-@dataclass(frozen=True, slots=True)
-class Remote(_Target):
-    """A URL that fsspec knows."""
+class Remote(Target):
+    """A URL that fsspec supports."""
 
-    url: str
-    storage_options: Mapping[str, Any]
-    _gates: list[Any] = field(default_factory=list)
+    def __init__(self, url: str, storage_options: Mapping[str, Any]) -> None:
+        self.url, self.storage_options = url, storage_options
 
     def put(self, name: str, data: bytes) -> None:
-        """Write a file."""
         with explained(redact(self.url)):
             fs, root = file_system(self.url, self.storage_options)
             place = f"{root.rstrip('/')}/{name}"
@@ -102,13 +106,6 @@ class Remote(_Target):
         from zarr.storage import FsspecStore
 
         return FsspecStore.from_url(self.url, storage_options=dict(self.storage_options))
-
-    def array(self, name: str, backend: Backend) -> Array:
-        """Open an array whose metadata stand already."""
-        return _zarr_array(self, name)
-
-
-Target = Folder | Remote
 
 
 def put_json(target: Target, name: str, document: Any) -> None:
@@ -172,7 +169,7 @@ def choose_backend(backend: Backend, *, remote: bool) -> Backend:
     if backend == "zarr" or remote:
         return "zarr"
     try:
-        import tensorstore  # noqa: F401  # only whether it is there
+        import tensorstore  # noqa: F401  # only whether it is installed
     except ImportError as error:
         if backend == "auto":
             return "zarr"
@@ -190,12 +187,6 @@ class _ZarrArray:
         self.array[region] = data
 
 
-def _zarr_array(target: Target, name: str) -> Array:
-    import zarr
-
-    return _ZarrArray(zarr.open_array(target.zarr_store(), path=name, mode="r+", zarr_format=3))
-
-
 @dataclass(frozen=True, slots=True)
 class _TensorStoreArray:
     array: Any
@@ -203,7 +194,7 @@ class _TensorStoreArray:
     def write(self, region: tuple[slice, ...], data: NDArray[Any]) -> None:
         try:
             self.array[region].write(data, can_reference_source_data_indefinitely=True).result()
-        except ValueError as error:  # of a failed write, the system's number stands in the text
+        except ValueError as error:  # the text contains the number of the system's error
             code = re.search(r"os_error_code='(\d+)'", str(error))
             if code is None:
                 raise
