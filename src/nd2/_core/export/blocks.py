@@ -1,7 +1,7 @@
 """Chunks and shards of an OME-Zarr, and the blocks of whole frames that fill whole chunks.
 
-Every frame belongs to one block, so that it is read once. Blocks come in the order in which the file
-stores their first frames.
+Every frame belongs to one block, and is read once. Blocks are in the order of their first frames in
+the file.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from nd2._core.views.placement import Placement
 
 _CHUNK = 4 << 20
-"""Bytes of a chunk that ``"auto"`` aims at."""
+"""Target size of a chunk in bytes, for ``"auto"``."""
 _MIN_LEVEL = 256
-"""Pixels of the longer side at which ``levels="auto"`` stops halving."""
+"""Length of the longer side in pixels at which ``levels="auto"`` stops halving."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Grid:
         shard_shape: tuple[int, ...] | None,
         levels: int | Literal["auto"],
     ) -> Grid:
-        """Check what the user gave, and choose the rest; see ``ND2File.write_ome_zarr``.
+        """Check the user's options, and choose the others; see ``ND2File.write_ome_zarr``.
 
         ``inner`` is ``"t"`` or ``"z"``, whichever varies fastest in the file.
         """
@@ -61,9 +61,9 @@ class Grid:
                 )
             chunks = _auto_chunks(axes, dtype.itemsize, inner)
         else:
-            chunks = _checked(chunk_shape, axes, "chunk_shape")
+            chunks = _check_shape(chunk_shape, axes, "chunk_shape")
         if shard_shape is not None:
-            shard_shape = _checked(shard_shape, axes, "shard_shape", limit=False)
+            shard_shape = _check_shape(shard_shape, axes, "shard_shape", limit=False)
             if any(shard % chunk for shard, chunk in zip(shard_shape, chunks, strict=True)):
                 raise ValueError(
                     f"shard_shape {shard_shape} must be a multiple of the chunks {chunks} "
@@ -79,7 +79,7 @@ class Grid:
         return cls(chunks, shard_shape, levels)
 
     def drop(self, axis: int) -> Grid:
-        """Return the same grid without one axis; -1 drops none."""
+        """Return the grid without one axis; -1 returns it unchanged."""
         if axis < 0:
             return self
         shards = self.shards
@@ -90,7 +90,7 @@ class Grid:
         )
 
     def fit(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-        """Return chunks and shards for a level, no larger than its shape needs."""
+        """Return chunks and shards for a level, not larger than its shape requires."""
         chunks = tuple(min(c, n) for c, n in zip(self.chunks, shape, strict=True))
         if self.shards is None:
             return chunks, None
@@ -99,12 +99,12 @@ class Grid:
         return chunks, tuple(min(s, w) for s, w in zip(fitting, whole, strict=True))
 
     def extent(self, axes: ImageAxes, name: str) -> int:
-        """Return how many items of an axis share a chunk or shard."""
+        """Return the number of items of an axis in one chunk or shard."""
         axis = axes.names.find(name)
         return (self.shards or self.chunks)[axis] if axis >= 0 else 1
 
 
-def _checked(
+def _check_shape(
     shape: Sequence[int], axes: ImageAxes, name: str, *, limit: bool = True
 ) -> tuple[int, ...]:
     if len(shape) != len(axes.shape) or any(int(n) < 1 for n in shape):
@@ -118,7 +118,7 @@ def _checked(
 
 
 def _auto_chunks(axes: ImageAxes, itemsize: int, inner: str) -> tuple[int, ...]:
-    """Return chunks of about 4 MB: a part of a large plane, or several small neighbors."""
+    """Return chunks of about 4 MB: a part of a large plane, or several small planes."""
     chunks = dict.fromkeys(axes.names, 1) | dict(zip("yx", axes.shape[-2:], strict=True))
     while chunks["y"] * chunks["x"] * itemsize > _CHUNK and max(chunks["y"], chunks["x"]) > 1:
         longer = "y" if chunks["y"] >= chunks["x"] else "x"
@@ -142,7 +142,7 @@ class Block:
     frames : ndarray of int, shape (t, z)
         Sequence indices of the frames.
     time, plane : int
-        Place of the first on the axes t and z.
+        Position of the first frame on the axes t and z.
     """
 
     image: int
@@ -157,7 +157,7 @@ class Block:
         return self.frames.size
 
     def region(self, names: str) -> tuple[slice, ...]:
-        """Return where the block goes in an array of the given axes."""
+        """Return the region of the block in an array with the given axes."""
         times, planes = self.frames.shape
         where = {
             "t": slice(self.time, self.time + times),
@@ -166,7 +166,7 @@ class Block:
         return tuple(where.get(name, slice(None)) for name in names)
 
     def labels(self, layer: LayerChunks, names: str, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Return a binary layer of these frames on the axes ``names``; 0 where there is none."""
+        """Return the masks of a binary layer for these frames, on the axes ``names``; missing masks are 0."""
         height, width = shape[-2:]
         masks = np.zeros((*self.frames.shape, height, width), np.uint32)
         for place, frame in np.ndenumerate(self.frames):
@@ -179,7 +179,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """All blocks of an export, in the order in which they are read."""
+    """All blocks of an export, in reading order."""
 
     reader: Reader
     names: str
@@ -205,7 +205,7 @@ class Blocks:
         )
 
     def read(self) -> Iterator[Block]:
-        """Read one block after the other."""
+        """Yield the blocks one after the other."""
         placement, frames, picks = self.placement, self.reader.frames, rgb_picks(self.reader)
         for group in self.groups:
             index = placement.index[group]
@@ -214,14 +214,14 @@ class Blocks:
             pixels = frames.read(index, picks)
             yield Block(
                 int(placement.image[group[0]]),
-                self._arranged(pixels, *shape),
+                self._arrange(pixels, *shape),
                 index.reshape(shape),
                 int(time[0]),
                 int(plane[0]),
             )
 
-    def _arranged(self, pixels: NDArray[Any], times: int, planes: int) -> NDArray[Any]:
-        """Bring frames, shape (n, C, Y, X, S), to the axes of the image."""
+    def _arrange(self, pixels: NDArray[Any], times: int, planes: int) -> NDArray[Any]:
+        """Return frames of shape (n, C, Y, X, S) on the axes of the image."""
         _, c, y, x, s = pixels.shape
         # axes t, z, C, Y, X, S to t, C, S, z, Y, X
         moved = pixels.reshape(times, planes, c, y, x, s).transpose(0, 2, 5, 1, 3, 4)
@@ -230,18 +230,18 @@ class Blocks:
 
 
 def pyramid(data: NDArray[Any], levels: int, *, nearest: bool = False) -> Iterator[NDArray[Any]]:
-    """Return the levels of an image: each halves y and x, rounded up.
+    """Yield the levels of an image; each halves y and x, rounded up.
 
-    A pixel is the mean of four (of fewer at an odd edge), or with ``nearest``, for labels, the
+    A pixel is the mean of four pixels (of fewer at an odd edge), or with ``nearest``, for labels, the
     first of them.
     """
     yield data
     for _ in range(levels - 1):
-        data = data[..., ::2, ::2] if nearest else _halved(data)
+        data = data[..., ::2, ::2] if nearest else _halve(data)
         yield data
 
 
-def _halved(data: NDArray[Any]) -> NDArray[Any]:
+def _halve(data: NDArray[Any]) -> NDArray[Any]:
     *_, height, width = data.shape
     if height % 2 or width % 2:
         edges = [(0, 0)] * (data.ndim - 2) + [(0, height % 2), (0, width % 2)]

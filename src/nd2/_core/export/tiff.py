@@ -1,12 +1,13 @@
 """Writing a file as TIFF: OME-TIFF, an ImageJ hyperstack, or plain BigTIFF, through tifffile.
 
-tifffile lays out the file (headers, one directory for each page) with empty pages; the pixels are then put in their
-places in the order in which the ND2 file stores them, each frame read once, a few at a time.
+tifffile lays out the file (headers, one directory per page) with empty pages. The pixels are then
+written in the order of the ND2 file: each frame is read once, a few frames at a time.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import struct
@@ -36,18 +37,18 @@ if TYPE_CHECKING:
     OnFrame = Callable[[int, int, dict[str, int]], None]
 
 _BLOCK = 2 << 20
-"""Bytes of pixels that are read at once; a frame at least. No more than stays in the processor's cache until written."""
-_PACKED = 4
-"""How many times as much is read at once of compressed frames, so that several are inflated at a time."""
+"""Bytes of pixels to read at once, at least one frame: they stay in the processor's cache until written."""
+_COMPRESSED_FACTOR = 4
+"""Factor by which blocks of compressed frames are larger, so that several frames are inflated at once."""
 _CLASSIC = (1 << 32) - (1 << 26)
-"""The most pixels that fit into a file with offsets of 32 bits, with room for the directories."""
+"""Bytes of pixels that fit into a file with 32-bit offsets, with room for the directories."""
 _IMAGEJ_TYPES = ("u1", "u2", "f4")
 _PIECE = 512 << 10
-"""Bytes of one write. Recent kernels of Linux take pages as large as a write; large ones can take eight times as long."""
+"""Bytes of one write. Recent Linux kernels allocate pages as large as a write, which can be 8 times slower."""
 _PLACEHOLDER = b"<OME></OME>     "
-"""Longer than what an entry of a directory holds itself, so that it has an offset."""
-_MAGIC = 16
-"""Bytes at the start of a TIFF file without which nothing opens it."""
+"""Too long to be stored in the entry of a directory itself, so that the entry holds an offset."""
+_HEADER = 16
+"""Bytes at the start of a TIFF file, without which it does not open."""
 
 
 def write_tiff(
@@ -60,7 +61,7 @@ def write_tiff(
     on_frame: OnFrame | None = None,
     modify_ome: Callable[[OME], None] | None = None,
 ) -> None:
-    """Write a file as TIFF; parameters as those of ``ND2File.write_tiff``."""
+    """Write a file as TIFF; see ``ND2File.write_tiff``."""
     tifffile = _tifffile()
     destination = resolve(dest, "TIFF", overwrite=True, sources=[reader.source.url], local=True)
     file_name = Path(destination.name).name
@@ -80,17 +81,17 @@ def write_tiff(
         modify_ome(ome)
         return ome.to_xml().encode()
 
-    # What the caller changes is called from the caller's thread, and before any pixel is written.
+    # ``modify_ome`` runs in the caller's thread, before any pixel is written.
     description = describe() if is_ome and modify_ome is not None else None
     with destination.file() as partial, ThreadPoolExecutor(1) as background:
         pages = _lay_out(tifffile, reader, facts, placement, partial, is_ome)
         _check_space(partial)
-        # Pixels are written while the description is made.
+        # The description is built while pixels are written.
         later = background.submit(describe) if is_ome and description is None else None
         with partial.open("r+b", buffering=0) as handle:
-            # Pages are empty until the end: without its head, nobody takes the file for a whole one.
-            head = handle.read(_MAGIC)
-            _write_all(handle.fileno(), memoryview(bytes(_MAGIC)), 0)
+            # Without its header, an incomplete file does not open.
+            header = handle.read(_HEADER)
+            _write_all(handle.fileno(), memoryview(bytes(_HEADER)), 0)
             with bar(progress, len(placement.index), "frame") as advance:
                 _fill(
                     reader, placement, pages, handle.fileno(), _reporter(reader, on_frame, advance)
@@ -99,7 +100,7 @@ def write_tiff(
                 description = later.result()
             if description is not None:
                 _describe(handle.fileno(), pages.description, description)
-            _write_all(handle.fileno(), memoryview(head), 0)
+            _write_all(handle.fileno(), memoryview(header), 0)
 
 
 def _tifffile() -> Any:
@@ -113,7 +114,7 @@ def _tifffile() -> Any:
 def _reporter(
     reader: Reader, on_frame: OnFrame | None, advance: Callable[[int], None]
 ) -> Callable[[NDArray[np.intp]], None]:
-    """Return what is called with the sequence indices of the frames that were just written."""
+    """Return a function to call with the sequence indices of frames after they are written."""
     layout, done = reader.layout, 0
 
     def report(index: NDArray[np.intp]) -> None:
@@ -130,7 +131,7 @@ def _reporter(
 
 @dataclass(frozen=True, slots=True)
 class _Pages:
-    """Where things go in the file.
+    """Offsets in the TIFF file.
 
     Attributes
     ----------
@@ -141,7 +142,7 @@ class _Pages:
     image : ndarray, shape (frames,)
         Number of the image of each frame.
     description : int
-        Offset of the entry of the first directory that tells where the description is.
+        Offset of the entry of the first directory that refers to the description.
     """
 
     starts: NDArray[np.int64]
@@ -163,11 +164,9 @@ def _lay_out(
     path: Path,
     is_ome: bool,
 ) -> _Pages:
-    """Write all but the pixels, and the description of OME."""
+    """Write the file without pixels and without the OME description."""
     layout = reader.layout
-    frame_bytes = (
-        layout.channels * layout.height * layout.width * layout.samples * reader.dtype.itemsize
-    )
+    frame_bytes = math.prod(_frame_shape(reader)) * reader.dtype.itemsize
     fits = len(placement.index) * frame_bytes < _CLASSIC
     imagej = not is_ome and fits and _is_imagej(reader, placement)
     nesting = "TZ" if imagej else placement.nesting
@@ -201,16 +200,21 @@ def _lay_out(
 
 
 def _describe(target: int, entry: int, text: bytes) -> None:
-    """Put the description at the end of the file, and have its entry point there."""
+    """Write the description at the end of the file, and make its entry refer to it."""
     end = os.fstat(target).st_size
     end += end % 2
     _write_all(target, memoryview(text + b"\0"), end)
-    # An entry of BigTIFF: tag and type, 2 bytes each, then count and offset of 8 bytes.
+    # An entry of BigTIFF: tag and type, 2 bytes each, then count and offset, 8 bytes each.
     _write_all(target, memoryview(struct.pack("=QQ", len(text) + 1, end)), entry + 4)
 
 
+def _frame_shape(reader: Reader) -> tuple[int, ...]:
+    layout = reader.layout
+    return layout.channels, layout.height, layout.width, layout.samples
+
+
 def _axes(reader: Reader, placement: Placement, nesting: str) -> tuple[str, tuple[int, ...]]:
-    """Return names and sizes of the axes of an image; those of size 1 are left out, but for Y and X."""
+    """Return names and sizes of the axes of an image, without axes of size 1 other than Y and X."""
     layout = reader.layout
     counts = {"T": placement.times, "Z": placement.planes}
     sizes = {
@@ -225,7 +229,7 @@ def _axes(reader: Reader, placement: Placement, nesting: str) -> tuple[str, tupl
 
 
 def _is_imagej(reader: Reader, placement: Placement) -> bool:
-    """Return whether ImageJ's own form can hold the file: one image, and types that ImageJ has."""
+    """Return whether an ImageJ hyperstack can hold the file: one image, of a type that ImageJ has."""
     kind = reader.dtype.str[1:]
     return placement.images == 1 and (
         kind == "u1" if reader.layout.samples > 1 else kind in _IMAGEJ_TYPES
@@ -240,11 +244,11 @@ def _resolution(facts: Facts) -> dict[str, Any]:
 
 
 def _imagej_metadata(facts: Facts, placement: Placement, axes: str) -> dict[str, Any]:
-    """Return unit, distance of planes, interval of time points and look-up tables as ImageJ knows them."""
+    """Return ImageJ's unit, distance of planes, interval of time points and look-up tables."""
     metadata: dict[str, Any] = {}
     if facts.calibrated:
         metadata["unit"] = "um"
-    # ImageJ has one unit for all axes: no distance of planes can be said where pixels have no size.
+    # ImageJ has one unit for all axes: without a pixel size, the distance of planes has no unit.
     if facts.calibrated and facts.z_step is not None:
         metadata["spacing"] = facts.z_step
     step = facts.time_step(placement.first_frames) if "T" in axes else None
@@ -267,25 +271,21 @@ def _fill(
     target: int,
     report: Callable[[NDArray[np.intp]], None],
 ) -> None:
-    """Put the pixels of every frame in their place."""
+    """Write the pixels of every frame."""
     frames, picks = reader.frames, rgb_picks(reader)
     offsets, size = pages.offsets(), pages.frame_bytes
     present = frames.table.present(reader.layout.frame_count)
     spare: list[NDArray[Any]] = []
-    shape = (
-        reader.layout.channels,
-        reader.layout.height,
-        reader.layout.width,
-        reader.layout.samples,
-    )
-    block = _BLOCK if frames.pixels.codec == "raw" else _BLOCK * _PACKED
+    block = _BLOCK if frames.pixels.codec == "raw" else _BLOCK * _COMPRESSED_FACTOR
     count = max(block // max(size, 1), 1)
 
     def blocks() -> Iterator[tuple[NDArray[np.intp], NDArray[Any]]]:
         for places in runs(placement.in_file_order(frames), count):
-            buffer = spare.pop() if spare else np.empty((count, *shape), reader.dtype)
+            buffer = (
+                spare.pop() if spare else np.empty((count, *_frame_shape(reader)), reader.dtype)
+            )
             index = placement.index[places]
-            if present[index].any():  # pages are zero already, as missing frames are
+            if present[index].any():  # pages of missing frames stay zero
                 frames.read(index, picks, out=buffer[: len(places)])
             yield places, buffer
 
@@ -305,14 +305,14 @@ def _fill(
         spare.append(buffer)
         report(placement.index[places])
 
-    # Writing copies into the system's cache: a second thread only waits for the first one's memory.
+    # Writing copies into the system's cache, where a second thread waits for the first.
     pump(blocks(), write, done, writers=1)
 
 
 def _check_space(path: Path) -> None:
-    """Raise at once, not when most is written, where the disk has no room for the pixels.
+    """Raise an error before anything is written if the disk has no space for the pixels.
 
-    Setting them aside (``posix_fallocate``) would be surer; writing takes half as long again then.
+    Allocating the space (``posix_fallocate``) would be safer, but makes writing 50 % slower.
     """
     need, free = path.stat().st_size, shutil.disk_usage(path.parent).free
     if need > free:

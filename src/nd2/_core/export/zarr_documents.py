@@ -1,4 +1,4 @@
-"""Documents of Zarr 3 and of OME-Zarr (OME-NGFF 0.5) as plain dictionaries, for exports and references."""
+"""Documents of Zarr 3 and OME-Zarr (OME-NGFF 0.5) as dictionaries, for exports and references."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VERSION = "0.5"
 """Version of OME-NGFF."""
 
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
-# The largest plates have 32 rows (A to AF) and 48 columns: PT0 is a point, not a well.
+# The largest plates have 32 rows (A to AF) and 48 columns: PT0 is not a well.
 _WELL = re.compile(r"^([A-Z]|A[A-F])0*([1-9]|[1-3]\d|4[0-8])(?:[_\- ].*)?$", re.IGNORECASE)
 _SAMPLES = {"R": ("Red", "FF0000"), "G": ("Green", "00FF00"), "B": ("Blue", "0000FF")}
 
@@ -27,7 +27,10 @@ _SAMPLES = {"R": ("Red", "FF0000"), "G": ("Green", "00FF00"), "B": ("Blue", "000
 def group_document(
     attrs: Mapping[str, Any], members: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the ``zarr.json`` of a group; ``members`` (path to document) are its consolidated metadata."""
+    """Return the ``zarr.json`` of a group.
+
+    ``members`` maps the paths of its members to their documents, for consolidated metadata.
+    """
     document = {"zarr_format": 3, "node_type": "group", "attributes": dict(attrs)}
     if members is None:
         return document
@@ -47,7 +50,7 @@ def array_document(
 ) -> dict[str, Any]:
     """Return the ``zarr.json`` of an array.
 
-    With dots as ``separator``, all chunks lie in one folder: listing a million of them stays cheap.
+    With ``separator="."`` all chunks are in one folder, which is cheap to list.
     """
     fill_value: Any = {"f": 0.0, "b": False, "U": ""}.get(dtype.kind, 0)
     return {
@@ -68,7 +71,7 @@ def array_document(
 
 
 def bytes_codec(dtype: np.dtype[Any]) -> dict[str, Any]:
-    """Return the codec that turns samples into bytes."""
+    """Return the codec that converts samples to bytes."""
     if dtype.itemsize == 1:
         return {"name": "bytes"}
     return {"name": "bytes", "configuration": {"endian": "little"}}
@@ -80,8 +83,10 @@ class ImageAxes:
 
     Attributes
     ----------
+    scale : tuple of float
+        Distance between neighbors on each axis; 1 if it is unknown.
     units : tuple of str or None
-        Unit of each ``scale``; None where it is unknown.
+        Unit of each distance; None if it is unknown.
     """
 
     names: str
@@ -91,9 +96,9 @@ class ImageAxes:
 
     @classmethod
     def from_facts(cls, facts: Facts, placement: Placement) -> ImageAxes:
-        """Return the axes of every image of a file, without those of size 1 other than y and x.
+        """Return the axes of every image of a file, without axes of size 1 other than y and x.
 
-        Color samples count as channels. Where a distance is unknown, it is 1 without a unit.
+        Color samples count as channels.
         """
         layout = facts.reader.layout
         sizes = {
@@ -111,7 +116,7 @@ class ImageAxes:
     def from_shape(
         cls, names: str, shape: tuple[int, ...], facts: Facts, time_points: NDArray[np.intp]
     ) -> ImageAxes:
-        """Return axes with the distances of a file.
+        """Return axes of the given shape, with the distances of a file.
 
         ``time_points`` are the first frames of the time points of the image.
         """
@@ -161,7 +166,7 @@ def image_block(
 
 
 def multiscales(axes: ImageAxes, name: str, levels: int) -> list[dict[str, Any]]:
-    """Return the block that lists the levels of an image at the paths ``0`` (full size), ``1``, ..."""
+    """Return the block that lists the levels of an image: ``0`` (full size), ``1``, ..."""
     datasets = []
     for level in range(levels):
         factors = [2**level if name in "yx" else 1 for name in axes.names]
@@ -179,7 +184,10 @@ def multiscales(axes: ImageAxes, name: str, levels: int) -> list[dict[str, Any]]
 
 
 def omero(facts: Facts, sample_order: str) -> dict[str, Any] | None:
-    """Return how viewers show channels: label, color (RRGGBB), range of values; None where the range is unknown."""
+    """Return how viewers show channels: label, color (RRGGBB), range of values.
+
+    None if the range of values is unknown.
+    """
     limits = facts.display_range
     if limits is None:
         return None
@@ -205,14 +213,14 @@ def _channel_labels(facts: Facts, sample_order: str) -> list[tuple[str, str]]:
 
 
 def collection(names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the ``ome`` attributes of a root with several images, and of its group ``OME``."""
+    """Return the attribute ``ome`` of a root with several images, and that of its group ``OME``."""
     root = {"version": VERSION, "bioformats2raw.layout": 3}
     return root, {"version": VERSION, "series": list(names)}
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Where one position stands on a plate: ``row/column/field`` is the path of its image."""
+    """One position of a plate; ``row/column/field`` is the path of its image."""
 
     row: str
     column: str
@@ -230,10 +238,10 @@ class Field:
 
 
 def plate_fields(names: Sequence[str | None]) -> list[Field] | None:
-    """Return the place of each position on a plate; None where not all names are those of wells.
+    """Return the field of each position; None unless all names are names of wells.
 
-    A name is a row's letters and a column's number, ``B02``; several fields of a well repeat its
-    name, or append to it, ``B02_0005``.
+    The name of a well is the letters of its row and the number of its column (``B02``). Several
+    fields of a well have the same name, or append to it (``B02_0005``).
     """
     found = [_WELL.match(name or "") for name in names]
     if not names or None in found:
@@ -249,7 +257,7 @@ def plate_fields(names: Sequence[str | None]) -> list[Field] | None:
 
 
 def plate(name: str, fields: Sequence[Field]) -> dict[str, Any]:
-    """Return the block that lists rows, columns and wells of a plate."""
+    """Return the block that lists the rows, columns and wells of a plate."""
     rows = sorted({field.row for field in fields}, key=lambda row: (len(row), row))
     columns = sorted({field.column for field in fields}, key=int)
     wells = dict.fromkeys((field.row, field.column) for field in fields)
