@@ -11,6 +11,7 @@ import pytest
 
 import nd2
 from nd2._core.format import chunks
+from nd2._core.format.clx_lite import I32
 from nd2._core.io import open_source
 from nd2._core.open import open_reader
 from tests.builder import Nd2Spec, build
@@ -48,6 +49,48 @@ def test_one_bit_in_the_first_header_shifts_no_frame(
     data[place] ^= 1 << bit % 8
     path.write_bytes(data)
     np.testing.assert_array_equal(nd2.imread(path, validate_frames=validate), spec.array)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("zlib", [False, True])
+@pytest.mark.parametrize("size", [(4, 4), (64, 64)])
+def test_one_bit_in_a_name_length_shifts_no_frame(
+    path: Path, count: int, zlib: bool, size: tuple[int, int]
+) -> None:
+    loops = [("T", count)] if count > 1 else []
+    spec = build(path, loops=loops, height=size[0], width=size[1], zlib=zlib)
+    data = path.read_bytes()
+    for frame in {0, count - 1}:
+        place = chunk_start(data, chunks.frame_name(frame)) + 4
+        for bit in range(32):
+            changed = bytearray(data)
+            changed[place + bit // 8] ^= 1 << bit % 8
+            path.write_bytes(changed)
+            np.testing.assert_array_equal(nd2.imread(path), spec.array, f"frame {frame}, {bit}")
+
+
+@pytest.mark.parametrize("bit", [0, 3, 4, 7])
+def test_one_bit_in_a_name_length_off_the_page_shifts_no_frame(path: Path, bit: int) -> None:
+    spec = build(path, loops=[("T", 5)], name_field=40)
+    data = bytearray(path.read_bytes())
+    data[chunk_start(data, b"ImageDataSeq|0!") + 4] ^= 1 << bit
+    path.write_bytes(data)
+    np.testing.assert_array_equal(nd2.imread(path), spec.array)
+
+
+def test_names_of_other_lengths_shift_no_frame(path: Path) -> None:
+    spec = Nd2Spec(loops=[("T", 12)], times=[0.0] * 12, missing=frozenset(range(1, 10)))
+    build(path, spec)
+    data = bytearray(path.read_bytes())
+    for frame in (0, 10, 11):  # a writer that does not pad names
+        name = chunks.frame_name(frame)
+        start, nbytes = chunk_start(data, name), 8 + spec.layout.frame_bytes
+        pixels = data[start + chunks.PAGE - 8 :][:nbytes]
+        chunk = chunks.HEADER.pack(chunks.MAGIC, len(name), nbytes) + name + pixels
+        room = chunks.page_up(chunks.PAGE - 8 + nbytes)
+        data[start : start + room] = chunk.ljust(room, b"\0")
+    path.write_bytes(data)
+    np.testing.assert_array_equal(nd2.imread(path), spec.array)
 
 
 def test_the_only_frame_keeps_its_header(path: Path) -> None:
@@ -120,6 +163,46 @@ def test_raw_frames_among_compressed_ones_are_read(path: Path, raw: list[int]) -
         ),
     )
     np.testing.assert_array_equal(nd2.imread(path), spec.array)
+
+
+@pytest.mark.parametrize("options", [{}, {"validate_frames": True}, {"rescue": True}])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"height": 4, "width": 4},  # streams are longer than the pixels
+        {"height": 64, "width": 64},
+        {"height": 4, "width": 4, "version": (2, 1)},
+        {"loops": [], "height": 4, "width": 4},
+    ],
+)
+def test_frames_are_compressed_whatever_the_attributes_state(
+    path: Path, layout: dict[str, Any], options: dict[str, bool]
+) -> None:
+    spec = build(
+        path, **{"loops": [("T", 3)], **layout}, zlib=True, overrides={"eCompression": I32(2)}
+    )
+    with nd2.ND2File(path, **options) as file:
+        assert file.attributes.compressionType is None
+        np.testing.assert_array_equal(file.asarray(), spec.array)
+        np.testing.assert_array_equal(file.read_frame(0).squeeze(), spec.frames[0].squeeze())
+
+
+def test_an_index_keeps_how_frames_are_stored(path: Path) -> None:
+    spec = build(path, loops=[("T", 3)], zlib=True, overrides={"eCompression": I32(2)})
+    nd2.save_index(path)
+    with nd2.ND2File(path, index=True) as file:
+        np.testing.assert_array_equal(file.asarray(), spec.array)
+
+
+def test_raw_frames_with_more_bytes_than_pixels_stay_raw(path: Path) -> None:
+    spec = Nd2Spec(loops=[("T", 3)])
+    names = map(chunks.frame_name, range(3))
+    # They begin like a zlib stream, and are not one.
+    pixels = [b"\x78\x9c" + spec.layout.encode(frame)[2:] for frame in spec.frames]
+    payloads = {name: bytes(8) + data + bytes(16) for name, data in zip(names, pixels, strict=True)}
+    build(path, Nd2Spec(loops=[("T", 3)], missing=frozenset(range(3)), chunks=payloads))
+    image = nd2.imread(path)
+    assert [frame.tobytes() for frame in image] == pixels
 
 
 @pytest.mark.parametrize("row_bytes", [0, 1, 100])

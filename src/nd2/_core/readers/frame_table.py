@@ -10,7 +10,7 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.format import chunks
-from nd2._core.format.inflate import is_zlib
+from nd2._core.format.inflate import inflated_size, is_zlib
 from nd2._core.frames.read import Frames
 from nd2._core.frames.table import FrameTable
 from nd2._core.readers.chunk_address import parse_named_header
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nd2._core.format.pixels import PixelLayout
+    from nd2._core.format.pixels import Codec, PixelLayout
     from nd2._core.io import ByteSource
 
 HEADER_SAMPLE = 64
 """Bytes of a frame's chunk that hold its header and its name, but not the padding of the name field."""
+_MAX_STREAMS = 16
+"""Frames that look like zlib streams and are inflated to see whether they are."""
 _PADDED_START = chunks.PAGE - chunks.TIMESTAMP
 """Bytes from a frame's chunk to its data in files of NIS-Elements, so that pixels start on a page."""
 
@@ -58,28 +60,48 @@ def locate_frames(
     if len(asked):
         headers = _frame_headers(source, position[asked].tolist(), index[asked].tolist())
         start[asked], data_size[asked] = _reconcile(source, chunk_map, headers, size[asked])
-    if not raw and _are_raw(source, position, start, data_size, pixels):
-        pixels = replace(pixels, codec="raw")
-    table = np.zeros((2, count), np.uint64)
-    table[0, index] = position + start + stamp
+    offsets = position + start + stamp
     # A chunk that is too short is an error when it is read, not a missing frame.
-    table[1, index] = np.maximum(data_size, stamp + np.uint64(1)) - stamp
-    return Frames(source, FrameTable(table[0], table[1]), pixels)
+    lengths = np.maximum(data_size, stamp + np.uint64(1)) - stamp
+    codec = frame_codec(source, offsets, lengths, pixels)
+    table = np.zeros((2, count), np.uint64)
+    table[:, index] = offsets, lengths
+    return Frames(source, FrameTable(table[0], table[1]), replace(pixels, codec=codec))
 
 
-def _are_raw(
+def frame_codec(
     source: ByteSource,
-    position: NDArray[np.uint64],
-    start: NDArray[np.uint64],
-    data_size: NDArray[np.uint64],
+    offsets: NDArray[np.uint64],
+    lengths: NDArray[np.uint64],
     pixels: PixelLayout,
+) -> Codec:
+    """Return how frames are stored, which the attributes of an edited or damaged file may misstate."""
+    exact = lengths == pixels.frame_bytes
+    if pixels.codec == "zlib":
+        raw = len(exact) and exact.all() and not is_zlib(source.read(int(offsets.min()), 2))
+        return "raw" if raw else "zlib"
+    if exact.all():
+        return pixels.codec
+    zlib = _any_zlib(source, offsets[~exact], lengths[~exact], pixels.frame_bytes)
+    return "zlib" if zlib else pixels.codec
+
+
+def _any_zlib(
+    source: ByteSource, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], nbytes: int
 ) -> bool:
-    """Return whether frames declared as compressed are not, as in files that were edited."""
-    stamp = chunks.TIMESTAMP
-    if (data_size != stamp + pixels.frame_bytes).any():
-        return False
-    first = int(position.argmin())
-    return not is_zlib(source.read(int(position[first] + start[first]) + stamp, 2))
+    """Return whether a frame is a zlib stream of ``nbytes`` bytes; reads one frame of each length."""
+    size = np.uint64(source.size)
+    inside = lengths <= size - np.minimum(offsets, size)
+    lengths, first = np.unique(lengths[inside], return_index=True)
+    offsets = offsets[inside][first]
+    starts = source.read_many([(offset, 2) for offset in offsets.tolist()])
+    similar = np.flatnonzero([is_zlib(start) for start in starts])[:_MAX_STREAMS]
+    # A stream is at most a little longer than its data.
+    stored = np.minimum(lengths[similar], 2 * nbytes + HEADER_SAMPLE)
+    return any(
+        inflated_size(source.read(offset, length), nbytes) == nbytes
+        for offset, length in zip(offsets[similar].tolist(), stored.tolist(), strict=True)
+    )
 
 
 def _any_overlap_next(chunk_map: chunks.ChunkMap, nbytes: int) -> NDArray[np.bool_]:
@@ -115,27 +137,54 @@ def _reconcile(
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Return start and length of the data of frames by their headers, which may be damaged.
 
-    A header is wrong if the next chunk starts before its data ends, or if its data starts off the page
-    and those of most others start on one. Then the start of most frames and the length in the map count,
-    if they lead to the next chunk. Otherwise the next chunk ends the frame.
+    A header is wrong if the next chunk starts before its data end, or if its data start off the page and
+    those of most frames start on one. It is doubtful if no other header has the same start or the same
+    padding of the name. Then the usual start and the length in the map count, if they lead to the next
+    chunk and, for a doubtful header, its bytes agree. Otherwise the next chunk ends the frame.
     """
     position = np.array([header.position for header in headers], np.uint64)
     start = np.array([header.data_offset - header.position for header in headers], np.uint64)
     length = np.array([header.data_length for header in headers], np.uint64)
+    names = np.array([len(header.name) for header in headers], np.uint64)
     room = _room(source, chunk_map, position)
     fits = (start <= room) & (length <= room - np.minimum(start, room))
     starts, counts = np.unique(start[fits], return_counts=True)
-    usual = starts[counts.argmax()] if len(starts) else np.uint64(_PADDED_START)
-    padded = usual == _PADDED_START and 2 * counts.max(initial=0) > len(headers)
-    wrong = ~fits | (padded & (start != usual))
+    common = starts[counts == counts.max(initial=0)]
+    alone = len(headers) == 1 or not len(common)
+    usual = _PADDED_START if alone or _PADDED_START in common else int(common[0])
+    padded = 2 * int(counts[starts == _PADDED_START].sum()) > len(headers)
+    doubtful = ~(_repeated(start) | _repeated(start - names))
+    wrong = ~fits | ((start != usual) & (padded | doubtful))
+    size = np.where(map_size == position, length, map_size)
     for k in np.flatnonzero(wrong).tolist():
-        end, space = int(usual + map_size[k]), int(room[k])
-        if map_size[k] != position[k] and space - chunks.PAGE < end <= space:
-            start[k], length[k] = usual, map_size[k]
-        elif not fits[k] and source.read(int(position[k]) + space, 4) == chunks.MAGIC_BYTES:
+        header, space, nbytes = headers[k], int(room[k]), int(size[k])
+        if space - chunks.PAGE < usual + nbytes <= space:
+            beyond = int(start[k]) + nbytes > space
+            if padded or beyond or _starts_at(source, header, usual, nbytes):
+                start[k], length[k] = usual, nbytes
+            elif not fits[k]:
+                length[k] = nbytes
+        elif not fits[k] and source.read(header.position + space, 4) == chunks.MAGIC_BYTES:
             start[k] = min(int(start[k]), space)
             length[k] = space - int(start[k])
     return start, length
+
+
+def _repeated(values: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which values occur more than once."""
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return counts[group] > 1
+
+
+def _starts_at(source: ByteSource, header: chunks.ChunkHeader, start: int, nbytes: int) -> bool:
+    """Return whether data start elsewhere than the header states, as the padding before and after them is zero."""
+    if start < chunks.HEADER.size + len(header.name):
+        return False
+    place = header.position + start
+    first, last = sorted((header.data_offset, place))
+    spans = [(at, last - first) for at in (first, first + nbytes)]
+    before, after = map(any, source.read_many(spans))
+    return place == first if before else place == last or not after
 
 
 def _room(

@@ -11,13 +11,14 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.chunks import picture_metadata
 from nd2._core.format import chunks
-from nd2._core.format.inflate import MAX_RATIO, inflate, inflate_start, inflated_size, is_zlib
+from nd2._core.format.inflate import MAX_RATIO, inflate_start, inflated_size
 from nd2._core.frames import pool
 from nd2._core.frames.layout import max_frames
 from nd2._core.frames.read import Frames
 from nd2._core.frames.table import FrameTable
 from nd2._core.readers import geometry
 from nd2._core.readers.chunk_file import ChunkFile
+from nd2._core.readers.frame_table import frame_codec
 from nd2._core.readers.modern import OPENING
 from nd2._core.readers.scan import collect, scan_chunks
 from nd2._core.structures import CustomLoop
@@ -205,16 +206,11 @@ class Rescue:
         index, stamp = chunk_map.frame_index, np.uint64(chunks.TIMESTAMP)
         offsets = self._scan.data_offset + stamp
         lengths = np.maximum(chunk_map.frame_size, stamp) - stamp
-        if pixels.codec == "zlib" and len(index):
-            place = int(np.argmax(lengths == pixels.frame_bytes))
-            if lengths[place] == pixels.frame_bytes and not is_zlib(
-                source.read(int(offsets[place]), 2)
-            ):
-                pixels = replace(pixels, codec="raw")
+        pixels = replace(pixels, codec=frame_codec(source, offsets, lengths, pixels))
         if pixels.codec == "raw":
             sound = lengths >= pixels.frame_bytes
         else:
-            sound = self._check_streams(offsets, lengths, pixels.frame_bytes)
+            sound = _check_streams(Frames(source, FrameTable(offsets, lengths), pixels))
         table = np.zeros((2, count), np.uint64)
         table[0, index[sound]] = offsets[sound]
         table[1, index[sound]] = lengths[sound]
@@ -224,18 +220,18 @@ class Rescue:
             cut[frame] = start + chunks.TIMESTAMP, nbytes - chunks.TIMESTAMP
         return Frames(source, FrameTable(table[0], table[1]), pixels, cut=cut)
 
-    def _check_streams(
-        self, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], nbytes: int
-    ) -> NDArray[np.bool_]:
-        """Return which compressed frames can be inflated: their checksum tells."""
-        sound = lengths * np.uint64(MAX_RATIO) >= nbytes
 
-        def check(place: int) -> None:
-            data = self.source.read(int(offsets[place]), int(lengths[place]))
-            try:
-                inflate(data, nbytes)
-            except ValueError:
-                sound[place] = False
+def _check_streams(frames: Frames) -> NDArray[np.bool_]:
+    """Return which compressed frames can be decoded, as their checksum shows."""
+    table = frames.table
+    sound = table.lengths * np.uint64(MAX_RATIO) >= frames.pixels.frame_bytes
 
-        pool.run([(check, place) for place in np.flatnonzero(sound).tolist()])
-        return sound
+    def check(frame: int) -> None:
+        offset, length = table.location(frame)
+        try:
+            frames.decode(frames.source.read(offset, length), frame, offset)
+        except ValueError:
+            sound[frame] = False
+
+    pool.run([(check, frame) for frame in np.flatnonzero(sound).tolist()])
+    return sound

@@ -111,9 +111,10 @@ class Index:
 
     def locate_frames(self, source: ByteSource, pixels: PixelLayout) -> Frames:
         """Return the frames of a file, without reading their headers."""
-        pieces = pixels.channels if pixels.codec == "jpeg2k" else 1
-        unlike = self.codec != pixels.codec and (pixels.codec, self.codec) != ("zlib", "raw")
-        if unlike or self.table.pieces != pieces:
+        legacy = pixels.codec == "jpeg2k"
+        pieces = pixels.channels if legacy else 1
+        # The codec of modern files is that of the frames, not that of the attributes.
+        if (self.codec == "jpeg2k") != legacy or self.table.pieces != pieces:
             raise errors.corrupt("the index is not one of this file", path=source.url)
         return Frames(source, self.table, replace(pixels, codec=self.codec))
 
