@@ -11,6 +11,7 @@ import xarray as xr
 
 import nd2
 from nd2._core.chunks import regions
+from nd2._core.chunks.binary_layers import RUNS_NAME
 from nd2.structures import (
     ROI,
     InterpType,
@@ -402,6 +403,23 @@ def test_regions_of_a_part(
         file.write_nd2(tmp_path / "b.nd2", **picks)
     with nd2.ND2File(tmp_path / "b.nd2") as part:
         assert {number: roi.position for number, roi in part.rois.items()} == expected
+
+
+def test_numbers_that_no_file_has_are_left_out(tmp_path: Path) -> None:
+    tag, digits = "RleZipBinarySequence_1_v1", b"1" * 5000
+    layers = (
+        b'<variant><BinaryMetadata_v1 runtype="CLxListVariant"><no_name runtype="CLxListVariant">'
+    )
+    layers += b'<Name runtype="CLxStringW" value="cells"/>'
+    layers += b'<FileTag runtype="CLxStringW" value="%s"/>' % tag.encode()
+    layers += b"</no_name></BinaryMetadata_v1></variant>"
+    chunks = {RUNS_NAME: layers, b"CustomDataSeq|%s|%s!" % (tag.encode(), digits): b"x"}
+    build(tmp_path / "a.nd2", loops=[("T", 2)], chunks=chunks)
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        assert file.binary_data is not None
+        file.write_nd2(tmp_path / "b.nd2", T=0)
+    with nd2.ND2File(tmp_path / "b.nd2") as part:
+        assert not any(digits in name for name in part._reader.chunk_file.names)
 
 
 def test_damaged_regions_of_a_part_are_named(tmp_path: Path) -> None:

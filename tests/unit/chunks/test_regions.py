@@ -41,6 +41,10 @@ def test_regions_of_picked_positions() -> None:
     assert {number: roi.position for number, roi in found.items()} == {0: None, 2: 0, 3: 0, 5: 1}
 
 
+def test_numbers_that_no_file_has_are_ignored() -> None:
+    assert regions.decode({"Global_" + "1" * 5000: {"Id": 1}}) == {}
+
+
 @given(
     trees(
         *("RoiMetadata_v1", "Global_0", "Global_", "2PerMPoint_1", "Id", "Info", "ShapeType"),

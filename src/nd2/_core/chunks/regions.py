@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 NAME = b"CustomData|RoiMetadata_v1!"
 _PER_POSITION = "2PerMPoint_"
-_POSITION_KEY = re.compile(rf"(.*{_PER_POSITION})(\d{{1,10}})")
+_NUMBERED = re.compile(r"(.*?)(\d{1,10})")
+"""A name that ends in a number, which is at most that of 32 bits."""
 
 _INFO = (
     ("m_uiShapeType", "shapeType", U32),
@@ -59,8 +60,6 @@ _BOX = (
     ("m_dSizeZ", "sizeZ", float),
 )
 _INFO_DEFAULTS = vars(RoiInfo(RoiShapeType.Any, InterpType.AnyROI))
-
-
 _BARE_INFO, _BARE_ANIMATION, _BARE_BOX = map(fields.bare, (_INFO, _ANIMATION, _BOX))
 
 
@@ -79,8 +78,8 @@ def decode(raw: fields.Tree) -> dict[int, ROI]:
 
 def _numbered(tree: fields.Tree, prefix: str) -> Iterator[tuple[int, fields.Tree]]:
     """Yield number and level of the names that are the prefix and a number, in their order."""
-    keys = [key for key in tree if key.startswith(prefix) and key[len(prefix) :].isdecimal()]
-    for number, key in sorted((int(key[len(prefix) :]), key) for key in keys):
+    matches = filter(None, map(_NUMBERED.fullmatch, tree))
+    for number, key in sorted((int(m[2]), m[0]) for m in matches if m[1] == prefix):
         if below := fields.level(tree, key):
             yield number, below
 
@@ -135,7 +134,8 @@ def pick_positions(stored: Items, numbers: Mapping[int, int]) -> Items:
     """Return a stored tree with new numbers of positions, without regions of other positions."""
     items = Items()
     for name, value in stored:
-        if match := _POSITION_KEY.fullmatch(name):
+        match = _NUMBERED.fullmatch(name)
+        if match and match[1].endswith(_PER_POSITION):
             if (number := numbers.get(int(match[2]))) is None:
                 continue
             name = f"{match[1]}{number}"

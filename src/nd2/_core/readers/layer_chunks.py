@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 _Mask = TypeVar("_Mask")
 
-_TILE = re.compile(r"CustomDataSeq\|(TiledRasterBinaryData_-?\d+)_(\d+)_(\d+)\|(\d+)")
-_RUNS = re.compile(r"CustomDataSeq\|(.+)\|(\d+)")
+_TILE = re.compile(
+    r"CustomDataSeq\|(TiledRasterBinaryData_-?\d+)_(\d{1,10})_(\d{1,10})\|(\d{1,10})"
+)
+_RUNS = re.compile(r"CustomDataSeq\|(.+)\|(\d{1,10})")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

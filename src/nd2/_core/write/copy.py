@@ -53,6 +53,8 @@ Pick: TypeAlias = "int | slice | Sequence[int]"
 
 _BATCH = 16 << 20
 """Bytes that are copied at once."""
+_MAX_DIGITS = 10
+"""Longer numbers in names of chunks are damage."""
 _SIGNATURES = (b"CustomData|Authentication", chunks.SEQUENCE_PREFIX + b"Authentication")
 """Digital signatures, which are valid for the original file only."""
 _PYRAMID = b"Downsampled"
@@ -283,7 +285,7 @@ class _Selection:
         if not name.startswith(chunks.SEQUENCE_PREFIX):
             return None if name.startswith(_PYRAMID) else name
         stem, _, number = name[:-1].rpartition(b"|")
-        if not number.isdigit():
+        if not number.isdigit() or len(number) > _MAX_DIGITS:
             return None
         place = int(np.searchsorted(self.frames, int(number)))
         selected = place < len(self.frames) and self.frames[place] == int(number)
