@@ -12,7 +12,7 @@ from nd2._core.structures import Attributes, CompressionType
 NAMES = (b"ImageAttributesLV!", b"ImageAttributes!")
 
 _COMPRESSION: tuple[CompressionType, ...] = ("lossless", "lossy")
-"""Kinds of compression by their stored number; any other number is none."""
+"""Kinds of compression by their stored number; other numbers mean no compression."""
 _UNCOMPRESSED = 2
 _UNSIGNED, _REAL = 1, 2
 _MAX_COMPONENTS = 1 << 16
@@ -56,8 +56,8 @@ def decode(raw: fields.Tree, *, plane_count: int | None) -> Attributes:
 def channel_count(plane_count: int | None, components: int) -> int:
     """Return the number of channels.
 
-    That is the number of planes in the picture metadata, where it is possible. Otherwise one or
-    three components make one channel, and others one channel each.
+    That is the number of planes in the picture metadata, if it is possible. Otherwise one or three
+    components are one channel, and more are one channel each.
     """
     if plane_count is not None and 1 <= plane_count <= components:
         return plane_count
@@ -65,7 +65,7 @@ def channel_count(plane_count: int | None, components: int) -> int:
 
 
 def encode(value: Attributes) -> dict[str, Any]:
-    """Return the tree of the attributes: all fields, because some readers require each of them."""
+    """Return the tree of the attributes: with all fields, because some readers require them."""
     width, height = value.widthPx or 0, value.heightPx
     compression = value.compressionType
     code = _COMPRESSION.index(compression) if compression in _COMPRESSION else _UNCOMPRESSED

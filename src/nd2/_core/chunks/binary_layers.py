@@ -36,7 +36,7 @@ _BARE_FIELDS = fields.bare(_FIELDS)
 
 @dataclass(frozen=True, slots=True)
 class TileGrid:
-    """How a raster layer is cut into tiles."""
+    """Sizes of a raster layer and of its tiles in pixels."""
 
     height: int
     width: int
@@ -69,10 +69,10 @@ def mask_name(file_tag: str, frame: int) -> bytes:
 def decode_runs(raw: fields.Tree) -> list[LayerInfo]:
     """Return the run-length encoded layers; names of the tree have no type prefix.
 
-    A layer without a name or without a tag of its chunks is left out.
+    Layers without a name or a tag of their chunks are left out.
     """
     layers = []
-    # Not unwrapped: a list of one layer is a list.
+    # Not unwrapped, because a list may hold one layer.
     for item in fields.levels(raw.get("BinaryMetadata_v1", raw)):
         values: dict[str, Any] = {
             name: value if isinstance(value := item.get(key), str if kind is str else int) else None
@@ -100,7 +100,7 @@ def decode_rasters(data: bytes) -> list[LayerInfo]:
     except ValueError as error:
         raise errors.corrupt(f"the list of binary layers is not JSON: {error}") from None
     if not isinstance(items, list):
-        raise errors.corrupt("the metadata of binary layers are not a list")
+        raise errors.corrupt("the metadata of binary layers is not a list")
     return [_raster(item) for item in items if isinstance(item, dict)]
 
 
@@ -119,7 +119,7 @@ def _raster(item: dict[str, Any]) -> LayerInfo:
     if bits not in _BITS or min(grid.height, grid.width, grid.tile_height, grid.tile_width) <= 0:
         raise errors.corrupt(f"a binary layer has impossible tiles: {grid}")
     if max(height * width, grid.tile_height * grid.tile_width) > _MAX_PIXELS:
-        raise errors.corrupt(f"a binary layer is too large to be true: {grid}")
+        raise errors.corrupt(f"a binary layer is larger than {_MAX_PIXELS} pixels: {grid}")
     return LayerInfo(
         fields.text(item, "binName"),
         f"TiledRasterBinaryData_{number}",

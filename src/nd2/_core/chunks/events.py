@@ -65,7 +65,7 @@ _TEXT = {
 def decode(raw: fields.Tree) -> list[ExperimentEvent]:
     """Return the events in stored order.
 
-    The form with full names is that of older files; unverified on real files.
+    Older files have full names; unverified on real files.
     """
     record = fields.root(raw, "RLxExperimentRecord")
     compact = fields.levels(record.get("pEvents"))

@@ -44,15 +44,15 @@ _PERIOD_DIFF = (
     ("dAvgPeriodDiff", "avg", float),
 )
 _TOP_TO_BOTTOM = 4
-"""First of the stack types that run downwards."""
+"""First of the stack types that run downward."""
 
 
 def decode(raw: fields.Tree) -> list[ExpLoop]:
     """Return the loops, outermost first: the axes of the frames in the order of the file.
 
-    Channels are not an axis. Of loops of one kind at one level, as when each channel has a stack
-    of its own, the longest one counts. A loop without items is left out; its children take its
-    place.
+    Channels are not an axis. If there are several loops of one kind at one level, for instance a
+    stack for each channel, the longest one is used. A loop without items is replaced by its
+    children.
     """
     loops: list[ExpLoop] = []
     _flatten(fields.root(raw, "SLxExperiment"), 0, loops)
@@ -68,8 +68,8 @@ def _flatten(node: fields.Tree, nesting: int, loops: list[ExpLoop]) -> None:
         loops.append(loop)
     elif loops[-1].nestingLevel == nesting and loops[-1].type == loop.type:
         loops[-1] = max(loops[-1], loop, key=lambda one: one.count)
-    # Each phase of a paused and continued time lapse keeps the loops below it in an experiment of
-    # its own; all phases have the same ones, unverified on real files.
+    # If a time lapse was paused and continued, each phase has its own tree of the loops below it.
+    # All these trees are the same; unverified on real files.
     for phase in fields.levels(fields.level(node, "uLoopPars").get("pSubLoops"))[:1]:
         for child in fields.levels(phase.get("ppNextLevelEx"))[:1]:
             _flatten(fields.root(child, "SLxExperiment"), nesting + 1, loops)
@@ -117,14 +117,14 @@ def _periods(pars: fields.Tree) -> list[Period]:
     """Return the phases that are marked valid and have frames."""
     periods = [_period(phase) for phase in fields.levels(pars.get("pPeriod"))]
     if "pPeriodValid" in pars:
-        # An empty mask means no phase at all, as in Nikon's reader.
+        # An empty mask means no phases, as in Nikon's reader.
         valid = fields.flags(pars["pPeriodValid"])
         periods = [period for period, flag in zip(periods, valid, strict=False) if flag]
     return [period for period in periods if period.count > 0]
 
 
 def _points(pars: fields.Tree) -> list[Position]:
-    """Return all stored points, from a list of them or, in version 2, from lists of coordinates."""
+    """Return all stored points, from a list of points or (version 2) lists of coordinates."""
     points = fields.levels(pars.get("Points"))
     if not points:
         keys = ("dPosX", "dPosY", "dPosZ", "dPFSOffset", "pPosName")
@@ -152,7 +152,7 @@ def _points(pars: fields.Tree) -> list[Position]:
 
 
 def _valid(points: list[Position], mask: object) -> list[Position]:
-    """Return the points that a mask keeps; past its end all: an unused mask is one byte long."""
+    """Return the points that a mask keeps, and all past its end: an unused mask has one byte."""
     flags = fields.flags(mask)
     return [point for i, point in enumerate(points) if i >= len(flags) or flags[i]]
 
@@ -225,7 +225,7 @@ _POINT_SWITCHES = (
 
 
 def encode(loops: Sequence[ExpLoop]) -> dict[str, Any] | None:
-    """Return the tree of nested loops; None where there are none.
+    """Return the tree of nested loops; None without loops.
 
     Keys, their types and their order are those of real files.
     """
@@ -303,9 +303,9 @@ def _points_tree(value: XYPosLoopParams) -> dict[str, Any]:
     }
 
 
-# Stacks of an asymmetric range around the home plane, upwards and downwards: of all types, those in
-# which the stored positions determine the index of the home plane.
-_UPWARDS, _DOWNWARDS = 3, 7
+# Stacks with an asymmetric range around the home plane, upward and downward: in these types, the
+# stored positions determine the index of the home plane.
+_UPWARD, _DOWNWARD = 3, 7
 
 
 def _stack_tree(loop: ZStackLoop) -> dict[str, Any]:
@@ -327,7 +327,7 @@ def _stack_tree(loop: ZStackLoop) -> dict[str, Any]:
         "bTIRF": False,
         "dTIRFPosition": 0.0,
         "dTIRFPFSOffset": -1.0,
-        "iType": I32(_UPWARDS if value.bottomToTop else _DOWNWARDS),
+        "iType": I32(_UPWARD if value.bottomToTop else _DOWNWARD),
         **({} if value.deviceName is None else {"wsZDevice": value.deviceName}),
         "wsCommandBeforeCapture": "",
         "wsCommandAfterCapture": "",

@@ -1,9 +1,9 @@
 """Values in the trees of metadata chunks: checked reads of both forms, and tables of fields.
 
-The binary form has one root level with the name of the structure, the XML form has none. The XML
-form wraps what is a level in the binary form in a list of one. A value that is missing or has
-another type gives the default. Decoders make levels as dicts: an instance check against those is
-several times as fast as one against mappings.
+The binary form has one root level with the name of the structure, the XML form does not. The XML
+form wraps each level in a list of one. If a value is missing or has another type, reads return the
+default. Decoders return levels as dicts: checking for them is several times faster than checking
+for mappings.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Tree: TypeAlias = Mapping[str, Any]
 Names: TypeAlias = tuple[bytes, bytes]
 """Names of one chunk: in files of version 3 (binary metadata) and of version 2 (XML)."""
 Table: TypeAlias = tuple[tuple[str, str, Callable[..., Any]], ...]
-"""Fields that are stored as they are: stored key, name in the structure, stored type."""
+"""Fields that are stored without conversion: stored key, name in the structure, stored type."""
 _NO_DEFAULTS: Tree = {}
 _Code = TypeVar("_Code", bound=IntEnum)
 
@@ -51,30 +51,30 @@ def read(tree: Tree, table: Table, defaults: Tree = _NO_DEFAULTS) -> dict[str, A
 
 
 def write(value: object, table: Table) -> dict[str, Any]:
-    """Return the tree of a table's fields, taken from the attributes of a structure."""
+    """Return the tree of a table's fields, from the attributes of a structure."""
     return {key: kind(getattr(value, name)) for key, name, kind in table}
 
 
 def bare(table: Table) -> Table:
-    """Return a table for trees whose names lost their type prefix."""
+    """Return a table for trees whose names have no type prefix."""
     return tuple((key.lstrip(clx_lite.TYPE_PREFIX), name, kind) for key, name, kind in table)
 
 
 def root(raw: Tree, name: str) -> Tree:
-    """Return the content of the root level, or of the tree where it has none."""
+    """Return the content of the root level, or the tree if it has no root level."""
     content = raw.get(name, raw)
     return unwrap(content) if isinstance(content, dict) else {}
 
 
 def unwrap(tree: Tree) -> Tree:
-    """Return the level that a list of one holds, or the tree itself if it is no such list."""
+    """Return the level that a list of one holds, or else the tree itself."""
     if len(tree) == 1 and isinstance(only := tree.get("i0000000000"), dict):
         return only
     return tree
 
 
 def level(tree: Tree, *path: str) -> Tree:
-    """Return the level at a path; empty if there is none."""
+    """Return the level at a path; empty if it is missing."""
     for key in path:
         below = tree.get(key)
         if not isinstance(below, dict):
@@ -84,7 +84,7 @@ def level(tree: Tree, *path: str) -> Tree:
 
 
 def first(value: Any) -> dict[str, Any]:
-    """Return a level, or the first of a list of levels; empty if there is none."""
+    """Return a level, or the first of a list of levels; empty without one."""
     while True:
         if isinstance(value, dict) and len(value) == 1 and isinstance(value.get("no_name"), list):
             value = value["no_name"]
@@ -125,7 +125,7 @@ def real(tree: Tree, key: str, default: float = 0.0) -> float:
 
 
 def positive(tree: Tree, key: str) -> float | None:
-    """Return a number that is meaningful above zero only."""
+    """Return a number that has a meaning only above zero; None otherwise."""
     value = real(tree, key)
     return value if value > 0 else None
 
@@ -142,7 +142,7 @@ def flag(tree: Tree, key: str, default: bool = False) -> bool:
 
 
 def member(kind: type[_Code], code: int) -> _Code | int:
-    """Return the member of an enumeration, or an unknown code itself."""
+    """Return the member of an enumeration, or the code if it is unknown."""
     try:
         return kind(code)
     except ValueError:

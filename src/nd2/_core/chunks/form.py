@@ -1,6 +1,6 @@
 """The form that a user fills in at acquisition: ``CLxCustomDescription``.
 
-Every field is a level of the same few names, so the tree must keep repeated names.
+Each field is a level with the same few names, so the tree must keep repeated names.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def decode(items: Items) -> list[CustomField]:
 
 
 def _level(items: Items, name: str) -> Items:
-    """Return the first level of a name; empty if there is none."""
+    """Return the first level with a name; empty without one."""
     levels = (value for key, value in items if key == name and isinstance(value, Items))
     return next(levels, Items())
 
 
 def _field(stored: Items) -> CustomField:
-    """Return one field; what all kinds share may be in a level of its own."""
+    """Return one field; names that all kinds share may be in a separate level."""
     common = _level(stored, "CLxItem")
     own: dict[str, Any] = {**dict(common), **dict(stored)}
     code = own.get("eType", 0)

@@ -1,4 +1,4 @@
-"""The JOBS program that acquired a file; the set of tasks is open, so they stay as stored."""
+"""The JOBS program that acquired a file; there may be any tasks, so they are returned as stored."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ _STEP = re.compile(r"- Step:\s*([\d.,]{1,32})")
 _MAX_DEPTH = 100
 _MAX_COUNT = 1 << 31
 """A larger count of a loop is damage."""
+_MAX_DIGITS = 10
 
 
 def text_info(raw: dict[str, Any]) -> s.TextInfo:
@@ -95,7 +96,7 @@ def experiment(
 
 
 def _unwrapped(node: dict[str, Any]) -> dict[str, Any]:
-    """Descend through levels that hold one level and nothing else."""
+    """Descend through levels that hold nothing but one level."""
     for _ in range(_MAX_DEPTH):
         rest = {key: value for key, value in node.items() if key != "UnknownData"}
         if len(rest) != 1:
@@ -267,7 +268,7 @@ def _channel(key: str, plane: dict[str, Any]) -> s.ChannelMeta:
     name = plane.get("OpticalConfigName") or plane.get("Description") or ""
     return s.ChannelMeta(
         name=str(name),
-        index=int(key) if key.isdecimal() else 0,
+        index=int(key) if key.isdecimal() and len(key) < _MAX_DIGITS else 0,
         color=s.Color.from_abgr_u4(color if isinstance(color, int) else 0xFFFFFF),
     )
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _FLUORESCENCE, _BRIGHTFIELD = 0x1, 0x2
 
-# In the order in which they are listed.
+# In the order of `Microscope.modalityFlags`.
 MASKS: dict[ModalityFlags, int] = {
     "fluorescence": _FLUORESCENCE,
     "brightfield": _BRIGHTFIELD,
@@ -64,15 +64,15 @@ _CODES: dict[int, tuple[ModalityFlags, ...]] = {
 }
 
 _COLOR_NM = (420.0, 515.0, 590.0)
-"""What Nikon's reader gives for the planes of a color camera: blue, green, red, as stored."""
+"""Wavelengths that Nikon's reader returns for a color camera: blue, green, red, as stored."""
 _PEAK = 4
 
 
 def modality(plane: fields.Tree) -> list[ModalityFlags]:
     """Return the modality flags of a plane.
 
-    A mask that has neither fluorescence nor bright field gives one of the two: color is bright
-    field.
+    If the mask has neither fluorescence nor bright field, color planes are bright field and others
+    fluorescence.
     """
     if "uiModalityMask" in plane:
         mask = fields.integer(plane, "uiModalityMask")
@@ -131,7 +131,7 @@ def _peak(points: list[fields.Tree], index: int) -> float:
 def probe(
     emission: float | None, excitation: float | None, *, samples: int, index: int
 ) -> dict[str, Any]:
-    """Return the tree of the probe of a plane, from which `wavelengths` reads the same back."""
+    """Return the tree of the probe of a plane, from which `wavelengths` reads them back."""
     if samples == 3 and index < len(_COLOR_NM):
         # Readers know the wavelengths of a color camera.
         emission = None

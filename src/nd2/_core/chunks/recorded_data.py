@@ -28,7 +28,7 @@ CACHES = {
     b"CustomData|AcqFramesCache!": 4,
     b"CustomData|TimeSourceCache!": 8,
 }
-"""Chunks that hold one number per frame and are not columns of the table, with its bytes."""
+"""Chunks with one number per frame that are not columns of the table, and its size in bytes."""
 
 TEXT, INTEGER, REAL = 1, 2, 3
 """Types of columns in the table."""
@@ -79,9 +79,9 @@ class RecordedColumn:
 
     @cached_property
     def values(self) -> NDArray[Any]:
-        """The values, shape (n,), int32, float64 or text; n is 0 if none are stored, else `size`.
+        """The values, shape (n,), int32, float64 or text; read on first access.
 
-        They are read on first access.
+        n is at most `size`, and 0 if the file does not have them.
         """
         return decode_values(self.load() or b"", self.kind, self.size)
 
@@ -131,8 +131,8 @@ def encode(columns: Iterable[RecordedColumn]) -> dict[str, Any]:
 def decode_values(data: bytes, kind: int, size: int) -> NDArray[Any]:
     """Decode the values of a column; returns at most ``size`` values, shape (n,).
 
-    Of a type other than text, integer and real, the length of an item decides. If ``size`` is not
-    positive, there are as many values as fit.
+    An unknown type is determined by the length of an item. If ``size`` is not positive, it returns
+    as many values as fit.
     """
     item = len(data) // size if size > 0 else 0
     if kind not in _USUAL and kind != TEXT:

@@ -77,7 +77,7 @@ def decode(raw: fields.Tree) -> dict[int, ROI]:
 
 
 def _numbered(tree: fields.Tree, prefix: str) -> Iterator[tuple[int, fields.Tree]]:
-    """Yield number and level of the names that are the prefix and a number, in their order."""
+    """Yield number and level of each name that is the prefix and a number, in numeric order."""
     matches = filter(None, map(_NUMBERED.fullmatch, tree))
     for number, key in sorted((int(m[2]), m[0]) for m in matches if m[1] == prefix):
         if below := fields.level(tree, key):
@@ -111,7 +111,7 @@ def _animation(stored: fields.Tree) -> AnimParam:
 
 
 def _point(stored: fields.Tree) -> XYPoint:
-    """Return a point: the first two numbers, because names of one letter count as prefix."""
+    """Return a point: the first two numbers, because bare names lose their only letter."""
     values: list[Any] = []
     for value in stored.values():
         values += value if isinstance(value, list) else [value]

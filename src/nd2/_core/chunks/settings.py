@@ -18,7 +18,7 @@ APP_INFO = PREFIX + b"AppInfo_V1_0!"
 
 _VERSION = re.compile(r"(.*?) (\d+\.\d.*)")
 _MAX_TAG = 240
-"""Readers compare names of chunks up to 256 bytes."""
+"""Readers compare at most 256 bytes of the names of chunks."""
 _ONLY = "i0000000000"
 """Key of a value without a name, where there is one value."""
 _SOFTWARE_KEYS = ("SWNameString", "VersionString")
@@ -44,7 +44,7 @@ def encode_software(software: str) -> dict[str, str]:
 
 
 def only_value(tree: Any) -> Any:
-    """Return the value of a tree that has one, without a name and not a level; else the tree."""
+    """Return the only value of a tree if it has no name and is not a level; else the tree."""
     if isinstance(tree, dict) and tree.keys() == {_ONLY}:
         value = tree[_ONLY]
         return tree if isinstance(value, dict) else value
@@ -57,10 +57,10 @@ def encode_chunk(tree: Any) -> bytes:
 
 
 def encode(tree: Mapping[str, Any]) -> Items:
-    """Return settings as stored; ``ND2File.custom_data`` gives ``tree`` back.
+    """Return settings as stored; ``ND2File.custom_data`` then returns ``tree``.
 
-    Names lose their type prefix when they are decoded; here they get one where they need it. List
-    items that were empty or zero, and so were left out, are put back.
+    Decoding strips the type prefix of names, so names that would lose letters get a prefix. List
+    items that decoding left out, because they are empty or zero, are restored.
     """
     items = Items()
     place = 0
@@ -68,7 +68,7 @@ def encode(tree: Mapping[str, Any]) -> Items:
         if value is None:
             continue
         if fields.LIST_KEY.fullmatch(key):
-            # The key is the place among all children.
+            # The number in the key counts all children.
             while place < int(key[1:]):
                 items.append(("", I32(0)))
                 place += 1
@@ -80,7 +80,7 @@ def encode(tree: Mapping[str, Any]) -> Items:
 
 
 def _stored_name(key: str) -> str:
-    """Return a name that is allowed, and that is ``key`` without its prefix."""
+    """Return a valid name that is ``key`` without its prefix."""
     if clx_xml.NAME.fullmatch(key) and clx_xml.without_prefix(key) == key:
         return key
     return f"m_{key}"
