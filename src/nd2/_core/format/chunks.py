@@ -273,13 +273,14 @@ def _name_ends(data: bytes) -> NDArray[np.int64]:
     An entry takes 17 bytes or more. A map with more than one ``!`` in 17 bytes is walked, in memory
     that grows with its entries only.
     """
-    if data.count(b"!") > len(data) // 17:
+    is_bang = np.frombuffer(data, np.uint8) == ord("!")
+    if np.count_nonzero(is_bang) > len(data) // 17:
         walk, place = array("q"), data.find(b"!")
         while place >= 0:
             walk.append(place)
             place = data.find(b"!", place + 17)
         return np.array(walk, np.int64)
-    bangs = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("!"))
+    bangs = np.flatnonzero(is_bang)
     if not len(bangs):
         return bangs
     # Two names end at least 17 bytes apart. A candidate that far behind the one before is surely the end of a name;
@@ -309,29 +310,31 @@ def _windows(data: bytes, width: int) -> NDArray[np.void]:
     return np.ndarray((max(len(data) - width + 1, 0),), f"V{width}", data, 0, (1,))
 
 
+_SMALLEST = np.array([0, 0, *(10**k for k in range(1, 15))], np.int64)
+"""Smallest number of each count of digits."""
+
+
 def _frame_indices(
     data: bytes, starts: NDArray[np.int64], bangs: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Tell which names are ``ImageDataSeq|N!``, and return their N."""
+    """Return which names are ``ImageDataSeq|N!``, and the N of those."""
     first = len(FRAME_PREFIX)
     digits = bangs - starts - first
     is_frame = (digits > 0) & (digits < 16)
     is_frame[is_frame] = _windows(data, first)[starts[is_frame]].view(f"S{first}") == FRAME_PREFIX
     count = digits[is_frame]
     width = int(count.max(initial=1))
-    # A prefix of 13 bytes stands before each number: only absurd ones could begin before the map, in its first entry.
+    # A prefix of 13 bytes precedes each number: only absurd ones could begin before the map, in its first entry.
     first_digits = np.maximum(bangs[is_frame] - width, 0)
     text = _windows(data, width)[first_digits].view(np.uint8).reshape(-1, width)
-    values = text - np.uint8(ord("0"))
-    values[np.arange(width) < width - count[:, None]] = 0  # what stands before the number
-    index = np.zeros(len(values), np.int64)
-    for digit in values.T:
+    index, valid = np.zeros(len(count), np.int64), np.ones(len(count), bool)
+    for place, character in zip(range(width, 0, -1), text.T, strict=True):
+        digit = (character - np.uint8(ord("0"))) * (count >= place)  # 0 before the number
+        valid &= digit < 10
         index *= 10
         index += digit
     # Canonical numbers only: "03" is not frame 3.
-    raw = np.frombuffer(data, np.uint8)
-    leading_zero = (count > 1) & (raw[starts[is_frame] + first] == ord("0"))
-    valid = (values < 10).all(axis=1) & ~leading_zero
+    valid &= index >= _SMALLEST[count]
     is_frame[is_frame] = valid
     return is_frame, index[valid]
 
