@@ -31,6 +31,10 @@ class FileVariable(xr.Variable):
         data: Any = variable._data  # noqa: SLF001  # as it is, unread
         return cls(variable.dims, data, variable.attrs, variable.encoding, fastpath=True)
 
+    def to_base_variable(self) -> FileVariable:
+        """Return the same variable: coordinates keep their type."""
+        return FileVariable.from_variable(self)
+
     @property
     def _in_memory(self) -> bool:
         return isinstance(_innermost(self._data), np.ndarray)

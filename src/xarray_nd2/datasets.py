@@ -52,8 +52,7 @@ def to_dataset(
     }
     if "S" in coords and samples_are_reversed(model.image):
         coords["S"] = coords["S"][::-1]
-    # As coordinates, they would become plain variables.
-    dataset = xr.Dataset({**variables, **coords}, attrs=model.attrs).set_coords(list(coords))
+    dataset = xr.Dataset(variables, coords, model.attrs)
     dataset.encoding["source"] = model.attrs["source"]
     return dataset
 
@@ -67,7 +66,7 @@ def to_variable(
         values = np.asarray(values).astype(object)
     elif not variable.in_memory:
         values = lazy(values, blocks)
-    return FileVariable(variable.dims, values, dict(variable.attrs))
+    return FileVariable(variable.dims, values, dict(variable.attrs), fastpath=True)
 
 
 def decoded(
