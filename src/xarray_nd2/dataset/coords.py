@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nd2._core.frames.array import FrameArray
     from nd2._core.frames.grid import FrameGrid
     from nd2._core.readers import Reader
-    from nd2._core.views.facts import Facts
+    from nd2._core.views.facts import Facts, Series
     from xarray_nd2.dataset.clock import Clock
     from xarray_nd2.dataset.lazy import Column
 
@@ -216,7 +216,7 @@ def _stage_coordinates(
     """Return the stage positions that the loops and the metadata give, for some axes."""
     coords: dict[str, VariableModel] = {}
     for name in names:
-        series = facts.stage[name[-1]]
+        series: Series = getattr(facts, name)
         # Legacy files hold a position for each frame; that of the loops does not vary with time.
         letters = "TPZU" if series.source == "recorded" else "PZ"
         values = series.values[: reader.layout.frame_count]
@@ -288,6 +288,8 @@ def _recorded(reader: Reader, column: RecordedColumn) -> Column | None:
 def _presence(reader: Reader, image: FrameArray) -> Mapping[str, VariableModel]:
     """Return which frames the file holds; empty where it holds all."""
     present = image.frames.table.present(reader.layout.frame_count)
+    if present.all():
+        return {}
     here = np.asarray(present[image.grid.frames()])
     if here.all():
         return {}

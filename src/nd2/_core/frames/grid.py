@@ -120,7 +120,8 @@ class FrameGrid:
         for name, count, step in sorted(self.loops, key=lambda loop: -abs(loop[2])):
             # Steps of damaged loops may not fit into 64 bits; then no frame is at the second one.
             if count > 1 and abs(step) <= np.iinfo(np.intp).max:
-                index, rest = np.divmod(rest, abs(step))
+                # Division takes long, and the innermost loop does not need it.
+                index, rest = np.divmod(rest, abs(step)) if abs(step) > 1 else (rest, rest * 0)
                 indices[name] = index if step > 0 else count - 1 - index
         return indices
 

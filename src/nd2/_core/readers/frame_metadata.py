@@ -45,7 +45,7 @@ def stage_positions(
     experiment : sequence of ExpLoop
         The loops, outermost first.
     """
-    stage = np.empty((count, 3))
+    stage = np.empty((3, count)).T  # quicker to fill, and to take an axis from
     stage[:] = first
     within = stage[: len(indices[0]) if indices else 1]
     pairs = [(loop, index[: len(within)]) for loop, index in zip(experiment, indices, strict=True)]

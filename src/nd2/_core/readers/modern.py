@@ -125,8 +125,9 @@ class ModernReader(Reader):
         positions = self.chunk_file.chunk_map.frame_position
         # The header of the first frame, which `frames` needs, lies behind the picture metadata.
         first = [(int(positions.min()), HEADER_SAMPLE)] if len(positions) else []
-        self.chunk_file.prefetch(OPENING, *first)
-        return self.chunk_file.read_spans(self.chunk_file.spans(OPENING))
+        spans = self.chunk_file.spans(OPENING)
+        self.source.prefetch([*spans.values(), *first])
+        return self.chunk_file.read_spans(spans)
 
     def _opening_tree(
         self, forms: tuple[bytes, ...], *, whole: bool = False

@@ -327,9 +327,10 @@ class Facts:
     @property
     def has_times(self) -> bool:
         """Whether times were recorded; the first of them decides if it is not 0, without reading the others."""
-        stored = self.reader.chunk_address("CustomData|AcqTimesCache")
-        if stored is not None and stored.size >= 8 and any(stored.read(0, 8)):
-            return True
+        if "frame_times" not in vars(self):
+            chunk = self.reader.chunk_address("CustomData|AcqTimesCache")
+            if chunk is not None and chunk.size >= 8 and any(chunk.read(0, 8)):
+                return True
         return self.frame_times is not None
 
     def times(self, frames: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -470,6 +471,8 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 def _take(values: NDArray[Any] | None, frames: NDArray[np.intp]) -> NDArray[np.float64]:
     """Return the values of frames; NaN for those beyond the end."""
+    if values is not None and frames.max(initial=-1) < len(values):
+        return values[frames].astype(np.float64, copy=False)
     taken = np.full(len(frames), np.nan)
     if values is not None:
         inside = frames < len(values)
