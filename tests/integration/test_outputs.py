@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import subprocess
-import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from tests.references import OLD_PARQUET
 from xarray_nd2 import write_kerchunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Write = Callable[[Path, str, bool], None]
 
@@ -352,22 +351,18 @@ def test_what_is_in_memory_may_replace_the_file_it_came_from(raw: Path) -> None:
     np.testing.assert_array_equal(nd2.imread(raw), pixels)
 
 
-FULL = """
-import resource, signal, sys
-import nd2, zarr, xarray_nd2
-from tests.integration.test_outputs import WRITERS
-from pathlib import Path
-source, dest, name, limit = sys.argv[1:]
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
-try:
-    WRITERS[name][0](Path(source), dest, True)
-except OSError as error:
-    print(type(error).__name__, error.errno, error)
-"""
+@contextmanager
+def full_disk(room: int) -> Iterator[None]:
+    """Let each write fail that would make a file longer than `room` bytes."""
+    resource = pytest.importorskip("resource", reason="there is no limit of the size of files")
+    limit, maximum = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, maximum))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, maximum))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of the size of files")
 @pytest.mark.parametrize(
     ("name", "old"),
     [
@@ -378,25 +373,22 @@ except OSError as error:
         ("ND2Writer", False),
     ],
 )
-def test_a_full_disk(raw: Path, tmp_path: Path, name: str, old: bool) -> None:
-    """The limit of the size of files (EFBIG) stands for a full disk: each write beyond it fails."""
+def test_a_full_disk(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, old: bool
+) -> None:
+    """Python ignores SIGXFSZ, so a write beyond the limit raises EFBIG, where a full disk raises ENOSPC."""
     write, suffix = WRITERS[name]
     source, dest = tmp_path / "big.nd2", tmp_path / "out" / f"out{suffix}"
-    build(source, loops=[("T", 3)], height=64, width=64)
+    build(source, loops=[("T", 30)], height=64, width=64)
     dest.parent.mkdir()
     if old:
         write(raw, str(dest), True)
     before = state(dest.parent)
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, str(source), str(dest), name, "80"],
-        capture_output=True,
-        text=True,
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert "nd2 " in name or str(errno.EFBIG) in done.stdout
-    assert "Traceback" not in done.stderr
-    assert ".part" not in done.stdout + done.stderr
+    with full_disk(80), pytest.raises(OSError, match=".") as raised:
+        write(source, str(dest), True)
+    out, err = capsys.readouterr()
+    message = f"{raised.value}{out}{err}"
+    assert os.strerror(errno.EFBIG) in message
+    assert "Traceback" not in message
+    assert ".part" not in message
     assert state(dest.parent) == before
