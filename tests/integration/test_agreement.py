@@ -10,6 +10,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
@@ -92,24 +93,21 @@ def arrays(dataset: xr.Dataset, name: str, scale: float = 1.0) -> Any:
     """Return a coordinate of frames as T, Z; None where it is absent."""
     if name not in dataset.coords:
         return None
-    values = dataset[name]
-    for dim in "TZ":
-        if dim not in values.dims:
-            values = values.expand_dims(dim)
-    rest = {dim: 0 for dim in values.dims if dim not in ("T", "Z")}
-    values = values.isel(rest).transpose("T", "Z")
-    if values.dtype.kind == "M":
-        return instants(values)
-    return np.asarray(values.values, float) * scale
+    variable = dataset.variables[name]
+    variable = variable.isel({dim: 0 for dim in variable.dims if dim not in ("T", "Z")})
+    variable = variable.transpose(*(dim for dim in "TZ" if dim in variable.dims))
+    times = variable.dtype.kind == "M"
+    values = instants(variable) if times else np.asarray(variable.values, float) * scale
+    return values.reshape(variable.sizes.get("T", 1), variable.sizes.get("Z", 1))
 
 
-def instants(variable: xr.DataArray) -> Any:
+def instants(variable: xr.Variable) -> Any:
     """Return instants as milliseconds since 1970."""
     values = np.atleast_1d(variable.values).astype("M8[ns]")
     return np.where(np.isnat(values), np.nan, values.astype(np.int64) / 1e6)
 
 
-def milliseconds(variable: xr.DataArray | None, scale: float = 1000.0) -> Any:
+def milliseconds(variable: xr.Variable | None, scale: float = 1000.0) -> Any:
     """Return times in milliseconds, or None where they have no unit."""
     if variable is None:
         return None
@@ -135,7 +133,7 @@ class Origin:
 
 
 def from_dataset(dataset: xr.Dataset, position: int, origin: Origin) -> Claims:
-    """Return the claims of a dataset of one position, or of a selection of one."""
+    """Return the claims of the coordinates of one position, or of a selection of one."""
     claims: Claims = {}
     sampled = "S" in dataset.dims
     claims["channels"] = [str(name) for name in np.atleast_1d(dataset.C.values)]
@@ -150,11 +148,10 @@ def from_dataset(dataset: xr.Dataset, position: int, origin: Origin) -> Claims:
         exposures = frames.reshape(-1)[:1]
     if exposures is not None:
         claims["exposure"] = exposures
-    size = None
-    if "units" in dataset.X.attrs and dataset.sizes["X"] > 1 and dataset.sizes["Y"] > 1:
-        size = (float(dataset.X[1] - dataset.X[0]), float(dataset.Y[1] - dataset.Y[0]))
-    if dataset.sizes["X"] > 1 and dataset.sizes["Y"] > 1:
-        claims["pixel"] = size
+    x, y = dataset.variables["X"], dataset.variables["Y"]
+    if x.size > 1 and y.size > 1:
+        steps = (float(np.diff(x.values)[0]), float(np.diff(y.values)[0]))
+        claims["pixel"] = steps if "units" in x.attrs else None
     heights = np.atleast_1d(dataset.Z.values).astype(float) if "Z" in dataset.coords else None
     if heights is not None and len(heights) > 1:
         claims["heights", position] = heights
@@ -164,11 +161,11 @@ def from_dataset(dataset: xr.Dataset, position: int, origin: Origin) -> Claims:
         claims["start"] = date
     if "position_name" in dataset.coords:
         claims["name", position] = str(np.atleast_1d(dataset.position_name.values)[0])
-    times = milliseconds(dataset.coords.get("T"))
+    times = milliseconds(dataset.variables.get("T"))
     if times is not None and len(times) > 1:
         claims["times", position] = times - origin.first
         claims["time_step", position] = mean_step(times)
-        if dataset.coords["T"].attrs.get("source") == "mixed":
+        if dataset.variables["T"].attrs.get("source") == "mixed":
             claims["time_step", position] = PLANNED
     elapsed = arrays(dataset, "time", 1000.0)
     if elapsed is not None and np.isfinite(elapsed).any():
@@ -182,7 +179,7 @@ def from_dataset(dataset: xr.Dataset, position: int, origin: Origin) -> Claims:
 
 def first_time(dataset: xr.Dataset, scale: float = 1000.0) -> Origin:
     """Return the origin of a dataset whose first item is the first frame."""
-    values = dataset.coords.get("time", dataset.coords.get("T"))
+    values = dataset.variables.get("time", dataset.variables.get("T"))
     if values is None:
         return Origin()
     value = values.values.reshape(-1)[0]
@@ -191,6 +188,12 @@ def first_time(dataset: xr.Dataset, scale: float = 1000.0) -> Origin:
     return Origin(float(value) * scale) if math.isfinite(float(value)) else Origin()
 
 
+def coordinates(dataset: xr.Dataset) -> xr.Dataset:
+    """Return a dataset without its pixels, with coordinates in memory."""
+    return dataset.drop_vars(list(dataset.data_vars)).load()
+
+
+@lru_cache(maxsize=4)
 def positions(path: Path) -> int:
     with nd2.ND2File(path) as file:
         return dict(file._reader.layout.loops).get("P", 1)
@@ -200,7 +203,7 @@ def of_positions(path: Path, open_position: Callable[[int], xr.Dataset]) -> Clai
     claims: Claims = {}
     origin: Origin | None = None
     for index in range(positions(path)):
-        dataset = open_position(index)
+        dataset = coordinates(open_position(index))
         origin = origin or first_time(dataset)
         claims |= from_dataset(dataset, index, origin)
     return claims
@@ -215,6 +218,7 @@ def engine(path: Path, **options: Any) -> Claims:
 def whole(path: Path, dataset: xr.Dataset) -> Claims:
     """Return the claims of a dataset of all positions."""
     claims: Claims = {}
+    dataset = coordinates(dataset)
     origin = first_time(dataset)
     for index in range(positions(path)):
         part = dataset.isel(P=index) if "P" in dataset.dims else dataset
@@ -311,7 +315,7 @@ def from_documents(path: Path, document: Callable[[str], Any]) -> Claims:
         attributes = root if "multiscales" in root["ome"] else document(f"{index}/")["attributes"]
         claims |= from_ome_zarr(attributes, index)
     # All that has no place in OME-Zarr stands in the attributes of the engine.
-    return {**from_ome(ome_types.from_xml(root["ome_xml"])), **claims}
+    return {**from_ome(parse_ome(root["ome_xml"])), **claims}
 
 
 def ome_zarr(path: Path, folder: Path) -> Claims:
@@ -336,6 +340,11 @@ def ome_zarr(path: Path, folder: Path) -> Claims:
             claims["stage", index] = np.array(stage, float)
             claims["place", index] = np.array(stage, float)[:, 0, 0]
     return claims
+
+
+@lru_cache(maxsize=4)
+def parse_ome(xml: str) -> ome_types.OME:
+    return ome_types.from_xml(xml)
 
 
 def from_ome(document: ome_types.OME) -> Claims:
@@ -389,7 +398,7 @@ def ome(path: Path, folder: Path) -> Claims:
 
 
 def ome_attribute(path: Path, folder: Path) -> Claims:
-    return from_ome(ome_types.from_xml(xr.open_dataset(path, engine="nd2").attrs["ome_xml"]))
+    return from_ome(parse_ome(xr.open_dataset(path, engine="nd2").attrs["ome_xml"]))
 
 
 def ome_tiff(path: Path, folder: Path) -> Claims:
@@ -400,7 +409,7 @@ def ome_tiff(path: Path, folder: Path) -> Claims:
         file.write_tiff(dest, include_unstructured_metadata=False)
     with tifffile.TiffFile(dest) as tif:
         assert tif.ome_metadata is not None
-        claims = from_ome(ome_types.from_xml(tif.ome_metadata))
+        claims = from_ome(parse_ome(tif.ome_metadata))
         tags = tif.pages.first.tags
         assert ("XResolution" in tags and tags["ResolutionUnit"].value != 1) == (
             claims["pixel"] is not None
