@@ -384,7 +384,7 @@ def test_a_full_disk(
     if old:
         write(raw, str(dest), True)
     before = state(dest.parent)
-    with full_disk(80), pytest.raises(OSError, match=".") as raised:
+    with full_disk(80), pytest.raises(OSError, match=r".") as raised:
         write(source, str(dest), True)
     out, err = capsys.readouterr()
     message = f"{raised.value}{out}{err}"

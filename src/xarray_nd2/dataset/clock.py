@@ -42,8 +42,7 @@ class Clock:
                 "the file does not say when it was recorded; open it with time='relative' "
                 f"(file {facts.reader.source.url!r})"
             )
-        first = facts.times(np.zeros(1, np.intp))[0]
-        return cls(facts.start, float(first) / 1000 if np.isfinite(first) else 0.0)
+        return cls(facts.start, facts.first_time / 1000)
 
     def convert(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
         """Convert seconds to this clock; those since an instant are rounded to nanoseconds."""

@@ -101,8 +101,7 @@ def axis_coordinates(
             series = facts.step_times(grid.steps(name))
             values = series.values
             if series.source is not None:
-                seconds = values / 1000
-                values = seconds if series.source == "nominal" else clock.convert(seconds)
+                values = clock.convert(values / 1000)
                 attrs = {**clock.units, "source": series.source}
             else:
                 attrs = {"units": "1", "long_name": "time step"}  # counted: nothing is known

@@ -58,6 +58,12 @@ def test_times_continue_what_was_recorded(
     assert one.time_step(steps(one)) == pytest.approx(step)
 
 
+def test_planned_times_start_with_the_first_frame_of_the_file(tmp_path: Path) -> None:
+    one = facts(tmp_path / "a.nd2", loops=[("P", 2), ("T", 2)], times=[150.0, 660.0])
+    series = one.step_times(one.reader.layout.grid.fix("P", 1).steps("T"))
+    assert (series.values.tolist(), series.source) == ([150.0, 650.0], "nominal")
+
+
 def test_columns_of_zeros_give_way_to_the_metadata(tmp_path: Path) -> None:
     zeros = facts(
         tmp_path / "a.nd2", loops=[("T", 2)], chunks=stage([0.0] * 2, [0.0] * 2, [0.0] * 2)

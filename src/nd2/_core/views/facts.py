@@ -337,6 +337,12 @@ class Facts:
         """Return the recorded times of frames in milliseconds; NaN where nothing was recorded."""
         return _take(self.frame_times, frames)
 
+    @property
+    def first_time(self) -> float:
+        """Time of the first frame in milliseconds; 0 where it was not recorded."""
+        time = float(self.times(np.zeros(1, np.intp))[0])
+        return time if math.isfinite(time) else 0.0
+
     def step_times(self, frames: NDArray[np.intp]) -> Series:
         """Return the times of steps, each given by its first frame, in milliseconds.
 
@@ -354,7 +360,7 @@ class Facts:
         if not len(known):
             if planned is None and count > 1:
                 return Series(np.arange(count, dtype=np.float64), None)
-            return Series(nominal, "nominal")
+            return Series(nominal + self.first_time, "nominal")
         first, last = known[0], known[-1]
         step = _mean_step(times[[first, last]], last - first) or planned
         if step is None:
