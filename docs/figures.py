@@ -1,4 +1,4 @@
-"""The documentation's figures: looks at the example files through the package itself, and the speeds of the tables."""
+"""The documentation's figures: views of the example files, and the speeds of the tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import matplotlib as mpl
 
 mpl.use("agg")
 
+import shutil
 from typing import TYPE_CHECKING
 
 import speeds
@@ -25,10 +26,11 @@ OURS, THEIRS = "#34648c", "#c9783a"
 
 
 def build_figures(folder: Path) -> None:
-    """Write all figures into a folder, and the files that they show beside it."""
+    """Write all figures into a folder, and the files that they show into its sibling ``files``."""
     folder.mkdir(parents=True, exist_ok=True)
     files = folder.parent / "files"
-    files.mkdir(exist_ok=True)
+    shutil.rmtree(files, ignore_errors=True)  # left by an earlier build
+    files.mkdir()
     write_example_files(files)
     (files / "dataset.txt").write_text(dataset_as_text(files), encoding="utf-8")
     for name, draw in FIGURES.items():
@@ -38,7 +40,7 @@ def build_figures(folder: Path) -> None:
 
 
 def dataset_as_text(files: Path) -> str:
-    """Return what printing a dataset shows, without the attributes."""
+    """Return the printed form of a dataset, without attributes."""
     with (
         xr.open_dataset(files / "experiment.nd2", engine="nd2") as dataset,
         xr.set_options(display_expand_attrs=False, display_max_rows=30),
@@ -47,7 +49,7 @@ def dataset_as_text(files: Path) -> str:
 
 
 def z_stack(files: Path) -> Figure:
-    """Show the planes of a stack, labelled with their heights, a row for each channel."""
+    """Draw the planes of a stack, labeled with their z, one row per channel."""
     with xr.open_dataset(files / "experiment.nd2", engine="nd2") as dataset:
         stack = dataset.image.isel(T=0).transpose("C", "Z", ...).load()
     figure, axes = plt.subplots(
@@ -65,14 +67,14 @@ def z_stack(files: Path) -> Figure:
 
 
 def composite(files: Path) -> Figure:
-    """Both channels, and the two together in their colours: the figure of the page on the engine."""
+    """Draw both channels and their composite, for the page on the engine."""
     with xr.open_dataset(files / "experiment.nd2", engine="nd2") as dataset:
         figure: Figure = dataset.nd2.plot(T=1, Z=2)
     return figure
 
 
 def plate(files: Path) -> Figure:
-    """One tile a position, in the place of its well."""
+    """Draw one tile per position, in the place of its well."""
     with xr.open_dataset(files / "plate.nd2", engine="nd2") as dataset:
         image = dataset.image.load()
     names = [str(name) for name in image.position_name.values]
@@ -91,11 +93,11 @@ def plate(files: Path) -> Figure:
 
 
 def speed(_: Path) -> Figure:
-    """How many times as fast as nd2 each piece of work is, from the tables of the page on performance."""
+    """Draw how many times as fast as nd2 each piece of work is, from the tables of the page on performance."""
     found = [s for s in speeds.local_speeds() if s.ours and s.theirs]
     times = [speeds.seconds(s.theirs) / speeds.seconds(s.ours) for s in found]
     figure, axis = plt.subplots(figsize=(11, 1.3 + 0.3 * len(found)), layout="constrained")
-    axis.barh(range(len(found)), [t - 1 for t in times], left=1, color=[_colour(t) for t in times])
+    axis.barh(range(len(found)), [t - 1 for t in times], left=1, color=[_color(t) for t in times])
     axis.set_xscale("log")
     axis.set_xlim(min(0.5, *times) / 1.1, max(times) * 8)
     axis.axvline(1, color="black", linewidth=0.8)
@@ -114,15 +116,15 @@ def remote(_: Path) -> Figure:
     figure, panels = plt.subplots(
         1, 2, figsize=(11, 1.3 + 0.5 * len(found)), layout="constrained", sharey=True
     )
-    titles = ("requests", "seconds, where each answer takes 50 ms")
+    titles = ("requests", "seconds, with 50 ms per response")
     for axis, title, pairs in zip(
         panels, titles, ([s.requests for s in found], [s.seconds for s in found]), strict=True
     ):
-        for side, (label, colour) in enumerate((("xarray-nd2", OURS), ("nd2 0.12.0", THEIRS))):
+        for side, (label, color) in enumerate((("xarray-nd2", OURS), ("nd2 0.12.0", THEIRS))):
             known = [(i, cells[side]) for i, cells in enumerate(pairs) if cells[side] != "-"]
             places = [i + (side - 0.5) * 0.4 for i, _ in known]
             values = [float(cell) for _, cell in known]
-            axis.barh(places, values, height=0.4, color=colour, label=label)
+            axis.barh(places, values, height=0.4, color=color, label=label)
             for y, value, (_, cell) in zip(places, values, known, strict=True):
                 axis.text(value, y, f" {cell}", va="center", fontsize=8)
         axis.set_xscale("log")
@@ -133,7 +135,7 @@ def remote(_: Path) -> Figure:
     return figure
 
 
-def _colour(times: float) -> str:
+def _color(times: float) -> str:
     return OURS if times >= 1 else THEIRS
 
 

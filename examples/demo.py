@@ -1,4 +1,4 @@
-"""The main job on a file that the demo writes itself: write, open with the engine, refer to the bytes, cut, look."""
+"""Write a file, open it with the engine and as virtual Zarr, crop it, and save a picture."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ OUT = Path("demo-output")
 
 
 def cells() -> xr.DataArray:
-    """Blobs that move in time and go in and out of focus, in two channels, with their coordinates."""
+    """Return moving blobs in and out of focus, in two channels, with coordinates."""
     times, heights, height, width, pixel = 4, 5, 160, 200, 0.325
     rng = np.random.default_rng(7)
     y, x = np.mgrid[:height, :width]
     image = np.empty((times, heights, 2, height, width), np.uint16)
-    centres = rng.uniform(0.1, 0.9, (14, 2)) * (height, width)
+    centers = rng.uniform(0.1, 0.9, (14, 2)) * (height, width)
     drift = rng.normal(0, 6, (14, 2))
     for t, z in np.ndindex(times, heights):
         blur = 1 + abs(z - (heights - 1) / 2)
-        where = centres + drift * t
+        where = centers + drift * t
         distance = (y[..., None] - where[:, 0]) ** 2 + (x[..., None] - where[:, 1]) ** 2
         for channel, size in enumerate((9.0, 4.0)):
             light = np.exp(-distance / (2 * (size * blur) ** 2)).sum(-1) / blur
@@ -47,14 +47,20 @@ def main() -> None:
     OUT.mkdir(exist_ok=True)
     path = OUT / "cells.nd2"
     image = cells()
-    nd2.imwrite(path, image, compression="zlib", text_info={"description": "made by the demo"})
+    nd2.imwrite(
+        path,
+        image,
+        compression="zlib",
+        text_info={"description": "made by the demo"},
+        overwrite=True,
+    )
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)\n")
 
     dataset = xr.open_dataset(path, engine="nd2")
     print(dataset, "\n")
 
     references = OUT / "cells.json"
-    write_kerchunk(path, references)
+    write_kerchunk(path, references, overwrite=True)
     virtual = xr.open_dataset(str(references), engine="kerchunk")
     print(
         f"wrote {references} ({references.stat().st_size / 1e3:.0f} kB), opened with zarr: {dict(virtual.sizes)}"
@@ -62,7 +68,7 @@ def main() -> None:
 
     part = OUT / "cells-focus.nd2"
     with nd2.ND2File(path) as file:
-        file.write_nd2(part, T=slice(1, 3), Z=2)
+        file.write_nd2(part, T=slice(1, 3), Z=2, overwrite=True)
     print(f"wrote {part}, the focus of two time points: {nd2.imread(part).shape}\n")
 
     pixels = nd2.imread(path)

@@ -1,4 +1,4 @@
-"""Find files in a folder by what is in them: index the folder, filter the table, open what is left."""
+"""Find files in a folder by their content: index the folder, filter the table, open the matches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLDER = Path("demo-output") / "archive"
 
 
 def acquire(folder: Path) -> None:
-    """Write an archive: time-lapses, a stack, and a file that was cut off while it was copied."""
+    """Write an archive: time-lapses, a stack, and a file whose copy was interrupted."""
     folder.mkdir(parents=True, exist_ok=True)
     for day, (name, sizes) in enumerate(
         {
@@ -31,6 +31,7 @@ def acquire(folder: Path) -> None:
             np.zeros(tuple(sizes.values()), np.uint16),
             axes="".join(sizes),
             start=datetime(2026, 5, 4 + day, tzinfo=UTC),
+            overwrite=True,
         )
     whole = (folder / "stack.nd2").read_bytes()
     (folder / "broken.nd2").write_bytes(whole[: len(whole) // 2])
@@ -42,7 +43,7 @@ def main() -> None:
     table = pd.DataFrame(index_files([FOLDER]))
     print(table[["name", "axes", "shape", "acquired", "kb"]].to_string(), "\n")
 
-    # a file that cannot be read has a row, too
+    # a file that cannot be read also has a row
     for name, error in table.loc[table.error != "", ["name", "error"]].itertuples(index=False):
         print(f"{name}: {error}\n")
 

@@ -1,4 +1,4 @@
-"""Project the stacks of all positions, and write the projections as one OME-TIFF with a series for each position."""
+"""Project the stacks of all positions, and write one OME-TIFF with a series for each position."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OUT = Path("demo-output")
 
 
 def acquire(path: Path) -> None:
-    """Write what a microscope would: three positions, a stack of seven planes at each, two channels."""
+    """Write three positions with a stack of seven planes each, in two channels."""
     sizes = {"P": 3, "Z": 7, "C": 2, "Y": 96, "X": 128}
     rng = np.random.default_rng(1)
     y, x = np.mgrid[: sizes["Y"], : sizes["X"]]
@@ -24,29 +24,30 @@ def acquire(path: Path) -> None:
         channels=["DAPI", "GFP"],
         voxel_size=(0.325, 0.325, 1.5),
         positions=["control", "drug 1 nM", "drug 10 nM"],
+        overwrite=True,
     ) as writer:
         for p in range(sizes["P"]):
-            centres = rng.uniform(10, 86, (8, 2))
+            centers = rng.uniform(10, 86, (8, 2))
             for z in range(sizes["Z"]):
                 width = 4 + abs(z - 3)
-                squared = (y[..., None] - centres[:, 0]) ** 2 + (x[..., None] - centres[:, 1]) ** 2
+                squared = (y[..., None] - centers[:, 0]) ** 2 + (x[..., None] - centers[:, 1]) ** 2
                 light = np.exp(-squared / (2 * width**2)).sum(-1)
                 frame = rng.poisson([100 + 900 * light, 100 + 300 * (p + 1) * light])
                 writer.write_frame({"P": p, "Z": z}, frame.astype(np.uint16), time=50.0 * z)
 
 
 def project(source: Path, dest: Path) -> None:
-    """Write the brightest value along Z of every position and channel as OME-TIFF."""
+    """Write the maximum along Z of every position and channel as OME-TIFF."""
     projected = dest.with_name("projected.nd2")
     with xr.open_dataset(source, engine="nd2", chunks={}) as dataset:
-        # Names of positions and channels, and the size of a pixel, travel with the labels.
-        nd2.imwrite(projected, dataset.image.max("Z", keep_attrs=True))
+        # The labels include the names of positions and channels, and the pixel size.
+        nd2.imwrite(projected, dataset.image.max("Z", keep_attrs=True), overwrite=True)
     with nd2.ND2File(projected) as file:
         file.write_tiff(dest)
 
 
 def main() -> None:
-    """Write the file, project it, and look at what came out."""
+    """Write the file, project it, and print the result."""
     import tifffile
 
     OUT.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Segment nuclei, and write the labels back as a binary layer, beside the image, in an ND2 file."""
+"""Segment nuclei, and write image and labels, as a binary layer, to an ND2 file."""
 
 from __future__ import annotations
 
@@ -14,21 +14,28 @@ OUT = Path("demo-output")
 
 
 def acquire(path: Path) -> None:
-    """Write three time points of ten nuclei that drift."""
+    """Write three time points of ten drifting nuclei."""
     rng = np.random.default_rng(4)
     y, x = np.mgrid[:160, :200]
     rows, columns = np.divmod(np.arange(10), 5)
-    centres = np.stack([45 + 65 * rows, 25 + 36 * columns], -1) + rng.uniform(-6, 6, (10, 2))
+    centers = np.stack([45 + 65 * rows, 25 + 36 * columns], -1) + rng.uniform(-6, 6, (10, 2))
     frames = []
     for t in range(3):
-        squared = (y[..., None] - centres[:, 0] - 2 * t) ** 2
-        squared = squared + (x[..., None] - centres[:, 1] - 3 * t) ** 2
+        squared = (y[..., None] - centers[:, 0] - 2 * t) ** 2
+        squared = squared + (x[..., None] - centers[:, 1] - 3 * t) ** 2
         frames.append(rng.poisson(100 + 1500 * np.exp(-squared / 50).sum(-1)).astype(np.uint16))
-    nd2.imwrite(path, np.stack(frames), axes="TYX", channels=["DAPI"], voxel_size=(0.325, 0.325))
+    nd2.imwrite(
+        path,
+        np.stack(frames),
+        axes="TYX",
+        channels=["DAPI"],
+        voxel_size=(0.325, 0.325),
+        overwrite=True,
+    )
 
 
 def segment(plane: np.ndarray) -> np.ndarray:
-    """Return the number of the nucleus at each pixel, 0 for none."""
+    """Return the number of the nucleus at each pixel, 0 for background."""
     smooth = ndimage.gaussian_filter(plane.astype(np.float32), 2)
     labels, _ = ndimage.label(smooth > (smooth.min() + smooth.max()) / 3)
     return np.asarray(labels, np.uint32)
@@ -48,8 +55,8 @@ def main() -> None:
             output_core_dims=[["Y", "X"]],
             vectorize=True,
         )
-        # a variable that is called labels_... becomes a binary layer of that name
-        nd2.imwrite(dest, dataset[["image"]].assign(labels_nuclei=labels))
+        # a variable named labels_... becomes a binary layer of that name
+        nd2.imwrite(dest, dataset[["image"]].assign(labels_nuclei=labels), overwrite=True)
 
     with xr.open_dataset(dest, engine="nd2") as segmented:
         pixel = float(segmented.X[1] - segmented.X[0])

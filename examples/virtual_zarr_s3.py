@@ -1,7 +1,7 @@
-"""A file in a bucket as virtual Zarr: references are written once, then any Zarr reader takes the pixels from S3.
+"""Read a file in a bucket as virtual Zarr: write references once, then any Zarr reader reads from S3.
 
-The bucket is one of a local server (moto, which comes with the tests), so that the example needs no account. With a
-real one, leave `bucket` out and give the storage options that it needs.
+The bucket is on a local server (moto, which the tests install), so the example needs no account.
+For a real bucket, leave out `bucket` and pass the storage options that it needs.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ URL = "s3://microscope/timelapse.nd2"
 
 @contextmanager
 def bucket() -> Iterator[dict[str, Any]]:
-    """Run a server with an empty bucket; gives the storage options that reach it."""
+    """Run a server with an empty bucket; yield its storage options."""
     from moto.server import ThreadedMotoServer
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line for each request
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # do not log each request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -49,27 +49,34 @@ def bucket() -> Iterator[dict[str, Any]]:
 def acquire(path: Path) -> None:
     """Write a short time-lapse."""
     image = np.random.default_rng(3).poisson(200, (12, 2, 128, 128)).astype(np.uint16)
-    nd2.imwrite(path, image, axes="TCYX", channels=["DAPI", "GFP"], times=5000.0 * np.arange(12))
+    nd2.imwrite(
+        path,
+        image,
+        axes="TCYX",
+        channels=["DAPI", "GFP"],
+        times=5000.0 * np.arange(12),
+        overwrite=True,
+    )
 
 
 def main() -> None:
-    """Upload a file, refer to it, and read it in two ways."""
+    """Upload a file, write references to it, and read it in two ways."""
     OUT.mkdir(exist_ok=True)
     local, references = OUT / "timelapse.nd2", OUT / "timelapse.json"
     acquire(local)
     with bucket() as options:
         fsspec.filesystem("s3", **options).put(str(local), URL)
 
-        # with this package: exact ranges, many at once
+        # with this package: exact ranges, in parallel
         with xr.open_dataset(URL, engine="nd2", storage_options=options, chunks={}) as dataset:
             direct = dataset.image.mean(["Y", "X"]).compute()
 
-        # once: the place of every frame; no pixel and no credential is in it
-        write_kerchunk(URL, references, storage_options=options)
+        # once: the location of every frame, without pixels and credentials
+        write_kerchunk(URL, references, storage_options=options, overwrite=True)
         print(f"wrote {references} ({references.stat().st_size / 1e3:.0f} kB)")
 
-        # from then on, and without this package: kerchunk and zarr alone
-        # (kerchunk changes the options that it is given, hence the copy)
+        # after that, without this package: only kerchunk and zarr
+        # (kerchunk changes the options that it gets, hence the copy)
         remote = {"remote_protocol": "s3", "remote_options": dict(options)}
         with xr.open_dataset(
             str(references), engine="kerchunk", storage_options=remote, chunks={}

@@ -1,4 +1,4 @@
-"""Mean intensity of every well over time, as a table in CSV: one row a well and time point, one column a channel."""
+"""Write the mean intensity of every well over time as CSV: a row per well and time point, a column per channel."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ WELLS = ["A1", "A2", "A3", "B1", "B2", "B3"]
 
 
 def acquire(path: Path) -> None:
-    """Write a time-lapse of six wells in two channels; the reporter rises faster from well to well."""
+    """Write a time-lapse of six wells in two channels; the reporter rises faster in each next well."""
     sizes = {"T": 10, "P": len(WELLS), "C": 2, "Y": 64, "X": 64}
     rng = np.random.default_rng(2)
     with nd2.ND2Writer(
-        path, sizes, np.uint16, channels=["RFP", "GFP"], voxel_size=(0.65, 0.65), positions=WELLS
+        path,
+        sizes,
+        np.uint16,
+        channels=["RFP", "GFP"],
+        voxel_size=(0.65, 0.65),
+        positions=WELLS,
+        overwrite=True,
     ) as writer:
         for t, p in np.ndindex(sizes["T"], sizes["P"]):
             levels = np.array([400.0, 200.0 + 20.0 * p * t])[:, None, None]
@@ -28,7 +34,7 @@ def acquire(path: Path) -> None:
 
 
 def intensities(source: Path) -> pd.DataFrame:
-    """Return a row for each well and time point; `hours` is when that very frame was taken."""
+    """Return a row for each well and time point; `hours` is the time of that frame."""
     with xr.open_dataset(source, engine="nd2", chunks={}) as dataset:
         means = dataset.image.mean(["Y", "X"]).compute()
         table = pd.DataFrame(
