@@ -60,8 +60,8 @@ def main() -> None:
         words += [f"-k {options.match!r}"] if options.match else []
         about = (
             f"{date.today():%-d %B %Y}, {platform.system()} on a virtual machine with {os.cpu_count()} cores, "
-            f"Python {platform.python_version()}, NumPy {version('numpy')}, nd2 0.12.0 in an\n"
-            f'environment of its own; `make bench BENCH="{" ".join(words)}"`, load {load:.1f} at the start and {end:.1f} at the end:'
+            f"Python {platform.python_version()}, NumPy {version('numpy')}, nd2 0.12.0 in a\n"
+            f'separate environment; `make bench BENCH="{" ".join(words)}"`, load {load:.1f} at the start and {end:.1f} at the end:'
         )
         table = "\n".join([about, "", *rows, "", ""])
         PAGE.write_text(_MARKED.sub(lambda m: m[1] + table + m[2], PAGE.read_text()))

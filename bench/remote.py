@@ -73,7 +73,7 @@ WORK = [
         "image[500, 500:516, 500:516].compute()",
     ),
     Work(
-        "100 neighbouring frames",
+        "100 neighboring frames",
         _DATASET,
         "image[300:400].values",
         _DASK,

@@ -1,4 +1,4 @@
-"""Configuration of the documentation; building it also makes its figures, from files that it writes itself."""
+"""Sphinx configuration. The build also writes example files, and makes the figures from them."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ exclude_patterns = ["_build", "README.md"]
 
 html_theme = "furo"
 html_title = "xarray-nd2"
-html_static_path = ["_static", "style.css"]  # the folder is written by the build
+html_static_path = ["_static", "style.css"]  # the build writes the folder
 html_css_files = ["style.css"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
-autodoc_typehints = "none"  # the NumPy docstrings say the types
-autosummary_generate = False  # numpydoc brings it; the pages list their objects themselves
+autodoc_typehints = "none"  # the NumPy docstrings have the types
+autosummary_generate = False  # numpydoc enables it, but the pages list their objects
 numpydoc_show_class_members = False
 
 
 def setup(app: object) -> None:
-    """Make the figures before the pages are read."""
+    """Make the figures before Sphinx reads the pages."""
     from figures import build_figures
 
     build_figures(HERE / "_static" / "figures")

@@ -1,4 +1,4 @@
-"""The figure of the data path: from the bytes of an ND2 file through its index to arrays and to references."""
+"""The figure of the data path: from an ND2 file through its index to arrays and references."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 EDGE, FILL, FRAME, MAP, INDEX = "#34648c", "#e8f0f8", "#cfe3c8", "#f4d9b0", "#fdf3dc"
 
-# Chunks of a file, in the order in which they lie there: label, width, colour.
+# Chunks of a file, in file order: label, width, color.
 CHUNKS = (
-    ("head", 0.8, "white"),
+    ("header", 0.8, "white"),
     ("frame 0", 1.3, FRAME),
     ("frame 1", 1.3, FRAME),
     ("frame 2", 1.3, FRAME),
@@ -27,7 +27,7 @@ CHUNKS = (
 )
 ARRAYS = (
     ("NumPy", "imread, asarray"),
-    ("dask", "to_dask: one block\na frame"),
+    ("dask", "to_dask: one block\nper frame"),
     ("xarray", 'engine="nd2": labels,\nlazy selection'),
 )
 REFERENCES = (
@@ -38,15 +38,15 @@ REFERENCES = (
 
 
 def data_path() -> Figure:
-    """Draw the file as a strip of chunks, the index below it, and what reads through the index below that."""
+    """Draw the file as a strip of chunks, the index below it, and the users of the index below that."""
     figure, axis = plt.subplots(figsize=(12, 6.6), layout="constrained")
     axis.set(xlim=(0, 12), ylim=(0, 6.6))
     axis.set_axis_off()
 
     axis.text(0.3, 6.35, "an ND2 file, on a disk, a web server or S3", fontsize=11)
     x = 0.3
-    for label, width, colour in CHUNKS:
-        axis.add_patch(Rectangle((x, 5.5), width, 0.65, fc=colour, ec=EDGE))
+    for label, width, color in CHUNKS:
+        axis.add_patch(Rectangle((x, 5.5), width, 0.65, fc=color, ec=EDGE))
         axis.text(x + width / 2, 5.82, label, ha="center", va="center", fontsize=10)
         x += width
 
@@ -56,7 +56,7 @@ def data_path() -> Figure:
     axis.text(
         6.0,
         3.95,
-        "frames: offset, length    pixels: shape, strides, codec\nlabels: axes, times, heights, channels, positions",
+        "frames: offset, length    pixels: shape, strides, codec\nlabels: axes, times, z, channels, positions",
         ha="center",
         va="center",
         fontsize=9,
@@ -73,7 +73,7 @@ def data_path() -> Figure:
         "read plan",
         FILL,
         10,
-        "only the frames and rows that are asked for",
+        "only the selected frames and rows",
     )
     _box(
         axis,
@@ -88,7 +88,7 @@ def data_path() -> Figure:
     )
 
     _arrow(axis, (1.75, 5.5), (1.75, 2.99))
-    _note(axis, 1.85, 4.2, "exact byte\nranges, many\nat once")
+    _note(axis, 1.85, 4.2, "exact byte\nranges, in\nparallel")
     _arrow(axis, (10.8, 5.82), (11.8, 1.25), "angle,angleA=180,angleB=90")
     _note(axis, 10.15, 3.9, "the same byte\nranges, for any\nZarr reader, without\nthis package")
 
@@ -108,12 +108,12 @@ def _box(
     width: float,
     height: float,
     title: str,
-    colour: str,
+    color: str,
     size: int,
     text: str = "",
 ) -> None:
     axis.add_patch(
-        FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0.03", fc=colour, ec=EDGE)
+        FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0.03", fc=color, ec=EDGE)
     )
     axis.text(
         x + width / 2,

@@ -1,4 +1,4 @@
-"""The files on which the documentation's examples run: small, made of light, written by the package itself."""
+"""The small synthetic files that the documentation's examples use, written by the package."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 def cells(
     height: int, width: int, size: float, seed: int, drift: float = 0.0, count: int = 14
 ) -> NDArray[Any]:
-    """Blobs on a dark ground, shape (height, width), uint16."""
+    """Return blobs on a dark background, shape (height, width), uint16."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
-    centres = rng.uniform(0.1, 0.9, (count, 2)) * (height, width) + drift
-    distance = (y[..., None] - centres[:, 0]) ** 2 + (x[..., None] - centres[:, 1]) ** 2
+    centers = rng.uniform(0.1, 0.9, (count, 2)) * (height, width) + drift
+    distance = (y[..., None] - centers[:, 0]) ** 2 + (x[..., None] - centers[:, 1]) ** 2
     light = np.exp(-distance / (2 * size**2)).sum(-1) * 9 / size
     return rng.poisson(100 + 1500 * light).astype(np.uint16)
 
 
 def write_example_files(folder: Path) -> None:
-    """Write ``experiment.nd2`` (time, stack, two channels), ``broken.nd2``, ``plate.nd2`` (wells), ``colour.nd2``."""
+    """Write ``experiment.nd2`` (time, stack, two channels), ``broken.nd2``, ``plate.nd2``, ``color.nd2``."""
     experiment(folder / "experiment.nd2")
     whole = (folder / "experiment.nd2").read_bytes()
     (folder / "broken.nd2").write_bytes(whole[: len(whole) * 3 // 4])
     for day in ("monday", "tuesday"):
         shutil.copy(folder / "experiment.nd2", folder / f"{day}.nd2")
     plate(folder / "plate.nd2")
-    colour(folder / "colour.nd2")
+    color(folder / "color.nd2")
 
 
 def experiment(path: Path) -> None:
-    """Four time points of a stack of five planes, in two channels."""
+    """Write four time points of a stack of five planes, in two channels."""
     with nd2.ND2Writer(
         path,
         {"T": 4, "Z": 5, "C": 2, "Y": 160, "X": 200},
@@ -56,7 +56,7 @@ def experiment(path: Path) -> None:
 
 
 def plate(path: Path) -> None:
-    """One frame in each of 24 wells; the more cells, the further to the right."""
+    """Write one frame in each of 24 wells, with more cells in wells further to the right."""
     wells = [(row, column) for row in range(4) for column in range(6)]
     positions = [
         Position(
@@ -76,11 +76,11 @@ def plate(path: Path) -> None:
             writer.write_frame({"P": i}, cells(120, 120, 5.0, i, count=3 + 5 * column))
 
 
-def colour(path: Path) -> None:
-    """One colour image: a red, a green and a blue disc."""
+def color(path: Path) -> None:
+    """Write one color image: a red, a green and a blue disk."""
     y, x = np.mgrid[:96, :128]
     image = np.full((96, 128, 3), 235, np.uint8)
-    for k, centre in enumerate(((40, 40), (40, 88), (62, 64))):
-        inside = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < 26**2
+    for k, center in enumerate(((40, 40), (40, 88), (62, 64))):
+        inside = (y - center[0]) ** 2 + (x - center[1]) ** 2 < 26**2
         image[inside] = np.eye(3, dtype=np.uint8)[k] * 200
     nd2.imwrite(path, image, axes="YXS")

@@ -1,6 +1,6 @@
-"""Measured speeds: read from the tables that the benchmarks write, for the plots and for the table of the README.
+"""Measured speeds, read from the tables that the benchmarks write, for the plots and the README.
 
-``python docs/speeds.py`` brings the table of the README into line with the pages.
+``python docs/speeds.py`` updates the table of the README from the pages.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _TIME = re.compile(r"([\d.]+) (s|ms|µs)")
 _UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6}
 _README_TABLE = re.compile(r"(?<=<!-- speeds -->\n).*?(?=<!-- /speeds -->)", re.DOTALL)
 
-# Lines that the README repeats, as the pages call them.
+# Rows that the README repeats, with their names on the pages.
 LOCAL_LINES = (
     "open to first frame, 100,000 frames",
     "asarray, 2 GB raw",
@@ -23,12 +23,12 @@ LOCAL_LINES = (
     "asarray, 300 zlib frames",
     "256 x 256 crop of a 20,000 x 20,000 frame",
 )
-REMOTE_LINES = ("open, sizes, metadata, experiment", "100 neighbouring frames")
+REMOTE_LINES = ("open, sizes, metadata, experiment", "100 neighboring frames")
 
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A line of ``performance.md``: medians as the page shows them, with their unit; "" where there is none."""
+    """A row of ``performance.md``: medians as on the page, with their unit; "" if not measured."""
 
     work: str
     ours: str
@@ -37,7 +37,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A line of ``cloud.md``: requests, and seconds where each answer takes 50 ms; "-" where there is none."""
+    """A row of ``cloud.md``: requests, and seconds with 50 ms per response; "-" if not measured."""
 
     work: str
     requests: tuple[str, str]
@@ -45,7 +45,7 @@ class Remote:
 
 
 def local_speeds() -> list[Local]:
-    """Read what `make bench` found: every table of the page that compares ours with nd2."""
+    """Return the results of `make bench`: every table of the page that compares ours with nd2."""
     return [
         Local(work, ours, theirs)
         for work, ours, theirs, *_ in _lines("performance.md", ("work", "ours", "nd2 0.12.0"))
@@ -53,7 +53,7 @@ def local_speeds() -> list[Local]:
 
 
 def remote_speeds() -> list[Remote]:
-    """Read what `make bench-remote` found."""
+    """Return the results of `make bench-remote`."""
     return [
         Remote(line[0], (line[1], line[2]), (line[7], line[8]))
         for line in _lines("cloud.md", ("work", "requests", "nd2 0.12.0"))
@@ -61,7 +61,7 @@ def remote_speeds() -> list[Remote]:
 
 
 def seconds(cell: str) -> float:
-    """Return the time that a cell of the tables shows, in seconds."""
+    """Return the time in a cell of the tables, in seconds."""
     match = _TIME.fullmatch(cell)
     if match is None:
         raise ValueError(f"{cell!r} is not a time such as '8.35 ms'")
@@ -69,7 +69,7 @@ def seconds(cell: str) -> float:
 
 
 def readme_table() -> str:
-    """Return the table that the README has to show."""
+    """Return the table that the README must contain."""
     local = {speed.work: speed for speed in local_speeds()}
     remote = {speed.work: speed for speed in remote_speeds()}
     lines = ["| | xarray-nd2 | nd2 0.12.0 |", "| --- | --: | --: |"]
@@ -79,12 +79,12 @@ def readme_table() -> str:
     for work in REMOTE_LINES:
         far = remote[work]
         cells = [f"{n} requests, {s} s" for n, s in zip(far.requests, far.seconds, strict=True)]
-        lines.append(f"| over HTTP, 50 ms an answer: {work} | {cells[0]} | {cells[1]} |")
+        lines.append(f"| over HTTP, 50 ms per response: {work} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines) + "\n"
 
 
 def shown_in_readme() -> str:
-    """Return the table that the README shows."""
+    """Return the table that the README contains."""
     match = _README_TABLE.search(README.read_text(encoding="utf-8"))
     if match is None:
         raise ValueError(f"{README} has no table between <!-- speeds --> and <!-- /speeds -->")
@@ -99,7 +99,7 @@ def update_readme() -> None:
 
 
 def _lines(page: str, header: tuple[str, ...]) -> list[list[str]]:
-    """Return the cells of every line of a page's tables whose header begins so."""
+    """Return the cells of every row of those tables of a page whose header begins with ``header``."""
     found: list[list[str]] = []
     inside = False
     for line in (DOCS / page).read_text(encoding="utf-8").splitlines():
