@@ -145,8 +145,8 @@ WRITERS = (
 
 
 @contextmanager
-def s3_writer() -> Iterator[tuple[str, Writer]]:
-    """Give the URL of a folder in a bucket of a server, and the writer to it."""
+def s3_writer() -> Iterator[tuple[str, Writer, Callable[[], object]]]:
+    """Yield the URL of a bucket of a server, the writer to it, and a function that removes incomplete folders."""
     with subprocess.Popen(
         [sys.executable, "-c", _SERVE],
         stdin=subprocess.PIPE,
@@ -169,7 +169,7 @@ def s3_writer() -> Iterator[tuple[str, Writer]]:
                 _zarr("zarr", storage_options=options),
                 _read_zarr(storage_options={**options, "skip_instance_cache": True}),
             )
-            yield "s3://images", writer
+            yield "s3://images", writer, lambda: _fork(lambda: _remove_parts(options, writer.name))
         finally:
             server.stdin.close()
             server.terminate()
@@ -179,6 +179,14 @@ def _make_bucket(options: dict[str, Any]) -> None:
     import s3fs
 
     s3fs.S3FileSystem(**options).mkdir("images")
+
+
+def _remove_parts(options: dict[str, Any], name: str) -> None:
+    import s3fs
+
+    fs = s3fs.S3FileSystem(**options)
+    for path in fs.glob(f"images/{name}.part*"):
+        fs.rm(path, recursive=True)
 
 
 def _fork(
@@ -229,9 +237,19 @@ def _digest(writer: Writer, place: str) -> str:
 
 
 def run(
-    writer: Writer, base: str, sources: list[Path], moments: int, seed: int, number: int
+    writer: Writer,
+    base: str,
+    sources: list[Path],
+    moments: int,
+    seed: int,
+    number: int,
+    remove_parts: Callable[[], object] | None = None,
 ) -> Counter[str]:
-    """Kill a writer at random moments; return how often each kind of output was left."""
+    """Kill a writer at random moments; return how often each kind of output was left.
+
+    What a killed process left is removed before the next one, here or by `remove_parts`. A remote
+    folder would otherwise be written to ``NAME.part2``.
+    """
     rng = random.Random(seed)
     place = f"{base}/{writer.name}"
     digests, seconds = [], []
@@ -258,8 +276,10 @@ def run(
             counts[BROKEN] += 1
             _fork(lambda source=source: writer.write(source, place))  # type: ignore[misc]
             current = 1 - current
-        if "://" not in base:
+        if remove_parts is None:
             _tidy(Path(base), writer.name, counts)
+        else:
+            remove_parts()
     return counts
 
 
@@ -287,8 +307,10 @@ def kill_all(
                 base.mkdir()
                 results[writer.name] = run(writer, str(base), sources, moments, seed, number)
         if only in "s3.zarr" and moments:
-            with s3_writer() as (url, writer):
-                results[writer.name] = run(writer, url, sources, moments, seed, number)
+            with s3_writer() as (url, writer, remove_parts):
+                results[writer.name] = run(
+                    writer, url, sources, moments, seed, number, remove_parts
+                )
         return results
 
 

@@ -269,8 +269,10 @@ class Destination:
     def _move(self, stage: str) -> None:
         """Replace the folder by a complete one, which stays where it is if that fails."""
         try:
-            _clear(self.fs, self.path)
-            self.fs.pipe_file(f"{self.path}/{PART}", _MARK)
+            self.fs.invalidate_cache()
+            mark = f"{self.path}/{PART}"  # until the end: it permits to write again after a crash
+            if old := [name for name in self.fs.find(self.path) if name != mark]:
+                self.fs.rm(old)
             files = sorted(
                 self.fs.find(stage), key=lambda name: name in [f"{stage}/{r}" for r in _ROOTS]
             )
