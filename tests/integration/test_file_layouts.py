@@ -46,7 +46,8 @@ def specs(draw: st.DrawFn) -> Nd2Spec:
         missing=draw(st.frozensets(st.integers(0, count - 1), max_size=2)),
         order=draw(st.one_of(st.none(), st.permutations(range(count)))),
         extra=extra,
-        name_field=draw(st.sampled_from([0, 0, 0, 1, 50])),
+        # One to three bytes more cannot be told from damage if a lone frame ends in zeros.
+        name_field=draw(st.sampled_from([0, 0, 0, 9, 50])),
         version=draw(st.sampled_from([(3, 0), (2, 1)])),
     )
 

@@ -21,7 +21,7 @@ from tests.trees import trees
         (b"{}", "not a list"),
         (b'[{"binWidth": 0}]', "impossible tiles"),
         (b'[{"binWidth": 8, "binHeight": 8, "binBitdepth": 7}]', "impossible tiles"),
-        (b'[{"binWidth": 9999999, "binHeight": 9999999}]', "too large"),
+        (b'[{"binWidth": 9999999, "binHeight": 9999999}]', "larger than 67108864 pixels"),
     ],
 )
 def test_a_damaged_list_of_raster_layers(data: bytes, error: str) -> None:
