@@ -176,7 +176,7 @@ def test_raw_frames_among_compressed_ones_are_read(path: Path, raw: list[int]) -
     ],
 )
 def test_frames_are_compressed_whatever_the_attributes_state(
-    path: Path, layout: dict[str, Any], options: dict[str, bool]
+    path: Path, layout: dict[str, Any], options: dict[str, Any]
 ) -> None:
     spec = build(
         path, **{"loops": [("T", 3)], **layout}, zlib=True, overrides={"eCompression": I32(2)}
