@@ -1,0 +1,7 @@
+"""``python -m nd2._core.cli``: the command ``nd2``."""
+
+import sys
+
+from nd2._core.cli.program import main
+
+sys.exit(main())
