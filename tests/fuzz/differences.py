@@ -215,11 +215,19 @@ def mutated(rng: random.Random) -> tuple[bytes, str]:
     return data, " and ".join(said)
 
 
-_KNOWN = ("uiWidthBytes", "uiComp", "ImageMetadataSeqLV", "rename a frame", "a bit of a header")
+_KNOWN = (
+    "uiWidthBytes",
+    "uiComp",
+    "eCompression",
+    "ImageMetadataSeqLV",
+    "rename a frame",
+    "a bit of a header",
+)
 """Changes that are read differently, as is known.
 
 Rows shorter than their pixels: Nikon's SDK reads them as this package does. Components that contradict the channels of
-the metadata: the packages take the shape from different chunks. Names such as ``ImageDataSeq|01!``: only numbers as
+the metadata: the packages take the shape from different chunks. Compressed frames that the attributes call raw: the
+peer returns the compressed bytes as pixels. Names such as ``ImageDataSeq|01!``: only numbers as
 NIS-Elements writes them count here. Headers: the peer does not read those of frames.
 """
 
