@@ -259,6 +259,28 @@ def test_copy_without_attributes(path: Path, tmp_path: Path) -> None:
         assert not file.asarray()[2].any()
 
 
+def test_dtype_decides_where_samples_are_ambiguous(path: Path, tmp_path: Path) -> None:
+    spec, data = made(path, loops=[("T", 3)], height=8, width=8)  # 16 bits in all of their bytes
+    path.write_bytes(data[: start_of(data, b"ImageDataSeq|2!") + 8192])
+    with pytest.warns(UserWarning, match="if that is wrong, pass dtype="):
+        nd2.rescue_file(path, tmp_path / "guess.nd2")
+    with pytest.warns(UserWarning, match="pixels of 8 bits, a guess by their length$"):
+        nd2.rescue_file(path, tmp_path / "bytes.nd2", dtype="uint8")
+    with nd2.ND2File(tmp_path / "bytes.nd2") as file:
+        assert file.dtype == np.uint8
+        assert file.asarray().tobytes() == spec.array.tobytes()
+    with (
+        pytest.warns(UserWarning, match="of 16 bits"),
+        nd2.ND2File(path, rescue=True, dtype=np.uint16) as file,
+    ):
+        np.testing.assert_array_equal(file.asarray(), spec.array)
+    for dtype in ("int16", ">u2", "uint64"):
+        with pytest.raises(ValueError, match=r"dtype is 'uint8', 'uint16' or 'float32', not"):
+            nd2.rescue_file(path, tmp_path / "no.nd2", dtype=dtype)
+    with pytest.raises(ValueError, match="only used with rescue=True"):
+        nd2.ND2File(path, dtype="uint8")
+
+
 def test_copy_without_loops_has_all_frames(path: Path, tmp_path: Path) -> None:
     spec, data = made(path, loops=[("T", 3)])
     experiment = start_of(data, b"ImageMetadataLV!")

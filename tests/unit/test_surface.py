@@ -85,4 +85,4 @@ def test_additions_to_a_file() -> None:
         "writer",
     }
     added = [name for name, *_ in ours["sig"][len(theirs["sig"]) :]]
-    assert added == ["index", "flat_frames", "rescue"]
+    assert added == ["index", "flat_frames", "rescue", "dtype"]

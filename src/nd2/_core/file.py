@@ -77,6 +77,9 @@ class ND2File(PrivateMembers):
         Open what is left of a file that was cut short, or whose chunk map, start or attributes are lost:
         the file is scanned for frames and metadata. A warning and `rescued` report what is lost. An
         index is not used.
+    dtype : DTypeLike, optional
+        Type of the samples if ``rescue=True`` and the attributes are lost: ``"uint8"``, ``"uint16"`` or
+        ``"float32"``. By default it is guessed from the metadata and the pixels.
 
     Raises
     ------
@@ -100,12 +103,14 @@ class ND2File(PrivateMembers):
         index: str | os.PathLike[str] | Literal[True] | None = None,
         flat_frames: bool = False,
         rescue: bool = False,
+        dtype: DTypeLike = None,
     ) -> None:
         self._options: ReadOptions = {
             "flat_frames": flat_frames,
             "validate_frames": validate_frames,
             "search_window": search_window,
             "rescue": rescue,
+            "dtype": dtype,
         }
         self._reader = open_reader(
             path, storage_options=storage_options, index=index, **self._options

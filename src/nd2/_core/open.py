@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Unpack
 
+    from numpy.typing import DTypeLike
+
     from nd2._core.readers import Reader
     from nd2._core.readers.sidecar import Index
 
@@ -29,6 +31,7 @@ class ReadOptions(TypedDict, total=False):
     validate_frames: bool
     search_window: int
     rescue: bool
+    dtype: DTypeLike
 
 
 class OpenOptions(ReadOptions, total=False):
@@ -112,7 +115,9 @@ def open_reader(file: Any, sidecar: Index | None = None, **options: Unpack[OpenO
 def _choose_reader(source: ByteSource, index: Index | None, options: ReadOptions) -> Reader:
     flat_frames = options.get("flat_frames", False)
     if options.get("rescue"):
-        return _rescue(source, flat_frames)
+        return _rescue(source, flat_frames, options.get("dtype"))
+    if options.get("dtype") is not None:
+        raise ValueError("dtype is only used with rescue=True")
     start = source.read(0, min(chunks.VERSION_BYTES, source.size))
     version = chunks.parse_version(start, path=source.url)
     if version[0] == 1:
@@ -138,7 +143,7 @@ def _choose_reader(source: ByteSource, index: Index | None, options: ReadOptions
     return ModernReader(file, version, flat_frames=flat_frames)
 
 
-def _rescue(source: ByteSource, flat_frames: bool) -> Reader:
+def _rescue(source: ByteSource, flat_frames: bool, dtype: DTypeLike) -> Reader:
     """Return a reader for what is left of a file; warn if something is lost."""
     if source.read_start(8) == LEGACY_MAGIC_BYTES + b"jP  ":
         from nd2._core.format.jp2 import walk
@@ -148,7 +153,7 @@ def _rescue(source: ByteSource, flat_frames: bool) -> Reader:
         return LegacyReader(source, (1, 0), flat_frames=flat_frames, box_map=box_map)
     from nd2._core.readers.rescue import Rescue
 
-    rescue = Rescue(source)
+    rescue = Rescue(source, dtype)
     reader = ModernReader(
         rescue.chunk_file(), rescue.version(), flat_frames=flat_frames, rescue=rescue
     )

@@ -14,6 +14,7 @@ from nd2._core.structures import Attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 _MIN_SAMPLE, _MIN_VALUES = 256, 8
 """Bytes, and different values of them, that show whether samples have 8 bits."""
@@ -28,6 +29,7 @@ def guess(
     plane_count: int | None,
     compressed: bool,
     sample: bytes = b"",
+    dtype: np.dtype[Any] | None = None,
 ) -> tuple[Attributes, bool]:
     """Guess the attributes of the image, and tell whether the camera's metadata state the size.
 
@@ -40,11 +42,16 @@ def guess(
         Bytes of the pixels of a frame, not compressed.
     sample : bytes
         The first pixels of a frame, which show whether samples have 8 or 16 bits.
+    dtype : numpy.dtype, optional
+        Type of the samples, if it is known.
     """
     tree = fields.root(picture or {}, "SLxPictureMetadata")
     planes = fields.level(tree, "sPicturePlanes")
     components = fields.integer(planes, "uiCompCount") or fields.integer(planes, "uiCount") or 1
-    items = (1, 2, 4) if _has_8_bits(sample, planes) else (2, 1, 4)
+    if dtype is not None:
+        items: tuple[int, ...] = (dtype.itemsize,)
+    else:
+        items = (1, 2, 4) if _has_8_bits(sample, planes) else (2, 1, 4)
     for width, height in _camera_sizes(planes):
         for item in items:
             if height * padded_row_bytes(width, components, item) == nbytes:
@@ -54,7 +61,7 @@ def guess(
         for width in (side, side - 1):  # rows of odd length are padded, so that fewer pixels fit
             if width > 0 and width * padded_row_bytes(width, components, item) == nbytes:
                 return _attributes(width, width, components, item, plane_count, compressed), False
-    item = items[0] if nbytes % (2 * components) == 0 else 1
+    item = items[0] if dtype is not None or nbytes % (2 * components) == 0 else 1
     width = nbytes // (components * item)
     return _attributes(width, 1, components, item, plane_count, compressed), False
 

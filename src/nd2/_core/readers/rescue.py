@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from nd2._core.readers.scan import collect, scan_chunks
 from nd2._core.structures import CustomLoop
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from nd2._core.chunks import fields
     from nd2._core.format.pixels import PixelLayout
@@ -33,10 +33,19 @@ if TYPE_CHECKING:
     from nd2._core.readers.scan import Scan
     from nd2._core.structures import Attributes, ExpLoop
 
+_DTYPES = (np.dtype("u1"), np.dtype("<u2"), np.dtype("<f4"))
 _SAMPLE = 1 << 20
 """Bytes of a frame that show how many bits its samples have."""
 _SMALL_FRAME = 32 << 20
 """A frame that inflates to more than this, and by a high ratio, is not taken for the pattern of all others."""
+
+
+def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """Return a type of samples that ND2 files have."""
+    found = np.dtype(dtype)
+    if found not in _DTYPES:
+        raise ValueError(f"dtype is 'uint8', 'uint16' or 'float32', not {dtype!r}")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +85,15 @@ class Rescue:
 
     Metadata that are lost or damaged count as absent. If the attributes are lost, the size of a frame
     follows from the picture metadata and the length of the frames.
+
+    Parameters
+    ----------
+    dtype : DTypeLike, optional
+        Type of the samples, which is used if the attributes are lost.
     """
 
-    def __init__(self, source: ByteSource) -> None:
+    def __init__(self, source: ByteSource, dtype: DTypeLike = None) -> None:
+        self._dtype = None if dtype is None else check_dtype(dtype)
         scan = collect(scan_chunks(source), source.size)
         if not len(scan):
             raise errors.not_nd2("no chunk of an ND2 file was found", path=source.url)
@@ -184,11 +199,15 @@ class Rescue:
             plane_count=picture_metadata.plane_count(picture),
             compressed=inflated is not None,
             sample=sample if inflated is None else inflate_start(sample, _SAMPLE),
+            dtype=self._dtype,
         )
         bits = attributes.bitsPerComponentInMemory
         size = f"{attributes.widthPx} x {attributes.heightPx} pixels of {bits} bits"
         origin = "by the camera's format" if by_camera else "a guess by their length"
-        self._note(f"the image attributes are lost: frames are {size}, {origin}")
+        advice = (
+            "" if self._dtype else "; if that is wrong, pass dtype='uint8', 'uint16' or 'float32'"
+        )
+        self._note(f"the image attributes are lost: frames are {size}, {origin}{advice}")
         return attributes._replace(sequenceCount=frame_count)
 
     def _inflated_frame_size(self, place: int) -> int | None:

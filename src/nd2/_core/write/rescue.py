@@ -132,6 +132,7 @@ def rescue_file(
     *,
     storage_options: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    dtype: DTypeLike = None,
 ) -> RescueReport:
     """Write what is left of a damaged file as a sound one, which any reader opens.
 
@@ -149,6 +150,9 @@ def rescue_file(
         Options for the file system of a URL.
     overwrite : bool
         Whether to replace an ND2 file that exists; never the damaged file itself.
+    dtype : DTypeLike, optional
+        Type of the samples if the attributes are lost: ``"uint8"``, ``"uint16"`` or ``"float32"``. By
+        default it is guessed from the metadata and the pixels.
 
     Returns
     -------
@@ -162,11 +166,11 @@ def rescue_file(
     FileExistsError
         If ``dst`` exists and is not to be overwritten, or is ``src``.
     ValueError
-        If neither attributes nor a frame are left.
+        If neither attributes nor a frame are left, or `dtype` is another type.
     NotImplementedError
         If the file is a legacy file.
     """
-    with open_reader(src, storage_options=storage_options, rescue=True) as reader:
+    with open_reader(src, storage_options=storage_options, rescue=True, dtype=dtype) as reader:
         report = reader.rescue_report
         if report is None:
             raise errors.unsupported("writing a copy of a legacy file", path=reader.source.url)
