@@ -103,7 +103,7 @@ class ND2File(PrivateMembers):
         index: str | os.PathLike[str] | Literal[True] | None = None,
         flat_frames: bool = False,
         rescue: bool = False,
-        dtype: DTypeLike = None,
+        dtype: DTypeLike | None = None,
     ) -> None:
         self._options: ReadOptions = {
             "flat_frames": flat_frames,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import dask.array
     import xarray as xr
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
     from ome_types import OME
 
     from nd2._core.open import OpenOptions
@@ -71,6 +71,7 @@ def imread(
     index: str | os.PathLike[str] | Literal[True] | None = None,
     flat_frames: bool = False,
     rescue: bool = False,
+    dtype: DTypeLike | None = None,
 ) -> NDArray[Any] | xr.DataArray | dask.array.Array:
     """Open a file, return its image, and close it.
 
@@ -84,7 +85,7 @@ def imread(
         Whether to return a labelled ``xarray.DataArray``.
     storage_options : Mapping, optional
         Options for the file system of a URL.
-    index, flat_frames, validate_frames, search_window, rescue
+    index, flat_frames, validate_frames, search_window, rescue, dtype
         As `ND2File` takes them.
 
     Returns
@@ -106,6 +107,7 @@ def imread(
         validate_frames=validate_frames,
         search_window=search_window,
         rescue=rescue,
+        dtype=dtype,
     ) as opened:
         if xarray:
             return opened.to_xarray(delayed=dask)

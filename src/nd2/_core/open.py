@@ -31,7 +31,7 @@ class ReadOptions(TypedDict, total=False):
     validate_frames: bool
     search_window: int
     rescue: bool
-    dtype: DTypeLike
+    dtype: DTypeLike | None
 
 
 class OpenOptions(ReadOptions, total=False):
@@ -143,7 +143,7 @@ def _choose_reader(source: ByteSource, index: Index | None, options: ReadOptions
     return ModernReader(file, version, flat_frames=flat_frames)
 
 
-def _rescue(source: ByteSource, flat_frames: bool, dtype: DTypeLike) -> Reader:
+def _rescue(source: ByteSource, flat_frames: bool, dtype: DTypeLike | None) -> Reader:
     """Return a reader for what is left of a file; warn if something is lost."""
     if source.read_start(8) == LEGACY_MAGIC_BYTES + b"jP  ":
         from nd2._core.format.jp2 import walk

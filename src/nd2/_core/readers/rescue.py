@@ -92,7 +92,7 @@ class Rescue:
         Type of the samples, which is used if the attributes are lost.
     """
 
-    def __init__(self, source: ByteSource, dtype: DTypeLike = None) -> None:
+    def __init__(self, source: ByteSource, dtype: DTypeLike | None = None) -> None:
         self._dtype = None if dtype is None else check_dtype(dtype)
         scan = collect(scan_chunks(source), source.size)
         if not len(scan):

@@ -132,7 +132,7 @@ def rescue_file(
     *,
     storage_options: Mapping[str, Any] | None = None,
     overwrite: bool = False,
-    dtype: DTypeLike = None,
+    dtype: DTypeLike | None = None,
 ) -> RescueReport:
     """Write what is left of a damaged file as a sound one, which any reader opens.
 
