@@ -332,9 +332,13 @@ def parse_info(info: Mapping[str, Any], url: str) -> Stat:
         raise IsADirectoryError(f"a folder, not an ND2 file: {url!r}")
     if info.get("size") is None:
         raise errors.source("the server does not tell the file's size", path=url)
+    return Stat(int(info["size"]), info_version(info), info.get("partial", True))
+
+
+def info_version(info: Mapping[str, Any]) -> str:
+    """Return the ETag or the modification time from what ``fs.info`` says; empty if it has neither."""
     keys = ("ETag", "etag", "mtime", "Last-Modified", "LastModified", "last_modified", "created")
-    version = next((str(info[key]) for key in keys if info.get(key)), "")
-    return Stat(int(info["size"]), normal_version(version), info.get("partial", True))
+    return normal_version(next((str(info[key]) for key in keys if info.get(key)), ""))
 
 
 def normal_version(text: str) -> str:

@@ -1,0 +1,130 @@
+"""One command over several files: patterns, ``--out-dir``, and errors that stop their own file only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nd2._core import errors
+from nd2._core.io.listing import expand
+from nd2._core.io.urls import file_stem, is_url, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+MAX_STATUS = 100
+"""Highest exit status: above 125, shells have meanings of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One file of a batch: where it is, and where its output goes."""
+
+    source: str
+    dest: str
+
+
+def plan_tasks(
+    files: Sequence[str],
+    suffix: str,
+    *,
+    dest: str | None = None,
+    out_dir: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> list[Task]:
+    """Return the tasks of a command, patterns expanded.
+
+    Parameters
+    ----------
+    files : sequence of str
+        Paths, URLs and patterns of the files to read. Without ``dest`` and ``out_dir``, the last one of
+        two is the destination, unless it ends like an ND2 file or ``suffix`` is ``".nd2"`` itself.
+    suffix : str
+        Suffix of the outputs, such as ``".ome.zarr"``.
+    dest : str, optional
+        Destination of the only file.
+    out_dir : str, optional
+        Folder or URL of the outputs; each gets the name of its file. By default the working folder.
+    storage_options : Mapping, optional
+        Options for the file systems of patterns that are URLs.
+
+    Raises
+    ------
+    ValueError
+        If several files have one destination.
+    FileNotFoundError
+        If no file matches a pattern.
+    """
+    if dest is not None and out_dir is not None:
+        raise ValueError(f"give a destination ({dest!r}) or --out-dir, not both")
+    takes_second = suffix == ".nd2" or not files[-1].lower().endswith(".nd2")
+    if dest is None and out_dir is None and len(files) == 2 and takes_second:
+        files, dest = files[:1], files[1]
+    sources = [source for file in files for source in expand(file, storage_options)]
+    if dest is not None:
+        if len(sources) > 1:
+            raise ValueError(
+                f"{len(sources)} files cannot be written to one destination, {dest!r}; use --out-dir"
+            )
+        return [Task(sources[0], dest)]
+    if out_dir is None and suffix == ".nd2":
+        raise ValueError("say where to write: a second path for one file, --out-dir for several")
+    tasks = [
+        Task(source, _join(out_dir or "", f"{file_stem(source)}{suffix}")) for source in sources
+    ]
+    twice = [name for name, count in Counter(task.dest for task in tasks).items() if count > 1]
+    if twice:
+        same = [redact(task.source) for task in tasks if task.dest == twice[0]]
+        raise ValueError(
+            f"{' and '.join(same)} would both be written to {twice[0]!r}; "
+            "convert them one by one, or into different folders"
+        )
+    return tasks
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}" if is_url(folder) else os.path.join(folder, name)
+
+
+class Batch:
+    """What became of the tasks of a command; reports each error as it occurs.
+
+    Parameters
+    ----------
+    command : str
+        Name of the command, for messages.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self.failed = 0
+
+    @property
+    def status(self) -> int:
+        """Exit status: the number of files that failed, at most 100."""
+        return min(self.failed, MAX_STATUS)
+
+    def fail(self, source: str, error: Exception) -> None:
+        """Count a file that failed, and say why on the standard error stream."""
+        self.failed += 1
+        text, name = errors.one_line(error), redact(source)
+        if os.path.basename(name) not in text:
+            text = f"{name}: {text}"
+        sys.stderr.write(f"nd2 {self.command}: {text}\n")
+
+    def run(self, tasks: Iterable[Task], work: Callable[[Task], object]) -> int:
+        """Do the work of each task, and go on after errors; return the exit status.
+
+        A missing package or a closed output stops the batch.
+        """
+        for task in tasks:
+            try:
+                work(task)
+            except (ImportError, BrokenPipeError):
+                raise
+            except Exception as error:
+                self.fail(task.source, error)
+        return self.status

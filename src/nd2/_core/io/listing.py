@@ -1,0 +1,167 @@
+"""Files that paths, patterns, folders and buckets stand for, with what a listing says of them."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nd2._core.io.faults import explain_faults
+from nd2._core.io.open import file_system
+from nd2._core.io.urls import is_url, local_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_MARKS = "*?["
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A file that was found.
+
+    Attributes
+    ----------
+    path : str
+        Absolute path or URL.
+    size : int
+        Length in bytes; -1 if the listing does not say it.
+    version : str
+        ETag, or modification time (of a local file in nanoseconds); empty if the listing does not say it.
+    """
+
+    path: str
+    size: int = -1
+    version: str = ""
+
+
+def has_pattern(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path or URL is a pattern, and not the name of a local file."""
+    if is_url(path):
+        # "?" starts the query of a web address
+        marks = "*" if path.startswith(("http://", "https://")) else _MARKS
+        return any(mark in path for mark in marks)
+    text = local_path(path)
+    return any(mark in text for mark in _MARKS) and not os.path.lexists(text)
+
+
+def expand(
+    path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Return the files that a pattern matches, sorted; a path without one as it is.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no file matches the pattern.
+    """
+    if not has_pattern(path):
+        return [os.fspath(path)]
+    if is_url(path):
+        found = [file.path for file in _list_remote(path, storage_options, pattern=True)]
+    else:
+        names = glob.iglob(local_path(path), recursive=True)
+        found = sorted(name for name in names if os.path.isfile(name))
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, "no file matches", os.fspath(path))
+    return found
+
+
+def list_files(
+    path: str | os.PathLike[str],
+    *,
+    recurse: bool = False,
+    name_pattern: str = "*.nd2",
+    storage_options: Mapping[str, Any] | None = None,
+) -> Iterator[ListedFile]:
+    """Yield the files that a path, a pattern, or a folder stands for; those of a folder sorted.
+
+    A file that does not exist is yielded as well: opening it says why.
+
+    Parameters
+    ----------
+    path : str, os.PathLike
+        File, folder or pattern, local or a URL.
+    recurse : bool
+        Whether folders within a folder are searched.
+    name_pattern : str
+        Pattern of the names of files to take from a folder.
+    storage_options : Mapping, optional
+        Options for the file system of a URL.
+
+    Raises
+    ------
+    OSError
+        If a folder cannot be listed, or no file matches a pattern.
+    """
+    if is_url(path):
+        yield from _list_url(path, recurse, name_pattern, storage_options)
+        return
+    if has_pattern(path):
+        yield from (_local_file(name) for name in expand(path))
+        return
+    folder = Path(local_path(path))
+    if not folder.is_dir():
+        yield _local_file(str(folder))
+        return
+    found = folder.rglob(name_pattern) if recurse else folder.glob(name_pattern)
+    yield from (_local_file(str(file)) for file in sorted(found) if file.is_file())
+
+
+def _local_file(path: str) -> ListedFile:
+    place = os.path.abspath(path)
+    try:
+        stat = os.stat(place)
+    except OSError:
+        return ListedFile(place)
+    return ListedFile(place, stat.st_size, str(stat.st_mtime_ns))
+
+
+def _list_url(
+    url: str, recurse: bool, name_pattern: str, storage_options: Mapping[str, Any] | None
+) -> Iterator[ListedFile]:
+    if has_pattern(url):
+        found = _list_remote(url, storage_options, pattern=True)
+        if not found:
+            raise FileNotFoundError(errno.ENOENT, "no file matches", url)
+        yield from found
+        return
+    if url.lower().endswith(".nd2"):
+        yield ListedFile(url)
+        return
+    found = _list_remote(url, storage_options, depth=None if recurse else 1)
+    if not found:
+        yield ListedFile(url)
+    yield from (file for file in found if fnmatch(file.path.rpartition("/")[2], name_pattern))
+
+
+def _list_remote(
+    url: str,
+    storage_options: Mapping[str, Any] | None,
+    *,
+    pattern: bool = False,
+    depth: int | None = None,
+) -> list[ListedFile]:
+    """Return the files of a remote folder or pattern, sorted, by as few requests as the store allows."""
+    from nd2._core.io.transport import info_version
+
+    fs, root = file_system(url, storage_options)
+    with explain_faults(url):
+        fs.invalidate_cache()  # else files that were added since are missing
+        if pattern:
+            found = fs.glob(root, detail=True)
+        else:
+            found = fs.find(root, maxdepth=depth, detail=True)
+    files = []
+    for name in sorted(found):
+        info = found[name]
+        if info.get("type") == "directory":
+            continue
+        size = info.get("size")
+        url = str(fs.unstrip_protocol(name))
+        files.append(ListedFile(url, -1 if size is None else int(size), info_version(info)))
+    return files
