@@ -227,32 +227,3 @@ class Blocks:
         moved = pixels.reshape(times, planes, c, y, x, s).transpose(0, 2, 5, 1, 3, 4)
         sizes = {"t": times, "c": c * s, "z": planes, "y": y, "x": x}
         return moved.reshape([sizes[name] for name in self.names])
-
-
-def pyramid(data: NDArray[Any], levels: int, *, nearest: bool = False) -> Iterator[NDArray[Any]]:
-    """Yield the levels of an image; each halves y and x, rounded up.
-
-    A pixel is the mean of four pixels (of fewer at an odd edge), or with ``nearest``, for labels, the
-    first of them.
-    """
-    yield data
-    for _ in range(levels - 1):
-        data = data[..., ::2, ::2] if nearest else _halve(data)
-        yield data
-
-
-def _halve(data: NDArray[Any]) -> NDArray[Any]:
-    *_, height, width = data.shape
-    if height % 2 or width % 2:
-        edges = [(0, 0)] * (data.ndim - 2) + [(0, height % 2), (0, width % 2)]
-        data = np.pad(data, edges, mode="edge")
-    wide = np.float64 if data.dtype.kind == "f" else np.uint32
-    with np.errstate(invalid="ignore"):  # NaN has no mean and needs no warning
-        total: NDArray[Any] = data[..., ::2, ::2].astype(wide)
-        for y, x in ((0, 1), (1, 0), (1, 1)):
-            np.add(total, data[..., y::2, x::2], out=total)
-    if data.dtype.kind == "f":
-        mean: NDArray[Any] = np.divide(total, 4)
-    else:
-        mean = np.right_shift(np.add(total, 2), 2)
-    return mean.astype(data.dtype, copy=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nd2._core.export import zarr_documents as documents
-from nd2._core.export.blocks import Blocks, Grid, pyramid
+from nd2._core.export.blocks import Blocks, Grid
 from nd2._core.export.pipeline import bar, pump
 from nd2._core.export.zarr_store import (
     Backend,
@@ -23,6 +23,7 @@ from nd2._core.frames import pool
 from nd2._core.io.destination import resolve
 from nd2._core.io.urls import file_stem, is_url, local_path
 from nd2._core.views.placement import Placement, frame_tables
+from nd2._core.views.pyramid import pyramid
 
 if TYPE_CHECKING:
     import os

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from numpy.typing import NDArray
 
@@ -26,13 +26,20 @@ class FrameCache:
         self._clear()
 
     def _clear(self) -> None:
-        self._frames: OrderedDict[int, Future[NDArray[Any]]] = OrderedDict()
+        self._frames: OrderedDict[Hashable, Future[NDArray[Any]]] = OrderedDict()
+        self._ranks: dict[Hashable, float] = {}
+        self._lowest = 0.0
         self._nbytes = 0
         self._lock = threading.Lock()
         self._process = os.getpid()
 
-    def get(self, frame: int, decode: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        """Return a frame, from `decode` unless it is kept. The caller must not write to it."""
+    def get(
+        self, frame: Hashable, decode: Callable[[], NDArray[Any]], cost: float = 0.0
+    ) -> NDArray[Any]:
+        """Return a frame, from `decode` unless it is kept. The caller must not write to it.
+
+        The frame that was not used for longest goes first; one of a higher ``cost`` outlasts as many others.
+        """
         if self._process != os.getpid():
             # A thread of the parent may hold the lock, or may have decoded half of a frame.
             self._clear()
@@ -41,25 +48,27 @@ class FrameCache:
             decoding: Future[NDArray[Any]] = Future()
             self._frames.setdefault(frame, decoding)
             self._frames.move_to_end(frame)
+            self._ranks[frame] = self._lowest + cost
         if future is not None:
             return future.result()
         try:
             rows = decode()
         except BaseException as error:
             with self._lock:
-                del self._frames[frame]
+                del self._frames[frame], self._ranks[frame]
             decoding.set_exception(error)
             raise
         with self._lock:
             decoding.set_result(rows)
             self._nbytes += rows.nbytes
-            for oldest in [key for key, future in self._frames.items() if future.done()]:
-                if self._nbytes <= self.limit:
-                    break
+            while self._nbytes > self.limit:
+                kept = (key for key, future in self._frames.items() if future.done())
+                oldest = min(kept, key=self._ranks.__getitem__)  # of equal ones the first
+                self._lowest = self._ranks.pop(oldest)
                 self._nbytes -= self._frames.pop(oldest).result().nbytes
         return rows
 
-    def __contains__(self, frame: int) -> bool:
+    def __contains__(self, frame: Hashable) -> bool:
         return frame in self._frames and self._process == os.getpid()
 
     def __reduce__(self) -> tuple[type[FrameCache], tuple[int]]:
