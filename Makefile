@@ -9,7 +9,7 @@ PARALLEL := -n auto --dist worksteal
 # Pyright takes the packages of the first `python` on the path
 PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright
 
-.PHONY: help demo docs test coverage test-lowest test-newest fuzz lint types layers check release \
+.PHONY: help demo docs test test-wheel test-upstream coverage test-lowest test-newest fuzz lint types layers check release \
   dependents bench-remote bench oracle ngff clean
 .DELETE_ON_ERROR:
 
@@ -64,13 +64,30 @@ $(VENV)/.release: $(VENV)/.base
 demo: $(VENV)/.demo ## write a small ND2 file, open it in every way, save a picture
 	$(BIN)/python examples/demo.py
 
-test: $(VENV)/.test ## run the tests
+test: $(VENV)/.test ## run the tests (7 minutes on 2 cores); those of real files need ND2_SAMPLES, see CONTRIBUTING.md
 	$(BIN)/python -m pytest $(PARALLEL)
+
+# The environment has no link to src: what is not in the wheel is missed.
+test-wheel: $(VENV)/.release ## run the tests on the built wheel, in an environment of its own
+	rm -rf dist && $(BIN)/python -m build --quiet --wheel
+	$(BIN)/uv venv --quiet --clear --no-python-downloads --python $(NEWEST_PYTHON) .venv-wheel
+	$(BIN)/uv pip install --quiet --python .venv-wheel/bin/python "$$(echo dist/*.whl)[all]" --group test
+	.venv-wheel/bin/python -c 'import nd2, xarray_nd2; assert "site-packages" in nd2.__file__, nd2.__file__'
+	.venv-wheel/bin/python -m pytest $(PARALLEL)
+
+# Pre-releases of the dependencies, and the nightly wheels of NumPy, pandas and xarray.
+NIGHTLY := https://pypi.anaconda.org/scientific-python-nightly-wheels/simple
+test-upstream: $(VENV)/.release ## run the tests with pre-releases of the dependencies
+	$(BIN)/uv venv --quiet --clear --no-python-downloads --python $(NEWEST_PYTHON) .venv-upstream
+	$(BIN)/uv pip install --quiet --python .venv-upstream/bin/python --prerelease allow --editable '.[all]' --group test
+	$(BIN)/uv pip install --quiet --python .venv-upstream/bin/python --prerelease allow --upgrade --no-deps \
+	  --index $(NIGHTLY) numpy pandas xarray || echo "no nightly wheels: pre-releases on PyPI only"
+	.venv-upstream/bin/python -m pytest $(PARALLEL)
 
 coverage: $(VENV)/.test ## run the tests, fail where they reach fewer than 95 % of lines; pages in htmlcov
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-report=html
 
-# Environments of their own, made anew: the oldest direct dependencies that pyproject.toml allows, and the newest.
+# Separate, new environments: the oldest direct dependencies that pyproject.toml allows, and the newest.
 # Interpreters that are on the path but do not run (pyenv's) are passed over.
 NEWEST_PYTHON ?= $(shell for python in python3.13 python3.12 $(PYTHON); do \
   $$python -c '' 2>/dev/null && { echo $$python; break; }; done)
@@ -93,9 +110,11 @@ FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/.fuzz ## mutate files and look for errors that no reader may raise, for FUZZ_SECONDS
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
-lint: $(VENV)/.lint ## style of the code (ruff)
+lint: $(VENV)/.lint ## style of the code (ruff), spelling (codespell), words that we avoid (tools/check_words.py)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	git ls-files -z | xargs -0 $(BIN)/codespell
+	$(BIN)/python tools/check_words.py
 
 types: $(VENV)/.lint ## types (mypy --strict), and whether the public API is typed as a whole (Pyright)
 	$(BIN)/mypy
@@ -106,14 +125,14 @@ types: $(VENV)/.lint ## types (mypy --strict), and whether the public API is typ
 layers: $(VENV)/.lint ## imports go down only (import-linter)
 	$(BIN)/lint-imports
 
-release: $(VENV)/.release ## build sdist and wheel into dist, check them, use the wheel with each extra, and beside PyPI's nd2
+release: $(VENV)/.release ## build sdist and wheel into dist, check them, use the wheel with each extra, and together with PyPI's nd2
 	rm -rf dist
 	$(BIN)/python -m build --quiet
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/python tools/check_release.py dist
 	$(BIN)/python tools/check_install_orders.py dist
 
-# Two environments for each program, made anew: with PyPI's nd2, and with this project.
+# Two new environments for each program: with PyPI's nd2, and with this project.
 dependents: $(VENV)/.release $(VENV)/.test ## compare what bioio-nd2, cellpose and others return with PyPI's nd2 and with this project
 	$(BIN)/python tools/dependents.py --uv $(BIN)/uv --python $(NEWEST_PYTHON)
 
@@ -123,7 +142,7 @@ bench-remote: $(VENV)/.test ## requests, bytes and seconds of remote reads, into
 	$(BIN)/python -m bench.remote
 
 # for example: make bench BENCH="local -n 3 -k asarray"
-bench: $(VENV)/.test ## measure time and memory beside nd2 0.12.0 and NumPy; writes 11 GB of files once (BENCH: options; --write: into docs/performance.md)
+bench: $(VENV)/.test ## measure time and memory, compared with nd2 0.12.0 and NumPy; writes 11 GB of files once (BENCH: options; --write: into docs/performance.md)
 	@test -x .venv-oracle/bin/python || bench/oracle_venv.sh
 	$(BIN)/python -m bench $(BENCH)
 
@@ -133,5 +152,5 @@ oracle: ## environment of the independent readers that parity work compares with
 ngff: .venv-ngff/.done ## environment of other people's readers of OME-Zarr, which the tests then ask
 
 clean: ## remove the environment, caches and products
-	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct .venv-ngff .venv-dependents docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct .venv-wheel .venv-upstream .venv-ngff .venv-dependents docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} +

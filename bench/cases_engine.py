@@ -1,4 +1,4 @@
-"""Benchmarks of the engine: opening, one plane, everything; against nd2 0.12.0's labelled dask array."""
+"""Benchmarks of the engine: opening, one plane, everything; against nd2 0.12.0's labeled dask array."""
 
 from __future__ import annotations
 

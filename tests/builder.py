@@ -58,7 +58,7 @@ class Nd2Spec:
     loops : sequence of (str, int)
         Letter and count, outermost first: ``T``, ``P``, ``Z``, ``U``, or ``N`` for a time loop of phases.
     channels, samples, height, width, dtype
-        Shape and type of a frame; ``samples=3`` for colour.
+        Shape and type of a frame; ``samples=3`` for color.
     zlib : bool
         Whether frames are compressed.
     row_bytes : int, optional

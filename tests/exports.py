@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def images(path: Path) -> list[NDArray[Any]]:
-    """Pixels of each position, axes T, Z, C, Y, X, S; colours red, green, blue."""
+    """Pixels of each position, axes T, Z, C, Y, X, S; colors red, green, blue."""
     with nd2.ND2File(path) as file:
         loops = dict(file._reader.layout.loops)
         shape = file._reader.frames.pixels.shape

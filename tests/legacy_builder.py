@@ -34,7 +34,7 @@ class LegacySpec:
     loops : sequence of (str, int)
         Letter (``T``, ``P``, ``Z``) and count, outermost first.
     channels, samples, height, width
-        Shape of a frame; ``samples=3`` for colour.
+        Shape of a frame; ``samples=3`` for color.
     bits : int
         Bits of a component.
     extra : int

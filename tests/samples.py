@@ -1,10 +1,12 @@
-"""Sample files that lie beside the repository, when they do: where they are, and a test for each of them.
+"""Sample files of real microscopes: where they are, and a test for each of them.
 
-They are not part of the project; a bare clone skips the tests that compare with them.
+They are not part of the repository. ``ND2_SAMPLES`` is the folder that contains ``real`` and ``made``; without
+it, tests that need samples are skipped.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +15,12 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "samples"
+SAMPLES = Path(
+    os.environ.get("ND2_SAMPLES", Path(__file__).resolve().parents[2] / "shared" / "samples")
+).expanduser()
 BEYOND_THE_LOOPS = {"long_T", "loop_ne_novalid", "loop_t_count0", "noloop_n6"}
 """Samples with frames that no loop reaches: opening them warns."""
-ABSENT = "the sample files do not lie beside the repository (../shared/samples)"
+ABSENT = "no sample files: set ND2_SAMPLES (CONTRIBUTING.md says where to find files)"
 
 
 def sample_names(*folders: str, damaged: bool = False) -> list[str]:
@@ -46,7 +50,7 @@ def _expected_warnings(name: str) -> list[pytest.MarkDecorator]:
 def each_sample(
     names: Iterable[str] | None = None, argname: str = "sample"
 ) -> pytest.MarkDecorator:
-    """Parametrize a test by the paths of samples (by default all that are not damaged).
+    """Parametrize a test by the paths of samples (by default all except damaged ones).
 
     Where the samples are absent the test is skipped once, with the reason.
     """

@@ -83,7 +83,7 @@ class ND2Accessor:
     def rgb(
         self, channels: int | str | Sequence[int | str] | None = None, **indexers: int
     ) -> xr.DataArray:
-        """Return one picture in colour, 8 bits a sample, for a look: each channel in its own colour, stretched.
+        """Return one picture in color, 8 bits a sample, for a look: each channel in its own color, stretched.
 
         Parameters
         ----------

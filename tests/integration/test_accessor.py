@@ -48,11 +48,11 @@ def test_selecting_a_position_by_name(rich: Path) -> None:
         dataset.nd2.sel_position("C3")
 
 
-def test_a_composite_in_the_channels_colours(tmp_path: Path) -> None:
+def test_a_composite_in_the_channels_colors(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
     ramp = np.arange(64, dtype=np.uint16).reshape(8, 8) * 100
     image = np.stack([ramp, ramp[::-1]])
-    colours = [(255, 0, 0), (0, 0, 255)]
+    colors = [(255, 0, 0), (0, 0, 255)]
     channels = [
         nd2.structures.ChannelMeta(
             name=f"c{i}",
@@ -61,7 +61,7 @@ def test_a_composite_in_the_channels_colours(tmp_path: Path) -> None:
             emissionLambdaNm=None,
             excitationLambdaNm=None,
         )
-        for i, rgb in enumerate(colours)
+        for i, rgb in enumerate(colors)
     ]
     nd2.imwrite(path, image, axes="CYX", channels=channels)
     picture = xr.open_dataset(path, engine="nd2").nd2.rgb()
@@ -76,7 +76,7 @@ def test_a_composite_in_the_channels_colours(tmp_path: Path) -> None:
     np.testing.assert_array_equal(blue, red[::-1])
 
 
-def test_a_picture_in_colour_is_red_green_blue(tmp_path: Path) -> None:
+def test_a_picture_in_color_is_red_green_blue(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
     spec = build(path, samples=3, dtype="u1", loops=[("T", 2)])
     picture = xr.open_dataset(path, engine="nd2").nd2.rgb(T=1)

@@ -147,7 +147,7 @@ def test_show(good: tuple[Path, Nd2Spec], bad: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "none.png").exists()
 
 
-def test_the_picture_has_the_colours_of_the_file(tmp_path: Path) -> None:
+def test_the_picture_has_the_colors_of_the_file(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     path = tmp_path / "a.nd2"
     spec = build(path, samples=3, dtype="u1", height=30, width=40)

@@ -33,7 +33,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Nd2Spec,
 
 
 def labelled_pixels(spec: Nd2Spec, dims: tuple[str, ...]) -> Any:
-    """The pixels with the axes of the engine, colour as red, green, blue."""
+    """The pixels with the axes of the engine, color as red, green, blue."""
     shape = {**{"T" if n == "N" else n: c for n, c in spec.loops}}
     count = int(np.prod(list(spec.loop_shape), dtype=int))
     array = spec.frames[:count].reshape(*spec.loop_shape, *spec.layout.shape)[..., ::-1]

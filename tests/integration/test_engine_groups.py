@@ -1,4 +1,4 @@
-"""Trees, many files as one dataset, the accessor, and recognising files."""
+"""Trees, many files as one dataset, the accessor, and recognizing files."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ INDEXED: dict[str, dict[str, Any]] = {
     "raw": {"channels": 2},
     "zlib": {"channels": 2, "zlib": True},
     "padded": {"width": 5, "dtype": "u1", "channels": 3},
-    "colour": {"samples": 3, "dtype": "u1", "width": 7},
+    "color": {"samples": 3, "dtype": "u1", "width": 7},
     "missing": {"missing": frozenset({0, 2, 5})},
     "any order": {"order": [5, 1, 3, 0, 2, 4]},
 }

@@ -47,9 +47,9 @@ def test_pixels_and_shape(made: tuple[Path, Nd2Spec]) -> None:
         for index, frame in enumerate(spec.frames):
             np.testing.assert_array_equal(file.read_frame(index), frame.squeeze())
         lazy = file.to_dask()
-        labelled = file.to_xarray()
+        labeled = file.to_xarray()
     np.testing.assert_array_equal(np.asarray(lazy), spec.array)
-    np.testing.assert_array_equal(labelled.values, spec.array)
+    np.testing.assert_array_equal(labeled.values, spec.array)
     np.testing.assert_array_equal(nd2.imread(path), spec.array)
     np.testing.assert_array_equal(nd2.imread(path, xarray=True), spec.array)
     np.testing.assert_array_equal(nd2.imread(path, dask=True), spec.array)
@@ -269,9 +269,9 @@ def path(tmp_path: Path) -> Path:
 def test_samples_have_the_names_of_their_stored_colors(path: Path) -> None:
     spec = build(path, samples=3, dtype="u1")
     with nd2.ND2File(path) as file:
-        labelled = file.to_xarray()
-    assert labelled.S.values.tolist() == ["Blue", "Green", "Red"]
-    np.testing.assert_array_equal(labelled.sel(S="Blue"), spec.array[..., 0])
+        labeled = file.to_xarray()
+    assert labeled.S.values.tolist() == ["Blue", "Green", "Red"]
+    np.testing.assert_array_equal(labeled.sel(S="Blue"), spec.array[..., 0])
 
 
 def test_frames_that_do_not_exist_are_refused(path: Path) -> None:

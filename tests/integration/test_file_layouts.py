@@ -103,7 +103,7 @@ def build_in(folder: str, spec: Nd2Spec) -> Path:
 
 
 @pytest.mark.parametrize("zlib", [False, True])
-def test_padded_colour_of_several_channels_with_a_missing_frame(tmp_path: Path, zlib: bool) -> None:
+def test_padded_color_of_several_channels_with_a_missing_frame(tmp_path: Path, zlib: bool) -> None:
     spec = Nd2Spec(
         loops=(("T", 3),),
         channels=2,

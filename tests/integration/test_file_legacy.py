@@ -32,8 +32,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "8 bit": {"bits": 8},
     "12 bit": {"bits": 12},
     "three channels": {"channels": 3},
-    "colour": {"samples": 3, "bits": 8},
-    "colour, 16 bit, T": {"samples": 3, "loops": [("T", 3)]},
+    "color": {"samples": 3, "bits": 8},
+    "color, 16 bit, T": {"samples": 3, "loops": [("T", 3)]},
     "T": {"loops": [("T", 4)]},
     "T P Z": {"loops": [("T", 2), ("P", 3), ("Z", 2)], "channels": 3, "bits": 8},
     "Z T": {"loops": [("Z", 3), ("T", 2)], "channels": 2},
@@ -41,7 +41,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "loop of one": {"loops": [("T", 1), ("Z", 3)]},
     "no map": {"loops": [("T", 3)], "channels": 2, "box_map": False},
     "no image header": {"loops": [("T", 2)], "image_header": False},
-    "colour, no image header": {"samples": 3, "image_header": False},
+    "color, no image header": {"samples": 3, "image_header": False},
     "no text": {"loops": [("Z", 2)], "text_info": False},
     "no experiment": {"loops": [("T", 2), ("P", 3)], "experiment": False},
     "unlisted boxes between": {
@@ -89,10 +89,10 @@ def test_every_view_gives_the_same_pixels(made: tuple[Path, LegacySpec]) -> None
     path, spec = made
     with nd2.ND2File(path) as file:
         lazy = file.to_dask()
-        labelled = file.to_xarray(delayed=False)
+        labeled = file.to_xarray(delayed=False)
         copy = pickle.loads(pickle.dumps(file))
     np.testing.assert_array_equal(np.asarray(lazy), spec.array)
-    np.testing.assert_array_equal(labelled.values, spec.array)
+    np.testing.assert_array_equal(labeled.values, spec.array)
     with copy:
         np.testing.assert_array_equal(copy.asarray(), spec.array)
 
@@ -383,15 +383,15 @@ def test_file_without_any_box(tmp_path: Path) -> None:
         file.sizes  # noqa: B018
 
 
-def test_colour_is_red_green_blue_in_engine_and_xarray(tmp_path: Path) -> None:
+def test_color_is_red_green_blue_in_engine_and_xarray(tmp_path: Path) -> None:
     spec = build(tmp_path / "a.nd2", samples=3, bits=8, loops=[("T", 2)])
     with xr.open_dataset(tmp_path / "a.nd2", engine="nd2") as dataset:
         assert dataset["S"].values.tolist() == ["R", "G", "B"]
         assert np.array_equal(dataset["image"].values, spec.array)
     with nd2.ND2File(tmp_path / "a.nd2") as file:
-        labelled = file.to_xarray(delayed=False)
-    assert labelled["S"].values.tolist() == ["Red", "Green", "Blue"]
-    assert np.array_equal(labelled.sel(S="Red"), spec.array[..., 0])
+        labeled = file.to_xarray(delayed=False)
+    assert labeled["S"].values.tolist() == ["Red", "Green", "Blue"]
+    assert np.array_equal(labeled.sel(S="Red"), spec.array[..., 0])
 
 
 def test_rescue_without_a_box_map_of_use(tmp_path: Path) -> None:

@@ -51,9 +51,7 @@ def test_valid_by_the_schema(sample: Path, schema: xmlschema.XMLSchema) -> None:
             schema.validate(file.ome_metadata(tiff_file_name=name).to_xml())
 
 
-@pytest.mark.parametrize(
-    "kind", ["two colour channels", "custom loop", "float", "nested", "legacy"]
-)
+@pytest.mark.parametrize("kind", ["two color channels", "custom loop", "float", "nested", "legacy"])
 def test_valid_by_the_schema_for_made_files(
     kind: str, tmp_path: Path, schema: xmlschema.XMLSchema
 ) -> None:
@@ -65,7 +63,7 @@ def test_valid_by_the_schema_for_made_files(
         build_legacy(path)
     else:
         options: dict[str, dict[str, Any]] = {
-            "two colour channels": {
+            "two color channels": {
                 "samples": 3,
                 "channels": 2,
                 "dtype": "u1",
@@ -210,7 +208,7 @@ def test_planes_say_where_and_when(tmp_path: Path) -> None:
     assert document.images[0].acquisition_date == datetime(2021, 9, 28, 12, tzinfo=UTC)
 
 
-def test_colour_counts_its_samples(tmp_path: Path) -> None:
+def test_color_counts_its_samples(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
     build(path, samples=3, channels=2, dtype="u1")
     with nd2.ND2File(path) as file:
@@ -278,7 +276,7 @@ def test_regions_in_pixels() -> None:
     assert (line.x1, line.y1, line.x2, line.y2) == pytest.approx((150, 50, 160, 50))
 
 
-def test_a_rotated_region_turns_about_its_centre() -> None:
+def test_a_rotated_region_turns_about_its_center() -> None:
     turned = shape(RoiShapeType.Rectangle, boxShape=BoxShape(0.2, 0.4), rotationZ=math.pi / 3)
     matrix = turned.transform
     rows = np.array([[matrix.a00, matrix.a01, matrix.a02], [matrix.a10, matrix.a11, matrix.a12]])

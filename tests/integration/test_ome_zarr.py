@@ -49,8 +49,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "Z T": {"loops": [("Z", 3), ("T", 2)], "channels": 2},
     "custom": {"loops": [("U", 3), ("Z", 2)]},
     "nested T": {"loops": [("T", 2), ("P", 2), ("T", 3)]},
-    "colour": {"samples": 3, "dtype": "u1", "loops": [("Z", 2)]},
-    "two colour channels": {"samples": 3, "channels": 2, "dtype": "u1", "loops": [("T", 2)]},
+    "color": {"samples": 3, "dtype": "u1", "loops": [("Z", 2)]},
+    "two color channels": {"samples": 3, "channels": 2, "dtype": "u1", "loops": [("T", 2)]},
     "float": {"dtype": "<f4", "pixel_type": 2, "loops": [("T", 2)]},
     "zlib, missing": {"zlib": True, "loops": [("T", 5)], "missing": frozenset({2, 4})},
     "any order": {"loops": [("T", 4)], "order": [3, 1, 0, 2]},
@@ -135,8 +135,8 @@ def test_pyramid_is_the_mean(tmp_path: Path) -> None:
 
 def test_pyramid_of_what_is_no_number(tmp_path: Path) -> None:
     source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
-    signalling = np.array([0x7F800001], "u4").view("f4")[0]
-    plane = np.array([[1, 3, signalling, 0], [1, 3, np.inf, -np.inf]], "f4")
+    signaling = np.array([0x7F800001], "u4").view("f4")[0]
+    plane = np.array([[1, 3, signaling, 0], [1, 3, np.inf, -np.inf]], "f4")
     nd2.imwrite(source, plane, axes="YX")
     with nd2.ND2File(source) as file:
         file.write_ome_zarr(dest, levels=2)
@@ -164,7 +164,7 @@ def test_channels_as_viewers_show_them(tmp_path: Path) -> None:
     assert shown[0]["window"] == {"start": 0.0, "min": 0.0, "end": 4095.0, "max": 4095.0}
 
 
-def test_colour_is_red_green_blue(tmp_path: Path) -> None:
+def test_color_is_red_green_blue(tmp_path: Path) -> None:
     source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
     spec = build(source, samples=3, channels=2, dtype="u1", channel_names=["A", "B"])
     with nd2.ND2File(source) as file:
@@ -232,7 +232,7 @@ def test_wells_of_several_fields() -> None:
     assert [row["name"] for row in plate["rows"]] == ["B", "C", "AA"]
     assert [column["name"] for column in plate["columns"]] == ["2", "3", "11"]
     assert plate["field_count"] == 2
-    assert zarr_documents.plate_fields(["B02", "centre"]) is None
+    assert zarr_documents.plate_fields(["B02", "center"]) is None
     assert zarr_documents.plate_fields([None]) is None
     assert zarr_documents.plate_fields(["a1", "AF48", "H012"]) is not None
     for name in ("PT1", "A0", "A49", "AG1", "1", "A", "A1b"):

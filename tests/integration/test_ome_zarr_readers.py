@@ -40,7 +40,7 @@ pytestmark = [
 MADE: dict[str, dict[str, Any]] = {
     "T P Z C": {"loops": [("T", 2), ("P", 3), ("Z", 4)], "channels": 3, "height": 9, "width": 11},
     "plate": {"loops": [("P", 3), ("T", 2)]},
-    "colour": {"samples": 3, "channels": 2, "dtype": "u1", "loops": [("Z", 2)]},
+    "color": {"samples": 3, "channels": 2, "dtype": "u1", "loops": [("Z", 2)]},
     "float": {"dtype": "<f4", "pixel_type": 2, "loops": [("T", 2)]},
     "missing": {"zlib": True, "loops": [("T", 5)], "missing": frozenset({2, 4})},
 }
@@ -98,16 +98,16 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Export]:
         source = folder / f"{name}.nd2"
         build(source, **spec)
         found[name] = export(source, folder / f"{name}.zarr")
-    labelled = folder / "labelled.nd2"
+    labeled = folder / "labeled.nd2"
     shape = (2, 3, 4, 10, 12)
     cells = np.random.default_rng(0).integers(0, 70_000, shape)
     nd2.imwrite(
-        labelled,
+        labeled,
         np.zeros(shape, "u2"),
         axes="TPZYX",
         labels={"cells": cells, "nuclei": cells > 30_000},
     )
-    found["labelled"] = export(labelled, folder / "labelled.zarr")
+    found["labeled"] = export(labeled, folder / "labeled.zarr")
     found["sharded"] = export(
         folder / "T P Z C.nd2",
         folder / "sharded.zarr",
@@ -205,13 +205,13 @@ def test_samples(sample: Path, exports: dict[str, Export], answers: dict[Path, A
     check(exports[f"{sample.parent.name}/{sample.stem}"], answers)
 
 
-@pytest.mark.parametrize("name", [*MADE, "labelled", "sharded"])
+@pytest.mark.parametrize("name", [*MADE, "labeled", "sharded"])
 def test_made_files(name: str, exports: dict[str, Export], answers: dict[Path, Any]) -> None:
     check(exports[name], answers)
 
 
 def test_labels_are_among_them(exports: dict[str, Export]) -> None:
-    assert sum("labels" in path.parts for path in exports["labelled"].pixels) == 2 * 3
+    assert sum("labels" in path.parts for path in exports["labeled"].pixels) == 2 * 3
     if SAMPLES.is_dir():
         assert len(exports["made/binary_T3"].pixels) == 2
 

@@ -363,7 +363,7 @@ def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 FOREIGN_KINDS = [
-    *("T P Z", "nested T", "colour", "two colour channels, padded", "float", "8 bit, odd width"),
+    *("T P Z", "nested T", "color", "two color channels, padded", "float", "8 bit, odd width"),
     *("odd row stride", "zlib", "missing", "missing, zlib", "any order", "one column"),
 ]
 """Kinds whose documents or chunks differ; that all kinds are read is tested in this process."""

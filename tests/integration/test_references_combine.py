@@ -1,4 +1,4 @@
-"""References to several files, references that have moved or gone stale, catalogues of them."""
+"""References to several files, references that have moved or gone stale, catalogs of them."""
 
 from __future__ import annotations
 

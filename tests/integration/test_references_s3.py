@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.filterwarnings(V3_ZLIB), pytest.mark.filterwarnings(OL
 SPECS = {
     "raw": Nd2Spec(loops=[("T", 4), ("Z", 3)], channels=2, height=16, width=24),
     "zlib": Nd2Spec(loops=[("T", 6)], channels=2, height=16, width=24, zlib=True),
-    "colour": Nd2Spec(loops=[("P", 2)], samples=3, dtype="u1", height=8, width=9),
+    "color": Nd2Spec(loops=[("P", 2)], samples=3, dtype="u1", height=8, width=9),
 }
 each_file = pytest.mark.parametrize("name", SPECS)
 

@@ -22,7 +22,7 @@ from xarray_nd2.serve import Endpoint, serve
 if TYPE_CHECKING:
     from pathlib import Path
 
-NO_AXIS = {"custom", "nested T", "two colour channels, padded"}
+NO_AXIS = {"custom", "nested T", "two color channels, padded"}
 """Files with an axis that OME-Zarr does not have."""
 
 

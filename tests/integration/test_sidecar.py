@@ -72,7 +72,7 @@ def test_with_an_index_a_real_file_says_the_same(sample: Path, tmp_path: Path) -
 LEGACY: dict[str, dict[str, Any]] = {
     "one frame": {},
     "T P Z": {"loops": [("T", 2), ("P", 3), ("Z", 2)], "channels": 2},
-    "colour": {"samples": 3, "bits": 8, "loops": [("T", 3)]},
+    "color": {"samples": 3, "bits": 8, "loops": [("T", 3)]},
     "no map": {"loops": [("T", 30)], "box_map": False, "height": 100, "width": 100},
     "fewer frames than loops": {"loops": [("T", 4)], "extra": -1},
 }

@@ -69,8 +69,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "Z T": {"loops": [("Z", 3), ("T", 2)], "channels": 2},
     "custom": {"loops": [("U", 3), ("Z", 2)]},
     "nested T": {"loops": [("T", 2), ("P", 2), ("T", 3)]},
-    "two colour channels": {"samples": 3, "channels": 2, "dtype": "u1", "loops": [("T", 2)]},
-    "colour, 16 bit": {"samples": 3},
+    "two color channels": {"samples": 3, "channels": 2, "dtype": "u1", "loops": [("T", 2)]},
+    "color, 16 bit": {"samples": 3},
     "float": {"dtype": "<f4", "pixel_type": 2, "loops": [("T", 2)]},
     "zlib": {"zlib": True, "loops": [("T", 3)], "channels": 2},
     "missing": {"loops": [("T", 5)], "missing": frozenset({0, 3})},
@@ -88,7 +88,7 @@ def test_made_files_read_back(kind: str, name: str, tmp_path: Path) -> None:
     check_series(dest, images(source))
 
 
-def test_colour_is_red_green_blue(tmp_path: Path) -> None:
+def test_color_is_red_green_blue(tmp_path: Path) -> None:
     source = tmp_path / "a.nd2"
     spec = build(source, samples=3, dtype="u1")
     for name in ("a.tif", "a.ome.tif"):

@@ -143,7 +143,7 @@ def test_places_by_index_by_loops_and_by_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(nd2.imread(tmp_path / "a.nd2"), frames)
 
 
-def test_colour_is_stored_blue_green_red(tmp_path: Path) -> None:
+def test_color_is_stored_blue_green_red(tmp_path: Path) -> None:
     red = np.zeros((6, 9, 3), "u1")
     red[..., 0] = 200
     with nd2.ND2Writer(tmp_path / "a.nd2", {**YX, "S": 3}, "u1") as writer:

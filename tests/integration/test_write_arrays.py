@@ -195,7 +195,7 @@ def test_labels_that_no_file_can_say(tmp_path: Path, coords: dict[str, Any], mes
     assert not list(tmp_path.iterdir())
 
 
-def test_colour(tmp_path: Path) -> None:
+def test_color(tmp_path: Path) -> None:
     path, rgb = tmp_path / "a.nd2", pixels(6, 9, 3, dtype="u1")
     for array in (
         rgb,

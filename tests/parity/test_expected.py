@@ -49,7 +49,7 @@ def of(names: str) -> frozenset[str]:
 
 ALL = frozenset(name.rpartition("/")[2] for name in sample_names()) - {"nometa"}
 """nd2 0.12.0 cannot read nometa at all."""
-COLOUR = of("plain_rgb8_T2 rgb8 rgb8_T3_w31 rgb8_w33 rgb_64 vendor_rgb zip_rgb8_w33")
+COLOR = of("plain_rgb8_T2 rgb8 rgb8_T3_w31 rgb8_w33 rgb_64 vendor_rgb zip_rgb8_w33")
 STACKS = of(
     "TPZ TPZ_ch3_w33 TZ Z7 cluster_t3z10c2 crop_z18c4 loop_xy_invalid_Z order_ZT z_down z_t0_i1_c0"
     " z_t2_i0_c1 z_t2_i1_c2 z_t6_i0_c1 zip_smooth_TZ zstack_z11"
@@ -102,9 +102,9 @@ KNOWN = [
         "Two loops of one kind are two axes, as for the SDK; nd2 loses one, and cannot read the array.",
     ),
     Known(
-        COLOUR,
+        COLOR,
         r"to_xarray\w*\.coords\.S\.values\.values\[[02]\]",
-        "Samples of colour are stored blue first; nd2 labels them red first.",
+        "Samples of color are stored blue first; nd2 labels them red first.",
     ),
     Known(
         of("binary_T3"),

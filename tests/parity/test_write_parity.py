@@ -72,7 +72,7 @@ class Kind:
 
     @property
     def frames(self) -> np.ndarray[Any, Any]:
-        """Pixels, shape (n, C, Y, X, S), colour in the order that is stored."""
+        """Pixels, shape (n, C, Y, X, S), color in the order that is stored."""
         rng = np.random.default_rng(3)
         count = int(np.prod(list(self.loops.values()), dtype=int))
         shape = [count, *(self.sizes.get(axis, 1) for axis in "CYXS")]

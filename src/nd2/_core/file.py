@@ -536,7 +536,7 @@ class ND2File(PrivateMembers):
         position: int | str | None = None,
         copy: bool = True,
     ) -> xr.DataArray:
-        """Return a labelled array.
+        """Return a labeled array.
 
         Parameters
         ----------

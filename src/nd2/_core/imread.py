@@ -82,7 +82,7 @@ def imread(
     dask : bool
         Whether the pixels are a dask array that reads when it is computed.
     xarray : bool
-        Whether to return a labelled ``xarray.DataArray``.
+        Whether to return a labeled ``xarray.DataArray``.
     storage_options : Mapping, optional
         Options for the file system of a URL.
     index, flat_frames, validate_frames, search_window, rescue, dtype

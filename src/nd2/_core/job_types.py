@@ -93,7 +93,7 @@ class Shape(TypedDict, total=False):
 
 
 class Wellplate(TypedDict, total=False):
-    """A well plate; distances in micrometers, offsets up to the centre of the first well."""
+    """A well plate; distances in micrometers, offsets up to the center of the first well."""
 
     Uuid: str
     CompanyName: str

@@ -48,7 +48,7 @@ class VariableModel:
 
 @dataclass(frozen=True)
 class DatasetModel:
-    """One file, or one position of it, as a labelled dataset.
+    """One file, or one position of it, as a labeled dataset.
 
     Attributes
     ----------

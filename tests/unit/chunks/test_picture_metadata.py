@@ -192,7 +192,7 @@ def test_a_channel_without_a_probe() -> None:
     assert wavelengths(plane(pFluorescentProbe={}, pFilterPath={})) == (None, None)
 
 
-def test_colour_planes_have_nominal_wavelengths() -> None:
+def test_color_planes_have_nominal_wavelengths() -> None:
     assert wavelengths(plane(uiCompCount=3)) == (420.0, 420.0)
     assert wavelengths(*[plane(uiCompCount=3)] * 2) == (515.0, 515.0)
     assert wavelengths(*[plane(uiCompCount=3)] * 4) == (None, None)
@@ -275,7 +275,7 @@ def test_pixels_on_the_stage() -> None:
         dStgLgCT22=0.0,
     ).volume
     assert volume.cameraTransformationMatrix == (0.0, -1.0, 1.0, 0.0)
-    # The centre of 32 x 24 pixels is where the stage is.
+    # The center of 32 x 24 pixels is where the stage is.
     assert volume.pixelToStageTransformationMatrix is not None
     a, b, c, d, e, f = volume.pixelToStageTransformationMatrix
     assert (a * 16 + b * 12 + c, d * 16 + e * 12 + f) == (0.0, 0.0)

@@ -228,7 +228,7 @@ def test_lengths_and_counts_that_do_not_fit_are_refused(data: bytes) -> None:
 
 
 def test_a_string_of_units_with_zero_bytes_ends_where_it_ends() -> None:
-    text = "aĀbĀ\x01Ā"  # low and high bytes of neighbours are zero
+    text = "aĀbĀ\x01Ā"  # low and high bytes of neighbors are zero
     assert decode(encode({"s": text, "t": ""})) == {"s": text, "t": ""}
 
 

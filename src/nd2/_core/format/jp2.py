@@ -142,10 +142,10 @@ def parse_image_header(payload: bytes) -> ImageSize | None:
 
 
 def encode_image_header(size: ImageSize) -> bytes:
-    """Encode a JP2 header box: size and colour space (grey, or sRGB for three components)."""
+    """Encode a JP2 header box: size and color space (gray, or sRGB for three components)."""
     ihdr = _IHDR.pack(size.height, size.width, size.components, size.bits - 1, size.compression)
-    colour = struct.pack(">BBBI", 1, 0, 0, 16 if size.components == 3 else 17)
-    return encode_box(b"jp2h", encode_box(b"ihdr", ihdr + b"\0\0") + encode_box(b"colr", colour))
+    color = struct.pack(">BBBI", 1, 0, 0, 16 if size.components == 3 else 17)
+    return encode_box(b"jp2h", encode_box(b"ihdr", ihdr + b"\0\0") + encode_box(b"colr", color))
 
 
 def parse_codestream_size(data: bytes | memoryview) -> ImageSize:

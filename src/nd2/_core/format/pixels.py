@@ -1,9 +1,9 @@
 """How the pixels of a frame lie in its bytes, and both ways between the two.
 
 A frame holds rows of ``row_bytes`` bytes (padded, as a rule to a multiple of 4). Within a row, the samples of a pixel
-stand together: first all samples of channel 0, then those of channel 1, and so on. Colour channels have three
-samples, stored blue, green, red (in legacy files red, green, blue). The layout of single-sample channels and of one colour channel was checked on real
-files; padded rows and several colour channels stand on made files only.
+stand together: first all samples of channel 0, then those of channel 1, and so on. Color channels have three
+samples, stored blue, green, red (in legacy files red, green, blue). The layout of single-sample channels and of one color channel was checked on real
+files; padded rows and several color channels stand on made files only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class PixelLayout:
     height, width : int
         Rows, and pixels of a row.
     channels, samples : int
-        Channels, and samples of each (1, or 3 for colour).
+        Channels, and samples of each (1, or 3 for color).
     dtype : numpy.dtype
         Little-endian type of a sample.
     row_bytes : int
@@ -39,7 +39,7 @@ class PixelLayout:
     codec : {"raw", "zlib", "jpeg2k"}
         How frames are stored.
     sample_order : {"BGR", "RGB"}
-        What the samples of a colour channel are, as they are stored and as arrays have them.
+        What the samples of a color channel are, as they are stored and as arrays have them.
     """
 
     height: int

@@ -48,7 +48,7 @@ class BinaryLayer(Sequence["NDArray[Any] | None"]):
     color : int or None
         Color of the layer, 0x00BBGGRR.
     color_mode : int or None
-        How the software colours objects; 0 is by `color`.
+        How the software colors objects; 0 is by `color`.
     state : int or None
         Flags that the software keeps.
     layer_id : int or None

@@ -1,4 +1,4 @@
-"""``ND2File.to_xarray``: a DataArray labelled as the public package nd2 labels it."""
+"""``ND2File.to_xarray``: a DataArray labeled as the public package nd2 labels it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nd2._core.views.facts import Facts
 
 SAMPLE_NAMES = {"B": "Blue", "G": "Green", "R": "Red"}
-"""Names of the samples of colour."""
+"""Names of the samples of color."""
 
 
 def coordinates(reader: Reader, facts: Facts) -> dict[str, Any]:
