@@ -1,8 +1,8 @@
-"""``dataset.nd2``: what xarray has no place for, of datasets that came from an ND2 file."""
+"""``.nd2`` of datasets and arrays: exports, pictures, positions by name, and the file behind a dataset."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -11,57 +11,34 @@ from nd2._core import errors
 from xarray_nd2 import pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Unpack
 
     import pandas as pd
     from matplotlib.figure import Figure
+    from ome_types import OME
 
     from nd2._core.file import ND2File
+    from nd2._core.readers import Reader
+    from nd2._core.views.facts import Facts
+    from nd2._core.write.plan import WriterOptions
+
+_Labeled = TypeVar("_Labeled", xr.Dataset, xr.DataArray)
 
 
-@xr.register_dataset_accessor("nd2")  # type: ignore[no-untyped-call]
-class ND2Accessor:
-    """The file behind a dataset, its events, its positions by name, and pictures for a look.
+class _Accessor(Generic[_Labeled]):
+    """What datasets and arrays have in common; arrays are images: axes Y and X, and others of T, P, Z, C, S."""
 
-    Parameters
-    ----------
-    dataset : xarray.Dataset
-        A dataset of the engine ``"nd2"``, or a selection of one.
-    """
-
-    def __init__(self, dataset: xr.Dataset) -> None:
-        self._dataset = dataset
-
-    def file(self, *, storage_options: Mapping[str, Any] | None = None) -> ND2File:
-        """Open the file that the dataset came from; the caller closes it.
-
-        Parameters
-        ----------
-        storage_options : Mapping, optional
-            Options for the file system of a URL; a dataset does not keep them, as they may hold credentials.
-
-        Raises
-        ------
-        ValueError
-            If the dataset does not say where it came from (it was opened from a file object without a name).
-        """
-        from nd2._core.file import ND2File
-
-        dataset = self._dataset
-        source = dataset.encoding.get("source") or dataset.attrs.get("source")
-        if not source:
-            raise ValueError("the dataset does not say which file it came from")
-        return ND2File(source, storage_options=storage_options)
+    def __init__(self, labeled: _Labeled) -> None:
+        self._labeled: Any = labeled
 
     @property
-    def events(self) -> pd.DataFrame:
-        """The recorded data and events of the whole file, one row a frame and one an event, as ``ND2File.events``."""
-        import pandas as pd
+    def _image(self) -> xr.DataArray:
+        raise NotImplementedError
 
-        with self.file() as file:
-            return pd.DataFrame(file.events(orient="list"))
-
-    def sel_position(self, name: str) -> xr.Dataset:
+    def sel_position(self, name: str) -> _Labeled:
         """Select the position of a name; of several of that name, the first.
 
         Parameters
@@ -74,28 +51,194 @@ class ND2Accessor:
         ValueError
             If there is no position of that name.
         """
-        names = self._dataset.coords.get("position_name")
+        names = self._labeled.coords.get("position_name")
         known = [] if names is None else np.atleast_1d(names.values).tolist()
         if names is None or name not in known:
             raise errors.no_such("position", name, known)
-        return self._dataset.isel({dim: known.index(name) for dim in names.dims})
+        selected: _Labeled = self._labeled.isel({dim: known.index(name) for dim in names.dims})
+        return selected
+
+    def index_positions(self) -> _Labeled:
+        """Return the same with the names of positions as labels of the axis P: ``sel(P="B3")``.
+
+        Raises
+        ------
+        ValueError
+            If positions have no names, or there is no axis of positions.
+        """
+        names = self._labeled.coords.get("position_name")
+        if names is None or len(names.dims) != 1:
+            raise ValueError("there is no axis of positions with names")
+        (dim,) = names.dims
+        labels = xr.Variable(dim, names.data, {"long_name": "position name"})
+        named: _Labeled = self._labeled.drop_vars("position_name").assign_coords({dim: labels})
+        return named
+
+    def write_nd2(self, dest: str | os.PathLike[str], **options: Unpack[WriterOptions]) -> None:
+        """Write an ND2 file, block by block; the same as `nd2.imwrite`, which describes it.
+
+        Parameters
+        ----------
+        dest : str or os.PathLike
+            The file to write; it takes its name when it is complete.
+        **options
+            See `nd2.imwrite`: ``overwrite``, ``compression``, and what replaces coordinates and
+            attributes.
+
+        Raises
+        ------
+        TypeError
+            If ND2 files cannot hold this dtype; the message suggests one that fits.
+        ValueError
+            If axes are unknown, or labels contradict each other. No file is left.
+        FileExistsError
+            If ``dest`` exists, and ``overwrite`` is not given or the array reads it.
+        """
+        from nd2._core.write.arrays import imwrite
+
+        imwrite(dest, self._labeled, **options)
+
+    def write_tiff(
+        self,
+        dest: str | os.PathLike[str],
+        *,
+        progress: bool = False,
+        modify_ome: Callable[[OME], None] | None = None,
+        **options: Unpack[WriterOptions],
+    ) -> None:
+        """Write TIFF: OME-TIFF, an ImageJ hyperstack or BigTIFF, as `nd2.ND2File.write_tiff` does.
+
+        Lazy arrays are computed block by block, and each block once. Coordinates and attributes say
+        the same as in an ND2 file by `nd2.imwrite`.
+
+        Parameters
+        ----------
+        dest : str or os.PathLike
+            The TIFF file; the complete file replaces it. A name with ``.ome.`` in it makes an
+            OME-TIFF.
+        progress, modify_ome
+            See `nd2.ND2File.write_tiff`.
+        **options
+            Options of `nd2.ND2Writer` for the metadata; they override coordinates and attributes.
+
+        Raises
+        ------
+        ImportError
+            If tifffile is not installed.
+        TypeError
+            If pixels are not numbers that the format has.
+        ValueError
+            If axes are unknown, labels contradict each other, or the suffix of ``dest`` belongs to
+            another format; ``dest`` stays as it was.
+        FileExistsError
+            If ``dest`` is an ND2 file, or the array reads it.
+        """
+        from nd2._core.export.tiff import write_tiff
+
+        reader, facts = self._file_view(dest, "TIFF", options, overwrite=True)
+        write_tiff(reader, facts, dest, progress=progress, modify_ome=modify_ome)
+
+    def write_ome_zarr(
+        self,
+        dest: str | os.PathLike[str],
+        *,
+        chunk_shape: tuple[int, ...] | Literal["auto"] | None = "auto",
+        shard_shape: tuple[int, ...] | None = None,
+        backend: Literal["auto", "zarr", "tensorstore"] = "auto",
+        progress: bool = False,
+        force_series: bool = False,
+        overwrite: bool = False,
+        levels: int | Literal["auto"] = 1,
+        storage_options: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Path | str:
+        """Write OME-Zarr, as `nd2.ND2File.write_ome_zarr` does.
+
+        Lazy arrays are computed block by block, and each block once where chunks of the Zarr array
+        hold whole blocks or parts of one.
+
+        Parameters
+        ----------
+        dest : str or os.PathLike
+            A folder, or a URL that fsspec knows.
+        chunk_shape, shard_shape, backend, progress, force_series, overwrite, levels, storage_options
+            See `nd2.ND2File.write_ome_zarr`.
+        **options
+            Options of `nd2.ND2Writer` for the metadata; they override coordinates and attributes.
+
+        Returns
+        -------
+        pathlib.Path or str
+            Where it was written.
+
+        Raises
+        ------
+        TypeError
+            If pixels are not real numbers.
+        ValueError
+            If axes are unknown, labels contradict each other, or an option is wrong.
+        FileExistsError
+            If ``dest`` exists, and is not to be overwritten or the array reads it.
+        """
+        from nd2._core.export.ome_zarr import write_ome_zarr
+
+        reader, facts = self._file_view(
+            dest, "OME-Zarr", options, storage_options, overwrite=overwrite
+        )
+        return write_ome_zarr(
+            reader,
+            facts,
+            dest,
+            chunk_shape=chunk_shape,
+            shard_shape=shard_shape,
+            backend=backend,
+            progress=progress,
+            force_series=force_series,
+            overwrite=overwrite,
+            levels=levels,
+            storage_options=storage_options,
+        )
+
+    def _file_view(
+        self,
+        dest: Any,
+        form: str,
+        options: Mapping[str, Any],
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> tuple[Reader, Facts]:
+        """Return the file that `nd2.imwrite` would make; refuse a destination that the array reads."""
+        from nd2._core.io.destination import resolve
+        from nd2._core.views.facts import Facts
+        from nd2._core.write.inputs import input_paths
+        from nd2._core.write.virtual import array_reader
+
+        if overwrite:
+            sources = sorted(input_paths(self._labeled))
+            resolve(dest, form, overwrite=True, sources=sources, storage_options=storage_options)
+        reader = array_reader(self._labeled, **options)
+        return reader, Facts(reader)
 
     def rgb(
         self, channels: int | str | Sequence[int | str] | None = None, **indexers: int
     ) -> xr.DataArray:
-        """Return one picture in color, 8 bits a sample, for a look: each channel in its own color, stretched.
+        """Return one picture in color, 8 bits per sample: each channel in its own color, stretched.
 
         Parameters
         ----------
         channels : int, str, or sequence of these, optional
-            Indices or names of the channels to show; by default all.
+            Indices or names of the channels to show. By default all but those in bright field,
+            which would cover the others; all where every channel is bright field.
         **indexers : int
-            Index on the axes of the frames (``T=3, Z=0``); by default the first time and position, the middle plane.
+            Index on the axes of the frames (``T=3, Z=0``); by default the first time and position,
+            the middle plane.
 
         Returns
         -------
         xarray.DataArray
-            Axes Y, X, S (red, green, blue), uint8. Each channel is stretched from its 0.1 to its 99.9 percentile.
+            Axes Y, X, S (red, green, blue), uint8. Each channel is stretched from its 0.1 to its
+            99.9 percentile.
 
         Raises
         ------
@@ -104,16 +247,22 @@ class ND2Accessor:
         IndexError
             If there is no channel of that index.
         """
-        return pictures.composite(pictures.one_frame(self._dataset, indexers, channels))
+        return pictures.composite(pictures.one_frame(self._image, indexers, channels), channels)
 
     def plot(
         self, channels: int | str | Sequence[int | str] | None = None, **indexers: int
     ) -> Figure:
-        """Draw one frame: each channel beside the composite, with a scale bar.
+        """Draw one frame: each channel, and the composite, with a scale bar.
+
+        The first row is at the top, as in every viewer. ``ds.image.plot.imshow()`` draws it at the
+        bottom, because Y grows upward in plots of xarray; ``yincrease=False`` turns it around.
 
         Parameters
         ----------
-        channels, **indexers
+        channels : int, str, or sequence of these, optional
+            Indices or names of the channels to show; by default all, and in the composite all but
+            those in bright field.
+        **indexers
             See `rgb`.
 
         Returns
@@ -126,7 +275,7 @@ class ND2Accessor:
         ImportError
             If matplotlib is not installed.
         """
-        return pictures.figure(pictures.one_frame(self._dataset, indexers, channels))
+        return pictures.figure(pictures.one_frame(self._image, indexers, channels), channels)
 
     def thumbnail(
         self,
@@ -152,4 +301,95 @@ class ND2Accessor:
         ImportError
             If matplotlib is not installed.
         """
-        return pictures.thumbnail(pictures.one_frame(self._dataset, indexers, channels), size)
+        picture = pictures.one_frame(self._image, indexers, channels)
+        return pictures.thumbnail(picture, size, channels)
+
+
+@xr.register_dataset_accessor("nd2")  # type: ignore[no-untyped-call]
+class ND2Accessor(_Accessor[xr.Dataset]):
+    """The file behind a dataset, its events, its positions by name, pictures, and exports.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A dataset of the engine ``"nd2"``, or a selection of one. Pictures and exports need only a
+        variable ``image``; exports write ``labels_...`` as binary layers.
+    """
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        super().__init__(dataset)
+
+    @property
+    def _image(self) -> xr.DataArray:
+        image: xr.DataArray = self._labeled["image"]
+        return image
+
+    def file(self, *, storage_options: Mapping[str, Any] | None = None) -> ND2File:
+        """Open the file that the dataset came from; the caller closes it.
+
+        Parameters
+        ----------
+        storage_options : Mapping, optional
+            Options for the file system of a URL; a dataset does not keep them, as they may hold
+            credentials.
+
+        Raises
+        ------
+        ValueError
+            If the dataset does not say where it came from (it was opened from a file object without
+            a name).
+        """
+        from nd2._core.file import ND2File
+
+        dataset = self._labeled
+        source = dataset.encoding.get("source") or dataset.attrs.get("source")
+        if not source:
+            raise ValueError("the dataset does not say which file it came from")
+        return ND2File(source, storage_options=storage_options)
+
+    @property
+    def events(self) -> pd.DataFrame:
+        """Recorded data and events of the whole file, one row per frame and per event, as ``ND2File.events``.
+
+        `read_events` takes options for the file system of a URL.
+        """
+        return self.read_events()
+
+    def read_events(self, *, storage_options: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Read the recorded data and events of the whole file, one row per frame and per event.
+
+        Parameters
+        ----------
+        storage_options : Mapping, optional
+            See `file`.
+
+        Raises
+        ------
+        ValueError
+            If the dataset does not say where it came from.
+        OSError
+            If the file cannot be opened.
+        """
+        import pandas as pd
+
+        with self.file(storage_options=storage_options) as file:
+            return pd.DataFrame(file.events(orient="list"))
+
+
+@xr.register_dataarray_accessor("nd2")  # type: ignore[no-untyped-call]
+class ND2ArrayAccessor(_Accessor[xr.DataArray]):
+    """Pictures and exports of an image, in memory or lazy: ``ds.image.max("Z").nd2.write_tiff("max.ome.tif")``.
+
+    Parameters
+    ----------
+    image : xarray.DataArray
+        Axes Y and X, and others of T, P, Z, C, S, in any order.
+    """
+
+    def __init__(self, image: xr.DataArray) -> None:
+        super().__init__(image)
+
+    @property
+    def _image(self) -> xr.DataArray:
+        image: xr.DataArray = self._labeled
+        return image

@@ -10,7 +10,7 @@ import xarray as xr
 
 from nd2._core import errors
 from nd2._core.frames.array import PIXEL_DIMS
-from nd2._core.views.facts import channel_indices
+from nd2._core.views.facts import channel_indices, composite_channels, is_bright_field
 from nd2._core.views.picture import blend, scale_bar, scaled, to_8bit
 
 if TYPE_CHECKING:
@@ -20,20 +20,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    Channels = int | str | Sequence[int | str] | None
+
 _FALLBACK = ("#00FF00", "#FF00FF", "#00FFFF", "#FF0000", "#0000FF", "#FFFF00", "#FFFFFF")
 
 
 def one_frame(
-    dataset: xr.Dataset,
+    image: xr.DataArray,
     indexers: Mapping[str, int],
-    channels: int | str | Sequence[int | str] | None = None,
+    channels: Channels = None,
 ) -> xr.DataArray:
-    """Return the image at one point of every frame axis, in memory, axes C, Y, X and S.
+    """Return an image at one point of every frame axis, in memory, axes C, Y, X and S.
 
-    Axes that are not indexed are taken at their first item, stacks at their middle plane; all channels, unless some are
-    chosen.
+    Axes that are not indexed are taken at their first item, stacks at their middle plane; all
+    channels, unless some are chosen.
     """
-    image = dataset["image"]
+    for axis in ("Y", "X"):
+        if axis not in image.dims:
+            raise errors.no_such("axis", axis, map(str, image.dims))
     frames = {dim: size for dim, size in image.sizes.items() if dim not in PIXEL_DIMS}
     for axis in indexers:
         if axis not in frames:
@@ -48,6 +52,14 @@ def one_frame(
     return picture.compute()
 
 
+def _bright_field(picture: xr.DataArray) -> list[bool]:
+    """Return which channels are in bright field by their modality."""
+    if "modality" not in picture.coords:
+        return [False] * picture.sizes["C"]
+    texts = np.atleast_1d(picture["modality"].values)
+    return [is_bright_field(str(text).split(", ")) for text in texts]
+
+
 def _channel_names(picture: xr.DataArray) -> list[str]:
     """Return the name of each channel; empty texts where the dataset does not say them."""
     if "C" not in picture.coords:
@@ -55,8 +67,13 @@ def _channel_names(picture: xr.DataArray) -> list[str]:
     return [str(name) for name in np.atleast_1d(picture["C"].values)]
 
 
-def composite(picture: xr.DataArray) -> xr.DataArray:
-    """Add the channels of a picture, each in its color, as 8-bit red, green and blue."""
+def composite(picture: xr.DataArray, channels: Channels = None) -> xr.DataArray:
+    """Add the channels of a picture, each in its color, as 8-bit red, green and blue.
+
+    Bright field covers everything else: it is left out unless ``channels`` were chosen.
+    """
+    if channels is None:
+        picture = picture.isel(C=composite_channels(_bright_field(picture)))
     layers = _layers(picture)
     rgb = np.minimum(layers.sum(axis=0), 1) if layers.ndim == 4 else blend(layers, _colors(picture))
     coords = {name: picture.coords[name] for name in ("Y", "X") if name in picture.coords}
@@ -91,15 +108,16 @@ def _colors(picture: xr.DataArray) -> NDArray[np.float64]:
     return np.array([[int(text[i : i + 2], 16) for i in (1, 3, 5)] for text in texts]) / 255
 
 
-def figure(picture: xr.DataArray) -> Figure:
+def figure(picture: xr.DataArray, channels: Channels = None) -> Figure:
     """Draw each channel in gray, and the composite."""
     figure_class = _figure_class()
-    channels = list(_layers(picture))
+    layers = list(_layers(picture))
     titles = _channel_names(picture)
     panels: list[tuple[str, NDArray[Any]]] = []
-    if len(channels) > 1:
-        panels = list(zip(titles, channels, strict=True))
-    panels.append(("composite" if panels else "".join(titles), composite(picture).values))
+    if len(layers) > 1:
+        panels = list(zip(titles, layers, strict=True))
+    mixed = composite(picture, channels).values
+    panels.append(("composite" if panels else "".join(titles), mixed))
     columns = min(len(panels), 4)
     rows = math.ceil(len(panels) / columns)
     height, width = picture.sizes["Y"], picture.sizes["X"]
@@ -115,10 +133,10 @@ def figure(picture: xr.DataArray) -> Figure:
     return fig
 
 
-def thumbnail(picture: xr.DataArray, size: int) -> Figure:
+def thumbnail(picture: xr.DataArray, size: int, channels: Channels = None) -> Figure:
     """Draw the composite alone, ``size`` pixels on its longer side."""
     figure_class = _figure_class()
-    values = composite(picture).values
+    values = composite(picture, channels).values
     scale = size / max(values.shape[:2])
     shape = [max(side * scale, 1.0) for side in values.shape[:2]]
     fig = figure_class(figsize=(shape[1] / 100, shape[0] / 100), dpi=100)

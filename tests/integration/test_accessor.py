@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import fsspec
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
+from fsspec.implementations.memory import MemoryFileSystem
 
 import nd2
 from tests.builder import build
@@ -46,6 +49,65 @@ def test_selecting_a_position_by_name(rich: Path) -> None:
     assert one.nd2.sel_position("A1").identical(one)
     with pytest.raises(ValueError, match="no position 'C3'; there are 'A1', 'B2'"):
         dataset.nd2.sel_position("C3")
+
+
+def test_names_of_positions_as_labels(rich: Path) -> None:
+    dataset = xr.open_dataset(rich, engine="nd2")
+    for named in (dataset.nd2.index_positions(), dataset.image.nd2.index_positions().to_dataset()):
+        np.testing.assert_array_equal(named.image.sel(P="B2"), pixels()[:, 1])
+        np.testing.assert_array_equal(named.image.sel(P=["B2", "A1"]), pixels()[:, ::-1])
+        assert "position_name" not in named.coords
+    with pytest.raises(ValueError, match="no axis of positions with names"):
+        dataset.isel(P=0).nd2.index_positions()
+
+
+class _Locked(MemoryFileSystem):  # type: ignore[misc]
+    """Opens files only with a key."""
+
+    protocol = "locked"
+
+    def __init__(self, key: str = "", **options: Any) -> None:
+        if key != "open":
+            raise PermissionError("no key")
+        super().__init__(**options)
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.replace("locked://", "memory://")))
+
+
+def test_events_of_a_file_that_needs_options(tmp_path: Path) -> None:
+    fsspec.register_implementation("locked", _Locked, clobber=True)
+    path = write(tmp_path / "a.nd2")
+    options = {"key": "open"}
+    fsspec.filesystem("locked", **options).pipe("/events.nd2", path.read_bytes())
+    dataset = xr.open_dataset("locked://events.nd2", engine="nd2", storage_options=options)
+    with pytest.raises(OSError, match="no key"):
+        dataset.nd2.read_events()
+    events = dataset.nd2.read_events(storage_options=options)
+    pd.testing.assert_frame_equal(events, xr.open_dataset(path, engine="nd2").nd2.events)
+
+
+def test_bright_field_stays_out_of_composites(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    image = np.random.default_rng(0).integers(0, 4000, (3, 8, 8)).astype(np.uint16)
+    flags: tuple[list[Any], ...] = (
+        ["fluorescence", "camera"],
+        ["brightfield", "camera"],
+        ["brightfield", "phaseContrast"],
+    )
+    optics = [nd2.structures.Microscope(modalityFlags=one) for one in flags]
+    nd2.imwrite(path, image, axes="CYX", channels=["GFP", "TD", "Ph"], microscope=optics)
+    dataset = xr.open_dataset(path, engine="nd2")
+    pictures = dataset.nd2
+    np.testing.assert_array_equal(pictures.rgb(), pictures.rgb("GFP"))
+    assert (pictures.rgb([0, 1, 2]) != pictures.rgb()).any()
+    only = dataset.isel(C=[1, 2]).nd2
+    np.testing.assert_array_equal(only.rgb(), only.rgb([0, 1]))
+    assert [axes.get_title() for axes in pictures.plot().axes] == ["GFP", "TD", "Ph", "composite"]
+    np.testing.assert_array_equal(dataset.image.nd2.rgb(), pictures.rgb())
+    with nd2.ND2File(path) as file:
+        assert [channel.is_bright_field for channel in file._facts.channels] == [False, True, True]
 
 
 def test_a_composite_in_the_channels_colors(tmp_path: Path) -> None:

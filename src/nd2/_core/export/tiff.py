@@ -43,6 +43,16 @@ _COMPRESSED_FACTOR = 4
 _CLASSIC = (1 << 32) - (1 << 26)
 """Bytes of pixels that fit into a file with 32-bit offsets, with room for the directories."""
 _IMAGEJ_TYPES = ("u1", "u2", "f4")
+_OME_TYPES = (
+    "uint8",
+    "uint16",
+    "uint32",
+    "int8",
+    "int16",
+    "int32",
+    "float32",
+    "float64",
+)
 _PIECE = 512 << 10
 """Bytes of one write. Recent Linux kernels allocate pages as large as a write, which can be 8 times slower."""
 _PLACEHOLDER = b"<OME></OME>     "
@@ -67,6 +77,11 @@ def write_tiff(
     file_name = Path(destination.name).name
     placement = Placement.from_layout(reader.layout)
     is_ome = ".ome." in file_name.lower()
+    if is_ome and reader.dtype.name not in _OME_TYPES:
+        raise TypeError(
+            f"OME-TIFF has no pixels of {reader.dtype}: convert with .astype(np.float32) or another "
+            f"of {', '.join(_OME_TYPES)}"
+        )
 
     def describe() -> bytes:
         from nd2._core.export.ome import ome_metadata, ome_xml

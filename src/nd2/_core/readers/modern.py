@@ -103,7 +103,10 @@ _MAX_SMALL_CHUNK = 64 << 10
 
 
 class ModernReader(Reader):
-    """Decodes the chunks of one file on access, each once."""
+    """Decodes the chunks of one file on access, each once.
+
+    ``dtype`` is the type of samples where it is not one that files hold: of arrays to export.
+    """
 
     chunk_file: ChunkFile
 
@@ -114,9 +117,11 @@ class ModernReader(Reader):
         *,
         flat_frames: bool = False,
         rescue: Rescue | None = None,
+        dtype: np.dtype[Any] | None = None,
     ) -> None:
         super().__init__(chunk_file.source, version, flat_frames=flat_frames)
         self.chunk_file = chunk_file
+        self._dtype = dtype
         self._rescue = rescue
 
     @cached_property
@@ -225,7 +230,7 @@ class ModernReader(Reader):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return sample_dtype(self.attributes.bitsPerComponentInMemory)
+        return self._dtype or sample_dtype(self.attributes.bitsPerComponentInMemory)
 
     @cached_property
     def frame_count(self) -> int:

@@ -19,7 +19,7 @@ from nd2._core.chunks.capture import Capture
 from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -87,6 +87,11 @@ class ChannelFacts:
     def modality(self) -> tuple[str, ...]:
         """Flags of the modality."""
         return () if self.meta is None else tuple(self.meta.microscope.modalityFlags)
+
+    @property
+    def is_bright_field(self) -> bool:
+        """Whether the channel shows transmitted light; see `is_bright_field`."""
+        return is_bright_field(self.modality)
 
 
 @dataclass(frozen=True)
@@ -157,16 +162,19 @@ class Facts:
 
     @property
     def max_value(self) -> int | None:
-        """Largest value that the significant bits hold; None for floating point."""
-        if self.reader.dtype.kind == "f":
+        """Largest value that the significant bits hold; None where they say nothing about the range.
+
+        That is floating point, and integers that only arrays to export have, such as sums.
+        """
+        if self.reader.dtype not in (np.uint8, np.uint16):
             return None
         return min((1 << self.significant_bits) - 1, int(np.iinfo(self.reader.dtype).max))
 
     @cached_property
     def display_range(self) -> tuple[float, float] | None:
-        """Range of values to display: that of the significant bits; of floating point that of one frame.
+        """Range of values to display: that of the significant bits, or that of one frame.
 
-        None for floating point where no frame can be read.
+        None where neither is known.
         """
         if self.max_value is not None:
             return 0.0, float(self.max_value)
@@ -439,6 +447,20 @@ class Facts:
                 return Series(np.where(values > 0, values, np.nan), "recorded")
         exposure = self.channels[channel].capture.exposure_ms
         return Series(np.array(exposure or math.nan), "nominal" if exposure else None)
+
+
+def is_bright_field(modality: Collection[str]) -> bool:
+    """Return whether flags of a modality mean transmitted light: bright on a bright background.
+
+    Phase contrast, DIC and the transmitted-light detectors of confocal microscopes have the flag, too.
+    """
+    return "brightfield" in modality and "fluorescence" not in modality
+
+
+def composite_channels(bright_field: Sequence[bool]) -> list[int]:
+    """Return which channels a composite shows by default: all but those in bright field, if there are others."""
+    dark = [i for i, bright in enumerate(bright_field) if not bright]
+    return dark or list(range(len(bright_field)))
 
 
 def positive(value: float | None) -> float | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from typing import TYPE_CHECKING, Any, Unpack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import xarray as xr
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from nd2._core.write.plan import WriterOptions
 
@@ -76,42 +77,116 @@ def imwrite(
     >>> imwrite("out.nd2", np.zeros((3, 2, 64, 64), "u2"), axes="TCYX", voxel_size=(0.1, 0.1))
     ... # doctest: +SKIP
     """
-    given: dict[str, Any] = dict(options)
-    overwrite = bool(given.get("overwrite"))
-    sources = input_paths((array, given)) if overwrite and os.path.exists(local_path(path)) else ()
+    overwrite = bool(options.get("overwrite"))
+    sources = (
+        input_paths((array, options)) if overwrite and os.path.exists(local_path(path)) else ()
+    )
     resolve(path, "ND2", overwrite=overwrite, sources=sorted(sources), local=True)
-    if hasattr(array, "data_vars"):
-        array, given = _from_dataset(array, given)
-    image: Any = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
-    labels = image if hasattr(image, "coords") and hasattr(image, "dims") else None
-    names = _axes(image, axes, labels)
-    present = None
-    if labels is not None:
-        dims = {str(dim): name for dim, name in zip(labels.dims, names, strict=True)}
-        stated = coords.options(labels, dims)
-        if "custom" in stated and "custom" in given:
-            given["custom"] = {**(stated["custom"] or {}), **(given["custom"] or {})}
-        given = {**stated, **given}
-        color_dim = next((dim for dim, name in dims.items() if name == "S"), None)
-        order = coords.sample_order(labels, color_dim)
-        if color_dim is not None and order is not None and "samples" not in options:
-            image = image.isel({color_dim: [order.index(name) for name in "RGB"]})
-        present = _present(labels, dims)
-        lazy = getattr(image, "chunks", None) is not None
-        image = image.data if lazy or _in_memory(image) else _Variable(image)
-    sizes = dict(zip(names, image.shape, strict=True))
-    # Loops first, in the order of the array; then the frame.
-    loops = [name for name in names if name not in PIXEL_DIMS]
-    frame = [name for name in PIXEL_DIMS if name in names]
-    order_of_axes = [names.index(name) for name in (*loops, *frame)]
-    ordered = {name: sizes[name] for name in (*loops, *frame)}
-    with ND2Writer(path, ordered, image.dtype, **given) as writer:
-        for first, block in _blocks(image, [names.index(name) for name in loops]):
-            pixels = np.asarray(block).transpose(order_of_axes)
-            for place in np.ndindex(pixels.shape[: len(loops)]):
+    frames = ArrayFrames.from_array(array, axes, options)
+    with ND2Writer(path, frames.sizes, frames.image.dtype, **frames.options) as writer:
+        for block in frames.blocks():
+            pixels = frames.load(block)
+            first = [span.start for span in block]
+            for place in np.ndindex(pixels.shape[: len(block)]):
                 where = tuple(a + b for a, b in zip(first, place, strict=True))
-                if present is None or present[where]:
+                if frames.present is None or frames.present[where]:
                     writer.write_frame(where, pixels[place])
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayFrames:
+    """An array as the frames of a file.
+
+    Attributes
+    ----------
+    image : ndarray, dask array or `_Variable`
+        The pixels; parts are computed or read when they are loaded.
+    sizes : dict
+        Name and size of each axis: loops first, in the order of the array, then those of a frame.
+    axes : list of int
+        Axis of ``image`` for each of ``sizes``.
+    options : WriterOptions
+        What the labels say, and the user.
+    present : ndarray of bool, shape of the loops, optional
+        Which frames exist; None for all.
+    """
+
+    image: Any
+    sizes: dict[str, int]
+    axes: list[int]
+    options: WriterOptions
+    present: NDArray[np.bool_] | None
+
+    @classmethod
+    def from_array(
+        cls, array: Any, axes: Sequence[str] | None, options: WriterOptions
+    ) -> ArrayFrames:
+        """Describe an array; see `imwrite`."""
+        given: dict[str, Any] = dict(options)
+        if hasattr(array, "data_vars"):
+            array, given = _from_dataset(array, given)
+        image: Any = (
+            array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
+        )
+        labels = image if hasattr(image, "coords") and hasattr(image, "dims") else None
+        names = _axes(image, axes, labels)
+        present = None
+        if labels is not None:
+            dims = {str(dim): name for dim, name in zip(labels.dims, names, strict=True)}
+            stated = coords.options(labels, dims)
+            if "custom" in stated and "custom" in given:
+                given["custom"] = {**(stated["custom"] or {}), **(given["custom"] or {})}
+            given = {**stated, **given}
+            color_dim = next((dim for dim, name in dims.items() if name == "S"), None)
+            order = coords.sample_order(labels, color_dim)
+            if color_dim is not None and order is not None and "samples" not in options:
+                image = image.isel({color_dim: [order.index(name) for name in "RGB"]})
+            present = _present(labels, dims)
+            lazy = getattr(image, "chunks", None) is not None
+            image = image.data if lazy or _in_memory(image) else _Variable(image)
+        loops = [name for name in names if name not in PIXEL_DIMS]
+        ordered = [*loops, *(name for name in PIXEL_DIMS if name in names)]
+        order_of_axes = [names.index(name) for name in ordered]
+        sizes = {name: image.shape[axis] for name, axis in zip(ordered, order_of_axes, strict=True)}
+        return cls(image, sizes, order_of_axes, cast("WriterOptions", given), present)
+
+    @property
+    def loops(self) -> list[int]:
+        """Axis of ``image`` for each loop."""
+        return [
+            axis for name, axis in zip(self.sizes, self.axes, strict=True) if name not in PIXEL_DIMS
+        ]
+
+    def blocks(self) -> Iterator[tuple[slice, ...]]:
+        """Yield parts of whole frames that are computed or read at once, as slices of the loops."""
+        image, loops = self.image, self.loops
+        chunks = getattr(image, "chunks", None)
+        if isinstance(image, np.ndarray):
+            yield tuple(slice(0, image.shape[axis]) for axis in loops)
+            return
+        edges = []
+        frame = math.prod(image.shape) // max(math.prod(image.shape[axis] for axis in loops), 1)
+        fit = max(_BLOCK // max(frame * image.dtype.itemsize, 1), 1)
+        for axis in reversed(loops):
+            size = image.shape[axis]
+            if isinstance(chunks, tuple) and isinstance(chunks[axis], tuple):
+                steps = [0, *np.cumsum(chunks[axis]).tolist()]
+            else:
+                step = min(fit, size)
+                fit = max(fit // max(size, 1), 1) if step == size else 1
+                steps = [*range(0, size, step), size]
+            edges.append([slice(*pair) for pair in itertools.pairwise(steps)])
+        yield from itertools.product(*reversed(edges))
+
+    def load(self, block: tuple[slice, ...]) -> NDArray[Any]:
+        """Return a block on the axes of ``sizes``."""
+        key = [slice(None)] * len(self.image.shape)
+        for axis, span in zip(self.loops, block, strict=True):
+            key[axis] = span
+        part = self.image[tuple(key)]
+        if hasattr(part, "compute"):
+            part = part.compute(scheduler="threads")
+        return np.asarray(part).transpose(self.axes)
 
 
 def _axes(image: Any, axes: Sequence[str] | None, labels: Any) -> list[str]:
@@ -174,32 +249,3 @@ class _Variable:
 
     def __getitem__(self, key: tuple[slice, ...]) -> Any:
         return self._array[key].values
-
-
-def _blocks(image: Any, loops: list[int]) -> Iterator[tuple[tuple[int, ...], Any]]:
-    """Yield parts of whole frames, with the indices of their first frame."""
-    chunks = getattr(image, "chunks", None)
-    if isinstance(image, np.ndarray):
-        yield (0,) * len(loops), image
-        return
-    edges = []
-    frame = math.prod(image.shape) // max(math.prod(image.shape[axis] for axis in loops), 1)
-    fit = max(_BLOCK // max(frame * image.dtype.itemsize, 1), 1)
-    for axis in reversed(loops):
-        size = image.shape[axis]
-        if isinstance(chunks, tuple) and isinstance(chunks[axis], tuple):
-            steps = [0, *np.cumsum(chunks[axis]).tolist()]
-        else:
-            step = min(fit, size)
-            fit = max(fit // max(size, 1), 1) if step == size else 1
-            steps = [*range(0, size, step), size]
-        edges.append(list(itertools.pairwise(steps)))
-    for spans in itertools.product(*reversed(edges)):
-        key = [slice(None)] * len(image.shape)
-        for axis, (start, stop) in zip(loops, spans, strict=True):
-            key[axis] = slice(start, stop)
-        block = image[tuple(key)]
-        yield (
-            tuple(start for start, _ in spans),
-            block.compute(scheduler="threads") if hasattr(block, "compute") else block,
-        )

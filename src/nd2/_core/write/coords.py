@@ -102,8 +102,14 @@ def options(image: xr.DataArray, dims: Mapping[str, str]) -> WriterOptions:
 
 
 def _significant_bits(image: xr.DataArray) -> int | None:
-    """Return the bit depth of the attributes, unless the image was converted to another type."""
+    """Return the bit depth by the attributes, unless the image was converted to another type.
+
+    An image without the attributes of its dataset still has its largest value.
+    """
     bits = image.attrs.get("bit_depth")
+    largest = image.attrs.get("valid_max")
+    if bits is None and isinstance(largest, (int, np.integer)) and image.dtype.kind == "u":
+        bits = int(largest).bit_length()
     if isinstance(bits, (int, np.integer)) and int(bits) in significant_bits_range(image.dtype):
         return int(bits)
     return None

@@ -116,12 +116,17 @@ class Plan:
     exposures_ms: Sequence[float | None] = ()
 
 
-def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions) -> Plan:
-    """Plan a file from plain values; `ND2Writer` describes them."""
+def make(
+    sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions, *, any_dtype: bool = False
+) -> Plan:
+    """Plan a file from plain values; `ND2Writer` describes them.
+
+    With ``any_dtype``, samples may be of a type that ND2 files cannot hold: for exports of arrays.
+    """
     positions, times, z = options.get("positions"), options.get("times"), options.get("z")
     voxel_size, compression = options.get("voxel_size"), options.get("compression")
     significant_bits = options.get("significant_bits")
-    sample = _sample_type(dtype)
+    sample = np.dtype(dtype).newbyteorder("<") if any_dtype else _sample_type(dtype)
     frame = {axis: sizes.get(axis, 1) for axis in PIXEL_DIMS}
     layout = PixelLayout(
         frame["Y"],
@@ -159,7 +164,7 @@ def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions) -> 
         bitsPerComponentSignificant=significant_bits or bits,
         componentCount=layout.channels * layout.samples,
         heightPx=layout.height,
-        pixelDataType="float" if bits == 32 else "unsigned",
+        pixelDataType="float" if sample.kind == "f" else "unsigned",
         sequenceCount=frame_count,
         widthBytes=layout.row_bytes,
         widthPx=layout.width,

@@ -131,38 +131,52 @@ class ND2Writer(FileWriter):
         axes: Sequence[str] | None = None,
         **options: Unpack[WriterOptions],
     ) -> None:
-        for name in options.keys() - WriterOptions.__annotations__.keys():
-            known = WriterOptions.__annotations__
-            raise errors.no_such("option", name, known, path=str(path), kind=TypeError)
-        samples, version = options.get("samples", "RGB"), options.get("version", (3, 0))
-        if samples not in ("RGB", "BGR"):
-            raise ValueError(f"samples {samples!r}: 'RGB' and 'BGR' are known")
-        if version[0] not in (2, 3):
-            raise ValueError(f"version {version}: (3, 0) and (2, 1) are known")
-        plan = plans.make(plans.resolve_sizes(sizes, shape, axes), dtype, options)
-        times, rois = options.get("times"), options.get("rois") or ()
-        stage = _stage(options.get("stage"), plan)
-        columns, labels = options.get("columns") or {}, options.get("labels") or {}
-        custom = options.get("custom") or {}
-        for tag in custom:
-            settings.name(tag)  # refuses impossible tags before frames are written
-        tables = NewTables(
-            plan,
-            version,
-            times=_frame_times(times, plan),
-            first=FirstFrame(julian_day=julian_day(options.get("start")), stage=stage),
-            text_info=options.get("text_info") or TextInfo(),
-            custom=custom,
-            columns=[
-                recorded_data.column(header, values, plan.frame_count)
-                for header, values in columns.items()
-            ],
-            rois=list(rois.values() if isinstance(rois, Mapping) else rois),
-            events=list(options.get("events") or ()),
-            layers=[_layer(name, i, masks, plan) for i, (name, masks) in enumerate(labels.items())],
-        )
+        sizes = plans.resolve_sizes(sizes, shape, axes)
+        tables = new_tables(sizes, dtype, options, path=str(path))
+        samples = options.get("samples", "RGB")
         in_place, overwrite = options.get("in_place", False), options.get("overwrite", False)
         super().__init__(path, tables, samples=samples, in_place=in_place, overwrite=overwrite)
+
+
+def new_tables(
+    sizes: Mapping[str, int],
+    dtype: DTypeLike,
+    options: WriterOptions,
+    *,
+    any_dtype: bool = False,
+    path: str = "",
+) -> NewTables:
+    """Plan a file by the options of `ND2Writer`; see `plan.make` for ``any_dtype``."""
+    for name in options.keys() - WriterOptions.__annotations__.keys():
+        known = WriterOptions.__annotations__
+        raise errors.no_such("option", name, known, path=path, kind=TypeError)
+    samples, version = options.get("samples", "RGB"), options.get("version", (3, 0))
+    if samples not in ("RGB", "BGR"):
+        raise ValueError(f"samples {samples!r}: 'RGB' and 'BGR' are known")
+    if version[0] not in (2, 3):
+        raise ValueError(f"version {version}: (3, 0) and (2, 1) are known")
+    plan = plans.make(sizes, dtype, options, any_dtype=any_dtype)
+    times, rois = options.get("times"), options.get("rois") or ()
+    stage = _stage(options.get("stage"), plan)
+    columns, labels = options.get("columns") or {}, options.get("labels") or {}
+    custom = options.get("custom") or {}
+    for tag in custom:
+        settings.name(tag)  # refuses impossible tags before frames are written
+    return NewTables(
+        plan,
+        version,
+        times=_frame_times(times, plan),
+        first=FirstFrame(julian_day=julian_day(options.get("start")), stage=stage),
+        text_info=options.get("text_info") or TextInfo(),
+        custom=custom,
+        columns=[
+            recorded_data.column(header, values, plan.frame_count)
+            for header, values in columns.items()
+        ],
+        rois=list(rois.values() if isinstance(rois, Mapping) else rois),
+        events=list(options.get("events") or ()),
+        layers=[_layer(name, i, masks, plan) for i, (name, masks) in enumerate(labels.items())],
+    )
 
 
 def julian_day(when: datetime | float | None) -> float:
