@@ -53,27 +53,26 @@ OF_POSITION = {
     "place": "stage at its first frame, micrometers",
     "times": "times of its steps, milliseconds from the first frame of the file",
     "time_step": "mean of their distances, milliseconds",
+    "source": "whether its times are recorded, nominal or mixed",
     "heights": "heights of its planes, micrometers",
     "elapsed": "time of each frame, milliseconds from the first frame of the file",
     "stage": "stage at each frame, micrometers",
 }
-VIRTUAL = {"times", "heights", "elapsed", "stage", "place", "name", "exposure"}
+VIRTUAL = {"times", "source", "heights", "elapsed", "stage", "place", "name", "exposure"}
 CANNOT: dict[str, set[str]] = {
     # One scale for each axis; all else is in the attribute ome_xml, without what varies between frames.
     "virtual OME-Zarr": VIRTUAL,
     "served OME-Zarr": VIRTUAL,
     "attribute ome_xml": {*VIRTUAL, "time_step"},
     # DeltaT and PositionZ of each plane instead.
-    "OME": {"times", "heights"},
-    "OME-TIFF": {"times", "heights"},
-    "OME-Zarr": {"times", "heights", "start", "exposure"},
+    "OME": {"times", "source", "heights"},
+    "OME-TIFF": {"times", "source", "heights"},
+    "OME-Zarr": {"times", "source", "heights", "start", "exposure"},
     "ImageJ": {"channels", "exposure", "start", *OF_POSITION} - {"time_step"},
-    "nd2 info": {"times", "heights", "elapsed", "stage"},
+    "nd2 info": {"times", "source", "heights", "elapsed", "stage"},
     "catalog": {*GENERAL, *OF_POSITION} - {"start"},
 }
 """What an output cannot say, by its name; one that is not here says everything."""
-PLANNED = "planned"
-"""The time step where some times were not recorded: the planned one, though recorded times are kept."""
 ONE_AXIS = {"engine, all positions", "kerchunk 2", "kerchunk 3", "VirtualiZarr", "nd2 info"}
 """Outputs with one axis of time for all positions: it is that of the first one."""
 ONE_TIME = {"OME", "OME-TIFF", "OME-Zarr", "nd2 info", "ImageJ"}
@@ -165,8 +164,7 @@ def from_dataset(dataset: xr.Dataset, position: int, origin: Origin) -> Claims:
     if times is not None and len(times) > 1:
         claims["times", position] = times - origin.first
         claims["time_step", position] = mean_step(times)
-        if dataset.variables["T"].attrs.get("source") == "mixed":
-            claims["time_step", position] = PLANNED
+        claims["source", position] = dataset.variables["T"].attrs["source"]
     elapsed = arrays(dataset, "time", 1000.0)
     if elapsed is not None and np.isfinite(elapsed).any():
         claims["elapsed", position] = elapsed - origin.first
@@ -227,7 +225,7 @@ def whole(path: Path, dataset: xr.Dataset) -> Claims:
 
 
 def _later_times(key: Any) -> bool:
-    return key[0] in ("times", "time_step") and key[1] > 0
+    return key[0] in ("times", "time_step", "source") and key[1] > 0
 
 
 def datatree(path: Path, folder: Path) -> Claims:
@@ -531,7 +529,6 @@ def disagreements(path: Path, folder: Path) -> Iterator[str]:
     truth = engine(path)
     with nd2.ND2File(path) as file:
         layout = file._reader.layout
-    planned = any(key[0] == "time_step" and truth[key] == PLANNED for key in truth)
     nested = any(name not in ("T", "P", "Z") for name, _ in layout.loops)
     for name, output in OUTPUTS.items():
         try:
@@ -544,15 +541,13 @@ def disagreements(path: Path, folder: Path) -> Iterator[str]:
             continue
         silent = set(CANNOT.get(name, ()))
         if nested and name in ONE_TIME:
-            silent |= {"elapsed", "stage", "times", "time_step"}
+            silent |= {"elapsed", "stage", "times", "time_step", "source"}
         if layout.samples > 1 and name in SAMPLED:
             silent |= {"channels"}
         if layout.channels == 1 and name == "ImageJ":
             silent |= {"colors"}  # gray
         if truth.get("pixel") is None and name == "ImageJ":
             silent |= {"z_step"}  # one unit for all axes, which is that of the pixels
-        if name == "copy of the dataset" and planned:
-            silent |= {"times"}  # it keeps those that were recorded
         for key in truth | {key: None for key in claims if key[0] == "time_step"}:
             fact = key if isinstance(key, str) else key[0]
             if fact in silent or (name in ONE_AXIS and _later_times(key)):
@@ -561,9 +556,13 @@ def disagreements(path: Path, folder: Path) -> Iterator[str]:
                 continue  # a position without a name
             if name == "nd2 info" and fact == "place" and positions(path) == 1:
                 continue
+            if (
+                name == "copy of the dataset"
+                and _later_times(key)
+                and truth.get(("source", key[1])) != "recorded"
+            ):
+                continue  # a dataset has one T: it does not hold the planned step of other positions
             said, expected = claims.get(key), truth.get(key)
-            if fact == "time_step" and PLANNED in (said, expected):
-                continue
             if fact == "channels" and said is not None and len(set(said)) < len(said):
                 # The engine makes repeated names unique.
                 expected = [re.sub(r" \(\d+\)$", "", label) for label in expected or ()]

@@ -121,6 +121,38 @@ def test_times_are_seconds_unless_units_say_otherwise(
         assert file.experiment[0].parameters.periodMs == milliseconds  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("times", "source", "expected"),
+    [
+        ([], "nominal", [0.0, 0.5, 1.0]),
+        ([70.0], "mixed", [0.07, 0.57, 1.07]),
+        ([0.0, 800.0], "mixed", [0.0, 0.8, 1.6]),
+        ([0.0, 800.0, 1500.0], "recorded", [0.0, 0.8, 1.5]),
+    ],
+)
+def test_a_copy_does_not_call_planned_times_recorded(
+    tmp_path: Path, times: list[float], source: str, expected: list[float]
+) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 3)], times=times)
+    nd2.imwrite(tmp_path / "b.nd2", xr.open_dataset(tmp_path / "a.nd2", engine="nd2"))
+    for name in "ab":
+        with xr.open_dataset(tmp_path / f"{name}.nd2", engine="nd2") as ds:
+            np.testing.assert_allclose(ds["T"], expected)
+            assert ds["T"].attrs["source"] == source
+            assert ("time" in ds.coords) == bool(times)
+
+
+def test_the_planned_period_of_a_new_file(tmp_path: Path) -> None:
+    nd2.imwrite(tmp_path / "a.nd2", pixels(3, 6, 9), axes="TYX", period=250.0)
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        assert file.experiment[0].parameters.periodMs == 250.0  # type: ignore[union-attr]
+    with xr.open_dataset(tmp_path / "a.nd2", engine="nd2") as ds:
+        assert (ds["T"].values.tolist(), ds["T"].attrs["source"]) == ([0.0, 0.25, 0.5], "nominal")
+    for axes, period, message in (("ZYX", 1.0, "no axis 'T'"), ("TYX", -1.0, "period -1")):
+        with pytest.raises(ValueError, match=message):
+            nd2.imwrite(tmp_path / "b.nd2", pixels(3, 6, 9), axes=axes, period=period)
+
+
 @each_sample()
 def test_a_copy_keeps_what_the_dataset_knows(sample: Path, tmp_path: Path) -> None:
     with xr.open_dataset(sample, engine="nd2") as ds:

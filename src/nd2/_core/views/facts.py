@@ -381,13 +381,12 @@ class Facts:
     def time_step(self, frames: NDArray[np.intp]) -> float | None:
         """Return the time between two steps, each given by its first frame, in milliseconds.
 
-        The mean of the recorded ones where all are recorded; else the nominal one; None where it is not known.
+        The mean of `step_times`; the nominal one where that is not above zero; None where it is not known.
         """
         series = self.step_times(frames)
-        planned = _mean_step(self._nominal_times(frames))
-        if series.source == "recorded":
-            return _mean_step(series.values) or planned
-        return planned or (_mean_step(series.values) if series.source else None)
+        if series.source is None:
+            return None
+        return _mean_step(series.values) or _mean_step(self._nominal_times(frames))
 
     def _nominal_times(self, frames: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return the planned times of frames in milliseconds."""

@@ -207,7 +207,7 @@ def _milliseconds(coordinate: xr.DataArray, default: float) -> NDArray[np.float6
 def _times(
     image: xr.DataArray, by_axis: Mapping[str, str], dims: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return recorded times of the frames, or else those of T; and the start, if they are dates."""
+    """Return recorded times of the frames, or else those of T; the planned step; the start, if they are dates."""
     loops = _loops(image, dims)
     options: dict[str, Any] = {}
     step = by_axis.get("T")
@@ -222,12 +222,31 @@ def _times(
     if coordinate.dtype.kind == "M" and coordinate.size:
         first = coordinate.values.min().astype("datetime64[ns]").astype(np.int64)
         options["start"] = UNIX_EPOCH + float(first) / 1e6 / DAY_MS
+    period = None if step is None else _period(image.coords.get(step))
+    if period is not None:
+        options["period"] = period
+        if not each and coordinate.attrs["source"] == "nominal":
+            return options
     # Arrays of `ND2File.to_xarray` count milliseconds, as those of nd2 do.
     times = _milliseconds(coordinate, 1.0 if _structures(image) else 1000.0)
     times = _spread(times, coordinate.dims, loops) if each else times
     if np.isfinite(times).any():
         options["times"] = times
     return options
+
+
+def _period(coordinate: xr.DataArray | None) -> float | None:
+    """Return the step of times that were planned, in milliseconds; None where others tell it, or it varies."""
+    if coordinate is None or coordinate.attrs.get("source") not in ("nominal", "mixed"):
+        return None
+    times = _milliseconds(coordinate, 1000.0)
+    if len(times) < 2:
+        return None
+    period = float(times[-1] - times[0]) / (len(times) - 1)
+    if coordinate.attrs["source"] == "mixed":
+        return period if period > 0 else None
+    regular = times[0] == 0 and np.allclose(np.diff(times), period)
+    return period if regular and period > 0 else None
 
 
 def _loops(image: xr.DataArray, dims: Mapping[str, str]) -> dict[Any, int]:

@@ -75,6 +75,7 @@ class WriterOptions(TypedDict, total=False):
     voxel_size: Sequence[float] | None
     positions: Sequence[PositionLike] | None
     times: ArrayLike | None
+    period: float | None
     z: ArrayLike | None
     stage: Sequence[float] | None
     start: datetime | float | None
@@ -144,7 +145,8 @@ def make(
     home = 0.0
     for nesting, (name, count) in enumerate(loops):
         if name[0] == "T":
-            built.append(_time_loop(count, nesting, times, frame_count))
+            period = options.get("period") if name == "T" else None
+            built.append(_time_loop(count, nesting, times, frame_count, period))
         elif name[0] == "P":
             built.append(_position_loop(count, nesting, positions))
         elif name[0] == "Z":
@@ -172,7 +174,12 @@ def make(
         compressionType="lossless" if compression else None,
         channelCount=layout.channels,
     )
-    for name, axis, value in (("positions", "P", positions), ("z", "Z", z)):
+    period = options.get("period")
+    for name, axis, value in (
+        ("positions", "P", positions),
+        ("z", "Z", z),
+        ("period", "T", period),
+    ):
         if value is not None and axis not in sizes:  # it would be lost
             raise ValueError(f"{name} were given, but sizes have no axis {axis!r}")
     channels = _channels(layout, options, attributes)
@@ -251,14 +258,21 @@ def significant_bits_range(dtype: np.dtype[Any]) -> range:
     return {8: range(1, 9), 16: range(9, 17)}.get(bits, range(bits, bits + 1))
 
 
-def _time_loop(count: int, nesting: int, times: ArrayLike | None, frame_count: int) -> TimeLoop:
+def _time_loop(
+    count: int, nesting: int, times: ArrayLike | None, frame_count: int, period: float | None
+) -> TimeLoop:
+    loop = TimeLoop(count, nesting, _NO_TIMES)  # measured when the file is finished
+    if period is not None:
+        if not (period >= 0 and math.isfinite(period)):
+            raise ValueError(f"period {period}: expected a number of milliseconds")
+        loop = measured_time_loop(loop, np.arange(count) * float(period))
     if times is None:
-        return TimeLoop(count, nesting, _NO_TIMES)
+        return loop
     given = np.asarray(times, np.float64)
-    if given.shape == (count,) and np.isfinite(given).all():
-        return measured_time_loop(TimeLoop(count, nesting, _NO_TIMES), given)
+    if given.shape == (count,) and np.isfinite(given).all() and period is None:
+        return measured_time_loop(loop, given)
     if given.shape in ((count,), (frame_count,)):
-        return TimeLoop(count, nesting, _NO_TIMES)  # measured when the file is finished
+        return loop
     raise ValueError(
         f"times have shape {given.shape}; expected ({count},), or ({frame_count},) for each frame"
     )

@@ -150,7 +150,8 @@ class NewTables(Tables):
     def finish(self, log: FrameLog) -> Iterator[tuple[bytes, bytes]]:
         # docstring inherited
         yield from self._metadata(log)
-        if len(log.times):
+        planned = any(isinstance(x, TimeLoop) and x.parameters.periodMs for x in self.plan.loops)
+        if len(log.times) and (np.isfinite(log.times).any() or not planned):
             yield recorded_data.TIMES, self._frame_times(log).astype("<f8").tobytes()
         own = log.columns()
         headers = {(column.title, column.unit) for column in own}

@@ -64,6 +64,8 @@ class ND2Writer(FileWriter):
         `Position`.
     times : array-like, optional
         In milliseconds, for each step of the axis T or for each frame; NaN where unknown.
+    period : float, optional
+        Planned time between steps of the axis T in milliseconds; by default the mean of ``times``.
     z : array-like, optional
         For each plane of the axis Z in micrometers: their mean step is the step of the stack, the
         plane at 0 its home.
