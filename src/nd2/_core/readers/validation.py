@@ -97,7 +97,9 @@ class _Search:
         rank = np.flatnonzero(found[order] >= 0)
         order = order[rank]
         change, adjacent = np.diff((found - stated)[order]), np.diff(rank) == 1
-        for k in np.flatnonzero(change).tolist():
+        # Entries that the map has in another order than the file say nothing about lengths.
+        follows = np.diff(np.argsort(np.argsort(found[order]))) == 1
+        for k in np.flatnonzero(change * follows).tolist():
             if order[k] < len(index):
                 self._changes[int(index[order[k]])] = int(change[k]), bool(adjacent[k])
 

@@ -265,7 +265,7 @@ def _time_loop(
     if period is not None:
         if not (period >= 0 and math.isfinite(period)):
             raise ValueError(f"period {period}: expected a number of milliseconds")
-        loop = measured_time_loop(loop, np.arange(count) * float(period))
+        loop = measured_time_loop(loop, np.arange(count, dtype=np.float64) * period)
     if times is None:
         return loop
     given = np.asarray(times, np.float64)
