@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.cli.command import STORAGE_OPTION, Command, arguments, parse_storage_options
+from nd2._core.cli.console import accept_all_characters, plain_warnings
 from nd2._core.cli.copies import CROP, RESCUE
 from nd2._core.cli.exports import TIFF, ZARR
 from nd2._core.cli.pictures import SHOW
+from nd2._core.cli.system import COMPLETION, VERSIONS
 from nd2._core.cli.tables import EVENTS, INDEX, INFO
 
 if TYPE_CHECKING:
@@ -29,7 +31,13 @@ COMMANDS = {
     "rescue": RESCUE,
     "crop": CROP,
     "show": SHOW,
+    "versions": VERSIONS,
+    "completion": COMPLETION,
 }
+
+
+_FAILURES = (OSError, ValueError, NotImplementedError, IndexError, ImportError, MemoryError)
+"""Errors that are about files and options; any other is a mistake in this package."""
 
 
 def _all_commands() -> Iterator[tuple[str, Command]]:
@@ -42,7 +50,7 @@ def _all_commands() -> Iterator[tuple[str, Command]]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that suggests options which are like one that it does not know."""
+    """A parser that suggests options similar to an unknown one."""
 
     def __init__(self, **options: Any) -> None:
         self._names: list[str] = []
@@ -58,16 +66,30 @@ class _Parser(argparse.ArgumentParser):
             name = item.partition("=")[0]
             if name.startswith("--"):
                 self.error(str(errors.no_such("option", name, self._names)))
+        if rest and self._names[-1] == STORAGE_OPTION.names[0]:  # with the usage of this command
+            self.error(
+                f"unexpected {'arguments' if len(rest) > 1 else 'argument'} {' '.join(rest)}"
+            )
         return options, rest
 
 
-def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
-    from nd2._core._version import CREATOR
+class _Version(argparse.Action):
+    """Prints versions; they are looked up only then."""
 
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from nd2._core.cli.system import version_line
+
+        print(version_line())
+        parser.exit()
+
+
+def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="nd2", description="Look at Nikon ND2 files, and make other files of them."
+        prog="nd2",
+        description="Show the contents of Nikon ND2 files, and convert them to other formats.",
+        epilog="Every command has examples: nd2 COMMAND --help",
     )
-    parser.add_argument("--version", action="version", version=CREATOR)
+    parser.add_argument("-V", "--version", action=_Version, nargs=0, help="print versions and exit")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in commands.items():
         examples = "\n".join(f"  {line}" for line in command.examples.splitlines())
@@ -83,10 +105,16 @@ def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     return parser
 
 
+def full_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands, for completion and for the documentation."""
+    return _parser(dict(_all_commands()))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
+    accept_all_characters()
     given = sys.argv[1:] if argv is None else list(argv)
-    # What other packages add is looked up only where it is needed.
+    # Commands of other packages are looked up only where they are needed.
     own = bool(given) and given[0] in COMMANDS
     commands = {given[0]: COMMANDS[given[0]]} if own else dict(_all_commands())
     parser = _parser(commands)
@@ -95,15 +123,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     try:
         options.storage_options = parse_storage_options(options.storage_option) or None
-        status = commands[options.command].run(options) or 0
-        sys.stdout.flush()  # here, so that a reader who has left is noticed below, not when Python ends
+        with plain_warnings():
+            status = commands[options.command].run(options) or 0
+        sys.stdout.flush()  # here, so that a closed pipe is noticed below, not when Python exits
         return status
     except BrokenPipeError:
-        # Whoever read the output has enough (``nd2 events FILE | head``); nothing is left to flush to.
+        # The reader of the output has enough (``nd2 events FILE | head``); nothing is left to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         return 130
-    except (OSError, ValueError, NotImplementedError, IndexError, ImportError) as error:
+    except _FAILURES as error:
         print(f"nd2 {options.command}: {errors.one_line(error)}", file=sys.stderr)
         return 1
