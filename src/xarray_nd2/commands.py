@@ -4,48 +4,74 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nd2._core.cli import (
+from nd2._core.cli.command import (
     DEST_OPTION,
     FILE,
+    OUT_DIR,
     OVERWRITE,
     Command,
     arguments,
+    files_and_dest,
+    number,
     parse_storage_options,
+    run_tasks,
     value,
 )
-from nd2._core.io.destination import guess_format
 
 if TYPE_CHECKING:
     import argparse
 
+    from nd2._core.batch import Task
 
-def _refs(options: argparse.Namespace) -> None:
+
+def _refs(options: argparse.Namespace) -> int:
+    from nd2._core.io.destination import SUFFIXES, guess_format
     from xarray_nd2.references.kerchunk import FORMS, write_kerchunk
 
-    write_kerchunk(
-        options.file,
-        options.dest,
-        format=options.format or guess_format(options.dest, FORMS),
-        url=options.url,
-        zarr_format=options.zarr_format,
-        storage_options=options.storage_options,
-        dest_options=parse_storage_options(options.dest_option),
-        overwrite=options.overwrite,
-    )
-    print(options.dest)  # noqa: T201  # the output of a command
+    *_, last = options.files
+    form = options.format or guess_format(last, FORMS)
+    if options.url is not None and len(options.files) > 2:
+        raise ValueError("--url is the address of a single file")
+
+    def write(task: Task) -> None:
+        write_kerchunk(
+            task.source,
+            task.dest,
+            format=form,
+            url=options.url,
+            zarr_format=options.zarr_format,
+            storage_options=options.storage_options,
+            dest_options=parse_storage_options(options.dest_option),
+            overwrite=options.overwrite,
+        )
+        print(task.dest)  # noqa: T201  # the output of a command
+
+    return run_tasks(options, SUFFIXES[FORMS[form]][0], write)
 
 
 REFS = Command(
-    "write references, by which Zarr readers open a file as it is",
-    "nd2 refs cells.nd2 cells.json\nnd2 refs s3://bucket/cells.nd2 cells.parq",
+    "write kerchunk references, with which Zarr readers open the ND2 file directly",
+    "nd2 refs cells.nd2 cells.json\n"
+    "nd2 refs s3://bucket/cells.nd2 cells.parq\n"
+    "nd2 refs 's3://bucket/*.nd2' --out-dir refs",
     arguments(
-        FILE,
-        value("dest", "DEST", "JSON file, or folder for Parquet"),
+        files_and_dest("a JSON file or a folder of Parquet, by default FILE.json in this folder"),
+        OUT_DIR,
         value(
-            "--format -f", None, "by default that of DEST, else json", choices=["json", "parquet"]
+            "--format -f",
+            None,
+            "format of the output; by default that of its suffix, otherwise json",
+            choices=["json", "parquet"],
         ),
-        value("--zarr-format", None, "(%(default)s)", type=int, choices=[2, 3], default=2),
-        value("--url", None, "address of FILE as readers know it"),
+        value(
+            "--zarr-format",
+            None,
+            "version of Zarr (%(default)s)",
+            type=int,
+            choices=[2, 3],
+            default=2,
+        ),
+        value("--url", "URL", "address under which readers find the ND2 file"),
         DEST_OPTION,
         OVERWRITE,
     ),
@@ -68,13 +94,19 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 SERVE = Command(
-    "serve a file as OME-Zarr over HTTP, until it is interrupted",
+    "serve a file as OME-Zarr over HTTP until interrupted",
     "nd2 serve cells.nd2\nnd2 serve cells.nd2 --port 8000 --allow-origin https://viewer.example",
     arguments(
         FILE,
-        value("--host", None, "address to listen at (%(default)s)", default="127.0.0.1"),
-        value("--port", None, "port to listen at; 0 for any that is free", type=int, default=0),
-        value("--allow-origin", "SITE", "web site whose scripts may read it; * for all"),
+        value("--host", "HOST", "address to listen on (%(default)s)", default="127.0.0.1"),
+        value(
+            "--port",
+            "PORT",
+            "port to listen on; 0 for a free one",
+            type=number(0, 65535),
+            default=0,
+        ),
+        value("--allow-origin", "SITE", "website whose scripts may read the data; * for all"),
     ),
     _serve,
 )

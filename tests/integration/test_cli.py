@@ -100,7 +100,9 @@ def test_events(good: tuple[Path, Nd2Spec], bad: Path, tmp_path: Path) -> None:
     run("events", good[0], "-o", table)
     assert list(pd.read_parquet(table)["Index"]) == list(range(6))
     assert "exists" in run("events", good[0], "-o", table, status=1)
-    assert "--output" in run("events", good[0], "-f", "parquet", status=1)
+    assert "give an output file" in run("events", good[0], "-f", "parquet", status=1)
+    run("events", good[0], "events.json", cwd=tmp_path)
+    assert len(json.loads((tmp_path / "events.json").read_text())) == 6
     run("events", bad, status=1)
 
 
@@ -189,7 +191,7 @@ def test_crop(good: tuple[Path, Nd2Spec], bad: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for another process")
 def test_serve(good: tuple[Path, Nd2Spec], bad: Path) -> None:
     run("serve", bad, status=1)
-    assert "port must be" in run("serve", good[0], "--port", "99999", status=1)
+    assert "not a number from 0 to 65535" in run("serve", good[0], "--port", "99999", status=2)
     command = [PROGRAM, "serve", str(good[0])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -222,14 +224,15 @@ def test_options_of_file_systems() -> None:
 def test_help_has_examples(name: str) -> None:
     text = run(name, "--help")
     assert "examples:" in text
-    assert f"  nd2 {name} " in text
-    run(name, status=2)
+    assert f"  nd2 {name}" in text
+    if name != "versions":
+        run(name, status=2)
 
 
 def test_the_program(good: tuple[Path, Nd2Spec], bad: Path) -> None:
     text = run("--help")
     assert all(name in text for name in (*COMMANDS, "refs", "serve"))
-    assert run_process("--version") == f"xarray-nd2 v{version('xarray-nd2')}\n"
+    assert run_process("--version").startswith(f"xarray-nd2 {version('xarray-nd2')} (API of nd2 ")
     run(status=2)
     assert "TZCYX" in run_process("index", good[0])
     assert run_process("info", bad, status=1).startswith("nd2 info: ")

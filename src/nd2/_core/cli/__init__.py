@@ -1,31 +1,41 @@
-"""The command ``nd2``: what is in a file, and what can be made of it.
+"""The command ``nd2``: show the contents of files, and convert them.
 
-Exit status: 0, 1 where a file could not be read or written, 2 for wrong options, 130 when it is interrupted.
+Exit status: the number of files that failed (at most 100), 1 for any other failure, 2 for wrong
+options, 130 when interrupted.
 """
 
 from nd2._core.cli.command import (
     DEST_OPTION,
     FILE,
+    OUT_DIR,
     OVERWRITE,
     Argument,
     Command,
     arguments,
+    convert,
+    files_and_dest,
     flag,
     parse_storage_options,
+    run_tasks,
     value,
 )
-from nd2._core.cli.program import COMMANDS, main
+from nd2._core.cli.program import COMMANDS, full_parser, main
 
 __all__ = [
     "COMMANDS",
     "DEST_OPTION",
     "FILE",
+    "OUT_DIR",
     "OVERWRITE",
     "Argument",
     "Command",
     "arguments",
+    "convert",
+    "files_and_dest",
     "flag",
+    "full_parser",
     "main",
     "parse_storage_options",
+    "run_tasks",
     "value",
 ]

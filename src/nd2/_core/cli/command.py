@@ -1,16 +1,18 @@
-"""What a subcommand is, and the arguments that several commands share."""
+"""The type of a subcommand, and what several commands share: arguments, and the loop over files."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
+import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from nd2._core.batch import Task
     from nd2._core.file import ND2File
 
 
@@ -23,23 +25,26 @@ class Command:
     help : str
         One line that says what it does.
     examples : str
-        Lines that show how it is used, printed by ``--help``.
+        Example commands, one per line, printed by ``--help``.
     configure : callable
-        Adds the options to a parser, as `arguments` does; ``--storage-option`` is there already.
+        Adds the arguments to a parser, as `arguments` does.
     run : callable
-        Does the work with the parsed options, of which ``storage_options`` is a dict or None; returns the exit status,
-        None for 0.
+        Runs the command with the parsed options, of which ``storage_options`` is a dict or None;
+        returns the exit status, None for 0.
+    opens_files : bool
+        Whether the command has the option ``--storage-option``.
     """
 
     help: str
     examples: str
     configure: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int | None]
+    opens_files: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What ``ArgumentParser.add_argument`` takes."""
+    """Names and options for ``ArgumentParser.add_argument``."""
 
     names: Sequence[str]
     options: Mapping[str, Any]
@@ -56,7 +61,7 @@ def value(names: str, metavar: str | None, text: str, **options: Any) -> Argumen
 
 
 def arguments(*items: Argument) -> Callable[[argparse.ArgumentParser], None]:
-    """Return what adds arguments to a parser."""
+    """Return a function that adds arguments to a parser."""
 
     def configure(parser: argparse.ArgumentParser) -> None:
         for item in items:
@@ -68,8 +73,8 @@ def arguments(*items: Argument) -> Callable[[argparse.ArgumentParser], None]:
 def parse_storage_options(items: Sequence[str]) -> dict[str, Any]:
     """Return the options of a file system from ``key=value`` items.
 
-    Values are JSON where they can be (``anon=true``), text otherwise; a dot in a key makes a dict in a dict
-    (``client_kwargs.endpoint_url=http://localhost:9000``).
+    A value is JSON (``anon=true``) if it can be parsed as such, otherwise text. A dot in a key makes
+    a nested dict (``client_kwargs.endpoint_url=http://localhost:9000``).
     """
     options: dict[str, Any] = {}
     for item in items:
@@ -94,58 +99,113 @@ def numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a list of numbers with commas between"
+            f"{text!r} is not a list of numbers separated by commas"
         ) from None
 
 
-def levels(text: str) -> int | str:
-    """Parse a number or ``auto``."""
-    return text if text == "auto" else int(text)
+def number(minimum: int, maximum: int | None = None, *, auto: bool = False) -> Callable[[str], Any]:
+    """Return a parser of numbers within limits, and with ``auto`` of that word."""
+    limits = f"from {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+    choice = " or 'auto'" if auto else ""
+
+    def parse(text: str) -> int | str:
+        if auto and text == "auto":
+            return text
+        found = int(text) if text.lstrip("-").isdecimal() else minimum - 1
+        if found < minimum or (maximum is not None and found > maximum):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number {limits}{choice}")
+        return found
+
+    return parse
 
 
 def index_or_name(text: str) -> int | str:
     """Parse an index or a name."""
-    return int(text) if text.lstrip("-").isdigit() else text
+    return int(text) if text.lstrip("-").isdecimal() else text
 
 
 def pick(text: str) -> int | slice | list[int]:
-    """Parse what to take of a loop: ``3``, ``0:100``, ``::2`` or ``0,2,5``."""
+    """Parse indices: ``3``, ``0:100``, ``::2`` or ``0,2,5``."""
     try:
         if ":" in text:
             return slice(*(int(part) if part else None for part in text.split(":")))
         return list(numbers(text)) if "," in text else int(text)
     except (ValueError, TypeError, argparse.ArgumentTypeError):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is neither an index, nor first:stop:step, nor a list of indices"
+            f"{text!r} is not an index, a range (first:stop:step) or a list of indices"
         ) from None
+
+
+def pick_or_name(text: str) -> int | slice | list[int] | str:
+    """Parse indices, or a name."""
+    return pick(text) if re.fullmatch(r"[-\d:,]+", text) else text
 
 
 SEVERAL: dict[str, Any] = {"action": "append"}
 MANY: dict[str, Any] = {**SEVERAL, "default": []}
 FILE = value("file", "FILE", "path or URL of an ND2 file")
-OVERWRITE = flag("--overwrite", "replace what is there")
-DEST_OPTION = value("--dest-option", "KEY=VALUE", "option for the file system of DEST", **MANY)
-STORAGE_OPTION = value(
-    "--storage-option",
-    "KEY=VALUE",
-    "option for the file system of a URL; may be given several times",
-    **MANY,
+FILES = value("files", "FILE", "paths, patterns or URLs of ND2 files", nargs="+")
+OUT_DIR = value("--out-dir", "DIR", "folder or URL for the outputs of several files")
+OVERWRITE = flag("--overwrite", "replace outputs that exist")
+DEST_OPTION = value(
+    "--dest-option", "KEY=VALUE", "option for the file system of the output; repeatable", **MANY
 )
-ND2_DEST = value("dest", "DEST", "ND2 file to write")
+STORAGE_OPTION = value(
+    "--storage-option", "KEY=VALUE", "option for the file system of a URL; repeatable", **MANY
+)
+POSITION = value("--position -p", "P", "index or name of the only position", type=index_or_name)
+LEVELS = value(
+    "--levels",
+    "N",
+    "levels of the pyramid, or auto (%(default)s)",
+    type=number(1, auto=True),
+    default=1,
+)
 QUIET = flag("--quiet -q", "show no progress bar")
 
 
-def open_file(options: argparse.Namespace) -> ND2File:
+def files_and_dest(output: str) -> Argument:
+    """Return the argument of a command that writes one file for each that it reads."""
+    text = f"ND2 files (paths, patterns or URLs); the second path is the output, {output}"
+    return Argument(["files"], {"metavar": "FILE", "nargs": "+", "help": text})
+
+
+def convert(
+    options: argparse.Namespace,
+    suffix: str,
+    work: Callable[[ND2File, str], object],
+    *,
+    dest: str | None = None,
+) -> int:
+    """Open each file and call ``work`` with its output; print the outputs, return the exit status."""
     from nd2._core.file import ND2File
 
-    return ND2File(options.file, storage_options=options.storage_options)
+    def one(task: Task) -> None:
+        with ND2File(task.source, storage_options=options.storage_options) as file:
+            work(file, task.dest)
+        print(task.dest)
+
+    return run_tasks(options, suffix, one, dest=dest)
 
 
-def stem(options: argparse.Namespace) -> str:
-    from nd2._core.io.urls import file_stem
+def run_tasks(
+    options: argparse.Namespace,
+    suffix: str,
+    work: Callable[[Task], object],
+    *,
+    dest: str | None = None,
+) -> int:
+    """Call ``work`` for each file with its output; return the exit status."""
+    from nd2._core.batch import Batch, plan_tasks
+    from nd2._core.io.urls import is_url, local_path
 
-    return file_stem(options.file)
-
-
-def shows_progress(options: argparse.Namespace) -> bool:
-    return not options.quiet and sys.stderr.isatty()
+    tasks = plan_tasks(
+        options.files,
+        suffix,
+        dest=dest,
+        out_dir=options.out_dir,
+        storage_options=options.storage_options,
+    )
+    if options.out_dir is not None and not is_url(folder := local_path(options.out_dir)):
+        os.makedirs(folder, exist_ok=True)
+    return Batch(options.command).run(tasks, work)

@@ -5,62 +5,72 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nd2._core.cli.command import (
-    FILE,
-    ND2_DEST,
+    OUT_DIR,
     OVERWRITE,
+    POSITION,
     Command,
     arguments,
-    open_file,
+    convert,
+    files_and_dest,
     pick,
+    run_tasks,
     value,
 )
 
 if TYPE_CHECKING:
     import argparse
 
+    from nd2._core.batch import Task
+    from nd2._core.file import ND2File
 
-def _rescue(options: argparse.Namespace) -> None:
+_LOOPS = "TZP"
+
+
+def _rescue(options: argparse.Namespace) -> int:
     from nd2._core.write.rescue import rescue_file
 
-    report = rescue_file(
-        options.file,
-        options.dest,
-        storage_options=options.storage_options,
-        overwrite=options.overwrite,
-    )
-    print(report)
-
-
-def _crop(options: argparse.Namespace) -> None:
-    picks = {name: getattr(options, name) for name in "TZP"}
-    with open_file(options) as file:
-        file.write_nd2(
-            options.dest,
-            options.position,
+    def rescue(task: Task) -> None:
+        report = rescue_file(
+            task.source,
+            task.dest,
+            storage_options=options.storage_options,
             overwrite=options.overwrite,
-            **{name: value for name, value in picks.items() if value is not None},
         )
-    print(options.dest)
+        print(f"{task.dest}: {report}")
+
+    return run_tasks(options, ".nd2", rescue)
+
+
+def _crop(options: argparse.Namespace) -> int:
+    picks = {name: getattr(options, name) for name in _LOOPS}
+    picks = {name: pick for name, pick in picks.items() if pick is not None}
+
+    def crop(file: ND2File, dest: str) -> None:
+        file.write_nd2(dest, options.position, overwrite=options.overwrite, **picks)
+
+    return convert(options, ".nd2", crop)
 
 
 RESCUE = Command(
-    "write what is left of a damaged file as a sound one",
-    "nd2 rescue broken.nd2 whole.nd2",
-    arguments(FILE, ND2_DEST, OVERWRITE),
+    "copy what is left of a damaged file to a new file that any reader opens",
+    "nd2 rescue broken.nd2 repaired.nd2\nnd2 rescue 'broken/*.nd2' --out-dir repaired",
+    arguments(files_and_dest("an ND2 file"), OUT_DIR, OVERWRITE),
     _rescue,
 )
 
 
 CROP = Command(
-    "write some frames as an ND2 file of their own",
-    "nd2 crop cells.nd2 start.nd2 -T 0:100 -Z 3\nnd2 crop plate.nd2 well.nd2 --position B02",
+    "write a part of a file as a new ND2 file",
+    "nd2 crop cells.nd2 start.nd2 -T 0:100 -Z 3\n"
+    "nd2 crop plate.nd2 well.nd2 --position B02\n"
+    "nd2 crop 'data/*.nd2' --out-dir first -T 0",
     arguments(
-        FILE,
-        ND2_DEST,
+        files_and_dest("an ND2 file"),
+        OUT_DIR,
         value("-T", "PICK", "time points: 3, 0:100, ::2 or 0,2,5", type=pick),
         value("-Z", "PICK", "planes, in the same way", type=pick),
         value("-P", "PICK", "positions, in the same way", type=pick),
-        value("--position", "NAME", "name of the only position"),
+        POSITION,
         OVERWRITE,
     ),
     _crop,

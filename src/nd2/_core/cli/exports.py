@@ -1,4 +1,4 @@
-"""The commands that export: ``tiff`` and ``zarr``."""
+"""The commands that export to other formats: ``tiff`` and ``zarr``."""
 
 from __future__ import annotations
 
@@ -6,67 +6,76 @@ from typing import TYPE_CHECKING
 
 from nd2._core.cli.command import (
     DEST_OPTION,
-    FILE,
+    LEVELS,
+    OUT_DIR,
     OVERWRITE,
+    POSITION,
     QUIET,
     Command,
     arguments,
+    convert,
+    files_and_dest,
     flag,
-    index_or_name,
-    levels,
     numbers,
-    open_file,
     parse_storage_options,
-    shows_progress,
-    stem,
     value,
 )
-from nd2._core.io.destination import resolve
+from nd2._core.cli.console import shows_progress
 
 if TYPE_CHECKING:
     import argparse
 
+    from nd2._core.file import ND2File
+
 _BACKENDS = ("auto", "zarr", "tensorstore")
+_COMPRESSIONS = ("zlib", "lzw", "zstd")
 
 
-def _tiff(options: argparse.Namespace) -> None:
-    dest = options.dest or f"{stem(options)}.ome.tif"
-    with open_file(options) as file:
+def _tiff(options: argparse.Namespace) -> int:
+    from nd2._core.io.destination import resolve
+
+    def write(file: ND2File, dest: str) -> None:
         resolve(dest, "TIFF", overwrite=options.overwrite, sources=[file.path], local=True)
         file.write_tiff(
             dest,
             include_unstructured_metadata=not options.no_metadata,
-            progress=shows_progress(options),
+            progress=shows_progress(options.quiet),
         )
-    print(dest)
+
+    return convert(options, ".ome.tif", write)
 
 
-def _zarr(options: argparse.Namespace) -> None:
-    with open_file(options) as file:
-        dest = file.write_ome_zarr(
-            options.dest or f"{stem(options)}.ome.zarr",
+def _zarr(options: argparse.Namespace) -> int:
+    dest_options = parse_storage_options(options.dest_option)
+
+    def write(file: ND2File, dest: str) -> None:
+        file.write_ome_zarr(
+            dest,
             chunk_shape=options.chunks or "auto",
             shard_shape=options.shards,
             backend=options.backend,
-            progress=shows_progress(options),
+            progress=shows_progress(options.quiet),
             position=options.position,
             force_series=options.series,
             include_all_metadata=not options.no_metadata,
             include_labels=not options.no_labels,
             overwrite=options.overwrite,
             levels=options.levels,
-            storage_options=parse_storage_options(options.dest_option),
+            storage_options=dest_options,
         )
-    print(dest)
+
+    return convert(options, ".ome.zarr", write)
 
 
 TIFF = Command(
-    "write TIFF, or OME-TIFF",
-    "nd2 tiff cells.nd2 cells.ome.tif\nnd2 tiff cells.nd2 imagej.tif",
+    "write OME-TIFF, or TIFF for ImageJ",
+    "nd2 tiff cells.nd2 cells.ome.tif\n"
+    "nd2 tiff cells.nd2 imagej.tif\n"
+    "nd2 tiff 'data/*.nd2' --out-dir tiff",
     arguments(
-        FILE,
-        value("dest", "DEST", "TIFF file (FILE.ome.tif in this folder)", nargs="?"),
-        flag("--no-metadata", "leave the chunks of metadata out of the OME-XML"),
+        files_and_dest("by default FILE.ome.tif in this folder"),
+        OUT_DIR,
+        flag("--no-metadata", "leave the metadata chunks out of the OME-XML"),
         OVERWRITE,
         QUIET,
     ),
@@ -77,18 +86,25 @@ TIFF = Command(
 ZARR = Command(
     "write OME-Zarr",
     "nd2 zarr cells.nd2 cells.ome.zarr --levels auto\n"
+    "nd2 zarr 'data/*.nd2' --out-dir zarr\n"
     "nd2 zarr cells.nd2 s3://bucket/cells.zarr --dest-option key=... --dest-option secret=...",
     arguments(
-        FILE,
-        value("dest", "DEST", "folder or URL (FILE.ome.zarr in this folder)", nargs="?"),
+        files_and_dest("a folder or URL, by default FILE.ome.zarr in this folder"),
+        OUT_DIR,
         value("--chunks", "N,N,...", "shape of a chunk", type=numbers),
         value("--shards", "N,N,...", "shape of a shard", type=numbers),
-        value("--levels", "N", "levels of the pyramid, or auto", type=levels, default=1),
-        value("--position -p", "P", "the only position: index or name", type=index_or_name),
-        value("--backend", None, "(%(default)s)", choices=_BACKENDS, default=_BACKENDS[0]),
-        flag("--series", "a series, also for one position"),
+        LEVELS,
+        POSITION,
+        value(
+            "--backend",
+            None,
+            "library that writes the chunks (%(default)s)",
+            choices=_BACKENDS,
+            default=_BACKENDS[0],
+        ),
+        flag("--series", "write a series even if there is only one position"),
         flag("--no-labels", "leave binary layers out"),
-        flag("--no-metadata", "leave chunks of metadata out"),
+        flag("--no-metadata", "leave the metadata chunks out"),
         DEST_OPTION,
         OVERWRITE,
         QUIET,

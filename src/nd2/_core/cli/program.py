@@ -54,6 +54,7 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         self._names: list[str] = []
+        self._mixes = False
         super().__init__(**options)
 
     def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
@@ -61,7 +62,11 @@ class _Parser(argparse.ArgumentParser):
         return super().add_argument(*names, **options)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        options, rest = super().parse_known_args(args, namespace)
+        if self._subparsers is not None or self._mixes:
+            return super().parse_known_args(args, namespace)
+        self._mixes = True  # options between positional arguments; it calls this method twice
+        options, rest = self.parse_known_intermixed_args(args, namespace)
+        self._mixes = False
         for item in rest:
             name = item.partition("=")[0]
             if name.startswith("--"):
@@ -83,7 +88,7 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
+def _parser(commands: dict[str, Command], *, configure: bool = True) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="nd2",
         description="Show the contents of Nikon ND2 files, and convert them to other formats.",
@@ -100,8 +105,11 @@ def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
             epilog=f"examples:\n{examples}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.configure(sub)
-        arguments(STORAGE_OPTION)(sub)
+        if configure:
+            command.configure(sub)
+            sub.set_defaults(storage_option=[])
+            if command.opens_files:
+                arguments(STORAGE_OPTION)(sub)
     return parser
 
 
@@ -115,11 +123,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     accept_all_characters()
     given = sys.argv[1:] if argv is None else list(argv)
     # Commands of other packages are looked up only where they are needed.
-    own = bool(given) and given[0] in COMMANDS
-    commands = {given[0]: COMMANDS[given[0]]} if own else dict(_all_commands())
-    parser = _parser(commands)
-    if given and not given[0].startswith("-") and given[0] not in commands:
-        parser.error(str(errors.no_such("command", given[0], commands)))
+    name = given[0] if given else ""
+    commands = {name: COMMANDS[name]} if name in COMMANDS else dict(_all_commands())
+    if name in commands:
+        commands = {name: commands[name]}
+    parser = _parser(commands, configure=name in commands)
+    if name and not name.startswith("-") and name not in commands:
+        parser.error(str(errors.no_such("command", name, commands)))
     options = parser.parse_args(given)
     try:
         options.storage_options = parse_storage_options(options.storage_option) or None

@@ -115,9 +115,10 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 VERSIONS = Command(
     "print the versions of this package and of its dependencies, for bug reports",
-    "nd2 versions",
+    "nd2 versions\nnd2 versions --json",
     arguments(flag("--json", "print JSON")),
     _versions,
+    opens_files=False,
 )
 
 COMPLETION = Command(
@@ -127,4 +128,5 @@ COMPLETION = Command(
     "nd2 completion fish > ~/.config/fish/completions/nd2.fish",
     arguments(value("shell", None, "the shell", choices=_SHELLS)),
     _completion,
+    opens_files=False,
 )

@@ -4,26 +4,132 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
-from nd2._core.cli.command import FILE, OVERWRITE, Command, arguments, flag, open_file, value
-from nd2._core.io.destination import guess_format, resolve
-from nd2._core.open import open_reader
+from nd2._core.cli.command import (
+    FILES,
+    OUT_DIR,
+    OVERWRITE,
+    Command,
+    arguments,
+    files_and_dest,
+    run_tasks,
+    value,
+)
+from nd2._core.cli.console import terminal_width
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Iterable
+
+    from nd2._core.batch import Task
+    from nd2._core.readers import Reader
+    from nd2._core.views.facts import Facts
 
 _FORMS = {"csv": "CSV", "json": "JSON", "parquet": "Parquet"}
+_INDENT = " " * 11
+_UNKNOWN = "unknown"
 
 
-def _info(options: argparse.Namespace) -> None:
+def _voxel(facts: Facts) -> str:
+    if facts.pixel_size is None:
+        return _UNKNOWN
+    sizes = [*facts.pixel_size, facts.z_step]
+    return " ".join(f"{size:.6g}" for size in sizes if size is not None)
+
+
+def _start(facts: Facts) -> str:
+    return _UNKNOWN if facts.start_date is None else f"{facts.start_date:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _ome(reader: Reader, facts: Facts) -> str:
+    from nd2._core.export.ome import ome_xml
+
+    return ome_xml(reader, facts, include_unstructured=False, tiff_file_name=None)
+
+
+_FIELDS: dict[str, tuple[str, Callable[[Reader, Facts], Iterable[str]]]] = {
+    "shape": (
+        "print the size of each axis",
+        lambda reader, _: [" ".join(map(str, reader.layout.sizes.values()))],
+    ),
+    "axes": ("print the letters of the axes", lambda reader, _: ["".join(reader.layout.sizes)]),
+    "dtype": ("print the data type", lambda reader, _: [reader.dtype.name]),
+    "voxel": (
+        "print the voxel size in micrometers (x, y and z)",
+        lambda _, facts: [_voxel(facts)],
+    ),
+    "channels": (
+        "print the channel names, one per line",
+        lambda _, facts: [channel.name for channel in facts.channels],
+    ),
+    "positions": (
+        "print the position names, one per line",
+        lambda _, facts: [name or _UNKNOWN for name in facts.position_names],
+    ),
+    "frames": ("print the number of frames", lambda reader, _: [str(reader.layout.frame_count)]),
+    "start": ("print the start of the acquisition (UTC)", lambda _, facts: [_start(facts)]),
+    "ome": ("print the metadata as OME-XML", lambda reader, facts: [_ome(reader, facts)]),
+}
+"""Options of ``nd2 info`` that print one field: help, and what to print."""
+
+
+def _info(options: argparse.Namespace) -> int:
+    from nd2._core.batch import Batch, Task
+    from nd2._core.io.listing import expand
+    from nd2._core.open import open_reader
     from nd2._core.views.facts import Facts
-    from nd2._core.views.summary import as_text, summary
 
-    with open_reader(options.file, storage_options=options.storage_options) as reader:
-        facts = summary(reader, Facts(reader))
-    print(json.dumps(facts, indent=2) if options.json else "\n".join(as_text(facts)))
+    paths = [path for file in options.files for path in expand(file, options.storage_options)]
+    found: list[Any] = []
+
+    def show(task: Task) -> None:
+        with open_reader(task.source, storage_options=options.storage_options) as reader:
+            if options.field:
+                lines = _FIELDS[options.field][1](reader, Facts(reader))
+                if len(paths) > 1 and options.field != "ome":
+                    lines = [f"{task.source}: {line}" for line in lines]
+                print("\n".join(lines))
+                return
+            from nd2._core.views.summary import as_text, summary
+
+            facts = summary(reader, Facts(reader))
+        if not options.json:
+            print(*([""] if found else []), *_wrap(as_text(facts)), sep="\n")
+        found.append(facts)
+
+    status = Batch(options.command).run([Task(path, "") for path in paths], show)
+    if options.json and found:
+        print(json.dumps(found if len(paths) > 1 else found[0], indent=2))
+    return status
+
+
+def _wrap(lines: Iterable[str]) -> list[str]:
+    """Fit lines into the terminal."""
+    width = terminal_width()
+    if width is None:
+        return list(lines)
+    import textwrap
+
+    return [
+        textwrap.fill(
+            line,
+            max(width, 2 * len(_INDENT)),
+            subsequent_indent=_INDENT,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in lines
+    ]
+
+
+def _configure_info(parser: argparse.ArgumentParser) -> None:
+    arguments(FILES)(parser)
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--json", action="store_true", help="print everything as JSON")
+    for name, (text, _) in _FIELDS.items():
+        group.add_argument(f"--{name}", dest="field", action="store_const", const=name, help=text)
 
 
 def _configure_index(parser: argparse.ArgumentParser) -> None:
@@ -42,38 +148,60 @@ def _index(options: argparse.Namespace) -> int:
         return 2
 
 
-def _events(options: argparse.Namespace) -> None:
-    form = options.format or guess_format(options.output or "", _FORMS)
-    if form == "parquet" and not options.output:
-        raise ValueError("Parquet is not text: say where to write it with --output")
-    dest = None
-    with open_file(options) as file:
-        if options.output:
-            dest = resolve(
-                options.output, _FORMS[form], overwrite=options.overwrite, sources=[file.path]
-            )
-        if form == "json":
-            from nd2._core.views.jsonable import plain
+def _events(options: argparse.Namespace) -> int:
+    from nd2._core.file import ND2File
+    from nd2._core.io.destination import SUFFIXES, guess_format, resolve
+    from nd2._core.io.listing import expand
 
-            data = json.dumps(plain(file.events(orient="records")), indent=1).encode() + b"\n"
+    output = options.output
+    if output is None and len(options.files) == 2 and not options.files[1].lower().endswith(".nd2"):
+        *options.files, output = options.files
+    form = options.format or guess_format(output or "", _FORMS)
+    prints = output is None and options.out_dir is None
+    if prints and form == "parquet":
+        raise ValueError("Parquet is not text; give an output file")
+    if prints and sum(len(expand(file, options.storage_options)) for file in options.files) > 1:
+        raise ValueError("give --out-dir for the tables of several files")
+
+    def write(task: Task) -> None:
+        dest = None
+        with ND2File(task.source, storage_options=options.storage_options) as file:
+            if not prints:
+                dest = resolve(
+                    task.dest, _FORMS[form], overwrite=options.overwrite, sources=[file.path]
+                )
+            data = _table(file, form)
+        if dest is None:
+            sys.stdout.write(data.decode())
         else:
-            import pandas as pd
+            dest.write(data)
+            print(task.dest)
 
-            table = pd.DataFrame(file.events(orient="list"))
-            csv = form == "csv"
-            data = table.to_csv(index=False).encode() if csv else table.to_parquet(index=False)
-    if dest is None:
-        sys.stdout.write(data.decode())
-    else:
-        dest.write(data)
+    return run_tasks(options, SUFFIXES[_FORMS[form]][0], write, dest=output)
+
+
+def _table(file: Any, form: str) -> bytes:
+    """Return the table of recorded data in a format."""
+    if form == "json":
+        from nd2._core.views.jsonable import plain
+
+        return json.dumps(plain(file.events(orient="records")), indent=1).encode() + b"\n"
+    import pandas as pd
+
+    table = pd.DataFrame(file.events(orient="list"))
+    data: bytes = (
+        table.to_csv(index=False).encode() if form == "csv" else table.to_parquet(index=False)
+    )
+    return data
 
 
 INFO = Command(
-    "say what is in a file",
+    "show the contents of files",
     "nd2 info cells.nd2\n"
     "nd2 info --json cells.nd2\n"
+    "nd2 info --voxel 'data/*.nd2'\n"
     "nd2 info s3://bucket/cells.nd2 --storage-option anon=true",
-    arguments(FILE, flag("--json", "print JSON")),
+    _configure_info,
     _info,
 )
 
@@ -89,12 +217,18 @@ INDEX = Command(
 
 
 EVENTS = Command(
-    "print what was recorded with each frame",
-    "nd2 events cells.nd2\nnd2 events cells.nd2 -o events.parquet",
+    "print the data recorded with each frame",
+    "nd2 events cells.nd2\nnd2 events cells.nd2 events.parquet\nnd2 events 'data/*.nd2' --out-dir tables",
     arguments(
-        FILE,
-        value("--output -o", "PATH", "file to write (standard output)"),
-        value("--format -f", None, "by default that of the output, else csv", choices=_FORMS),
+        files_and_dest("by default the standard output"),
+        value("--output -o", "PATH", "the output of the only file"),
+        OUT_DIR,
+        value(
+            "--format -f",
+            None,
+            "format of the output; by default that of its suffix, otherwise csv",
+            choices=_FORMS,
+        ),
         OVERWRITE,
     ),
     _events,

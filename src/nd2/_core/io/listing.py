@@ -67,7 +67,7 @@ def expand(
         names = glob.iglob(local_path(path), recursive=True)
         found = sorted(name for name in names if os.path.isfile(name))
     if not found:
-        raise FileNotFoundError(errno.ENOENT, "no file matches", os.fspath(path))
+        raise FileNotFoundError(errno.ENOENT, "matches no file", os.fspath(path))
     return found
 
 
@@ -127,7 +127,7 @@ def _list_url(
     if has_pattern(url):
         found = _list_remote(url, storage_options, pattern=True)
         if not found:
-            raise FileNotFoundError(errno.ENOENT, "no file matches", url)
+            raise FileNotFoundError(errno.ENOENT, "matches no file", url)
         yield from found
         return
     if url.lower().endswith(".nd2"):
