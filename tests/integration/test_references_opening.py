@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import traceback
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,19 @@ def test_a_name_is_never_code(
     xr.testing.assert_equal(open_references(refs, url=str(path)).image, dataset.image)
     both = [to_kerchunk(source, zarr_format=zarr_format) for source in (plain, path)]
     assert open_references(combine_references(both)).image.load().sizes["T"] == 6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text")
+@pytest.mark.parametrize("form", ["json", "parquet"])
+def test_a_name_that_is_not_text_is_refused(tmp_path: Path, form: Any) -> None:
+    path = tmp_path / os.fsdecode(b"a\xff.nd2")
+    build(path, loops=[("T", 3)])
+    for write in (to_kerchunk, lambda path: write_kerchunk(path, tmp_path / "refs", format=form)):
+        with pytest.raises(
+            ValueError, match=r"UTF-8, which cannot hold the path '.*a\\udcff\.nd2'"
+        ):
+            write(path)
+    assert os.listdir(tmp_path) == [path.name]
 
 
 @pytest.mark.parametrize("template", [True, False])

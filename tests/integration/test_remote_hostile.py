@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import nd2
+import xarray_nd2
 from nd2._core.io.open import file_system
 from tests.builder import Nd2Spec, build
 from tests.servers import range_server
@@ -128,6 +129,26 @@ def test_no_error_shows_a_secret(status: int, form: str) -> None:
             while error is not None:
                 assert SECRET not in str(error)
                 error = None if error.__suppress_context__ else error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "text"),
+    [
+        (403, PermissionError, "access denied to .*: the server answered 403 Forbidden"),
+        (404, FileNotFoundError, "there is no such file"),
+        (503, nd2.errors.SourceError, "the server answered 503 Service Unavailable"),
+    ],
+)
+@pytest.mark.parametrize("form", ["{}", "zip://a.nd2::{}", "simplecache::{}"])
+def test_errors_say_what_the_server_answered(
+    status: int, kind: type[OSError], text: str, form: str
+) -> None:
+    with serving(lambda handler: handler.send_error(status)) as url:
+        with pytest.raises(kind, match=text):
+            nd2.ND2File(form.format(url))
+        if form == "{}":
+            with pytest.raises(kind, match=text):
+                xarray_nd2.open_references(url)
 
 
 def test_no_error_of_a_redirect_shows_a_secret() -> None:

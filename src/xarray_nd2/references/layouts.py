@@ -94,6 +94,10 @@ def _public_url(url: str) -> str:
             "the URL holds a credential, which must not enter references: pass "
             f"url={redact(url)!r}, and give the credential when the references are read"
         )
+    if url != url.encode(errors="replace").decode():
+        raise ValueError(
+            f"references are UTF-8, which cannot hold the path {url!r}: rename the file, or link to it"
+        )
     return url
 
 

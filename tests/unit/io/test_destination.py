@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -467,3 +468,15 @@ def test_errors_of_stores_hold_no_secret(
         resolve("memory://b/a.json", "JSON").write(b"")
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_errors_of_stores_name_the_destination(
+    memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put_file(*_: object, **__: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", put_file)
+    with pytest.raises(OSError, match=r"Broken pipe: 'memory://b/a\.json'") as caught:
+        resolve("memory://b/a.json", "JSON").write(b"")
+    assert not isinstance(caught.value, BrokenPipeError)

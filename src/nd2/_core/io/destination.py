@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nd2._core import errors
+from nd2._core.io.faults import http_status
 from nd2._core.io.magic import is_magic
 from nd2._core.io.open import file_system
 from nd2._core.io.part import PART, Part
@@ -355,7 +356,8 @@ def explained(name: str, part: Part | None = None) -> Iterator[None]:
                 raise OSError(error.errno, error.strerror, name + rest) from error
         elif part and path is None and error.errno in _DISK_FULL:
             raise OSError(error.errno, error.strerror, name) from error
-        if "://" in str(error) and path != name:
+        remote = part is None and is_url(name) and name not in str(error)
+        if remote or ("://" in str(error) and path != name):
             raise _without_secrets(error, name) from None
         raise
     except Exception as error:
@@ -366,9 +368,18 @@ def explained(name: str, part: Part | None = None) -> Iterator[None]:
 
 def _without_secrets(error: Exception, name: str) -> OSError:
     text = " ".join(str(error).split())
+    status, answer = http_status(error)
     reason = type(error).__name__ if "://" in text else f"{type(error).__name__}: {text}"
+    if status:
+        reason = f"the server answered {status} {answer}".rstrip()
     kind = PermissionError if isinstance(error, PermissionError) else OSError
-    return kind(getattr(error, "errno", None) or errno.EIO, f"could not be written: {reason}", name)
+    number = getattr(error, "errno", None) or errno.EIO
+    if number == errno.EPIPE:  # the command takes it for the end of its own output
+        number = errno.EIO
+    plain = kind(number, f"could not be written: {reason}", name)
+    for note in getattr(error, "__notes__", ()):
+        plain.add_note(note)
+    return plain
 
 
 def _is_local(fs: Any) -> bool:

@@ -29,6 +29,12 @@ def explain_faults(raw_url: str) -> Iterator[None]:
 
 def explained(error: Exception, url: str) -> OSError:
     """Return the error to raise in place of what a file system raised."""
+    status, reason = http_status(error)
+    answer = f"the server answered {status} {reason}".rstrip()
+    if status in (401, 403):
+        return PermissionError(f"access denied to {url!r}: {answer}")
+    if status not in (0, 404, 410):
+        return errors.source(answer, path=url)
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(f"there is no such file: {url!r}")
     if isinstance(error, IsADirectoryError):
@@ -45,3 +51,16 @@ def explained(error: Exception, url: str) -> OSError:
             "storage_options={'anon': True} for a public bucket"
         )
     return errors.source(f"the bytes could not be read: {kind}{': ' * bool(text)}{text}", path=url)
+
+
+def http_status(error: BaseException | None) -> tuple[int, str]:
+    """Return status and reason of the HTTP answer behind an error; 0 without one.
+
+    fsspec reports every answer to its first request as a file that does not exist.
+    """
+    while error is not None:
+        status = getattr(error, "status", None)
+        if isinstance(status, int):
+            return status, str(getattr(error, "message", ""))
+        error = error.__cause__ or error.__context__
+    return 0, ""
