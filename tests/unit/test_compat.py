@@ -16,6 +16,7 @@ import nd2.nd2file
 import nd2.readers
 import nd2.tiff
 import xarray_nd2
+from nd2._core.format import clx_lite
 from nd2._core.structures import CustomLoop, TimeLoop, TimeLoopParams, ZStackLoop, ZStackLoopParams
 from tests.builder import build
 
@@ -160,3 +161,51 @@ def test_ome_metadata_as_a_function(file: Any) -> None:
     assert uuid is not None
     assert uuid.file_name == "a.tif"
     assert not document.structured_annotations
+
+
+def test_private_reader(file: Any, tmp_path: Path) -> None:
+    reader = file._rdr
+    assert reader._seq_count() == 24
+    assert reader._coord_info() == file._coord_info()
+    assert reader.read_frame(5).shape == file._raw_frame_shape
+    np.testing.assert_array_equal(
+        np.moveaxis(reader.read_frame(5)[..., 0], 2, 0), file.read_frame(5)
+    )
+    assert reader._acquisition_datetime() is None or reader._acquisition_datetime().tzinfo
+    assert {b"ImageDataSeq|23!", b"ImageAttributesLV!"} <= set(reader.chunkmap)
+    attributes = reader._decode_chunk(b"ImageAttributesLV!", strip_prefix=False)
+    assert attributes["SLxImageAttributes"]["uiWidth"] == 8
+    assert reader._decode_chunk(b"ImageAttributesLV!")["SLxImageAttributes"]["Width"] == 8
+    with pytest.raises(KeyError, match="ImageGone"):
+        reader._decode_chunk(b"ImageGone!")
+
+
+def test_private_decoders(file: Any, tmp_path: Path) -> None:
+    from nd2._parse import _chunk_decode, _clx_lite, _clx_xml, _parse
+    from nd2._readers import LegacyReader, ModernReader, ND2Reader
+
+    path = tmp_path / "a.nd2"
+    assert _chunk_decode.get_version(path) == (3, 0)
+    with path.open("rb") as handle:
+        assert _chunk_decode.get_chunkmap(handle) == file._rdr.chunkmap
+        assert _chunk_decode.get_chunkmap(handle, error_radius=100_000) == file._rdr.chunkmap
+    assert _chunk_decode.ND2_FILE_SIGNATURE in file._rdr.chunkmap
+    tree = clx_lite.encode({"bFlag": True})
+    assert tree[0] == _clx_lite.ELxLiteVariantType.BOOL
+    assert _clx_lite.json_from_clx_lite_variant(tree) == {"Flag": True}
+    xml = b'<variant><a runtype="lx_int32" value="5"/></variant>'
+    assert _clx_xml.json_from_clx_variant(xml) == {"a": 5}
+    assert _clx_xml.json_from_clx_variant(xml, strip_variant=False) == {"variant": {"a": 5}}
+    stack = {
+        "uiCount": 5,
+        "iType": 2,
+        "bZInverted": True,
+        "dZHome": 4.0,
+        "dZHigh": 4.0,
+        "dZStep": 1.0,
+    }
+    assert _parse._parse_z_stack_loop(stack).parameters.homeIndex == 0
+    assert _parse._calc_zstack_home_index(False, 3, 3, 100.0, 100.0, 100.0, 0.0) == 0
+    assert _parse.load_events({"RLxExperimentRecord": {}}) == []
+    assert issubclass(ModernReader, ND2Reader)
+    assert issubclass(LegacyReader, ND2Reader)

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import numpy as np
 
-from nd2._core.format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES
+from nd2._core.format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES, frame_name
 from nd2._core.frames.layout import Layout, loop_counts
 from nd2._core.structures import AXIS
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
     from typing import BinaryIO, SupportsInt
 
     from numpy.typing import NDArray
     from ome_types import OME
 
+    from nd2._core.format.chunks import ChunkMap
     from nd2._core.readers import Reader
     from nd2._core.structures import ExpLoop, XYPosLoop
 
@@ -87,8 +89,8 @@ class PrivateMembers:
         return np.ravel_multi_index(tuple(coords), shape) if shape else self._NO_IDX
 
     def _coord_info(self) -> list[tuple[int, str, int]]:
-        """Place, kind and count of each loop (napari-nd2-folder-viewer)."""
-        return [(i, loop.type, loop.count) for i, loop in enumerate(self._reader.experiment)]
+        """Place, kind and count of each loop (scripts that split files)."""
+        return _coord_info(self._reader)
 
     @property
     def _coord_shape(self) -> tuple[int, ...]:
@@ -120,10 +122,70 @@ class PrivateMembers:
         """Name of each channel (scripts that split files)."""
         return list(self._expand_coords(squeeze=False)["C"])
 
+    @property
+    def _rdr(self) -> PrivateReader:
+        """What reads the file (a video tool, tests of nd2)."""
+        return PrivateReader(self._reader)
+
     def _get_frame(self: _Readable, index: SupportsInt) -> NDArray[Any]:
         """Read one frame; ``_NO_IDX`` means the only one of a file without loops (aicsimageio)."""
         only = int(index) == PrivateMembers._NO_IDX and self._reader.layout.frame_count == 1
         return self.read_frame(0 if only else index)
+
+
+class PrivateReader:
+    """Members of the reader of nd2 0.12.0 that programs and its own tests use."""
+
+    _mmap = None
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    @property
+    def chunkmap(self) -> dict[bytes, tuple[int, int]]:
+        """Position and size of each chunk, by its name; empty for a legacy file."""
+        file = self._reader.chunk_file
+        return {} if file is None else chunk_positions(file.chunk_map)
+
+    def read_frame(self, index: int) -> NDArray[Any]:
+        """Read one frame as stored: rows, columns, channels, samples."""
+        return np.moveaxis(self._reader.frames.frame(index), 0, 2)
+
+    def _seq_count(self) -> int:
+        """Return the number of frames in the file."""
+        return int(self._reader.attributes.sequenceCount)
+
+    def _coord_info(self) -> list[tuple[int, str, int]]:
+        """Place, kind and count of each loop (napari-nd2-folder-viewer)."""
+        return _coord_info(self._reader)
+
+    def _acquisition_datetime(self) -> datetime | None:
+        """Start of the recording."""
+        from nd2._core.views.facts import Facts
+
+        return Facts(self._reader).start_date
+
+    def _decode_chunk(self, name: bytes, strip_prefix: bool = True) -> dict[str, Any]:
+        """Decode a metadata chunk."""
+        file = self._reader.chunk_file
+        data = None if file is None else file.chunk(name)
+        if file is None or data is None:
+            raise KeyError(name)
+        return file.decode(name, data, strip_prefix=strip_prefix)
+
+
+def _coord_info(reader: Reader) -> list[tuple[int, str, int]]:
+    return [(i, loop.type, loop.count) for i, loop in enumerate(reader.experiment)]
+
+
+def chunk_positions(chunk_map: ChunkMap) -> dict[bytes, tuple[int, int]]:
+    """Return position and size of each chunk by its name, as ``nd2._parse`` does."""
+    frames = zip(
+        map(frame_name, chunk_map.frame_index.tolist()),
+        zip(chunk_map.frame_position.tolist(), chunk_map.frame_size.tolist(), strict=True),
+        strict=True,
+    )
+    return {**chunk_map.others, **dict(frames)}
 
 
 def loop_indices(experiment: Sequence[ExpLoop]) -> tuple[dict[str, int], ...]:

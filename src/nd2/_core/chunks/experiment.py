@@ -93,7 +93,7 @@ def _loop(node: fields.Tree, nesting: int) -> _AnyLoop | None:
             params = XYPosLoopParams(fields.flag(pars, "bUseZ"), points)
             loop = XYPosLoop(len(points), nesting, params)
         case LoopType.ZStackLoop | LoopType.ZStackLoopAccurate:
-            loop = ZStackLoop(count, nesting, _z_params(pars, count))
+            loop = ZStackLoop(count, nesting, z_stack_params(pars, count))
         case LoopType.SpectLoop:
             loop = SpectLoop(fields.integer(fields.level(pars, "pPlanes"), "uiCount", count))
         case LoopType.CustomLoop | LoopType.XYDiscrLoop | LoopType.PolarLoop:
@@ -157,7 +157,7 @@ def _valid(points: list[Position], mask: object) -> list[Position]:
     return [point for i, point in enumerate(points) if i >= len(flags) or flags[i]]
 
 
-def _z_params(pars: fields.Tree, count: int) -> ZStackLoopParams:
+def z_stack_params(pars: fields.Tree, count: int) -> ZStackLoopParams:
     low, high, home = (fields.real(pars, key) for key in ("dZLow", "dZHigh", "dZHome"))
     step = fields.real(pars, "dZStep")
     if step == 0 and count > 1:
@@ -166,14 +166,14 @@ def _z_params(pars: fields.Tree, count: int) -> ZStackLoopParams:
     inverted = fields.flag(pars, "bZInverted")
     name = pars.get("wsZDevice")
     return ZStackLoopParams(
-        homeIndex=_home_index(kind, inverted, count, step, low, high, home),
+        homeIndex=home_index(kind, inverted, count, step, low, high, home),
         stepUm=step,
         bottomToTop=kind < _TOP_TO_BOTTOM,
         deviceName=name if isinstance(name, str) else None,
     )
 
 
-def _home_index(
+def home_index(
     kind: int, inverted: bool, count: int, step: float, low: float, high: float, home: float
 ) -> int:
     """Return the index of the plane that defines the stack, as Nikon's reader computes it."""

@@ -58,7 +58,7 @@ def write_ome_zarr(
 ) -> Path | str:
     """Write a file as OME-Zarr and return its path or URL; see ``ND2File.write_ome_zarr``."""
     if version != documents.VERSION:
-        raise ValueError(f"version of OME-NGFF must be {documents.VERSION!r}, not {version!r}")
+        raise ValueError(f"Only version {documents.VERSION!r} is supported, not {version!r}")
     placement = Placement.from_layout(reader.layout)
     names = facts.image_names(placement.images)
     if position is not None:

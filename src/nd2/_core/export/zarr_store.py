@@ -163,7 +163,9 @@ def put_array(
 def choose_backend(backend: Backend, *, remote: bool) -> Backend:
     """Return the library to write with."""
     if backend not in ("auto", "zarr", "tensorstore"):
-        raise ValueError(f"backend must be 'auto', 'zarr' or 'tensorstore', not {backend!r}")
+        raise ValueError(
+            f"Unknown writer option {backend!r}: backend is 'auto', 'zarr' or 'tensorstore'"
+        )
     if backend == "tensorstore" and remote:
         raise ValueError("backend='tensorstore' writes to local folders only; use 'zarr' for URLs")
     if backend == "zarr" or remote:

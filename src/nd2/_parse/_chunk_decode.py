@@ -1,0 +1,38 @@
+"""The chunk map, as nd2 0.12.0 gives it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from nd2._core.compat import chunk_positions
+from nd2._core.format.chunks import FILE_SIGNATURE as ND2_FILE_SIGNATURE
+from nd2._core.format.chunks import VERSION_BYTES, parse_version
+from nd2._core.io import open_source
+from nd2._core.readers.chunk_file import read_map
+from nd2._core.readers.validation import validated_file
+
+if TYPE_CHECKING:
+    import os
+    from typing import BinaryIO
+
+__all__ = ["ND2_FILE_SIGNATURE", "get_chunkmap", "get_version"]
+
+
+def get_version(fh: str | os.PathLike[str] | BinaryIO) -> tuple[int, int]:
+    """Return the version of the format of a file."""
+    with closing(open_source(fh)) as source:
+        return parse_version(source.read_start(VERSION_BYTES), path=source.url)
+
+
+def get_chunkmap(
+    fh: str | os.PathLike[str] | BinaryIO, error_radius: int | None = None
+) -> dict[bytes, tuple[int, int]]:
+    """Return position and size of each chunk, by its name.
+
+    With `error_radius` a chunk may be so many bytes away from its place.
+    """
+    with closing(open_source(fh)) as source:
+        if error_radius is None:
+            return chunk_positions(read_map(source))
+        return chunk_positions(validated_file(source, error_radius).chunk_map)
