@@ -11,7 +11,7 @@ OURS = "import xarray; xarray.open_dataset(FILE, engine='nd2').close()"
 THEIRS = "import nd2; first = nd2.imread(FILE, xarray=True, dask=True)"
 
 _OPENINGS = 50
-"""How often a file is opened on end: one opening takes too short a time to be told from what else the machine does."""
+"""Number of openings in a row: a single one is too short to measure on a busy machine."""
 
 
 def _open(title: str, name: str) -> Case:

@@ -6,8 +6,7 @@ from bench.files import FILES
 from bench.harness import Case
 
 _LIMIT = round(300e6 / FILES["raw"].array_bytes, 3)
-# What was written last time goes away before the clock starts, and what is still to be written is, so that every round
-# writes to a free disk that has nothing else to do.
+# The previous output is removed and buffers are flushed before timing starts, so that every round writes to an idle disk.
 # Memory for the system's cache is asked of the host before the clock starts: it takes a virtual machine 0.3 to 5 s.
 _SETUP = """
 import atexit, mmap, nd2, os, shutil, tempfile

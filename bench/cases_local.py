@@ -9,7 +9,7 @@ OPEN = "import nd2; f = nd2.ND2File(FILE); f.sizes"
 # The first computation loads parts of dask (all of distributed, where that is installed): before the clock starts.
 DASK = f"{OPEN}; import dask.array; dask.array.zeros(1).compute()"
 PICKS = "import random; random.seed(0); picks = [random.randrange({n}) for _ in range({k})]; f.read_frame(0)"
-# The result is an array of one's own. Ours is one; nd2's is a view of a memory map, read when it is copied.
+# The result is an independent array. Ours is; nd2's is a view of a memory map, read when it is copied.
 READ = "for i in picks: f.read_frame(i)"
 READ_COPY = "for i in picks: f.read_frame(i).copy()"
 

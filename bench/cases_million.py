@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.harness import Case
 
-# What the libraries import for the first file is not counted.
+# Imports that the libraries make for the first file are not counted.
 _ENGINE = "import xarray as xr, xarray_nd2.backend; xr.backends.list_engines()"
 _REFERENCES = (
     "import fastparquet, kerchunk.df, tempfile, xarray as xr, xarray_nd2.references.virtualizarr; "

@@ -1,7 +1,7 @@
 """How benchmarks run: each side in processes of its own, in turn, several times; medians and their ratios.
 
 A case is a few lines of Python as text, because the sides run in different environments: this package in one, PyPI's
-``nd2`` 0.12.0 in another, NumPy on the same bytes beside them.
+``nd2`` 0.12.0 in another, compared with NumPy on the same bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_SLOWDOWN = 1.1
 """Ratio to the time of another checkout above which a row is marked."""
 SIDES = ("ours", "nd2", "numpy")
 
-# Imports next to nothing before the clock starts, so that importing can be timed, too.
+# Imports next to nothing before the clock starts, so that importing can also be timed.
 _CHILD = """
 import sys, time
 setup, run, FILE = sys.argv[1:4]

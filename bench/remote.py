@@ -1,4 +1,4 @@
-"""``make bench-remote``: requests, bytes and seconds of remote reads, beside nd2 0.12.0, counted by the server.
+"""``make bench-remote``: requests, bytes and seconds of remote reads, compared with nd2 0.12.0, counted by the server.
 
 A file of 1000 frames of 2 MB is served over HTTP on the loopback device, without latency and with 50 ms before each
 answer. Each piece of work runs in a process of its own; the table in ``docs/cloud.md`` is replaced by what was found.
@@ -93,7 +93,7 @@ WORK = [
 
 @dataclass(frozen=True)
 class Found:
-    """What one run took."""
+    """Requests, bytes and seconds of one run."""
 
     requests: int
     sent: int

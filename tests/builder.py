@@ -51,7 +51,7 @@ _COLORS = (Color(0, 255, 0), Color(255, 0, 0), Color(0, 0, 255), Color(0, 255, 2
 
 @dataclass(frozen=True)
 class Nd2Spec:
-    """What a made file holds.
+    """Content of a made file.
 
     Attributes
     ----------

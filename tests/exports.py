@@ -1,4 +1,4 @@
-"""What tests of exports share: what an export must hold, where, and processes that are killed in the middle of one."""
+"""Helpers for tests of exports: the expected content and places, and processes that are killed during an export."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def image_paths(path: Path) -> list[str]:
 
 
 def as_tczyx(image: NDArray[Any]) -> NDArray[Any]:
-    """Bring T, Z, C, Y, X, S to t, c, z, y, x without the axes of size 1, but for y and x."""
+    """Bring T, Z, C, Y, X, S to t, c, z, y, x without the axes of size 1, except y and x."""
     t, z, c, y, x, s = image.shape
     moved = image.transpose(0, 2, 5, 1, 3, 4).reshape(t, c * s, z, y, x)
     return moved.reshape([n for n in moved.shape[:3] if n > 1] + [y, x])

@@ -284,7 +284,7 @@ def run(
 
 
 def _tidy(folder: Path, name: str, counts: Counter[str]) -> None:
-    """Remove the part that a killed process left, and count it; nothing else may lie there."""
+    """Remove the part that a killed process left, and count it; no other file may be there."""
     for path in folder.iterdir():
         if path.name == name:
             continue
@@ -324,7 +324,7 @@ def main() -> int:
     parser.add_argument("--interrupt", action="store_true", help="send SIGINT, as Ctrl-C does")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     options = parser.parse_args()
-    # What writers import is loaded before processes are forked.
+    # Imports of the writers happen before processes are forked.
     import fastparquet
     import s3fs
     import tensorstore

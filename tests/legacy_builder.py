@@ -27,7 +27,7 @@ CALIBRATION = 0.25
 
 @dataclass(frozen=True)
 class LegacySpec:
-    """What a made file holds.
+    """Content of a made file.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class LegacySpec:
     experiment, box_map, image_header, text_info : bool
         Whether the file has these.
     between : bytes
-        What stands before each codestream, on no map.
+        Bytes before each codestream, which are on no map.
     """
 
     loops: Sequence[tuple[str, int]] = ()

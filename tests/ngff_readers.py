@@ -1,8 +1,8 @@
-"""Reads OME-Zarr images by other people's libraries; it runs in their environment, where this package is not.
+"""Reads OME-Zarr images with other libraries, in their environment, without this package.
 
-``python ngff_readers.py LIBRARY`` takes a JSON document at standard input and prints one. Of a reader, it is asked for
-``images`` and ``plates``, lists of folders; the answer has lists in the same order, with one item for each level of an
-image. Of ``ome-zarr-models``, it is asked for a list of pairs of a model and a folder.
+``python ngff_readers.py LIBRARY`` takes a JSON document at standard input and prints one. For a
+reader, the document has ``images`` and ``plates``, lists of folders; the answer has lists in the same order, with one
+item for each level of an image. For ``ome-zarr-models``, it is a list of pairs of a model and a folder.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def by_ome_zarr(folder: str) -> list[dict[str, Any]]:
     from ome_zarr.reader import Reader
 
     location = parse_url(folder)
-    assert location is not None, f"{folder} is no OME-Zarr"
-    # Of a label, the reader gives the image that it belongs to, too.
+    assert location is not None, f"{folder} is not OME-Zarr"
+    # For a label, the reader also returns the image that it belongs to.
     [node] = [node for node in Reader(location)() if node.zarr.path == location.path]
     axes = [axis["name"] for axis in node.metadata["axes"]]
     units = [axis.get("unit") for axis in node.metadata["axes"]]

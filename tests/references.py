@@ -1,4 +1,4 @@
-"""What tests of references share: the comparison of a virtual dataset with the engine's."""
+"""Comparison of a virtual dataset with that of the engine."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Seen:
 
 @dataclass
 class Fault:
-    """What the server does wrong.
+    """Faults of the server.
 
     Attributes
     ----------

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sparse:
-    """What is in such a file: ``count`` frames of one channel of 16 bits."""
+    """Content of such a file: ``count`` frames of one channel of 16 bits."""
 
     count: int
     height: int

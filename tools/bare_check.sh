@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a newcomer meets: a clone in an empty folder, a clean HOME, no cache of pip; the README's commands, the
+# The first hour of a newcomer: a clone in an empty folder, a clean HOME, no cache of pip; the README's commands, the
 # documentation, and each recipe copied out of the README. A line for each step; fails where one fails.
 #   tools/bare_check.sh [REPOSITORY]     KEEP=1 keeps the folder
 set -uo pipefail
@@ -36,13 +36,13 @@ clone="$folder/desk/xarray-nd2"
 step "git clone" "$folder/desk" git clone --quiet "$repository" "$clone"
 [ -d "$clone" ] || exit 1
 
-# The README's commands, as they stand there; a comment may follow each.
+# The README's commands, as printed; a comment may follow each.
 while IFS= read -r command; do
   step "$command" "$clone" bash -c "$command"
 done < <(sed -n '/^```\(sh\|console\)$/,/^```$/{/^```/d;s/^\$ //;s/ *#.*//;/./p}' "$clone/README.md")
 step "make docs" "$clone" make docs
 
-# The README's recipes, one after the other, in a folder that has the files that they speak of.
+# The README's recipes, one after the other, in a folder with the files that they name.
 recipes="$folder/desk/recipes"
 mkdir "$recipes"
 (cd "$recipes" && env -i "${clean[@]}" "$clone/.venv/bin/python" "$clone/tools/run_recipes.py" "$clone/README.md") </dev/null \

@@ -104,7 +104,7 @@ def works(order: str, wheel: Path, empty: Path, folder: Path) -> bool:
     python = environment / BIN / "python"
     uv = [sys.executable, "-m", "uv"]
     quiet(*uv, "venv", "--quiet", "--seed", "--python", sys.executable, str(environment))
-    # What both depend on comes first, in one step, so that pip only moves the two packages.
+    # Common dependencies come first, in one step, so that pip then only moves the two packages.
     programs = [NAMES["bioio"]] if "bioio" in order else []
     quiet(*uv, "pip", "install", "--python", str(python), str(wheel), THEIRS, *programs)
     quiet(*uv, "pip", "uninstall", "--python", str(python), NAMES["ours"], "nd2", *programs)

@@ -35,7 +35,7 @@ THEIRS = "nd2[legacy]==0.12.0"
 
 @dataclass(frozen=True)
 class Program:
-    """What is installed for a program: with its dependencies, and alone."""
+    """Requirements of a program: installed with their dependencies, and alone."""
 
     requirements: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
-"""Which modules a value crosses on the ways that users take most: from a path to bytes, to pixels, to a dataset, to JSON.
+"""Print the modules that common operations cross: from a path to bytes, to pixels, to a dataset, to JSON.
 
 ``python tools/journeys.py [CHECKOUT]`` runs five operations of a checkout (by default this one) under a profiler. It prints,
-for each, the modules of the package in the order of the first call into them, how many of them lie on the longest way
+for each, the modules of the package in the order of the first call into them, how many of them are on the longest path
 from the call to the innermost function, and calls that lead back into a module that waits for this very call.
 """
 
@@ -24,7 +24,7 @@ PACKAGES = ("nd2", "xarray_nd2")
 
 
 class Journey(NamedTuple):
-    """What one operation called.
+    """Calls of one operation.
 
     Attributes
     ----------

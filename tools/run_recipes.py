@@ -1,7 +1,7 @@
 """Run each Python block of a page, as a reader would who copies one after the other, and print a line for each.
 
 ``python tools/run_recipes.py README.md`` runs in an empty folder, which it fills with the documentation's example files;
-``s3://bucket`` and ``https://host`` are servers on this machine that have them, too.
+``s3://bucket`` and ``https://host`` are servers on this machine that also have them.
 """
 
 from __future__ import annotations

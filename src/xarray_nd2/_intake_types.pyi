@@ -1,4 +1,4 @@
-# What type checkers are told of intake, which ships no types: as much of its classes as is used.
+# Types of intake, which has none: only those parts of its classes that this package uses.
 
 from collections.abc import Mapping
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""What xarray cuts into blocks when it opens a file with ``chunks=``: pixels, and nothing else.
+"""Variables that xarray splits into blocks when it opens a file with ``chunks=``: pixels, and nothing else.
 
 Blocks of all variables must agree on the axes that they share, or ``Dataset.chunks`` and
 ``map_blocks`` fail. Coordinates of a frame are small: in dask, each would be a task per frame.

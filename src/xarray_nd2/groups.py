@@ -99,7 +99,7 @@ def group_datasets(
 def _root(model: DatasetModel) -> xr.Dataset:
     """Return what spans all positions: the attributes, and the names of the positions.
 
-    There are no axes with labels here: they would be inherited by every group, by the table of events too.
+    There are no axes with labels here: every group would inherit them, also the table of events.
     """
     dataset = xr.Dataset(attrs=model.attrs)
     names = model.coords.get("position_name")

@@ -39,7 +39,7 @@ def bucket(example_files: Path) -> Iterator[dict[str, str]]:
         yield environment
 
 
-# What a damaged file has lost is warned of, as its page says.
+# Reading a damaged file warns, as its page says.
 @pytest.mark.filterwarnings("ignore::UserWarning")
 # fsspec reads references in Parquet through an engine that pandas 4 drops.
 @pytest.mark.filterwarnings("ignore:The .fastparquet. engine")

@@ -19,7 +19,7 @@ MADE = {
     "segment_labels.py": ["nuclei-segmented.nd2"],
     "tour.ipynb": ["projection.nd2", "projection.ome.tif", "projection.zarr", "means.csv"],
 }
-# In the kernel warnings are errors, but for those of the kernel's own parts.
+# Warnings are errors in the kernel, except those of the kernel's own packages.
 STRICT = """
 import warnings
 warnings.simplefilter("error")

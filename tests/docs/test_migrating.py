@@ -1,4 +1,4 @@
-"""What the page on migrating says of this package, in its tables of other packages' calls, runs as it stands there."""
+"""The calls of this package in the tables of the page on migrating run as printed."""
 
 from __future__ import annotations
 

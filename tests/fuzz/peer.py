@@ -1,6 +1,6 @@
-"""What another package reads from files whose paths come on standard input; run by ``.venv-oracle`` with nd2 0.12.0.
+"""Results of another package for files whose paths come on standard input; run by ``.venv-oracle`` with nd2 0.12.0.
 
-This file is run by itself, in an environment without this package: it imports nothing else of the tests.
+This file runs alone, in an environment without this package: it imports nothing else of the tests.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def join(parts: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def mutate_chunk(data: bytes, choose: int, mutate: Callable[[bytes], bytes]) -> bytes:
-    """Change the data of one chunk, and write head and map anew; a file without a chunk is changed as it is."""
+    """Change the data of one chunk, and rewrite its header and the map; a file without a chunk is changed as it is."""
     parts = split(data)
     if not parts:
         return mutate(data)

@@ -1,4 +1,4 @@
-"""What the fuzzers call: everything that reads bytes which somebody else wrote.
+"""Targets of the fuzzers: everything that reads untrusted bytes.
 
 A target may raise the errors that the package documents. Anything else is a finding: another error, a crash, more than ten
 seconds, more memory than 64 MB and four times the input.
@@ -50,7 +50,7 @@ def _try(call: Callable[[], Any]) -> Any:
 
 
 def _everything(file: nd2.ND2File) -> None:
-    """Ask a file for all that it holds; each part may fail alone."""
+    """Read everything in a file; each part may fail alone."""
     for name in (
         "version",
         "attributes",

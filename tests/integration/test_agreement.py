@@ -1,7 +1,7 @@
 """One truth: every output of a file says the same about names, places, times, heights, calibration and start.
 
 Each output is reduced to claims; the claims of the engine, opened position by position, are the measure. What a format
-cannot say stands in `CANNOT`: an output that says less than its formats can fails, as does one that says something else.
+cannot say is in `CANNOT`: an output that says less than its formats can fails, as does one that says something else.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3")
 
 Claims = dict[Any, Any]
-"""What an output says, by the name of the fact, or by name and position."""
+"""Facts of an output, by the name of the fact, or by name and position."""
 
 GENERAL = {
     "channels": "names of the channels",
@@ -72,7 +72,7 @@ CANNOT: dict[str, set[str]] = {
     "nd2 info": {"times", "source", "heights", "elapsed", "stage"},
     "catalog": {*GENERAL, *OF_POSITION} - {"start"},
 }
-"""What an output cannot say, by its name; one that is not here says everything."""
+"""Facts that an output cannot state, by its name; an output that is not here states everything."""
 ONE_AXIS = {"engine, all positions", "kerchunk 2", "kerchunk 3", "VirtualiZarr", "nd2 info"}
 """Outputs with one axis of time for all positions: it is that of the first one."""
 ONE_TIME = {"OME", "OME-TIFF", "OME-Zarr", "nd2 info", "ImageJ"}
@@ -126,7 +126,7 @@ def mean_step(values: Any) -> float | None:
 
 @dataclass
 class Origin:
-    """What times are counted from: the first frame of the file, in milliseconds on the clock of the output."""
+    """Origin of times: the first frame of the file, in milliseconds on the clock of the output."""
 
     first: float = 0.0
 
@@ -312,7 +312,7 @@ def from_documents(path: Path, document: Callable[[str], Any]) -> Claims:
     for index in range(count):
         attributes = root if "multiscales" in root["ome"] else document(f"{index}/")["attributes"]
         claims |= from_ome_zarr(attributes, index)
-    # All that has no place in OME-Zarr stands in the attributes of the engine.
+    # Facts that OME-Zarr cannot express are in the attributes of the engine.
     return {**from_ome(parse_ome(root["ome_xml"])), **claims}
 
 
@@ -525,7 +525,7 @@ def same(left: Any, right: Any) -> bool:
 
 
 def disagreements(path: Path, folder: Path) -> Iterator[str]:
-    """Give what outputs say otherwise than the engine, or do not say although they could."""
+    """Return facts that outputs state differently from the engine, or omit although they could state them."""
     truth = engine(path)
     with nd2.ND2File(path) as file:
         layout = file._reader.layout

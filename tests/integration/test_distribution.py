@@ -1,4 +1,4 @@
-"""What the installed distribution promises to others."""
+"""Metadata and entry points of the installed distribution."""
 
 from __future__ import annotations
 

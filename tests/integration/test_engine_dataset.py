@@ -1,4 +1,4 @@
-"""What the engine's dataset holds: coordinates, attributes, labels, options; on files that the tests write."""
+"""Content of the engine's dataset: coordinates, attributes, labels, options; on files that the tests write."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def test_a_place_where_another_frame_stands_is_named(path: Path, name_field: int
     rewrite_map(path, change)
     with (
         nd2.ND2File(path) as file,
-        pytest.raises(ValueError, match=r"another chunk stands here: b'Image.*frame \d, offset"),
+        pytest.raises(ValueError, match=r"another chunk is here: b'Image.*frame \d, offset"),
     ):
         file.asarray()
 
@@ -233,7 +233,7 @@ def test_a_place_where_another_chunk_stands_is_named(path: Path, name: bytes) ->
         return replace(known, others={**known.others, name: other})
 
     rewrite_map(path, change)
-    message = rf"another chunk stands here: b'ImageMetadataLV!'.*a\.nd2.*{name.decode()[:10]}"
+    message = rf"another chunk is here: b'ImageMetadataLV!'.*a\.nd2.*{name.decode()[:10]}"
     with pytest.raises(ValueError, match=message), nd2.ND2File(path) as file:
         _ = file.attributes, file.text_info, file.frame_metadata(1)
 

@@ -17,7 +17,7 @@ import nd2
 from tests.builder import Nd2Spec, build
 
 READ_AS = {1: "|u1", 2: "<u2", 4: "<f4"}
-"""What samples of 1, 2 and 4 bytes are read as, whatever the file's pixel type says, as Nikon's SDK reads them."""
+"""Types of samples of 1, 2 and 4 bytes, whatever the file's pixel type says, as Nikon's SDK reads them."""
 
 
 @st.composite
@@ -46,7 +46,7 @@ def specs(draw: st.DrawFn) -> Nd2Spec:
         missing=draw(st.frozensets(st.integers(0, count - 1), max_size=2)),
         order=draw(st.one_of(st.none(), st.permutations(range(count)))),
         extra=extra,
-        # One to three bytes more cannot be told from damage if a lone frame ends in zeros.
+        # One to three bytes more cannot be distinguished from damage if a lone frame ends in zeros.
         name_field=draw(st.sampled_from([0, 0, 0, 9, 50])),
         version=draw(st.sampled_from([(3, 0), (2, 1)])),
     )
@@ -131,5 +131,5 @@ def test_arrays_outlive_the_file(tmp_path: Path) -> None:
     path.unlink()
     same(frame, spec.array[1])
     same(whole, spec.array)
-    frame += 1  # one's own memory: it can be written to
+    frame += 1  # independent memory: it can be written to
     assert (frame == spec.array[1] + 1).all()

@@ -1,4 +1,4 @@
-"""How an ``ND2File`` shows itself: as text, as a table in a notebook, and as a picture when it is asked for one."""
+"""How an ``ND2File`` shows itself: as text, as a table in a notebook, and as a picture on request."""
 
 from __future__ import annotations
 

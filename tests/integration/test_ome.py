@@ -1,4 +1,4 @@
-"""``ND2File.ome_metadata``: valid by the schema of OME, and the same as the public package nd2 says, but for what is listed."""
+"""``ND2File.ome_metadata``: valid by the schema of OME, and the same as the public package nd2 says, except for listed differences."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ UNKNOWN = {
     "/Image/Pixels@PhysicalSizeX",
     "/Image/Pixels@PhysicalSizeY",
 }
-"""What vendor_netime does not say: it is not calibrated, and all its times are 0."""
+"""Facts that vendor_netime lacks: it is not calibrated, and all its times are 0."""
 NESTED_TIME = {"/Image/Pixels/Plane@TheT", "/Image/Pixels/TiffData@FirstT", "/Image/Pixels@SizeT"}
 
 

@@ -22,7 +22,7 @@ from tests.exports import (
     images,
     stored,
 )
-from tests.samples import SAMPLES, each_sample
+from tests.samples import ABSENT, SAMPLES, each_sample
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -242,7 +242,7 @@ def test_wells_of_several_fields() -> None:
 def test_labels(tmp_path: Path) -> None:
     source = SAMPLES / "made" / "binary_T3.nd2"
     if not source.exists():
-        pytest.skip("the sample files do not lie beside the repository")
+        pytest.skip(ABSENT)
     dest = tmp_path / "a.zarr"
     with nd2.ND2File(source) as file:
         file.write_ome_zarr(dest, levels=2)

@@ -121,7 +121,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Export]:
 
 @pytest.fixture(scope="module", params=LIBRARIES)
 def answers(request: pytest.FixtureRequest, exports: dict[str, Export]) -> dict[Path, Any]:
-    """What a library makes of every image, label and plate."""
+    """Return how a library reads every image, label and plate."""
     folders = [folder for made in exports.values() for folder in made.pixels]
     plates = [made.store for made in exports.values() if made.plate]
     asked = {"images": list(map(str, folders)), "plates": list(map(str, plates))}

@@ -236,7 +236,7 @@ def _overwrite(path: Path, index: int, data: bytes, offset: int = 0) -> None:
     ("data", "offset", "message"),
     [
         (b"\0\0\0\0", 0, "no chunk starts here"),
-        (b"ImageDataSeq|1!", 16, "another chunk stands here"),
+        (b"ImageDataSeq|1!", 16, "another chunk is here"),
         ((4073).to_bytes(4, "little"), 4, "does not start where its chunk says"),
         ((20).to_bytes(8, "little"), 8, "shorter than its pixels"),
     ],

@@ -1,4 +1,4 @@
-"""What goes wrong between here and a remote file ends in a clear error, or in the right pixels; never in others."""
+"""Faults of servers and networks end in a clear error or in the right pixels, never in wrong ones."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_file_that_changes_between_two_reads_is_refused(
     image = xr.open_dataset(url, engine="nd2").image
     np.testing.assert_array_equal(file.read_frame(MIDDLE), SPEC.array[MIDDLE])
     pickled = pickle.dumps(image[MIDDLE])
-    # without ETags, a change of length is all that can be seen
+    # without ETags, only a change of length can be seen
     rewrite(tmp_path / "a.nd2", loops=[("T", 200 if tagged else 201)], height=32, width=64, seed=1)
     for read in (
         lambda: file.read_frame(MIDDLE),

@@ -97,14 +97,14 @@ def test_with_an_index_a_legacy_file_says_the_same_at_one_request(
         np.testing.assert_array_equal(flat, nd2.imread(path, flat_frames=True))
 
 
-@pytest.mark.parametrize("index", ["beside", "path"])
+@pytest.mark.parametrize("index", ["default", "path"])
 def test_imread_takes_an_index(tmp_path: Path, index: str) -> None:
     path = tmp_path / "a.nd2"
     spec = build(path, loops=[("T", 60)], height=64, width=64)
     nd2.save_index(path)
     with range_server(tmp_path) as server:
         url = server.url("a.nd2")
-        pixels = nd2.imread(url, index=True if index == "beside" else f"{path}.index")
+        pixels = nd2.imread(url, index=True if index == "default" else f"{path}.index")
         np.testing.assert_array_equal(pixels, spec.array)
         opening = next(seen for seen in server.seen if seen.path == "/a.nd2")
         assert opening.sent == 4096

@@ -31,7 +31,7 @@ AXES = "TZCYXS"
 
 
 def squeezed(image: NDArray[Any]) -> tuple[str, NDArray[Any]]:
-    """Names and pixels of an image without the axes of size 1, but for Y and X."""
+    """Names and pixels of an image without the axes of size 1, except Y and X."""
     kept = [i for i, axis in enumerate(AXES) if image.shape[i] > 1 or axis in "YX"]
     return "".join(AXES[i] for i in kept), image.reshape([image.shape[i] for i in kept])
 

@@ -21,7 +21,7 @@ registries = pytest.importorskip("obspec_utils.registry")
 
 pytestmark = [
     pytest.mark.filterwarnings(OLD_PARQUET),
-    # What zarr-python says about loaded texts depends on its version.
+    # zarr-python's warnings about loaded texts depend on its version.
     pytest.mark.filterwarnings("ignore:The data type .FixedLengthUTF32"),
     pytest.mark.filterwarnings("ignore:The 'future.infer_string' option"),
 ]

@@ -1,4 +1,4 @@
-"""What the public package nd2 0.12.0 says of the sample files, and ours beside it.
+"""Results for the sample files, compared with those of the public package nd2 0.12.0.
 
 Where Nikon's SDK contradicts nd2, or nd2 fails, ours differs on purpose: those places are listed here, and in
 docs/migrating.md. The OME sections of the dumps are compared where the exporter is tested.
@@ -93,7 +93,7 @@ KNOWN = [
     Known(
         of("short_T"),
         r"events_(records\.len|list\.Time \[s\]\.len|dict\..*)",
-        "Frames without a recorded time have a row, too; nd2 leaves them out, or columns of unequal length.",
+        "Frames without a recorded time also have a row; nd2 omits them, or columns of unequal length.",
     ),
     Known(
         NESTED,

@@ -1,7 +1,6 @@
-"""What Nikon's own SDK (Nd2ReadSdk 1.7.2) says of the sample files, and ours beside it.
+"""Results for the sample files, compared with those of Nikon's own SDK (Nd2ReadSdk 1.7.2).
 
-All that the SDK says must be said by ours, too. What ours says beyond that is listed in `ADDED`; a value that is None
-is nothing said.
+Every value of the SDK must be in our results. Our additional values are listed in `ADDED`; None counts as no value.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ ADDED = {
     "pfs_status",
 }
 DEFAULTS = {"cameraTransformationMatrix", "componentMaxima", "componentMinima"}
-"""What the SDK leaves out for a file without picture metadata (nometa): ours are the values of an unknown camera."""
+"""Values that the SDK omits for a file without picture metadata (nometa): ours are the values of an unknown camera."""
 SDK_FAILS = {"gap_T6", "gap_first", "short_T"}
 """The SDK kills its process when it reads the pixels of a frame that the file does not hold."""
 SDK_SAYS_NOW = 1.0

@@ -1,7 +1,7 @@
 """Legacy files that the tests write, as the public package nd2 0.12.0 reads them and as this one does.
 
-nd2 runs in an environment of its own, ``.venv-oracle`` (``make oracle``). No real legacy file was at hand, so this shows
-that the two agree about the format, not that either is right. Where they differ on purpose stands in the last tests, and in
+nd2 runs in an environment of its own, ``.venv-oracle`` (``make oracle``). No real legacy file was available, so this
+shows that the two agree about the format, not that either is right. Intended differences are in the last tests, and in
 docs/format/legacy.md.
 """
 
@@ -75,7 +75,7 @@ def plain(value: Any) -> Any:
 
 
 def say(file: Any, frame_metadata: Any) -> dict[str, Any]:
-    """What a file says of itself."""
+    """Metadata of a file."""
 
     def digest(array: Any) -> list[Any]:
         data = np.ascontiguousarray(array)

@@ -31,7 +31,7 @@ WRITTEN_ONCE = [name for name in sample_names() if name != "made/rewritten_T3"]
 
 
 def sound(data: bytes) -> dict[str, Any]:
-    """What the sound file says: its frames by index, where they lie, and where its map starts."""
+    """Content of the sound file: its frames by index, their positions, and that of its map."""
     reader = ModernReader(ChunkFile(open_source(io.BytesIO(data))), (3, 0))
     frames = reader.frames
     known = np.flatnonzero(frames.table.lengths).tolist()

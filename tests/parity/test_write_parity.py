@@ -142,7 +142,7 @@ def sha(array: np.ndarray[Any, Any]) -> str:
 
 
 def expected(kind: Kind) -> dict[str, Any]:
-    """What every reader is to say of a file."""
+    """Values that every reader must return for a file."""
     frames = kind.frames
     loops = [
         [{"T": "TimeLoop", "P": "XYPosLoop", "Z": "ZStackLoop"}[name], size]
@@ -260,7 +260,7 @@ def test_ours(name: str, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def read_by_nd2(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What nd2 0.12.0 says of each kind."""
+    """Values of nd2 0.12.0 for each kind."""
     folder = tmp_path_factory.mktemp("kinds")
     paths = [folder / f"{number}.nd2" for number in range(len(KINDS))]
     for path, kind in zip(paths, KINDS.values(), strict=True):

@@ -1,6 +1,6 @@
 """The types that a user's checker sees: each is asserted for the checkers, and the values are of that type when it runs.
 
-A comment that ignores an error is an assertion, too: checkers complain where nothing was to be ignored.
+A comment that ignores an error is also an assertion: checkers report comments that ignore nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The engine beside another distribution's package `nd2`, and what it says of names that are gone."""
+"""The engine when another distribution owns the package `nd2`, and errors for missing names."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ CHANGED = {
     "nd2/is_supported_file/sig/open_": "None stands for the package's own opening",
     "nd2.structures/ExtrudedShape/sig/basePoints": "theirs is a dataclass field by mistake",
 }
-"""What differs, and why."""
+"""Differences, and their reasons."""
 
 
 def _parameters(name: str, ours: list[list[Any]], theirs: list[list[Any]]) -> Iterator[str]:

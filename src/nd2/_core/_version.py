@@ -13,4 +13,4 @@ except PackageNotFoundError:  # run from a source tree that was not installed
     __version__ = "0+unknown"
 
 CREATOR = f"xarray-nd2 v{__version__}"
-"""What exported files name as their creator."""
+"""Creator that exported files name."""

@@ -90,7 +90,7 @@ def _join(folder: str, name: str) -> str:
 
 
 class Batch:
-    """What became of the tasks of a command; reports each error as it occurs.
+    """Results of the tasks of a command; reports each error as it occurs.
 
     Parameters
     ----------

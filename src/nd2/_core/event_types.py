@@ -15,7 +15,7 @@ __all__ = [
 
 
 class EventMeaning(IntEnum):
-    """What an event of the experiment was."""
+    """Kinds of events of the experiment."""
 
     Unspecified = 0
     Autofocus = 1

@@ -127,7 +127,7 @@ class ND2File(PrivateMembers):
 
     @cached_property
     def _facts(self) -> Facts:
-        """What the file says, decided once."""
+        """Facts of the file, determined once."""
         return Facts(self._reader)
 
     @property
@@ -182,7 +182,7 @@ class ND2File(PrivateMembers):
         if self.closed:
             raise errors.closed(self.path)
 
-    # What a debugger or a notebook asks for must also exist for a damaged file, and for one that failed to open.
+    # Attributes that a debugger or a notebook reads must also exist for a damaged file, and for one that failed to open.
 
     def __repr__(self) -> str:
         name = f"{type(self).__name__} at {id(self):#x}"
@@ -238,7 +238,7 @@ class ND2File(PrivateMembers):
 
     @property
     def rescued(self) -> RescueReport | None:
-        """What was found and what is lost in a file opened with ``rescue=True``; otherwise None."""
+        """Data that were found and lost in a file opened with ``rescue=True``; otherwise None."""
         return self._reader.rescue_report
 
     def voxel_size(self, channel: int = 0) -> VoxelSize:
@@ -759,7 +759,7 @@ class ND2File(PrivateMembers):
         FileExistsError
             If ``dest`` exists and is not to be overwritten, or is not a Zarr group.
         ImportError
-            If the library asked for is not installed.
+            If the requested library is not installed.
         ValueError
             If a shape does not fit the image, or a frame is damaged.
         """

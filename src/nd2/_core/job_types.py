@@ -125,7 +125,7 @@ class Job(TypedDict, total=False):
 
 
 class JobsDict(TypedDict, total=False):
-    """All that a file says of its job; of ``Job`` and ``ProtectedJob`` one is None."""
+    """The job of a file; either ``Job`` or ``ProtectedJob`` is None."""
 
     JobRunGUID: str
     ProgramDesc: ProgramDesc

@@ -1,4 +1,4 @@
-"""What to say where PyPI's nd2 was installed over the public modules of this package."""
+"""Detection of a PyPI nd2 that was installed over the public modules of this package."""
 
 from __future__ import annotations
 

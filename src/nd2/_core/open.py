@@ -227,7 +227,7 @@ def make_index(path: Any, storage_options: Mapping[str, Any] | None = None) -> I
 
     with open_reader(path, storage_options=storage_options) as reader:
         index = Index.from_reader(reader)
-        # What a second reader reads, which has these maps, is metadata.
+        # A second reader, which has these maps, reads only metadata.
         recorder = Recorder(reader.source)
         _choose_reader(recorder, index, {}).load_metadata()
         return replace(index, blocks=recorder.blocks)

@@ -27,7 +27,7 @@ _INSTEAD = (
 
 
 class Data(Protocol):
-    """What an array is made of: byte ranges, values in memory, or an image that is read by chunks."""
+    """Data of an array: byte ranges, values in memory, or an image that is read by chunks."""
 
     def transpose(self, order: Sequence[int], /) -> Self:
         """Return the data with their axes in another order."""
@@ -65,7 +65,7 @@ class ByteRanges:
 
 
 NO_DATA = ByteRanges((), np.zeros(0, np.uint64), np.zeros(0, np.uint64))
-"""What an array is made of before its chunks are known."""
+"""Data of an array before its chunks are known."""
 
 
 @dataclass(frozen=True, eq=False)

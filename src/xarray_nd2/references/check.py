@@ -39,7 +39,7 @@ def check_frames(reader: Reader, index: NDArray[np.intp]) -> None:
         raise _wrong(
             reader,
             int(index[first]),
-            f"the frame's data lies beyond the file's end at {reader.source.size}",
+            f"the frame's data are beyond the file's end at {reader.source.size}",
             int(offsets[first]),
         )
     digits = np.searchsorted(10 ** np.arange(1, 19), index, side="right") + 1
@@ -70,9 +70,9 @@ def _check_batch(
     start = positions + np.uint64(chunks.HEADER.size + chunks.TIMESTAMP) + name_length
     checks = {
         "no chunk starts here": magic != chunks.MAGIC,
-        "another chunk stands here": (
-            headers[:, chunks.HEADER.size :] != _names(index, digits)
-        ).any(axis=1),
+        "another chunk is here": (headers[:, chunks.HEADER.size :] != _names(index, digits)).any(
+            axis=1
+        ),
         "the frame's data does not start where its chunk says": start != offsets.astype(np.uint64),
         "the frame's chunk is shorter than its pixels": data_length
         < needed.astype(np.uint64) + np.uint64(chunks.TIMESTAMP),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ZarrFormat(Protocol):
-    """What the modules `v2` and `v3` have."""
+    """Interface of the modules `v2` and `v3`."""
 
     STORED_ORDER: bool
 

@@ -120,7 +120,7 @@ def write_kerchunk(
     url, zarr_format, storage_options, inline_coords, layout, squeeze, check
         See `to_kerchunk`.
     template : bool
-        Whether the URL stands in a JSON file once, as the template ``u``: readers override it with
+        Whether the URL is in a JSON file once, as the template ``u``: readers override it with
         ``template_overrides={"u": url}`` when the file has moved. VirtualiZarr's JSON parser does not
         support templates. A URL with ``{{``, ``{%`` or ``{#`` is never in a template.
     dest_options : Mapping, optional
@@ -238,7 +238,7 @@ def _ranges(groups: Iterable[ZarrGroup]) -> Iterator[tuple[str, ByteRanges]]:
 
 
 def _texts(groups: Sequence[ZarrGroup], form: ZarrFormat) -> Iterator[tuple[str, str]]:
-    """Return keys and texts of all that is not a byte range."""
+    """Return keys and texts of everything except byte ranges."""
     for key, document in form.documents(groups).items():
         yield key, json.dumps(document, ensure_ascii=False)
     for group in groups:

@@ -35,7 +35,7 @@ _OME_ORDER = "TCSZYX"
 
 @dataclass(frozen=True)
 class LayoutOptions:
-    """What references hold and where they lead, as the user chose it; see `to_kerchunk`."""
+    """Content and target of references, as the user chose them; see `to_kerchunk`."""
 
     url: str | None = None
     layout: LayoutName = "flat"

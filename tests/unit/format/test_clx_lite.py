@@ -24,7 +24,7 @@ from nd2._core.format.clx_lite import (
     encode,
 )
 
-# A tree with a list in it, byte for byte as it stands in files.
+# A tree with a list in it, byte for byte as in files.
 EXAMPLE = bytes.fromhex(
     "0b02 5300 0000 04000000 6a00000000000000"
     "0304 7500 6900 4e00 0000 02000000"
@@ -318,7 +318,7 @@ def test_levels_are_left_out_by_name() -> None:
     tree = {"a": {"skip": {"x": 1.0}, "y": 2.0}, "skip": {"a": {"z": 1.0}}, "end": "text"}
     data = encode(tree)
     assert decode(data, without={"skip"}) == {"a": {"y": 2.0}, "end": "text"}
-    assert decode(data, without={"y", "end"}) == tree  # they are no levels
+    assert decode(data, without={"y", "end"}) == tree  # they are not levels
 
 
 def test_values_of_a_tree_are_bounded_by_its_bytes() -> None:

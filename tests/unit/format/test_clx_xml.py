@@ -1,4 +1,4 @@
-"""The XML variant: what is encoded comes back, what is odd is read, what is no XML is refused."""
+"""The XML variant: values survive the round trip, unusual trees are read, other text raises an error."""
 
 from __future__ import annotations
 

@@ -268,7 +268,7 @@ def test_exchanged_entries_of_the_map_are_put_right_under_validation(path: Path)
 def test_a_map_that_moved_beyond_the_end_is_found(path: Path) -> None:
     spec = build(path, loops=[("T", 9)], height=40, width=60)
     first = chunk_start(path.read_bytes(), b"ImageDataSeq|1!")
-    remove(path, first, 3 * 12288)  # more than what stands behind the map's place
+    remove(path, first, 3 * 12288)  # more bytes than follow the position of the map
     with pytest.raises(ValueError, match=r"chunk map.*a\.nd2"):
         nd2.imread(path)
     with warnings.catch_warnings():

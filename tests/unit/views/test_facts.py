@@ -1,4 +1,4 @@
-"""What a file says, and its source."""
+"""Facts of a file, and their source."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _TYPES = {"float32": "float", "float64": "double"}
 _ORDERS = ("XYZCT", "XYZTC", "XYCTZ", "XYCZT", "XYTCZ", "XYTZC")
 _BINNING = {(1, 1): "1x1", (2, 2): "2x2", (4, 4): "4x4", (8, 8): "8x8"}
-# The first of a channel's flags that stands in a table decides.
+# The first of a channel's flags that the table contains decides.
 _ACQUISITION = {
     "laserScanConfocal": "LaserScanningConfocalMicroscopy",
     "spinningDiskConfocal": "SpinningDiskConfocal",
@@ -371,7 +371,7 @@ class _Builder:
                     place[f"{name}Unit"] = units.get(name, "µm")
             for channel, exposure in enumerate(exposures):
                 plane = {"TheZ": str(planes[k]), "TheT": str(times[k]), "TheC": str(channel)}
-                # The unit is there without a value too: programs ask for it.
+                # The unit is written even without a value, because programs read it.
                 plane["ExposureTimeUnit"] = "ms"
                 if exposure[k] == exposure[k]:  # not NaN
                     plane["ExposureTime"] = repr(exposure[k])

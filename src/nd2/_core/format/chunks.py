@@ -397,7 +397,7 @@ def _frame_records(
         table[:, last] = ord("!")
         fields = np.stack((position[block], size[block]), axis=1).astype("<u8")
         table[:, last + 1 :] = fields.view(np.uint8)
-        # Shorter numbers leave columns behind their digits: those are no part of the name.
+        # Columns after the digits of shorter numbers are not part of the name.
         used = np.ones(table.shape, bool)
         used[:, first:last] = np.arange(width) < digits[block, None]
         parts.append(table[used].tobytes())

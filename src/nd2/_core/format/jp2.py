@@ -231,7 +231,7 @@ def encode_map(entries: Iterable[tuple[bytes, bytes, int]]) -> bytes:
 
     Notes
     -----
-    The map stands in a ``uuid`` box, so that other software that walks the boxes passes over it.
+    The map is in a ``uuid`` box, which other software skips.
     """
     packed = np.array(list(entries), _ENTRY)
     body = len(packed).to_bytes(4, "big") + packed.tobytes()
@@ -244,7 +244,7 @@ def walk(read: Callable[[int, int], bytes], file_size: int) -> BoxMap:
 
     Notes
     -----
-    Codestreams are told by their kind, XML boxes by their root element.
+    Codestreams are identified by their kind, XML boxes by their root element.
     """
     found: list[tuple[bytes, bytes, int]] = []
     position = 0

@@ -1,6 +1,6 @@
 """The XML of legacy ND2 files: a dialect of the XML variant with type prefixes stripped and repeated names as lists.
 
-Scalars stand in ``value``, their type in ``runtype``; other elements may carry their values as plain attributes. As
+Scalars have an attribute ``value``, and their type in ``runtype``; other elements may carry their values as plain attributes. As
 nd2 0.12.0 decodes made files; unverified on real ones.
 """
 
@@ -39,7 +39,7 @@ def decode(data: bytes) -> dict[str, Any]:
     Parameters
     ----------
     data : bytes
-        UTF-8 text; bytes that are none are dropped, as is what follows a NUL.
+        UTF-8 text; invalid bytes and everything after a NUL are dropped.
 
     Returns
     -------

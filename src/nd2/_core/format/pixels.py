@@ -1,9 +1,10 @@
-"""How the pixels of a frame lie in its bytes, and both ways between the two.
+"""Conversion between the bytes of a frame and its pixels.
 
 A frame holds rows of ``row_bytes`` bytes (padded, as a rule to a multiple of 4). Within a row, the samples of a pixel
-stand together: first all samples of channel 0, then those of channel 1, and so on. Color channels have three
-samples, stored blue, green, red (in legacy files red, green, blue). The layout of single-sample channels and of one color channel was checked on real
-files; padded rows and several color channels stand on made files only.
+are adjacent: first all samples of channel 0, then those of channel 1, and so on. Color channels have three
+samples, stored blue, green, red (in legacy files red, green, blue). The
+layout of single-sample channels and of one color channel was checked on real files; padded rows and several color
+channels were checked on made files only.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class PixelLayout:
     def stacked_rows(
         self, raw: NDArray[np.uint8], frames: int, stride: int, count: int
     ) -> NDArray[Any]:
-        """View rows of several frames that lie at equal distances in a buffer, without a copy.
+        """View rows of several frames at equal distances in a buffer, without a copy.
 
         Parameters
         ----------

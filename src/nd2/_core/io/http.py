@@ -61,7 +61,7 @@ class HttpTransport(RangeTransport):
             sent = sent_range(text)
             if sent is None:
                 raise errors.source(
-                    f"the server does not tell which bytes it sends: Content-Range is {text!r}",
+                    f"the response has no valid Content-Range: {text!r}",
                     path=self.url,
                 )
             return Answer(*sent, version, True, chunks)
@@ -80,7 +80,7 @@ class HttpTransport(RangeTransport):
             if response.headers.get("Content-Range", "") == "bytes */0":
                 raise errors.not_nd2("the file is empty", path=self.url)
             raise errors.source(
-                "the server does not have the bytes asked for; did the file change?", path=self.url
+                "the server does not have the requested bytes; did the file change?", path=self.url
             )
         if status not in (200, 206):
             raise errors.source(f"the server answered {status} {reason}", path=self.url)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from nd2._core.io.source import ByteSource
 
-# What fsspec needs for the protocols of the extra "remote".
+# Packages that fsspec needs for the protocols of the extra "remote".
 _PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "s3a": "s3fs"}
 
 _SEVERAL = "xarray.open_mfdataset(files, engine='nd2') opens several files as one dataset"

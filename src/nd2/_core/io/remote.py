@@ -144,7 +144,7 @@ class FsspecSource(ByteSource):
         if self._stat is None:
             with self._lock:
                 if self._stat is None:
-                    # Where metadata is known already, one page tells whether the file still ends as it did.
+                    # If the metadata is known, one page shows whether the end of the file changed.
                     return self._read_ends(*((0, _PAGE) if self._blocks else (_HEAD, _TAIL)))
         return self._stat
 
@@ -166,7 +166,7 @@ class FsspecSource(ByteSource):
         return stat
 
     def _fill_ends(self, spans: Sequence[Span]) -> None:
-        """Read the ends again where a file is opened anew: where its signature is asked for."""
+        """Read the ends again if a file is opened again, that is, if its signature is read."""
         if not self._blocks and any(offset == 0 and nbytes for offset, nbytes in spans):
             self._open()
 

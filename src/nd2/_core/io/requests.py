@@ -17,7 +17,7 @@ _LEAST = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What a user may set about remote reads, in fsspec's configuration under ``"nd2"``.
+    """Settings of remote reads, in fsspec's configuration under ``"nd2"``.
 
     ``fsspec.config.conf["nd2"] = {"max_gap": 0}``, a file in ``~/.config/fsspec``, or the environment variable
     ``FSSPEC_ND2_MAX_GAP=0``. The values travel with pickled sources.
@@ -25,10 +25,10 @@ class Tuning:
     Attributes
     ----------
     max_gap : int
-        Ranges that lie at most this many bytes apart are read by one request, and the bytes between them discarded.
+        Ranges at most this many bytes apart are read with one request; the bytes between them are discarded.
         About the bandwidth times the latency of a connection, divided by the number of requests in flight.
     max_request : int
-        The most bytes that one request asks for; what is longer is read by several requests at once.
+        Maximum bytes of one request; longer ranges are read with several parallel requests.
     """
 
     max_gap: int = 64 << 10

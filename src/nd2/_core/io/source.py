@@ -19,7 +19,7 @@ class ByteSource(ABC):
     that suit cheap reads: nothing is fetched ahead, nothing is kept.
 
     A source pickles by what reopens it (a path; a URL with its options), never by an open handle, and
-    reopens by itself on the first read after unpickling. All reads are exact: a range that the file
+    reopens automatically on the first read after unpickling. All reads are exact: a range that the file
     does not have raises ``SourceError`` (an ``OSError``) instead of returning fewer bytes.
     """
 

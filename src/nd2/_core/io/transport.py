@@ -32,7 +32,7 @@ _MIN_IN_FLIGHT = 8
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What a server says of a file: its length, its ETag or modification time, whether it serves parts of it."""
+    """Properties of a remote file: its length, its ETag or modification time, whether it serves parts of it."""
 
     size: int
     version: str
@@ -368,7 +368,7 @@ def check_same(expected: Stat, found: Stat, url: str) -> None:
 
 
 def no_ranges(size: int, url: str) -> OSError:
-    """Build the error for a server that sends the whole file instead of the part asked for."""
+    """Build the error for a server that sends the whole file instead of the requested part."""
     return errors.source(
         f"the server does not serve byte ranges, and the file ({size} bytes) is too long to be read whole; "
         "to download it first, put 'simplecache::' before the URL",

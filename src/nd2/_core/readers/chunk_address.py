@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nd2._core.io import ByteSource
 
 _MAX_SINGLE_READ = 1 << 16
-"""Up to this many bytes a chunk is read at once: header, padded name field and data."""
+"""A chunk of up to this many bytes is read at once: header, padded name field and data."""
 
 
 RESCUE_HINT = "rescue=True or the command 'nd2 rescue' finds what is left of a damaged file"
@@ -32,7 +32,7 @@ def parse_named_header(
         ) from error
     if header.name != name:
         raise errors.corrupt(
-            f"another chunk stands here: {header.name!r}; {_SEARCH_HINT}",
+            f"another chunk is here: {header.name!r}; {_SEARCH_HINT}",
             path=source.url,
             chunk=name,
             frame=frame,

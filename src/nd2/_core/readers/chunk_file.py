@@ -126,7 +126,7 @@ class ChunkFile:
         left = self.source.size - position
         if left < chunks.HEADER.size:
             raise errors.corrupt(
-                f"the chunk is said to lie beyond the file's end at {self.source.size}",
+                f"the chunk's stated position is beyond the file's end at {self.source.size}",
                 path=self.source.url,
                 chunk=name,
                 offset=position,

@@ -232,7 +232,7 @@ def _frame_headers(
     for position, frame in zip(positions, frames, strict=True):
         if position + chunks.HEADER.size > source.size:
             raise errors.corrupt(
-                f"the frame's chunk lies beyond the file's end at {source.size}",
+                f"the frame's chunk is beyond the file's end at {source.size}",
                 path=source.url,
                 frame=frame,
                 offset=position,

@@ -31,7 +31,7 @@ def guess(
     sample: bytes = b"",
     dtype: np.dtype[Any] | None = None,
 ) -> tuple[Attributes, bool]:
-    """Guess the attributes of the image, and tell whether the camera's metadata state the size.
+    """Guess the attributes of the image, and whether the camera's metadata state the size.
 
     A size that the camera states counts if a frame has as many bytes; otherwise the image is taken
     to be square, or else a single row.

@@ -1,4 +1,4 @@
-"""The abstract base of readers, the second of the package's three seams: all that the views see of a file."""
+"""The abstract base of readers, the second of the package's three seams: everything that views know about a file."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ class Reader(ABC):
 
     @property
     def rescue_report(self) -> RescueReport | None:
-        """What a rescue found and did not find; None if the file was not rescued."""
+        """Data that a rescue found and did not find; None if the file was not rescued."""
         return None
 
     def load_metadata(self) -> None:

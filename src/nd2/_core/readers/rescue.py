@@ -50,7 +50,7 @@ def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 
 @dataclass(frozen=True, slots=True)
 class RescueReport:
-    """What a rescue found, and what it did not.
+    """Data that a rescue found, and data that it did not find.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class Rescue:
         )
 
     def report(self, reader: Reader) -> RescueReport:
-        """Return what was found, by all that a reader of these chunks reads."""
+        """Return what was found, after reading everything that a reader reads from these chunks."""
         for name in self._scan.lost:
             self._note(f"the chunk {name!r} is cut")
         damaged: NDArray[np.int64] = self._scan.cut

@@ -113,7 +113,7 @@ class _Window:
 
 
 def scan_chunks(source: ByteSource, magic: bytes = MAGIC_BYTES) -> Iterator[ScannedChunk]:
-    """Find the chunks of a file, in the order in which they lie in it.
+    """Find the chunks of a file, in file order.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ _MAX_OFFSET = 1 << 62
 
 @dataclass(frozen=True)
 class Index:
-    """What a sidecar index holds.
+    """Content of a sidecar index.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Index:
             return
         raise errors.source(
             f"the index is stale: it was made of {self.size} bytes, version {self.version!r}; {now}; "
-            "make it anew with nd2.save_index(..., overwrite=True)",
+            "recreate it with nd2.save_index(..., overwrite=True)",
             path=source.url,
         )
 
@@ -243,7 +243,7 @@ _DAMAGE = (
     BadZipFile,
     zlib.error,
 )
-"""What libraries raise for bytes that are not those of an index."""
+"""Exceptions that libraries raise for bytes that are not an index."""
 
 
 class _Decoder:
@@ -265,7 +265,7 @@ class _Decoder:
             raise ValueError
         if header["version"] != _VERSION:
             raise errors.unsupported(
-                f"an index of version {header['version']}; make it anew with nd2.save_index",
+                f"an index of version {header['version']}; recreate it with nd2.save_index",
                 path=path,
             )
         self.size = _integer(header["file"]["size"], _MAX_OFFSET)

@@ -182,7 +182,7 @@ class _Search:
             misses = misses + 1 if place is None else 0
             if place is not None:
                 found[first] = place
-                # What follows is shifted by as much, up to the next place where bytes are missing or too many.
+                # The following frames are shifted by as much, up to the next place where bytes are missing or too many.
                 shift = place - stated[first]
                 for some in (rest[:1], rest[1:]):
                     moved = self._starts([names[k] for k in some.tolist()], stated[some] + shift)

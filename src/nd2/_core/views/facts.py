@@ -1,4 +1,4 @@
-"""What a file says, decided once: every output reads names, places, times and calibration here.
+"""The facts of a file, determined once: every output reads names, places, times and calibration here.
 
 A fact that files may hold in two ways carries its source: what the devices recorded, or what the acquisition planned
 and the picture metadata state (nominal).
@@ -54,7 +54,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class ChannelFacts:
-    """What the file says about a channel.
+    """Facts of a channel.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class ChannelFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """What one file says; each fact is read when it is asked for, and kept.
+    """Facts of one file; each is read when it is first used, and kept.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What is in a file, as a notebook shows it: tables of its axes, its channels, and a few facts, without a pixel."""
+"""Summary of a file for notebooks: tables of its axes, its channels, and a few facts, without reading pixels."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _GAP = 2
 
 @dataclass(frozen=True, slots=True)
 class PictureOptions:
-    """What to show.
+    """Options of a picture.
 
     Attributes
     ----------
@@ -167,7 +167,7 @@ def _frames(reader: Reader, options: PictureOptions) -> list[int]:
 
 
 def _columns(tiles: int, height: int, width: int) -> int:
-    """Return how many tiles stand in a row, so that the picture is about as high as it is wide."""
+    """Return how many tiles a row has, so that the picture is about as high as it is wide."""
     return min(max(round(math.sqrt(tiles * max(height, 1) / max(width, 1))), 1), tiles)
 
 

@@ -70,7 +70,7 @@ def halve(data: NDArray[Any], *, axis: int = -2, nearest: bool = False) -> NDArr
 
 
 class Planes(Protocol):
-    """What has levels: an image, or the masks of a binary layer. Its axes are those of frames, then those of pixels."""
+    """An image, or the masks of a binary layer, with levels. Its axes are those of frames, then those of pixels."""
 
     @property
     def dims(self) -> tuple[str, ...]:

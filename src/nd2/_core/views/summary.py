@@ -1,4 +1,4 @@
-"""What is in a file, as text for a person or as JSON."""
+"""Summary of a file, as text or as JSON."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def input_paths(array: Any) -> set[str]:
         walk.dump(array)
     except Exception as error:
         raise ValueError(
-            f"cannot tell which files the {type(array).__name__} reads ({error}); write to a path that is free"
+            f"cannot determine the files that the {type(array).__name__} reads ({error}); write to a path that is free"
         ) from error
     return {path for path in walk.paths if 0 < len(path) <= _MAX_PATH and "\0" not in path}
 
