@@ -11,7 +11,7 @@ import re
 import socket
 import sys
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +23,7 @@ import numpy as np
 
 from nd2._core.io.urls import file_name
 from nd2._core.open import open_reader
+from nd2._core.values import record
 from nd2._core.views.facts import Facts
 from xarray_nd2.dataset.build import dataset_model
 from xarray_nd2.references import v3
@@ -210,7 +211,7 @@ class _Store:
         return "application/octet-stream", _read_chunk(array, index).tobytes()
 
 
-@dataclass(frozen=True)
+@record
 class _Planes:
     """An image whose chunks are decoded when they are read; ``dims`` are its axes in the array's order."""
 

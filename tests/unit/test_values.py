@@ -5,9 +5,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 import enum
+import inspect
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +29,7 @@ from nd2._core.structures import (
     TimeLoop,
     TimeLoopParams,
 )
+from nd2._core.values import record
 from tests.builder import build
 
 if TYPE_CHECKING:
@@ -119,3 +124,59 @@ def test_pickles_load_where_another_package_owns_the_public_names(tmp_path: Path
         check=False,
     )
     assert done.stdout == "loaded\n", done.stderr
+
+
+def test_a_class_is_generated_when_it_is_first_used() -> None:
+    @record
+    class Size:
+        width: int
+        height: int = 1
+        tags: list[str] = field(default_factory=list, compare=False, repr=False)
+
+        @cached_property
+        def area(self) -> int:
+            return self.width * self.height
+
+    assert "width" not in str(vars(Size)["__init__"])
+    size = Size(3, height=2)
+    assert size.area == 6
+    assert size == Size(3, 2, ["other"]) != Size(3)
+    assert hash(size) == hash(Size(3, 2))
+    assert repr(size).endswith("Size(width=3, height=2)")
+    assert dataclasses.replace(size, width=4) == Size(4, 2)
+    assert [item.name for item in dataclasses.fields(Size)] == ["width", "height", "tags"]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda cls: cls(1, height=2),
+        inspect.signature,
+        dataclasses.fields,
+        dataclasses.is_dataclass,
+        lambda cls: cls.__match_args__,
+    ],
+)
+def test_any_use_generates_a_class(use: Callable[[Any], Any]) -> None:
+    @record
+    class Size:
+        width: int
+        height: int
+
+    class Named(Size):
+        pass
+
+    assert use(Named)
+    assert list(inspect.signature(Size).parameters) == ["width", "height"]
+
+
+def test_threads_generate_a_class_at_once() -> None:
+    @record
+    class Size:
+        width: int
+        tags: list[str] = field(default_factory=list)
+
+    with ThreadPoolExecutor(8) as pool:
+        sizes = list(pool.map(Size, range(64)))
+    assert [size.width for size in sizes] == list(range(64))
+    assert all(size.tags == [] for size in sizes)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.io.listing import expand
 from nd2._core.io.urls import file_stem, is_url, redact
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ MAX_STATUS = 100
 """Highest exit status: above 125, shells have meanings of their own."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Task:
     """One file of a batch: where it is, and where its output goes."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 TimeMode = Literal["relative", "absolute"]
 
 
-@dataclass(frozen=True)
+@record
 class Clock:
     """How times in seconds become those that the dataset shows.
 

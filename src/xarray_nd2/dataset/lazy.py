@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from nd2._core.chunks.recorded_data import decode_values
 from nd2._core.frames.selection import select
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,7 +82,7 @@ class _SingleValues:
     shape: ClassVar[tuple[int, ...]] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoredColumn(_SingleValues):
     """A column that lies in one chunk; what is read is the range that the frames span.
 
@@ -131,7 +132,7 @@ class StoredColumn(_SingleValues):
         return (*chunk.source.identity, chunk.name, chunk.position, self.count, str(self.clock))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TableColumn(_SingleValues):
     """A column whose values repeat along some loops: a small table over the other loops."""
 
@@ -173,7 +174,7 @@ class TableColumn(_SingleValues):
         return (*self.source.identity, self.name, self.values, repr(self.grid))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FrameValues:
     """A column on the frame axes of an array."""
 

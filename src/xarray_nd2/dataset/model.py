@@ -5,10 +5,12 @@ The engine turns a `DatasetModel` into an ``xarray.Dataset``; every emitter of r
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from xarray_nd2.dataset.lazy import Lazy
 
 
-@dataclass(frozen=True)
+@record
 class VariableModel:
     """A variable: its axes, its values, and its attributes."""
 
@@ -46,7 +48,7 @@ class VariableModel:
         return replace(self, dims=kept, values=np.asarray(np.asarray(self.values)[key]))
 
 
-@dataclass(frozen=True)
+@record
 class DatasetModel:
     """One file, or one position of it, as a labeled dataset.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core.frames.array import PIXEL_DIMS
+from nd2._core.values import record
 from xarray_nd2.references.arrays import ByteRanges, ZarrArray, ZarrGroup
 from xarray_nd2.references.formats import FORMATS
 from xarray_nd2.references.kerchunk import to_dict
@@ -92,7 +93,7 @@ def combine_references(
     return to_dict([ZarrGroup.from_image("", attrs, image, coords)], first.form)
 
 
-@dataclass(frozen=True)
+@record
 class _Part:
     """The references of one file, read back."""
 

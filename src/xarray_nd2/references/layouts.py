@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from nd2._core.export import zarr_documents
 from nd2._core.io.urls import file_stem, redact
+from nd2._core.values import record
 from nd2._core.views.facts import Facts
 from xarray_nd2.dataset.build import dataset_model, position_model
 from xarray_nd2.references.arrays import ZarrArray, ZarrGroup, image_array
@@ -33,7 +34,7 @@ SOURCE_SIZE, SOURCE_VERSION = "nd2_source_size", "nd2_source_version"
 _OME_ORDER = "TCSZYX"
 
 
-@dataclass(frozen=True)
+@record
 class LayoutOptions:
     """Content and target of references, as the user chose them; see `to_kerchunk`."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.chunks import fields
 from nd2._core.format.clx_lite import I32, U32, Items
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,7 @@ _FIELDS = (
 _BARE_FIELDS = fields.bare(_FIELDS)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TileGrid:
     """Sizes of a raster layer and of its tiles in pixels."""
 
@@ -46,7 +46,7 @@ class TileGrid:
     compressed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerInfo:
     """Metadata of a layer; `tiles` is None for one that is run-length encoded."""
 

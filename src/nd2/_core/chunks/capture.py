@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from nd2._core.chunks import fields, picture_metadata
 from nd2._core.format.clx_xml import without_prefix
+from nd2._core.values import record
 
 
 def _line(pattern: str) -> re.Pattern[str]:
@@ -23,7 +23,7 @@ _MAX_TEXT = 1 << 16
 _Settings: TypeAlias = "tuple[re.Match[str] | None, ...]"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Camera:
     """Model and serial number of a camera or detector."""
 
@@ -31,7 +31,7 @@ class Camera:
     serial: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Capture:
     """How one channel was captured; None where the file does not say.
 

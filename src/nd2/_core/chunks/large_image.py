@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from nd2._core.chunks import fields
 from nd2._core.format.clx_lite import I32
+from nd2._core.values import record
 
 _FIELDS = (
     ("iXFields", "columns", I32),
@@ -20,7 +19,7 @@ _FIELDS = (
 """Seen in decoded metadata; unverified on the bytes of real files."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LargeImage:
     """How a large image was acquired in fields."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from math import inf, nextafter
 from struct import Struct
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,6 +21,7 @@ from nd2._core.structures import (
     VoxelSize,
     ZStackLoop,
 )
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ _Affine: TypeAlias = tuple[float, float, float, float, float, float]
 """A two by three matrix, row by row."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FirstFrame:
     """Time and place of the first frame.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from nd2._core.chunks import fields
 from nd2._core.format.clx_lite import I32
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,7 +61,7 @@ _IDS = {
 }
 
 
-@dataclass(frozen=True)
+@record
 class RecordedColumn:
     """One column of the recorded data.
 

@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from nd2._core.file import ND2File
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Command:
     """A subcommand.
 
@@ -42,7 +43,7 @@ class Command:
     opens_files: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Argument:
     """Names and options for ``ArgumentParser.add_argument``."""
 

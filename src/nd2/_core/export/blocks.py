@@ -7,11 +7,12 @@ the file.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nd2._core.values import record
 from nd2._core.views.placement import rgb_picks
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _MIN_LEVEL = 256
 """Length of the longer side in pixels at which ``levels="auto"`` stops halving."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Grid:
     """Chunks, shards and levels of an image."""
 
@@ -131,7 +132,7 @@ def _auto_chunks(axes: ImageAxes, itemsize: int, inner: str) -> tuple[int, ...]:
     return tuple(chunks[name] for name in axes.names)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Block:
     """Whole frames that fill whole chunks.
 
@@ -177,7 +178,7 @@ class Block:
         return masks.reshape(*kept, height, width)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Blocks:
     """All blocks of an export, in reading order."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -20,6 +19,7 @@ from nd2._core._version import CREATOR
 from nd2._core.export.ome_rois import add_roi
 from nd2._core.io.urls import file_stem
 from nd2._core.region_types import ScopeType
+from nd2._core.values import record
 from nd2._core.views.facts import positive
 from nd2._core.views.jsonable import plain
 from nd2._core.views.placement import Placement, image_counts, nesting
@@ -145,7 +145,7 @@ def _color(rgb: Sequence[int]) -> int:
     return value - (1 << 32) if value >> 31 else value
 
 
-@dataclass(frozen=True)
+@record
 class _Builder:
     """One document."""
 

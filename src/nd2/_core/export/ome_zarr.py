@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +21,7 @@ from nd2._core.export.zarr_store import (
 from nd2._core.frames import pool
 from nd2._core.io.destination import resolve
 from nd2._core.io.urls import file_stem, is_url, local_path
+from nd2._core.values import record
 from nd2._core.views.placement import Placement, frame_tables
 from nd2._core.views.pyramid import pyramid
 
@@ -104,7 +104,7 @@ def write_ome_zarr(
     return str(dest) if destination.url else Path(local_path(dest))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Export:
     """One export: the images, their binary layers, and their paths."""
 

@@ -13,7 +13,6 @@ import shutil
 import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.export.pipeline import bar, pump
 from nd2._core.io.destination import resolve
+from nd2._core.values import record
 from nd2._core.views.placement import Placement, rgb_picks, runs
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _reporter(
     return report
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Pages:
     """Offsets in the TIFF file.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -77,7 +78,7 @@ def bytes_codec(dtype: np.dtype[Any]) -> dict[str, Any]:
     return {"name": "bytes", "configuration": {"endian": "little"}}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ImageAxes:
     """Axes of an image in the order of OME-Zarr: time, channel, space.
 
@@ -218,7 +219,7 @@ def collection(names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     return root, {"version": VERSION, "series": list(names)}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Field:
     """One position of a plate; ``row/column/field`` is the path of its image."""
 

@@ -9,7 +9,6 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -19,6 +18,7 @@ from nd2._core.export import zarr_documents
 from nd2._core.io.destination import explained
 from nd2._core.io.open import file_system
 from nd2._core.io.urls import redact
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -181,7 +181,7 @@ def choose_backend(backend: Backend, *, remote: bool) -> Backend:
     return "tensorstore"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _ZarrArray:
     array: Any
 
@@ -189,7 +189,7 @@ class _ZarrArray:
         self.array[region] = data
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _TensorStoreArray:
     array: Any
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import struct
 from array import array
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from nd2._core import errors
 from nd2._core.io.magic import LEGACY_MAGIC_BYTES as LEGACY_MAGIC_BYTES
 from nd2._core.io.magic import MAGIC as MAGIC
 from nd2._core.io.magic import MAGIC_BYTES as MAGIC_BYTES
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,7 +63,7 @@ def page_up(position: int) -> int:
 # ------------------------------------------------------------------------------------------------------------ headers
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChunkHeader:
     """Head of one chunk, found at ``position`` in the file."""
 
@@ -209,7 +209,7 @@ def parse_tail(tail: bytes, file_size: int, *, path: str = "", slack: int = 0) -
     return int(offset)
 
 
-@dataclass(frozen=True)
+@record
 class ChunkMap:
     """Where every chunk of a file starts: frames as arrays, all other chunks by name.
 

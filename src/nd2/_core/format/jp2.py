@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nd2._core import errors
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -56,7 +56,7 @@ _ROOT_WITHIN = 256
 # -------------------------------------------------------------------------------------------------------------- boxes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Box:
     """One box, found at ``position`` in the file."""
 
@@ -114,7 +114,7 @@ def encode_box(kind: bytes, payload: bytes) -> bytes:
 # --------------------------------------------------------------------------------------------------------- image size
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ImageSize:
     """Size of one codestream: pixels, components of a pixel, bits of a component; the compression's number."""
 
@@ -159,7 +159,7 @@ def parse_codestream_size(data: bytes | memoryview) -> ImageSize:
 # ------------------------------------------------------------------------------------------------------------ box map
 
 
-@dataclass(frozen=True)
+@record
 class BoxMap:
     """Where every box of a file starts.
 

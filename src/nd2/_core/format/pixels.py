@@ -9,12 +9,12 @@ channels were checked on made files only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from nd2._core import errors
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,7 @@ Codec = Literal["raw", "zlib", "jpeg2k"]
 SampleOrder = Literal["BGR", "RGB"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PixelLayout:
     """Layout of one (inflated) frame.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nd2._core.frames.grid import FrameGrid
 from nd2._core.frames.selection import compose, expand, is_whole, select
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 PIXEL_DIMS = ("C", "Y", "X", "S")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FrameArray:
     """An array of frames that reads what is indexed, and nothing else.
 

@@ -6,10 +6,12 @@ This is the only place where loop indices become frame numbers, and frame number
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from nd2._core.frames.selection import Pick
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FrameGrid:
     """Frames on the axes of loops: ``frame = first + sum(index * step)``.
 

@@ -8,7 +8,7 @@ and ``S`` for color.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from nd2._core import errors
 from nd2._core.format.inflate import MAX_RATIO
 from nd2._core.frames.grid import FrameGrid
 from nd2._core.structures import LOOP_AXES
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,7 +36,7 @@ def loop_counts(experiment: Iterable[ExpLoop]) -> tuple[tuple[str, int], ...]:
     return tuple(loops)
 
 
-@dataclass(frozen=True)
+@record
 class Layout:
     """Axes of a file.
 

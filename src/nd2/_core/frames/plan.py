@@ -7,13 +7,13 @@ A plan is a value made from the table of frames, the layout of their pixels and 
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nd2._core.frames.selection import Pick, is_whole, simplify
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ _MAX_VOLUME = 256 << 20
 """Bytes that one request for several blocks may take in addition to the output."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Block:
     """One byte range: some rows of frames that are next to each other in the file.
 
@@ -52,7 +52,7 @@ class Block:
     direct: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """What to read, in file order. Frames that are stored in pieces are read piece by piece.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from nd2._core.frames import pool
 from nd2._core.frames.cache import FrameCache
 from nd2._core.frames.plan import BLOCK, DIRECT, Block, Picks, Plan, requests
 from nd2._core.frames.selection import as_index, as_slice, simplify
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from nd2._core.io import ByteSource
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Frames:
     """The frames of a file; pickles without a handle, and reads in any thread or process."""
 
@@ -203,7 +204,7 @@ class Frames:
             raise self._error(message, row, offset) from error
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Job:
     """One read under way.
 

@@ -17,7 +17,7 @@ import re
 import stat
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,6 +28,7 @@ from nd2._core.io.magic import is_magic
 from nd2._core.io.open import file_system
 from nd2._core.io.part import PART, Part
 from nd2._core.io.urls import is_url, local_path, redact
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,7 +65,7 @@ _ROOTS = ("zarr.json", ".zmetadata")
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Destination:
     """The destination of one output; `resolve` makes and checks it."""
 

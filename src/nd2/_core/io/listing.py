@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import glob
 import os
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nd2._core.io.faults import explain_faults
 from nd2._core.io.open import file_system
 from nd2._core.io.urls import is_url, local_path
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MARKS = "*?["
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ListedFile:
     """A file that was found.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from nd2._core import errors
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ _PARALLEL = 8
 _LEAST = 8 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tuning:
     """Settings of remote reads, in fsspec's configuration under ``"nd2"``.
 
@@ -40,13 +40,13 @@ class Tuning:
         from fsspec.config import conf
 
         found = conf.get("nd2", {})
-        values = {name: int(found[name]) for name in cls.__slots__ if name in found}
+        values = {name: int(found[name]) for name in cls.__match_args__ if name in found}
         if any(value < (name == "max_request") for name, value in values.items()):
             raise ValueError(f"fsspec's configuration for nd2 is out of range: {values}")
         return cls(**values)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """One range to ask for, and the buffers that take parts of it.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nd2._core import errors
 from nd2._core.io.requests import Request, Scatter
 from nd2._core.io.urls import redact
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
@@ -30,7 +30,7 @@ _BUSY = 64 << 20
 _MIN_IN_FLIGHT = 8
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stat:
     """Properties of a remote file: its length, its ETag or modification time, whether it serves parts of it."""
 
@@ -185,7 +185,7 @@ class AsyncTransport(BlockingTransport):
         scatter.finish()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """A response whose body has not been read yet."""
 

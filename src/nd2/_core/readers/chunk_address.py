@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nd2._core import errors
 from nd2._core.format import chunks
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from nd2._core.io import ByteSource
@@ -54,7 +55,7 @@ def read_header(data: bytes, position: int, name: bytes, source: ByteSource) -> 
     return header
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChunkAddress:
     """Where one chunk is. It pickles small, and reads in other processes.
 

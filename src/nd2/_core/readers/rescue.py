@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from nd2._core.readers.frame_table import frame_codec
 from nd2._core.readers.modern import OPENING
 from nd2._core.readers.scan import collect, scan_chunks
 from nd2._core.structures import CustomLoop
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -48,7 +49,7 @@ def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RescueReport:
     """Data that a rescue found, and data that it did not find.
 

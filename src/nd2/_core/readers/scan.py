@@ -9,7 +9,6 @@ followed by another header or the end of the file.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +23,7 @@ from nd2._core.format.chunks import (
     ChunkMap,
     page_up,
 )
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,7 +40,7 @@ _NAME = re.compile(rb"[A-Za-z][\x20\x22-\x7e]{0,126}!")
 _FRAME_NAME = re.compile(re.escape(FRAME_PREFIX) + rb"(0|[1-9]\d{0,14})!")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ScannedChunk:
     """A chunk that a scan found, and whether all of its bytes are there."""
 
@@ -172,7 +172,7 @@ def _sound(window: _Window, position: int, residues: set[int]) -> bool:
     return position % PAGE in residues or _behind(window, header) is not None
 
 
-@dataclass(frozen=True)
+@record
 class Scan:
     """The chunks that a scan found.
 

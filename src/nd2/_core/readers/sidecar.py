@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 from zipfile import BadZipFile, ZipFile
 
@@ -21,6 +21,7 @@ from nd2._core.frames.table import FrameTable
 from nd2._core.io import ByteSource, open_source
 from nd2._core.io.urls import local_path
 from nd2._core.readers.chunk_file import ChunkFile
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ _MAX_INFLATED, _MAX_INFLATION = 256 << 20, 100
 _MAX_OFFSET = 1 << 62
 
 
-@dataclass(frozen=True)
+@record
 class Index:
     """Content of a sidecar index.
 

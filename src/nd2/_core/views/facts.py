@@ -7,7 +7,7 @@ and the picture metadata state (nominal).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,7 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.chunks.capture import Capture
 from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -38,7 +39,7 @@ _PLAUSIBLE_YEARS = range(1990, 2100)
 _WHITE = (255, 255, 255)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Series:
     """Values with their source.
 
@@ -52,7 +53,7 @@ class Series:
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChannelFacts:
     """Facts of a channel.
 
@@ -94,7 +95,7 @@ class ChannelFacts:
         return is_bright_field(self.modality)
 
 
-@dataclass(frozen=True)
+@record
 class Facts:
     """Facts of one file; each is read when it is first used, and kept.
 

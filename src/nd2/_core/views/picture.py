@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,7 @@ _GAP = 2
 """Pixels between the tiles of a montage."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PictureOptions:
     """Options of a picture.
 

@@ -7,10 +7,12 @@ loops count as time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 _AXIS = {"T": "T", "U": "T", "P": "P", "Z": "Z"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Placement:
     """Frames, and the place of each.
 

@@ -5,7 +5,7 @@ Frames, and chunks that do not depend on which frames there are, are copied as s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -33,6 +33,7 @@ from nd2._core.structures import (
     XYPosLoop,
     ZStackLoop,
 )
+from nd2._core.values import record
 from nd2._core.write.file_writer import FileWriter
 from nd2._core.write.plan import Plan, measured_time_loop
 from nd2._core.write.stream import ChunkStream
@@ -239,7 +240,7 @@ def _replace(items: Items, values: Mapping[str, Any]) -> Items:
     return out
 
 
-@dataclass(frozen=True)
+@record
 class _Selection:
     """Frames of a file, and the chunks that describe them."""
 

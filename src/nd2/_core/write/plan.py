@@ -6,7 +6,7 @@ Callers give plain values or the public value types; the plan holds the latter.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
@@ -33,6 +33,7 @@ from nd2._core.structures import (
     ZStackLoop,
     ZStackLoopParams,
 )
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +94,7 @@ class WriterOptions(TypedDict, total=False):
     overwrite: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """Geometry of a file, its loops and its channels.
 
