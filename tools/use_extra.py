@@ -154,6 +154,17 @@ def plot() -> None:
     assert Path("small.png").read_bytes().startswith(b"\x89PNG")
 
 
+def distributed() -> None:
+    """Catalog the file on a cluster."""
+    from distributed import Client, LocalCluster
+
+    from nd2.index import index_files
+
+    with LocalCluster(n_workers=1, dashboard_address=":0") as cluster, Client(cluster) as client:
+        [row] = index_files([FILE], client=client)
+    assert row["axes"] == "TCYX", row
+
+
 def cli() -> None:
     """Show progress."""
     program = Path(sysconfig.get_path("scripts")) / "nd2"
@@ -171,6 +182,7 @@ USES: dict[str, tuple[str, Callable[[], None]]] = {
     "virtual": ("virtualizarr", virtual),
     "intake": ("intake", intake),
     "plot": ("matplotlib", plot),
+    "distributed": ("distributed", distributed),
 }
 """Extras without which something is refused: a package that each brings, and what to do with it."""
 
@@ -191,6 +203,12 @@ def lacks() -> dict[str, Callable[[], object]]:
     def picture() -> None:
         xr.open_dataset(FILE, engine="nd2").nd2.thumbnail()
 
+    def cluster() -> None:
+        from nd2._core import batch
+
+        with batch.cluster("tcp://127.0.0.1:8786"):
+            pass
+
     def catalog() -> None:
         import xarray_nd2.intake  # noqa: F401  # only whether it is there
 
@@ -201,6 +219,7 @@ def lacks() -> dict[str, Callable[[], object]]:
         "virtual": lambda: xarray_nd2.ND2Parser,
         "intake": catalog,
         "plot": picture,
+        "distributed": cluster,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
@@ -13,10 +14,12 @@ from nd2._core.io.urls import file_stem, is_url, redact
 from nd2._core.values import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 MAX_STATUS = 100
 """Highest exit status: above 125, shells have meanings of their own."""
+_TIMEOUT = 10
+"""Seconds to wait for a scheduler."""
 
 
 @record
@@ -128,3 +131,25 @@ class Batch:
             except Exception as error:
                 self.fail(task.source, error)
         return self.status
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[Any]:
+    """Yield a client of the dask scheduler at an address; None without one.
+
+    Raises
+    ------
+    ImportError
+        If dask.distributed is not installed.
+    OSError
+        If the scheduler does not answer.
+    """
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise errors.missing_package("distributed", "distributed", "for --dask") from error
+    with Client(address, timeout=_TIMEOUT) as client:  # type: ignore[no-untyped-call]
+        yield client

@@ -1,44 +1,40 @@
-"""An index of ND2 files: one row for each, with what matters most of its metadata.
-
-``python -m nd2._core.catalog FOLDER``, or ``nd2 index FOLDER``, prints it as a table, CSV or JSON.
-"""
+"""A catalog of ND2 files: one row per file, with the most important metadata."""
 
 from __future__ import annotations
 
-import argparse
-import ast
-import json
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from fnmatch import fnmatch
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast, get_type_hints
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict, cast, get_type_hints
 
 from nd2._core import errors
+from nd2._core.catalog_table import read_table
+from nd2._core.export.pipeline import bar
 from nd2._core.io import open_source
-from nd2._core.io.open import file_system
-from nd2._core.io.urls import file_name, is_url, local_path
+from nd2._core.io.listing import ListedFile, list_files, stat_url
+from nd2._core.io.urls import file_name, is_url, local_path, redact
 from nd2._core.open import open_reader
 from nd2._core.views.facts import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
     from nd2._core.readers import Reader
 
-Condition: TypeAlias = "Callable[[Mapping[str, Any]], bool]"
-
 __all__ = ["Record", "index_file", "index_files"]
 
-_WORKERS = 8
+_LOCAL_THREADS = 8
+_REMOTE_THREADS = 16
+"""Threads for URLs. A file is opened by two requests at once, so these are 32 requests at once."""
+_MAX_BATCH = 64
+"""Most files of one task on a cluster."""
 
 
 class Record(TypedDict):
-    """One row of an index, a dict.
+    """One row of a catalog, a dict.
 
     Attributes
     ----------
@@ -62,6 +58,10 @@ class Record(TypedDict):
         Whether the file holds binary layers, and regions of interest.
     software_name, software_version, grabber : str
         What acquired it.
+    file_size : int
+        Size in bytes.
+    file_version : str
+        ETag, or modification time (of a local file in nanoseconds); empty if the server does not tell it.
     error : str
         Why the file could not be read; the other columns hold what could be found out.
     """
@@ -80,6 +80,8 @@ class Record(TypedDict):
     software_name: str
     software_version: str
     grabber: str
+    file_size: int
+    file_version: str
     error: str
 
 
@@ -99,18 +101,30 @@ def index_file(
     storage_options : Mapping, optional
         Options for the file system of a URL.
     """
-    text = str(path) if is_url(path) else os.path.abspath(local_path(path))
-    record = cast("Record", {name: kind() for name, kind in _TYPES.items()})
-    record["path"], record["name"] = text, file_name(text)
+    record = _empty_row(path)
     try:
         with closing(open_source(path, storage_options)) as source:
+            _, record["file_size"], record["file_version"] = source.identity
             record["kb"] = round(source.size / 1000, 2)
             reader = open_reader(source)
             record["version"] = ".".join(map(str, reader.version))
             _describe(reader, record)
     except Exception as error:  # a bad file is one row among many, whatever is wrong with it
-        record["error"] = f"{type(error).__name__}: {errors.one_line(error)}"
+        record["error"] = _error_text(error)
     return record
+
+
+def _empty_row(path: str | os.PathLike[str], error: Exception | None = None) -> Record:
+    """Return a row that says nothing but where the file is, and what is wrong with it."""
+    text = path if is_url(path) else os.path.abspath(local_path(path))
+    row = cast("Record", {name: kind() for name, kind in _TYPES.items()})
+    row["path"], row["name"] = redact(text), file_name(text)
+    row["error"] = "" if error is None else _error_text(error)
+    return row
+
+
+def _error_text(error: Exception) -> str:
+    return f"{type(error).__name__}: {errors.one_line(error)}"
 
 
 def _describe(reader: Reader, record: Record) -> None:
@@ -136,226 +150,149 @@ def index_files(
     glob: str = "*.nd2",
     *,
     storage_options: Mapping[str, Any] | None = None,
+    update: str | os.PathLike[str] | pd.DataFrame | Iterable[Record] | None = None,
+    client: Any = None,
+    progress: bool = False,
 ) -> list[Record]:
     """Return the rows of files, several read at a time.
+
+    A remote file is opened by two small reads. At most 32 requests are made at once.
 
     Parameters
     ----------
     paths : iterable of str or os.PathLike
-        Files and folders, local ones or URLs.
+        Files, folders and patterns such as ``"day1/*.nd2"``, local ones or URLs.
     recurse : bool
         Whether folders within folders are searched.
     glob : str
         Pattern of the names of files to take from folders.
     storage_options : Mapping, optional
         Options for the file systems of URLs.
+    update : str, os.PathLike, pandas.DataFrame or iterable of Record, optional
+        Rows of an earlier run, or the Parquet, CSV or JSON file that ``nd2 index`` wrote. Rows of files
+        whose size and version (ETag or modification time) are the same are taken from it. Only new and
+        changed files are read, and those that could not be read then.
+    client : distributed.Client, optional
+        Cluster whose workers read the files. They must reach the files by the same paths.
+    progress : bool
+        Whether to show a progress bar.
 
     Returns
     -------
     list of Record
         Dicts, in the order of the paths, files of a folder sorted by name. A file that cannot be read has a row that says why.
+        Only files that exist now have rows, also with ``update``.
+
+    Raises
+    ------
+    OSError
+        If ``update`` cannot be read.
+    ValueError
+        If ``update`` is not a catalog.
+
+    Examples
+    --------
+    >>> rows = index_files(["s3://bucket/plates"], recurse=True)  # doctest: +SKIP
+    >>> rows = index_files(["s3://bucket/plates"], recurse=True, update=rows)  # doctest: +SKIP
     """
-    files = [
-        file for path in paths for file in _gathered(path, recurse, glob, storage_options or {})
-    ]
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="nd2-index") as executor:
-        return list(
-            executor.map(lambda file: index_file(file, storage_options=storage_options), files)
-        )
+    earlier = {} if update is None else _earlier_rows(update, storage_options)
+    entries = list(_list_entries(paths, recurse, glob, storage_options))
+    files = [entry for entry in entries if isinstance(entry, ListedFile)]
+    rows = _unchanged(files, earlier, storage_options) if earlier else {}
+    missing = [path for path in dict.fromkeys(file.path for file in files) if path not in rows]
+    read = _read_in_threads if client is None else partial(_read_on_cluster, client=client)
+    with bar(progress, len(missing), "file") as advance:
+        for path, row in zip(missing, read(missing, storage_options), strict=True):
+            rows[path] = row
+            advance(1)
+    return [rows[entry.path] if isinstance(entry, ListedFile) else entry for entry in entries]
 
 
-def _gathered(
-    path: str | os.PathLike[str], recurse: bool, glob: str, storage_options: Mapping[str, Any]
-) -> Iterator[str]:
-    """Return the files that a path stands for: itself, or those in the folder."""
-    if not is_url(path):
-        folder = Path(local_path(path))
-        if not folder.is_dir():
-            yield str(path)
-            return
-        found = folder.rglob(glob) if recurse else folder.glob(glob)
-        yield from sorted(str(file) for file in found if file.is_file())
-        return
-    fs, root = file_system(str(path), storage_options)
-    if not fs.isdir(root):
-        yield str(path)
-        return
-    names = fs.find(root, maxdepth=None if recurse else 1)
-    yield from (
-        fs.unstrip_protocol(name)
-        for name in sorted(names)
-        if fnmatch(name.rpartition("/")[2], glob)
-    )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a parser the options of the command."""
-    add = parser.add_argument
-    add("paths", nargs="+", metavar="PATH", help="ND2 files, and folders of them")
-    add("--recurse", "-r", action="store_true", help="search folders within folders")
-    add("--glob-pattern", "-g", default="*.nd2", help="names of files to take (%(default)s)")
-    add(
-        "--sort-by",
-        "-s",
-        metavar="COLUMN",
-        help="column to sort by; with a hyphen behind it (kb-) in descending order",
-    )
-    add("--format", "-f", choices=["table", "csv", "json"], default="table", help="(%(default)s)")
-    add("--include", "-i", metavar="COLUMNS", help="only these, with commas between")
-    add("--exclude", "-e", metavar="COLUMNS", help="all but these")
-    add("--no-header", action="store_true", help="leave out the line of names")
-    add(
-        "--filter",
-        "-F",
-        action="append",
-        default=[],
-        metavar="CONDITION",
-        help="only rows for which it is true, such as \"acquired > '2020' and kb < 500\", \"'Z' in axes\", "
-        '"shape[0] > 9" or "error"; may be given several times',
-    )
-
-
-def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None = None) -> int:
-    """Print a catalog; return 1 if a file could not be read, else 0."""
-    import pandas as pd
-
-    names = _selection(options.include, options.exclude)
-    conditions = [parse_condition(text, COLUMNS) for text in options.filter]
-    key = options.sort_by
-    if key is not None and key.removesuffix("-") not in COLUMNS:
-        raise errors.no_such("column", key.removesuffix("-"), COLUMNS)
-    records = index_files(
-        options.paths,
-        recurse=options.recurse,
-        glob=options.glob_pattern,
-        storage_options=storage_options,
-    )
-    rows = [row for row in records if all(_holds(c, row) for c in conditions)]
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    if key is not None:
-        table = table.sort_values(
-            key.removesuffix("-"), ascending=not key.endswith("-"), kind="stable"
-        )
-    if not options.include and not table["error"].any():
-        names = [name for name in names if name != "error"]
-    print_table(table[names], options.format, header=not options.no_header)
-    return int(any(record["error"] for record in records))
-
-
-def _selection(include: str | None, exclude: str | None) -> list[str]:
-    names = [name.strip() for name in include.split(",")] if include else list(COLUMNS)
-    without = {name.strip() for name in exclude.split(",")} if exclude else set()
-    for name in (*names, *without):
-        if name not in COLUMNS:
-            raise errors.no_such("column", name, COLUMNS)
-    return [name for name in names if name not in without]
-
-
-def print_table(table: pd.DataFrame, form: str, *, header: bool) -> None:
-    """Print a table as text, CSV or JSON."""
-    if form == "json":
-        print(json.dumps(table.to_dict("records"), indent=2))
-    elif form == "csv":
-        table.to_csv(sys.stdout, index=False, header=header, lineterminator="\n")
-    elif len(table) or header:
-        cells = table.map(_cell)
-        left: Any = {
-            name: f"{{:<{cells[name].str.len().max()}}}".format for name in cells if len(cells)
-        }
-        text = cells.to_string(index=False, header=header, justify="left", formatters=left)
-        print("\n".join(line.rstrip() for line in text.splitlines()))
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    return " x ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-_MAX_CONDITION = 2000
-_NODES = (
-    ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.Compare, ast.cmpop, ast.BinOp, ast.Add, ast.Sub,
-    ast.Mult, ast.Div, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple, ast.Subscript, ast.Call,
-)  # fmt: skip
-
-
-def parse_condition(text: str, columns: Collection[str]) -> Condition:
-    """Return a condition such as ``kb > 500 and axes == 'TCYX'`` as a function of a row.
-
-    Comparisons, ``and``, ``or``, ``not``, ``in``, sums and products of numbers, ``len()`` and items (``shape[0]``) of
-    columns and constants are allowed. No name, attribute or call leads anywhere else.
-    """
-    if len(text) > _MAX_CONDITION:
-        raise ValueError(f"the filter is longer than {_MAX_CONDITION} characters")
-    try:
-        tree = ast.parse(text.strip(), mode="eval")
-        for node in ast.walk(tree.body):
-            _check_node(node, text, columns)
-        code = compile(ast.fix_missing_locations(_Arithmetic().visit(tree)), "<filter>", "eval")
-    except (SyntaxError, RecursionError, MemoryError) as error:
-        raise ValueError(f"filter {text!r} cannot be understood: {error}") from None
-
-    def holds(row: Mapping[str, Any]) -> bool:
+def _list_entries(
+    paths: Iterable[str | os.PathLike[str]],
+    recurse: bool,
+    glob: str,
+    storage_options: Mapping[str, Any] | None,
+) -> Iterator[ListedFile | Record]:
+    """Yield the files that paths stand for; a row with the error for what cannot be listed."""
+    for path in paths:
         try:
-            return bool(eval(code, {"__builtins__": {}, "len": len, "_number": _number}, dict(row)))
-        except (TypeError, IndexError, KeyError, ZeroDivisionError) as error:
-            raise ValueError(f"filter {text!r} does not fit: {error}") from None
+            yield from list_files(
+                path, recurse=recurse, name_pattern=glob, storage_options=storage_options
+            )
+        except OSError as error:
+            yield _empty_row(path, error)
 
-    return holds
+
+def _earlier_rows(
+    update: str | os.PathLike[str] | pd.DataFrame | Iterable[Record],
+    storage_options: Mapping[str, Any] | None,
+) -> dict[str, Record]:
+    """Return the rows of an earlier run by their paths."""
+    if isinstance(update, (str, os.PathLike)):
+        update = read_table(update, storage_options)
+    records: Any = update.to_dict("records") if hasattr(update, "to_dict") else update
+    rows = {}
+    for record in records:
+        if any(name not in record for name in ("path", "file_size", "file_version")):
+            raise ValueError(
+                "the table to update is not a catalog with the columns of this version"
+            )
+        row = {name: record.get(name, kind()) for name, kind in _TYPES.items()}
+        row["shape"] = [int(n) for n in row["shape"]]
+        rows[row["path"]] = cast("Record", row)
+    return rows
 
 
-def _check_node(node: ast.AST, text: str, columns: Collection[str]) -> None:
-    """Refuse whatever is not allowed in a condition."""
-    is_len = isinstance(node, ast.Call) and ast.unparse(node.func) == "len" and len(node.args) == 1
-    if isinstance(node, ast.Name) and node.id not in columns and node.id != "len":
-        raise ValueError(f"filter {text!r}: {errors.no_such('column', node.id, columns)}")
-    if not isinstance(node, _NODES) or (isinstance(node, ast.Call) and not is_len):
-        raise ValueError(
-            f"filter {text!r}: {type(node).__name__} is not allowed; conditions compare the columns "
-            f"{', '.join(columns)}"
+def _unchanged(
+    files: Sequence[ListedFile],
+    earlier: Mapping[str, Record],
+    storage_options: Mapping[str, Any] | None,
+) -> dict[str, Record]:
+    """Return the earlier rows that still hold, by the paths of their files."""
+    rows = {}
+    for file in files:
+        row = earlier.get(redact(file.path))
+        if row is not None and row["file_version"] and not row["error"]:
+            rows[file.path] = row
+    vague = [file.path for file in files if file.path in rows and not file.version]
+    with ThreadPoolExecutor(2 * _REMOTE_THREADS, thread_name_prefix="nd2-index") as executor:
+        found = executor.map(lambda url: stat_url(url, storage_options), vague)
+        exact = dict(zip(vague, found, strict=True))
+    for file in files:
+        now, row = exact.get(file.path, file), rows.get(file.path)
+        if row and (now.size, now.version) != (row["file_size"], row["file_version"]):
+            del rows[file.path]
+    return rows
+
+
+def _read_in_threads(
+    files: Sequence[str], storage_options: Mapping[str, Any] | None
+) -> Iterator[Record]:
+    """Yield the rows of files, several read at a time."""
+    threads = _REMOTE_THREADS if any(map(is_url, files)) else _LOCAL_THREADS
+    with ThreadPoolExecutor(threads, thread_name_prefix="nd2-index") as executor:
+        yield from executor.map(
+            lambda file: index_file(file, storage_options=storage_options), files
         )
 
 
-class _Arithmetic(ast.NodeTransformer):
-    """Lets sums and products take numbers only: text times a number may fill the memory."""
-
-    def visit_BinOp(self, node: ast.BinOp) -> ast.BinOp:
-        """Check both operands."""
-        left, right = (
-            ast.Call(ast.Name("_number", ast.Load()), [self.visit(part)], [])
-            for part in (node.left, node.right)
-        )
-        return ast.BinOp(left, node.op, right)
+def _read_batch(files: Sequence[str], storage_options: Mapping[str, Any] | None) -> list[Record]:
+    """Return the rows of the files of one task on a cluster."""
+    return list(_read_in_threads(files, storage_options))
 
 
-def _number(value: Any) -> Any:
-    if not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is not a number")
-    return value
-
-
-def _holds(condition: Condition, row: Mapping[str, Any]) -> bool:
-    try:
-        return condition(row)
-    except ValueError:
-        if row["error"]:  # what is not known of a bad file cannot be compared
-            return False
-        raise
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 1 if a file could not be read, 2 for wrong options."""
-    parser = argparse.ArgumentParser(
-        prog="nd2 index",
-        description=f"Print what matters most of ND2 files. Columns: {', '.join(COLUMNS)}.",
-    )
-    add_arguments(parser)
-    options = parser.parse_args(arguments)
-    try:
-        return run(options)
-    except ValueError as error:
-        parser.error(str(error))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _read_on_cluster(
+    files: Sequence[str], storage_options: Mapping[str, Any] | None, client: Any
+) -> Iterator[Record]:
+    """Yield the rows of files that the workers of a cluster read."""
+    threads = max(sum(client.nthreads().values()), 1)
+    size = min(max(len(files) // (4 * threads), 1), _MAX_BATCH)
+    batches = [files[start : start + size] for start in range(0, len(files), size)]
+    futures = client.map(_read_batch, batches, storage_options=storage_options, pure=False)
+    for batch, future in zip(batches, futures, strict=True):
+        error = future.exception()  # such as workers that were killed again and again
+        if error is None:
+            yield from future.result()
+            continue
+        yield from (_empty_row(file, error) for file in batch)

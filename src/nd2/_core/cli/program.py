@@ -12,9 +12,10 @@ from nd2._core.cli.command import STORAGE_OPTION, Command, arguments, parse_stor
 from nd2._core.cli.console import accept_all_characters, plain_warnings
 from nd2._core.cli.copies import CROP, RESCUE
 from nd2._core.cli.exports import TIFF, ZARR
+from nd2._core.cli.index import INDEX
 from nd2._core.cli.pictures import SHOW
 from nd2._core.cli.system import COMPLETION, VERSIONS
-from nd2._core.cli.tables import EVENTS, INDEX, INFO
+from nd2._core.cli.tables import EVENTS, INFO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The commands that print what is in files: ``info``, ``index`` and ``events``."""
+"""The commands that print what is in files: ``info`` and ``events``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from nd2._core import errors
 from nd2._core.cli.command import (
     FILES,
     OUT_DIR,
@@ -132,22 +131,6 @@ def _configure_info(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name}", dest="field", action="store_const", const=name, help=text)
 
 
-def _configure_index(parser: argparse.ArgumentParser) -> None:
-    from nd2._core.catalog import add_arguments
-
-    add_arguments(parser)
-
-
-def _index(options: argparse.Namespace) -> int:
-    from nd2._core.catalog import run
-
-    try:
-        return run(options, options.storage_options)
-    except ValueError as error:  # bad files are rows: only an option can be wrong
-        print(f"nd2 index: {errors.one_line(error)}", file=sys.stderr)
-        return 2
-
-
 def _events(options: argparse.Namespace) -> int:
     from nd2._core.file import ND2File
     from nd2._core.io.destination import SUFFIXES, guess_format, resolve
@@ -203,16 +186,6 @@ INFO = Command(
     "nd2 info s3://bucket/cells.nd2 --storage-option anon=true",
     _configure_info,
     _info,
-)
-
-
-INDEX = Command(
-    "list files in a table, CSV or JSON",
-    "nd2 index data --recurse --sort-by kb-\n"
-    "nd2 index data -F \"acquired > '2020' and kb < 500\" -i name,axes,shape\n"
-    "nd2 index data --format csv > index.csv",
-    _configure_index,
-    _index,
 )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nd2._core.io.faults import explain_faults
 from nd2._core.io.open import file_system
-from nd2._core.io.urls import is_url, local_path
+from nd2._core.io.urls import file_name, is_url, local_path
 from nd2._core.values import record
 
 if TYPE_CHECKING:
@@ -130,13 +130,28 @@ def _list_url(
             raise FileNotFoundError(errno.ENOENT, "matches no file", url)
         yield from found
         return
-    if url.lower().endswith(".nd2"):
-        yield ListedFile(url)
+    web = url.startswith(("http://", "https://"))
+    if file_name(url).lower().endswith(".nd2") or (web and not url.endswith("/")):
+        yield ListedFile(url)  # a web page is not read to find out whether it lists files
         return
     found = _list_remote(url, storage_options, depth=None if recurse else 1)
     if not found:
         yield ListedFile(url)
     yield from (file for file in found if fnmatch(file.path.rpartition("/")[2], name_pattern))
+
+
+def stat_url(url: str, storage_options: Mapping[str, Any] | None = None) -> ListedFile:
+    """Ask for length and version of a remote file; they are unknown if the server does not answer."""
+    from nd2._core.io.transport import parse_info
+
+    try:
+        fs, path = file_system(url, storage_options)
+        fs.invalidate_cache(path)
+        with explain_faults(url):
+            stat = parse_info(fs.info(path), url)
+    except OSError:
+        return ListedFile(url)
+    return ListedFile(url, stat.size, stat.version)
 
 
 def _list_remote(
@@ -161,7 +176,6 @@ def _list_remote(
         info = found[name]
         if info.get("type") == "directory":
             continue
-        size = info.get("size")
-        url = str(fs.unstrip_protocol(name))
-        files.append(ListedFile(url, -1 if size is None else int(size), info_version(info)))
+        size, place = info.get("size"), str(fs.unstrip_protocol(name))
+        files.append(ListedFile(place, -1 if size is None else int(size), info_version(info)))
     return files

@@ -1,0 +1,207 @@
+"""The command ``index``: a catalog of files as a table, CSV, JSON or Parquet."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from nd2._core import errors
+from nd2._core.cli.command import OVERWRITE, QUIET, Command
+from nd2._core.cli.console import shows_progress, terminal_width
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the options of the command."""
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="PATH", help="ND2 files, patterns, folders and buckets")
+    add("--recurse", "-r", action="store_true", help="search folders within folders")
+    add("--glob-pattern", "-g", default="*.nd2", help="names of files to take (%(default)s)")
+    add(
+        "--sort-by",
+        "-s",
+        metavar="COLUMN",
+        help="column to sort by; with a hyphen behind it (kb-) in descending order",
+    )
+    add(
+        "--format",
+        "-f",
+        choices=["table", "csv", "json", "parquet"],
+        help="by default that of the output, else table",
+    )
+    add("--output", "-o", metavar="PATH", help="file to write (standard output)")
+    add(
+        "--update",
+        "-u",
+        metavar="TABLE",
+        help="table of an earlier run (Parquet, CSV or JSON): read only files that are new or "
+        "changed, and write the table again, or to --output; it is made if it does not exist",
+    )
+    add("--include", "-i", metavar="COLUMNS", help="only these, with commas between")
+    add("--exclude", "-e", metavar="COLUMNS", help="all but these")
+    add("--no-header", action="store_true", help="leave out the line of names")
+    add("--errors", action="store_true", help="only files that cannot be read")
+    add(
+        "--filter",
+        "-F",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="only rows for which it is true, such as \"acquired > '2020' and kb < 500\", \"'Z' in axes\", "
+        '"shape[0] > 9" or "error"; may be given several times',
+    )
+    add("--dask", metavar="ADDRESS", help="read on the cluster of this scheduler (tcp://host:8786)")
+    for argument in (OVERWRITE, QUIET):
+        add(*argument.names, **argument.options)
+
+
+def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None = None) -> int:
+    """Print or write a catalog; return 1 if a file could not be read, else 0."""
+    import pandas as pd
+
+    from nd2._core.batch import cluster
+    from nd2._core.catalog import COLUMNS, index_files
+    from nd2._core.catalog_table import FORMATS, read_table
+    from nd2._core.cli.conditions import holds, parse_condition
+    from nd2._core.io.destination import guess_format, resolve
+
+    names = _selection(options.include, options.exclude, COLUMNS)
+    conditions = [parse_condition(text, COLUMNS) for text in options.filter]
+    key = options.sort_by
+    if key is not None and key.removesuffix("-") not in COLUMNS:
+        raise errors.no_such("column", key.removesuffix("-"), COLUMNS)
+    output = options.output or options.update
+    selects = options.include or options.exclude or conditions or options.errors
+    if selects and options.update and output == options.update:
+        raise ValueError(
+            "a table that is updated keeps all rows and columns; write the selection with --output"
+        )
+    form = options.format or (guess_format(output, FORMATS) if output else "table")
+    if output is None and form == "parquet":
+        raise ValueError("Parquet is not text: say where to write it with --output")
+    dest = None
+    if output is not None:
+        dest = resolve(
+            output,
+            FORMATS.get(form, "CSV"),
+            overwrite=options.overwrite or output == options.update,
+            storage_options=storage_options,
+        )
+    earlier = None
+    if options.update:
+        try:
+            earlier = read_table(options.update, storage_options)
+        except FileNotFoundError:
+            earlier = pd.DataFrame(columns=COLUMNS)
+    with cluster(options.dask) as client:
+        records = index_files(
+            options.paths,
+            recurse=options.recurse,
+            glob=options.glob_pattern,
+            storage_options=storage_options,
+            update=earlier,
+            client=client,
+            progress=shows_progress(options.quiet),
+        )
+    rows = [row for row in records if all(holds(c, row) for c in conditions)]
+    if options.errors:
+        rows = [row for row in rows if row["error"]]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    if key is not None:
+        table = table.sort_values(
+            key.removesuffix("-"), ascending=not key.endswith("-"), kind="stable"
+        )
+    if dest is None and not options.include and not table["error"].any():
+        names = [name for name in names if name != "error"]
+    if dest is None:
+        print_table(table[names], form, header=not options.no_header, chosen=bool(options.include))
+    else:
+        from nd2._core.catalog_table import encode
+
+        dest.write(encode(table[names], form, header=not options.no_header))
+        print(output if earlier is None else f"{output}: {_changes(earlier, table)}")
+    return int(any(record["error"] for record in records))
+
+
+def _changes(earlier: pd.DataFrame, table: pd.DataFrame) -> str:
+    """Say how a table differs from the earlier one."""
+    versions = [
+        dict(
+            zip(
+                frame["path"],
+                zip(frame["file_size"], frame["file_version"], strict=True),
+                strict=True,
+            )
+        )
+        for frame in (earlier, table)
+    ]
+    before, now = versions
+    new = len(now.keys() - before.keys())
+    changed = sum(now[path] != before[path] for path in now.keys() & before.keys())
+    gone = len(before.keys() - now.keys())
+    return f"{len(now)} files, {new} new, {changed} changed, {gone} removed"
+
+
+def _selection(include: str | None, exclude: str | None, columns: Sequence[str]) -> list[str]:
+    names = [name.strip() for name in include.split(",")] if include else list(columns)
+    without = {name.strip() for name in exclude.split(",")} if exclude else set()
+    for name in (*names, *without):
+        if name not in columns:
+            raise errors.no_such("column", name, columns)
+    return [name for name in names if name not in without]
+
+
+def print_table(table: pd.DataFrame, form: str, *, header: bool, chosen: bool) -> None:
+    """Print a table as CSV, JSON, or text that fits the terminal."""
+    from nd2._core.catalog_table import encode, format_table
+
+    if form != "table":
+        sys.stdout.write(encode(table, form, header=header).decode())
+        return
+    text, left_out = format_table(table, terminal_width() or 0, header=header, chosen=chosen)
+    if text:
+        print(text)
+    if left_out:
+        sys.stderr.write(
+            f"nd2 index: no room for {', '.join(left_out)}; --include, --format and --output show them\n"
+        )
+
+
+def _index(options: argparse.Namespace) -> int:
+    try:
+        return run(options, options.storage_options)
+    except ValueError as error:  # bad files are rows: only an option can be wrong
+        print(f"nd2 index: {errors.one_line(error)}", file=sys.stderr)
+        return 2
+
+
+INDEX = Command(
+    "list files in a table, CSV, JSON or Parquet",
+    "nd2 index data --recurse --sort-by kb-\n"
+    "nd2 index data -F \"acquired > '2020' and kb < 500\" -i name,axes,shape\n"
+    "nd2 index 'day?/*.nd2' -o catalog.csv\n"
+    "nd2 index s3://bucket/plates --recurse --update catalog.parquet",
+    add_arguments,
+    _index,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0, 1 if a file could not be read, 2 for wrong options."""
+    from nd2._core.catalog import COLUMNS
+
+    parser = argparse.ArgumentParser(
+        prog="nd2 index",
+        description=f"Print what matters most of ND2 files. Columns: {', '.join(COLUMNS)}.",
+    )
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    try:
+        return run(options)
+    except ValueError as error:
+        parser.error(str(error))
