@@ -160,7 +160,8 @@ def distributed() -> None:
 
     from nd2.index import index_files
 
-    with LocalCluster(n_workers=1, dashboard_address=":0") as cluster, Client(cluster) as client:
+    cluster: Any = LocalCluster(n_workers=1, dashboard_address=":0")  # type: ignore[no-untyped-call]
+    with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
         [row] = index_files([FILE], client=client)
     assert row["axes"] == "TCYX", row
 

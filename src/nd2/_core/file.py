@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, SupportsInt, cast, overload
 
 from nd2._core import errors
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from nd2._core.job_types import JobsDict
     from nd2._core.open import ReadOptions
+    from nd2._core.readers import Reader
     from nd2._core.readers.rescue import RescueReport
     from nd2._core.region_types import ROI
     from nd2._core.structures import (
@@ -177,6 +178,11 @@ class ND2File(PrivateMembers):
         self._reader = open_reader(state["source"], state["index"], **self._options)
         if state["closed"]:
             self.close()
+
+    def _reopen(self) -> Callable[[], Reader]:
+        """Return what opens the file, in other processes as well."""
+        source, index = self._reader.source.reopen(), self._reader.index
+        return partial(open_reader, source, index, **self._options)
 
     def _check_open(self) -> None:
         if self.closed:
@@ -710,6 +716,7 @@ class ND2File(PrivateMembers):
         overwrite: bool = False,
         levels: int | Literal["auto"] = 1,
         storage_options: Mapping[str, Any] | None = None,
+        client: Any = None,
     ) -> Path | str:
         """Write the image as OME-Zarr (OME-NGFF 0.5, Zarr 3).
 
@@ -748,6 +755,10 @@ class ND2File(PrivateMembers):
             left.
         storage_options : Mapping, optional
             Options for the file system of a URL.
+        client : distributed.Client, optional
+            Cluster whose workers write the pixels, each whole chunks (or shards). They must reach the
+            file and ``dest`` by the same paths. The result has the same bytes. When a worker is lost,
+            others do its part again.
 
         Returns
         -------
@@ -782,6 +793,8 @@ class ND2File(PrivateMembers):
             overwrite=overwrite,
             levels=levels,
             storage_options=storage_options,
+            client=client,
+            reopen=None if client is None else self._reopen(),
         )
 
     def write_nd2(

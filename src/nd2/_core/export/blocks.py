@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 _CHUNK = 4 << 20
 """Target size of a chunk in bytes, for ``"auto"``."""
+_MAX_PART = 128 << 20
+"""Most bytes of pixels that a worker of a cluster loses when it is killed; a block may be larger."""
+_PARTS = 8
+"""Parts for each thread of a cluster, as far as there are so many blocks."""
 _MIN_LEVEL = 256
 """Length of the longer side in pixels at which ``levels="auto"`` stops halving."""
 
@@ -178,6 +182,14 @@ class Block:
         return masks.reshape(*kept, height, width)
 
 
+class BlockRange(NamedTuple):
+    """A range of blocks, and the number of frames in them."""
+
+    start: int
+    stop: int
+    frames: int
+
+
 @record
 class Blocks:
     """All blocks of an export, in reading order."""
@@ -205,10 +217,22 @@ class Blocks:
             reader, axes.names, placement, [groups[k] for k in np.argsort(first, kind="stable")]
         )
 
-    def read(self) -> Iterator[Block]:
-        """Yield the blocks one after the other."""
+    def parts(self, frame_bytes: int, threads: int) -> list[BlockRange]:
+        """Divide the blocks into ranges of about the same size, several for each of ``threads``."""
+        counts = np.cumsum([0, *map(len, self.groups)])
+        size = min(_MAX_PART // max(frame_bytes, 1), int(counts[-1]) // (_PARTS * max(threads, 1)))
+        bins = counts[:-1] // max(size, 1)
+        starts = np.flatnonzero(np.diff(bins, prepend=-1)).tolist()
+        stops = [*starts[1:], len(self.groups)]
+        return [
+            BlockRange(start, stop, int(counts[stop] - counts[start]))
+            for start, stop in zip(starts, stops, strict=True)
+        ]
+
+    def read(self, part: slice = slice(None)) -> Iterator[Block]:
+        """Yield the blocks, or some of them, one after the other."""
         placement, frames, picks = self.placement, self.reader.frames, rgb_picks(self.reader)
-        for group in self.groups:
+        for group in self.groups[part]:
             index = placement.index[group]
             time, plane = placement.time[group], placement.plane[group]
             shape = (int(time[-1] - time[0]) + 1, int(plane[-1] - plane[0]) + 1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nd2._core.export import cluster
 from nd2._core.export import zarr_documents as documents
 from nd2._core.export.blocks import Blocks, Grid
 from nd2._core.export.pipeline import bar, pump
@@ -27,9 +29,9 @@ from nd2._core.views.pyramid import pyramid
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from nd2._core.export.blocks import Block
+    from nd2._core.export.blocks import Block, BlockRange
     from nd2._core.export.zarr_store import Array, Target
     from nd2._core.readers import Reader
     from nd2._core.readers.layer_chunks import LayerChunks
@@ -55,31 +57,19 @@ def write_ome_zarr(
     overwrite: bool = False,
     levels: int | Literal["auto"] = 1,
     storage_options: Mapping[str, Any] | None = None,
+    client: Any = None,
+    reopen: Callable[[], Reader] | None = None,
 ) -> Path | str:
-    """Write a file as OME-Zarr and return its path or URL; see ``ND2File.write_ome_zarr``."""
+    """Write a file as OME-Zarr and return its path or URL; see ``ND2File.write_ome_zarr``.
+
+    With ``client``, workers open the file by ``reopen``, which can be pickled.
+    """
     if version != documents.VERSION:
         raise ValueError(f"Only version {documents.VERSION!r} is supported, not {version!r}")
-    placement = Placement.from_layout(reader.layout)
-    names = facts.image_names(placement.images)
-    if position is not None:
-        placement = placement.image_part(position)
-        names = [names[position]]
-    axes = documents.ImageAxes.from_facts(facts, placement)
-    inner = "z" if placement.nesting == "TZ" else "t"
-    grid = Grid.choose(axes, reader.dtype, inner, chunk_shape, shard_shape, levels)
+    options = _Options(chunk_shape, shard_shape, levels, position, force_series, include_labels)
+    export = _Export.from_reader(reader, facts, options)
     backend = choose_backend(backend, remote=is_url(dest))
-    layers = reader.binary_layers if include_labels else []
-    export = _Export(
-        reader,
-        facts,
-        placement,
-        names,
-        axes,
-        grid,
-        [(documents.label_name(i, layer.info.name), layer) for i, layer in enumerate(layers)],
-        None if placement.images == 1 or force_series else documents.plate_fields(names),
-        single=placement.images == 1 and not force_series,
-    )
+    threads = 0 if client is None else cluster.threads(client)
     # Errors of the file or of the options are raised here, before anything is removed.
     reader.frames.check_codec()
     groups = export.groups(include_all_metadata)
@@ -92,9 +82,21 @@ def write_ome_zarr(
         storage_options=storage_options,
     )
     with destination.folder() as place:
-        target = Remote(place, storage_options or {}) if destination.url else Folder(Path(place))
+        store = _Store(place, dict(storage_options or {}) if destination.url else None, backend)
+        target = store.target()
         try:
-            export.write_pixels(target, backend, progress)
+            export.create_arrays(target)
+            with bar(progress, len(export.placement.index), "frame") as advance:
+                if client is None:
+                    export.write_blocks(target, store.backend, advance)
+                else:
+                    parts = export.blocks.parts(export.frame_bytes, threads)
+                    tasks = cluster.process(
+                        client, _write_part, parts, reopen=reopen, options=options, store=store
+                    )
+                    for part in tasks:
+                        advance(part.frames)
+                    target.sweep()
             if xml is not None:
                 target.put("OME/METADATA.ome.xml", xml)
             for path, attributes in groups.items():
@@ -102,6 +104,66 @@ def write_ome_zarr(
         finally:
             target.shut()
     return str(dest) if destination.url else Path(local_path(dest))
+
+
+@record
+class _Options:
+    """The options that decide what is written."""
+
+    chunk_shape: tuple[int, ...] | Literal["auto"] | None
+    shard_shape: tuple[int, ...] | None
+    levels: int | Literal["auto"]
+    position: int | None
+    force_series: bool
+    include_labels: bool
+
+
+@record
+class _Store:
+    """Where it is written, and by which library; a folder if there are no storage options."""
+
+    place: str
+    storage_options: Mapping[str, Any] | None
+    backend: Backend
+
+    def target(self) -> Target:
+        """Return the folder or the remote folder."""
+        if self.storage_options is None:
+            return Folder(Path(self.place))
+        return Remote(self.place, self.storage_options)
+
+
+def _write_part(
+    part: BlockRange, *, reopen: Callable[[], Reader], options: _Options, store: _Store
+) -> None:
+    """Write some blocks, on a worker of a cluster, with as many threads as it has."""
+    import dask
+
+    from nd2._core.views.facts import Facts
+
+    threads = cluster.own_threads()
+    pool.limit(threads)
+    target = store.target()
+    # What an array has to compute is computed here, not by other tasks.
+    with dask.config.set(scheduler="synchronous"), reopen() as reader:
+        export = _Export.from_reader(reader, Facts(reader), options)
+        try:
+            arrays = export.open_arrays(target, store.backend, threads)
+            for block in export.blocks.read(slice(part.start, part.stop)):
+                export.write(block, arrays)
+        finally:
+            target.shut()
+
+
+_Levels = list["Array"]
+
+
+@record
+class _Arrays:
+    """Arrays of each image: of its levels, and of the levels of each of its labels."""
+
+    images: Sequence[_Levels]
+    labels: Sequence[Sequence[_Levels]]
 
 
 @record
@@ -118,6 +180,33 @@ class _Export:
     fields: Sequence[documents.Field] | None
     single: bool
 
+    @classmethod
+    def from_reader(cls, reader: Reader, facts: Facts, options: _Options) -> _Export:
+        """Decide what is written. Errors of the options are raised here."""
+        placement = Placement.from_layout(reader.layout)
+        names = facts.image_names(placement.images)
+        if options.position is not None:
+            placement = placement.image_part(options.position)
+            names = [names[options.position]]
+        axes = documents.ImageAxes.from_facts(facts, placement)
+        inner = "z" if placement.nesting == "TZ" else "t"
+        grid = Grid.choose(
+            axes, reader.dtype, inner, options.chunk_shape, options.shard_shape, options.levels
+        )
+        layers = reader.binary_layers if options.include_labels else []
+        series = options.force_series
+        return cls(
+            reader,
+            facts,
+            placement,
+            names,
+            axes,
+            grid,
+            [(documents.label_name(i, layer.info.name), layer) for i, layer in enumerate(layers)],
+            None if placement.images == 1 or series else documents.plate_fields(names),
+            single=placement.images == 1 and not series,
+        )
+
     @property
     def paths(self) -> list[str]:
         """Path of each image."""
@@ -125,43 +214,83 @@ class _Export:
             return [field.path for field in self.fields]
         return [""] if self.single else [str(i) for i in range(self.placement.images)]
 
-    def write_pixels(self, target: Target, backend: Backend, progress: bool) -> None:
-        """Write the levels of all images and labels."""
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of the pixels of a frame."""
+        sizes = (
+            n for name, n in zip(self.axes.names, self.axes.shape, strict=True) if name in "cyx"
+        )
+        return math.prod(sizes) * self.reader.dtype.itemsize
 
-        def create(
-            path: str, axes: documents.ImageAxes, grid: Grid, dtype: np.dtype[Any]
-        ) -> list[Array]:
-            arrays = []
+    @property
+    def label_axes(self) -> documents.ImageAxes:
+        """The axes of the labels, which have no channels."""
+        return self.axes.drop("c")
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks of all images."""
+        return Blocks.from_placement(self.reader, self.placement, self.axes, self.grid)
+
+    def _array_name(self, path: str, level: int) -> str:
+        return f"{path}/{level}".lstrip("/")
+
+    def _label_path(self, path: str, name: str) -> str:
+        return f"{path}/labels/{name}".lstrip("/")
+
+    def create_arrays(self, target: Target) -> None:
+        """Write the metadata of the arrays of all images and labels."""
+
+        def create(path: str, axes: documents.ImageAxes, grid: Grid, dtype: np.dtype[Any]) -> None:
             for level in range(grid.levels):
-                name = f"{path}/{level}".lstrip("/")
                 shape = axes.level_shape(level)
                 chunks, shards = grid.fit(shape)
-                put_array(target, name, shape, dtype, chunks, shards, axes.names)
-                arrays.append(target.array(name, backend))
-            return arrays
+                put_array(
+                    target, self._array_name(path, level), shape, dtype, chunks, shards, axes.names
+                )
 
-        images = [create(path, self.axes, self.grid, self.reader.dtype) for path in self.paths]
-        label_axes = self.axes.drop("c")
         label_grid = self.grid.drop(self.axes.names.find("c"))
-        labels = [
+        for path in self.paths:
+            create(path, self.axes, self.grid, self.reader.dtype)
+            for name, _ in self.layers:
+                create(self._label_path(path, name), self.label_axes, label_grid, _LABEL_TYPE)
+
+    def open_arrays(self, target: Target, backend: Backend, threads: int | None = None) -> _Arrays:
+        """Open the arrays of all images and labels."""
+
+        def levels(path: str) -> _Levels:
+            names = (self._array_name(path, level) for level in range(self.grid.levels))
+            return [target.array(name, backend, threads) for name in names]
+
+        return _Arrays(
+            [levels(path) for path in self.paths],
             [
-                create(f"{path}/labels/{name}".lstrip("/"), label_axes, label_grid, _LABEL_TYPE)
-                for name, _ in self.layers
-            ]
-            for path in self.paths
-        ]
+                [levels(self._label_path(path, name)) for name, _ in self.layers]
+                for path in self.paths
+            ],
+        )
 
-        def write(block: Block) -> None:
-            for level, data in enumerate(pyramid(block.data, self.grid.levels)):
-                images[block.image][level].write(block.region(self.axes.names), data)
-            for (_, layer), arrays in zip(self.layers, labels[block.image], strict=True):
-                data = block.labels(layer, label_axes.names, label_axes.shape)
-                for level, part in enumerate(pyramid(data, self.grid.levels, nearest=True)):
-                    arrays[level].write(block.region(label_axes.names), part)
+    def write_blocks(
+        self, target: Target, backend: Backend, advance: Callable[[int], None]
+    ) -> None:
+        """Write all blocks, read in this thread."""
+        arrays = self.open_arrays(target, backend)
+        pump(
+            self.blocks.read(),
+            lambda block: self.write(block, arrays),
+            lambda block: advance(block.count),
+            writers=pool.workers(),
+        )
 
-        blocks = Blocks.from_placement(self.reader, self.placement, self.axes, self.grid)
-        with bar(progress, len(self.placement.index), "frame") as advance:
-            pump(blocks.read(), write, lambda block: advance(block.count), writers=pool.workers())
+    def write(self, block: Block, arrays: _Arrays) -> None:
+        """Write the levels of a block, and of its labels."""
+        for level, data in enumerate(pyramid(block.data, self.grid.levels)):
+            arrays.images[block.image][level].write(block.region(self.axes.names), data)
+        axes = self.label_axes
+        for (_, layer), label in zip(self.layers, arrays.labels[block.image], strict=True):
+            data = block.labels(layer, axes.names, axes.shape)
+            for level, part in enumerate(pyramid(data, self.grid.levels, nearest=True)):
+                label[level].write(block.region(axes.names), part)
 
     def groups(self, include_all_metadata: bool) -> dict[str, Mapping[str, Any]]:
         """Return the attributes of each group.

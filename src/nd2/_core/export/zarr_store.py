@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from nd2._core.export.gate import GatedStore
 
 Backend = Literal["auto", "zarr", "tensorstore"]
+_LEFT_BEHIND = (".partial", ".__lock")
+"""Ends of the names under which zarr-python and tensorstore write a file before it is complete."""
 
 
 class Array(Protocol):
@@ -51,15 +53,21 @@ class Target(ABC):
     def _open(self) -> Any:
         """Return a store of zarr-python."""
 
-    def array(self, name: str, backend: Backend) -> Array:
-        """Open an array whose metadata exist."""
+    def array(self, name: str, backend: Backend, threads: int | None = None) -> Array:
+        """Open an array whose metadata exist; ``threads`` limits those that compress, in new processes."""
         import zarr
+
+        if threads is not None:
+            zarr.config.set({"threading.max_workers": threads})
 
         if self._gate is None:
             from nd2._core.export.gate import GatedStore
 
             self._gate = GatedStore(self._open())
         return _ZarrArray(zarr.open_array(self._gate, path=name, mode="r+", zarr_format=3))
+
+    def sweep(self) -> None:
+        """Remove what a process that was killed left of its chunks. Stores of objects keep nothing."""
 
     def shut(self) -> None:
         """Allow no more writes, and wait for those that have started."""
@@ -83,10 +91,17 @@ class Folder(Target):
 
         return LocalStore(self.path)
 
-    def array(self, name: str, backend: Backend) -> Array:
+    def array(self, name: str, backend: Backend, threads: int | None = None) -> Array:
         if backend == "tensorstore":
-            return _tensorstore_array(self.path / name)
-        return super().array(name, backend)
+            return _tensorstore_array(self.path / name, threads)
+        return super().array(name, backend, threads)
+
+    def sweep(self) -> None:
+        """Remove what a process that was killed left of its chunks."""
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                if name.endswith(_LEFT_BEHIND):
+                    os.unlink(os.path.join(folder, name))
 
 
 class Remote(Target):
@@ -203,8 +218,10 @@ class _TensorStoreArray:
             raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
 
 
-def _tensorstore_array(path: Path) -> Array:
+def _tensorstore_array(path: Path, threads: int | None) -> Array:
     import tensorstore
 
-    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
+    spec: dict[str, Any] = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
+    if threads is not None:
+        spec["context"] = {"data_copy_concurrency": {"limit": threads}}
     return _TensorStoreArray(tensorstore.open(spec, open=True).result())

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 _lock = threading.Lock()
 _executor: ThreadPoolExecutor | None = None
+_limit = 8
+
+
+def limit(threads: int) -> None:
+    """Use fewer threads in this process, such as a worker of a cluster to which some cores belong."""
+    global _limit
+    _limit = min(max(threads, 1), 8)
 
 
 def workers() -> int:
@@ -23,7 +30,7 @@ def workers() -> int:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
         cores = os.cpu_count() or 1
-    return min(cores, 8)
+    return min(cores, _limit)
 
 
 def _pool() -> ThreadPoolExecutor:

@@ -1,0 +1,160 @@
+"""OME-Zarr written by the workers of a cluster: the same bytes, also when a worker is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import nd2
+from tests import rich_file
+from tests.builder import Nd2Spec, build
+from tests.servers import s3_bucket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """A client of two processes."""
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=":0",
+            silence_logs=50,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("backend", ["zarr", "tensorstore"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"levels": 3, "chunk_shape": (2, 1, 2, 4, 4), "shard_shape": (2, 2, 2, 8, 8)},
+        {"position": 1},
+        {"force_series": True, "include_labels": False, "include_all_metadata": False},
+    ],
+)
+def test_the_same_bytes(backend: Any, options: Any, client: Any, tmp_path: Path) -> None:
+    pytest.importorskip(backend)
+    path = rich_file.write(tmp_path / "a.nd2")
+    with nd2.ND2File(path) as file:
+        file.write_ome_zarr(tmp_path / "serial.zarr", backend=backend, **options)
+        dest = file.write_ome_zarr(tmp_path / "b.zarr", backend=backend, client=client, **options)
+    assert dest == tmp_path / "b.zarr"
+    assert contents(tmp_path / "b.zarr") == contents(tmp_path / "serial.zarr")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nd2", "b.zarr", "serial.zarr"]
+
+
+def test_options_of_the_file_reach_the_workers(client: Any, tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 4), ("Z", 2)], missing=frozenset({3}))
+    with nd2.ND2File(tmp_path / "a.nd2", flat_frames=True) as file:
+        file.write_ome_zarr(tmp_path / "serial.zarr")
+        file.write_ome_zarr(tmp_path / "b.zarr", client=client)
+    assert contents(tmp_path / "b.zarr") == contents(tmp_path / "serial.zarr")
+
+
+def test_a_file_in_a_bucket_to_a_bucket(client: Any, tmp_path: Path) -> None:
+    spec = Nd2Spec(loops=[("T", 9)], height=64, width=64, zlib=True)
+    with s3_bucket({"a": spec}, tmp_path) as options:
+        import s3fs
+
+        with nd2.ND2File("s3://images/a.nd2", storage_options=options) as file:
+            for name, extra in (("serial", {}), ("b", {"client": client})):
+                file.write_ome_zarr(
+                    f"s3://images/{name}.zarr",
+                    storage_options=options,
+                    chunk_shape=(2, 64, 64),
+                    levels=2,
+                    **extra,
+                )
+        fs = s3fs.S3FileSystem(**options)
+        found = [
+            {
+                key.partition("/")[2].partition("/")[2]: fs.cat(key)
+                for key in fs.find(f"images/{n}.zarr")
+            }
+            for n in ("serial", "b")
+        ]
+    assert found[0] == found[1]
+    assert len(found[0]) == 3 + 2 * 5
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:distributed")
+@pytest.mark.parametrize("backend", ["zarr", "tensorstore"])
+def test_a_worker_that_is_killed_in_the_middle(backend: Any, client: Any, tmp_path: Path) -> None:
+    pytest.importorskip(backend)
+    build(tmp_path / "a.nd2", loops=[("T", 96)], height=512, width=512)
+    killed: list[int] = []
+
+    def kill() -> None:
+        part = tmp_path / "b.zarr.part" / "0"
+        while sum(1 for _ in part.rglob("*")) < 20:
+            time.sleep(0.002)
+        os.kill(pids[0], signal.SIGKILL)
+        killed.append(sum(path.is_file() for path in part.rglob("*")))
+
+    pids = sorted(client.run(os.getpid).values())
+    killer = threading.Thread(target=kill, daemon=True)
+    options: dict[str, Any] = {"backend": backend, "chunk_shape": (1, 256, 256), "levels": 2}
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        file.write_ome_zarr(tmp_path / "serial.zarr", **options)
+        killer.start()
+        file.write_ome_zarr(tmp_path / "b.zarr", client=client, **options)
+    killer.join(10)
+    assert 0 < killed[0] < 96 * 5, "it was not killed in the middle"
+    assert contents(tmp_path / "b.zarr") == contents(tmp_path / "serial.zarr")
+    client.wait_for_workers(2, timeout=60)
+    assert pids[0] not in client.run(os.getpid).values()
+
+
+def test_an_error_on_a_worker_leaves_nothing(client: Any, tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 40)], height=64, width=64, zlib=True)
+    data = bytearray((tmp_path / "a.nd2").read_bytes())
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        offset = int(file._reader.frames.table.offsets[31])
+    data[offset + 8 : offset + 40] = bytes(32)
+    (tmp_path / "a.nd2").write_bytes(data)
+    with nd2.ND2File(tmp_path / "a.nd2") as file, pytest.raises(ValueError, match="frame 31"):
+        file.write_ome_zarr(tmp_path / "b.zarr", client=client, chunk_shape=(1, 64, 64))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nd2"]
+
+
+def test_progress_of_the_whole(
+    client: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tqdm")
+    build(tmp_path / "a.nd2", loops=[("T", 12)])
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        file.write_ome_zarr(
+            tmp_path / "b.zarr", client=client, chunk_shape=(1, 6, 8), progress=True
+        )
+    assert "12/12" in capsys.readouterr().err
+
+
+def test_what_is_no_client(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 2)])
+    with (
+        nd2.ND2File(tmp_path / "a.nd2") as file,
+        pytest.raises(TypeError, match=r"distributed\.Client, not str"),
+    ):
+        file.write_ome_zarr(tmp_path / "b.zarr", client="tcp://127.0.0.1:8786")
+    assert not (tmp_path / "b.zarr").exists()
