@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import nd2
+from nd2._core.cli import main
 from tests import rich_file
 from tests.builder import Nd2Spec, build
 from tests.servers import s3_bucket
@@ -158,3 +159,23 @@ def test_what_is_no_client(tmp_path: Path) -> None:
     ):
         file.write_ome_zarr(tmp_path / "b.zarr", client="tcp://127.0.0.1:8786")
     assert not (tmp_path / "b.zarr").exists()
+
+
+def test_the_command(client: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(5):
+        build(tmp_path / "in" / f"{number}.nd2", loops=[("T", 3)], seed=number)
+    (tmp_path / "in" / "bad.nd2").write_bytes(b"no ND2 file at all")
+    address = client.scheduler.address
+    pattern, out = str(tmp_path / "in" / "*.nd2"), str(tmp_path / "out")
+    assert main(["zarr", pattern, "--out-dir", out, "--dask", address]) == 1
+    printed = capsys.readouterr()
+    assert sorted(printed.out.split()) == [f"{out}/{number}.ome.zarr" for number in range(5)]
+    assert "bad.nd2" in printed.err
+    for number in range(5):
+        with nd2.ND2File(tmp_path / "in" / f"{number}.nd2") as file:
+            file.write_ome_zarr(tmp_path / "serial" / f"{number}.ome.zarr")
+    assert contents(tmp_path / "out") == contents(tmp_path / "serial")
+    one = str(tmp_path / "one.zarr")
+    assert main(["zarr", str(tmp_path / "in" / "0.nd2"), one, "--dask", address]) == 0
+    assert contents(tmp_path / "one.zarr") == contents(tmp_path / "serial" / "0.ome.zarr")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +68,29 @@ def test_others_go_on_after_an_error(capsys: pytest.CaptureFixture[str]) -> None
     assert done == ["b.zarr"]
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["nd2 zarr: a.nd2: it is broken", "nd2 zarr: c.nd2 is broken"]
+
+
+def test_several_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    barrier = threading.Barrier(3, timeout=10)
+
+    def work(task: Task) -> None:
+        barrier.wait()
+        if task.source == "1.nd2":
+            raise ValueError("it is broken")
+
+    batch = Batch("zarr")
+    tasks = [Task(f"{number}.nd2", "") for number in range(6)]
+    assert batch.run(tasks, work, at_once=3, progress=True) == 1
+    err = capsys.readouterr().err
+    assert "nd2 zarr: 1.nd2: it is broken" in err
+    assert "6/6" in err
+
+    def stop(task: Task) -> None:
+        raise ImportError
+
+    with pytest.raises(ImportError):
+        Batch("zarr").run(tasks, stop, at_once=2)
+    capsys.readouterr()
 
 
 def test_the_status_has_a_limit(capsys: pytest.CaptureFixture[str]) -> None:

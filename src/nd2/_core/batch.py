@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
+from nd2._core.export.pipeline import bar
 from nd2._core.io.listing import expand
 from nd2._core.io.urls import file_stem, is_url, redact
 from nd2._core.values import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 MAX_STATUS = 100
 """Highest exit status: above 125, shells have meanings of their own."""
@@ -104,6 +107,7 @@ class Batch:
     def __init__(self, command: str) -> None:
         self.command = command
         self.failed = 0
+        self._lock = threading.Lock()
 
     @property
     def status(self) -> int:
@@ -112,24 +116,51 @@ class Batch:
 
     def fail(self, source: str, error: Exception) -> None:
         """Count a file that failed, and say why on the standard error stream."""
-        self.failed += 1
+        with self._lock:
+            self.failed += 1
         text, name = errors.one_line(error), redact(source)
         if os.path.basename(name) not in text:
             text = f"{name}: {text}"
         sys.stderr.write(f"nd2 {self.command}: {text}\n")
 
-    def run(self, tasks: Iterable[Task], work: Callable[[Task], object]) -> int:
+    def run(
+        self,
+        tasks: Sequence[Task],
+        work: Callable[[Task], object],
+        *,
+        at_once: int = 1,
+        progress: bool = False,
+    ) -> int:
         """Do the work of each task, and go on after errors; return the exit status.
 
-        A missing package or a closed output stops the batch.
+        A missing package or a closed output stops the batch. With ``at_once``, several tasks are done in
+        threads; ``progress`` shows how many files are done.
         """
-        for task in tasks:
+
+        def one(task: Task) -> None:
             try:
                 work(task)
             except (ImportError, BrokenPipeError):
                 raise
             except Exception as error:
                 self.fail(task.source, error)
+
+        if at_once < 2:
+            for task in tasks:
+                one(task)
+            return self.status
+        with (
+            bar(progress, len(tasks), "file") as advance,
+            ThreadPoolExecutor(at_once, thread_name_prefix="nd2-batch") as executor,
+        ):
+            futures = [executor.submit(one, task) for task in tasks]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+                    advance(1)
+            finally:
+                for future in futures:
+                    future.cancel()
         return self.status
 
 

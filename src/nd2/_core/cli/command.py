@@ -147,6 +147,9 @@ MANY: dict[str, Any] = {**SEVERAL, "default": []}
 FILE = value("file", "FILE", "path or URL of an ND2 file")
 FILES = value("files", "FILE", "paths, patterns or URLs of ND2 files", nargs="+")
 OUT_DIR = value("--out-dir", "DIR", "folder or URL for the outputs of several files")
+DASK = value(
+    "--dask", "ADDRESS", "work on the dask cluster of this scheduler, such as tcp://host:8786"
+)
 OVERWRITE = flag("--overwrite", "replace outputs that exist")
 DEST_OPTION = value(
     "--dest-option", "KEY=VALUE", "option for the file system of the output; repeatable", **MANY
@@ -177,6 +180,7 @@ def convert(
     work: Callable[[ND2File, str], object],
     *,
     dest: str | None = None,
+    at_once: int = 1,
 ) -> int:
     """Open each file and call ``work`` with its output; print the outputs, return the exit status."""
     from nd2._core.file import ND2File
@@ -186,7 +190,7 @@ def convert(
             work(file, task.dest)
         print(task.dest)
 
-    return run_tasks(options, suffix, one, dest=dest)
+    return run_tasks(options, suffix, one, dest=dest, at_once=at_once)
 
 
 def run_tasks(
@@ -195,9 +199,14 @@ def run_tasks(
     work: Callable[[Task], object],
     *,
     dest: str | None = None,
+    at_once: int = 1,
 ) -> int:
-    """Call ``work`` for each file with its output; return the exit status."""
+    """Call ``work`` for each file with its output; return the exit status.
+
+    With ``at_once``, several files are done at the same time, and one progress bar counts them.
+    """
     from nd2._core.batch import Batch, plan_tasks
+    from nd2._core.cli.console import shows_progress
     from nd2._core.io.urls import is_url, local_path
 
     tasks = plan_tasks(
@@ -209,4 +218,8 @@ def run_tasks(
     )
     if options.out_dir is not None and not is_url(folder := local_path(options.out_dir)):
         os.makedirs(folder, exist_ok=True)
-    return Batch(options.command).run(tasks, work)
+    at_once = min(at_once, len(tasks))
+    progress = at_once > 1 and shows_progress(options.quiet)
+    if at_once > 1:
+        options.quiet = True  # no bar per file
+    return Batch(options.command).run(tasks, work, at_once=at_once, progress=progress)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nd2._core.cli.command import (
+    DASK,
     DEST_OPTION,
     LEVELS,
     OUT_DIR,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from nd2._core.file import ND2File
 
+_FILES_AT_ONCE = 8
 _BACKENDS = ("auto", "zarr", "tensorstore")
 _COMPRESSIONS = ("zlib", "lzw", "zstd")
 
@@ -46,6 +48,13 @@ def _tiff(options: argparse.Namespace) -> int:
 
 
 def _zarr(options: argparse.Namespace) -> int:
+    from nd2._core.batch import cluster
+
+    with cluster(options.dask) as client:
+        return _zarr_files(options, client)
+
+
+def _zarr_files(options: argparse.Namespace, client: Any) -> int:
     dest_options = parse_storage_options(options.dest_option)
 
     def write(file: ND2File, dest: str) -> None:
@@ -62,9 +71,11 @@ def _zarr(options: argparse.Namespace) -> int:
             overwrite=options.overwrite,
             levels=options.levels,
             storage_options=dest_options,
+            client=client,
         )
 
-    return convert(options, ".ome.zarr", write)
+    # On a cluster, opening and finishing some files overlap with the pixels of others.
+    return convert(options, ".ome.zarr", write, at_once=1 if client is None else _FILES_AT_ONCE)
 
 
 TIFF = Command(
@@ -87,6 +98,7 @@ ZARR = Command(
     "write OME-Zarr",
     "nd2 zarr cells.nd2 cells.ome.zarr --levels auto\n"
     "nd2 zarr 'data/*.nd2' --out-dir zarr\n"
+    "nd2 zarr 'data/*.nd2' --out-dir s3://bucket/zarr --dask tcp://scheduler:8786\n"
     "nd2 zarr cells.nd2 s3://bucket/cells.zarr --dest-option key=... --dest-option secret=...",
     arguments(
         files_and_dest("a folder or URL, by default FILE.ome.zarr in this folder"),
@@ -105,6 +117,7 @@ ZARR = Command(
         flag("--series", "write a series even if there is only one position"),
         flag("--no-labels", "leave binary layers out"),
         flag("--no-metadata", "leave the metadata chunks out"),
+        DASK,
         DEST_OPTION,
         OVERWRITE,
         QUIET,

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
-from nd2._core.cli.command import OVERWRITE, QUIET, Command
+from nd2._core.cli.command import DASK, OVERWRITE, QUIET, Command
 from nd2._core.cli.console import shows_progress, terminal_width
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only rows for which it is true, such as \"acquired > '2020' and kb < 500\", \"'Z' in axes\", "
         '"shape[0] > 9" or "error"; may be given several times',
     )
-    add("--dask", metavar="ADDRESS", help="read on the cluster of this scheduler (tcp://host:8786)")
-    for argument in (OVERWRITE, QUIET):
+    for argument in (DASK, OVERWRITE, QUIET):
         add(*argument.names, **argument.options)
 
 
