@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -150,6 +151,7 @@ class _Accessor(Generic[_Labeled]):
         overwrite: bool = False,
         levels: int | Literal["auto"] = 1,
         storage_options: Mapping[str, Any] | None = None,
+        client: Any = None,
         **options: Any,
     ) -> Path | str:
         """Write OME-Zarr, as `nd2.ND2File.write_ome_zarr` does.
@@ -161,7 +163,7 @@ class _Accessor(Generic[_Labeled]):
         ----------
         dest : str or os.PathLike
             A folder, or a URL that fsspec knows.
-        chunk_shape, shard_shape, backend, progress, force_series, overwrite, levels, storage_options
+        chunk_shape, shard_shape, backend, progress, force_series, overwrite, levels, storage_options, client
             See `nd2.ND2File.write_ome_zarr`.
         **options
             Options of `nd2.ND2Writer` for the metadata; they override coordinates and attributes.
@@ -181,6 +183,7 @@ class _Accessor(Generic[_Labeled]):
             If ``dest`` exists, and is not to be overwritten or the array reads it.
         """
         from nd2._core.export.ome_zarr import write_ome_zarr
+        from nd2._core.write.virtual import array_reader
 
         reader, facts = self._file_view(
             dest, "OME-Zarr", options, storage_options, overwrite=overwrite
@@ -197,6 +200,8 @@ class _Accessor(Generic[_Labeled]):
             overwrite=overwrite,
             levels=levels,
             storage_options=storage_options,
+            client=client,
+            reopen=partial(array_reader, self._labeled, None, **options),
         )
 
     def _file_view(

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import xarray as xr
 
 import nd2
 from nd2._core.cli import main
@@ -179,3 +180,16 @@ def test_the_command(client: Any, tmp_path: Path, capsys: pytest.CaptureFixture[
     one = str(tmp_path / "one.zarr")
     assert main(["zarr", str(tmp_path / "in" / "0.nd2"), one, "--dask", address]) == 0
     assert contents(tmp_path / "one.zarr") == contents(tmp_path / "serial" / "0.ome.zarr")
+
+
+@pytest.mark.parametrize("chunks", [None, {}, {"T": 3}])
+def test_arrays(chunks: Any, client: Any, tmp_path: Path) -> None:
+    path = rich_file.write(tmp_path / "a.nd2")
+    with xr.open_dataset(path, engine="nd2", chunks=chunks) as dataset:
+        for name, part in (("all", dataset), ("max", dataset.image.max("Z", keep_attrs=True))):
+            options: dict[str, Any] = {"levels": 2}
+            part.nd2.write_ome_zarr(tmp_path / f"{name}.serial.zarr", **options)
+            part.nd2.write_ome_zarr(tmp_path / f"{name}.zarr", client=client, **options)
+            serial = contents(tmp_path / f"{name}.serial.zarr")
+            assert contents(tmp_path / f"{name}.zarr") == serial
+            assert len(serial) > 10
