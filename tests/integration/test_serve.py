@@ -190,7 +190,7 @@ def test_many_clients_at_once(tmp_path: Path) -> None:
 
 
 def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xarray_nd2.serve._MAX_CONNECTIONS", 2)
+    monkeypatch.setattr("xarray_nd2.serving.server._MAX_CONNECTIONS", 2)
     path = tmp_path / "a.nd2"
     build(path)
     with serve(path) as endpoint:

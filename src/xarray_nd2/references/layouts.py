@@ -17,7 +17,7 @@ from xarray_nd2.references.arrays import ZarrArray, ZarrGroup, image_array
 from xarray_nd2.references.check import check_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from nd2._core.frames.array import FrameArray
     from nd2._core.readers import Reader
@@ -74,7 +74,7 @@ def describe(reader: Reader, options: LayoutOptions, *, stored_order: bool) -> l
         return ZarrGroup.from_image(path, part.attrs, image, values)
 
     if options.layout == "ome-zarr":
-        groups = ome_groups(facts, model, lambda image: image_array(image, url, {}))
+        groups = ome_groups(facts, model, lambda image, _: [image_array(image, url, {})])
     elif options.layout == "positions" and "P" in model.image.dims:
         count = model.image.sizes["P"]
         parts = [group(f"P{i}", position_model(facts, model, i)) for i in range(count)]
@@ -124,30 +124,43 @@ def _inline_coords(
 
 
 def ome_groups(
-    facts: Facts, model: DatasetModel, describe_image: Callable[[FrameArray], ZarrArray]
+    facts: Facts,
+    model: DatasetModel,
+    describe_image: Callable[[FrameArray, int | None], Sequence[ZarrArray]],
 ) -> list[ZarrGroup]:
-    """Describe a dataset as OME-Zarr: the image in the root, or one image group for each position."""
+    """Describe a dataset as OME-Zarr: the image in the root, or one image group for each position.
 
-    def group(path: str, image: FrameArray) -> ZarrGroup:
+    Parameters
+    ----------
+    describe_image : callable
+        Returns the levels of an image, given with the index of its position (None where there are no
+        positions).
+    """
+
+    def group(path: str, image: FrameArray, position: int | None) -> ZarrGroup:
         axes = _ome_axes(image.dims)
-        array = replace(describe_image(image).with_dims(tuple(axes)), dims=tuple(axes.values()))
+        levels = [
+            replace(array.with_dims(tuple(axes)), dims=tuple(axes.values()))
+            for array in describe_image(image, position)
+        ]
         names = "".join(axes.values())
         described = zarr_documents.ImageAxes.from_shape(
-            names, array.shape, facts, image.grid.steps("T")
+            names, levels[0].shape, facts, image.grid.steps("T")
         )
         stem, order = file_stem(str(model.attrs["source"])), str(image.frames.pixels.sample_order)
-        block = zarr_documents.image_block(described, stem, facts, sample_order=order)
-        return ZarrGroup(path, {"ome": block, **model.attrs}, {"0": array})
+        block = zarr_documents.image_block(described, stem, facts, len(levels), order)
+        arrays = {str(number): array for number, array in enumerate(levels)}
+        return ZarrGroup(path, {"ome": block, **model.attrs}, arrays)
 
     if "P" not in model.image.dims:
-        return [group("", model.image)]
+        return [group("", model.image, None)]
     names = [str(i) for i in range(model.image.sizes["P"])]
     root, series = zarr_documents.collection(names)
     images = [model.image.fix("P", i).drop_dims("P") for i in range(len(names))]
     return [
         ZarrGroup("", {"ome": root, **model.attrs}),
         ZarrGroup("OME", {"ome": series}),
-        *(group(name, image) for name, image in zip(names, images, strict=True)),
+        *(group(name, image, i) for i, (name, image) in enumerate(zip(names, images, strict=True))),
     ]
 
 

@@ -30,11 +30,16 @@ _KINDS = {
 
 def file_table(reader: Reader, facts: Facts) -> str:
     """Return what is in a file as HTML; nothing is read but metadata. All text from the file is escaped."""
+    name = escape(file_name(reader.source.url))
+    return f"<div><strong>ND2File</strong> {name}</div>{tables(reader, facts, path=True)}"
+
+
+def tables(reader: Reader, facts: Facts, *, path: bool) -> str:
+    """Return the tables of axes, channels and properties, of which the path may be left out."""
     parts = [
-        f"<div><strong>ND2File</strong> {escape(file_name(reader.source.url))}</div>",
         _table(("axis", "size", "step", ""), _axes(reader, facts)),
         _table(("channel", "", "excitation", "emission", "modality"), _channels(facts)),
-        _table((), _properties(reader, facts)),
+        _table((), _properties(reader, facts, path=path)),
     ]
     return f'<div class="nd2-file" style="overflow-x:auto">{"".join(parts)}</div>'
 
@@ -107,7 +112,7 @@ def _channels(facts: Facts) -> Iterator[tuple[str, ...]]:
         yield (f"and {len(facts.channels) - _SHOWN} more",)
 
 
-def _properties(reader: Reader, facts: Facts) -> Iterator[tuple[str, str]]:
+def _properties(reader: Reader, facts: Facts, *, path: bool) -> Iterator[tuple[str, str]]:
     date, optics = facts.start_date, facts.optics
     properties = {
         "type": f"{reader.dtype.name}, {facts.significant_bits} bits",
@@ -115,7 +120,7 @@ def _properties(reader: Reader, facts: Facts) -> Iterator[tuple[str, str]]:
         "acquired": None if date is None else f"{date:%Y-%m-%d %H:%M:%S} UTC",
         "objective": None if optics is None else optics.objectiveName,
         "size": byte_size(reader.source.size),
-        "path": reader.source.url,
+        "path": reader.source.url if path else None,
     }
     for title, text in properties.items():
         if text:

@@ -83,15 +83,24 @@ class Picture:
 
 def scaled(values: NDArray[Any], top: float | None = None) -> NDArray[np.float32]:
     """Scale values to 0 to 1; values that are not finite become 0."""
-    # In double precision, so that values at both ends of single precision do not overflow.
-    data = np.nan_to_num(values, posinf=0, neginf=0).astype(np.float64)
-    low, high = 0.0, top
-    if high is None:
-        low, high = np.percentile(data, _PERCENTILES) if data.size else (0.0, 1.0)
-        if high <= low:
-            high = max(float(data.max(initial=0)), low + 1)
+    data = _finite(values)
+    low, high = contrast_limits(data) if top is None else (0.0, top)
     part: NDArray[np.float32] = ((data.clip(low, high) - low) / (high - low)).astype(np.float32)
     return part
+
+
+def contrast_limits(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the values that become black and full color; the second is the larger one."""
+    data = _finite(values)
+    if not data.size:
+        return 0.0, 1.0
+    low, high = map(float, np.percentile(data, _PERCENTILES))
+    return low, high if high > low else max(float(data.max()), low + 1)
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return values in double precision, in which both ends of single precision do not overflow; 0 for NaN."""
+    return np.nan_to_num(values, posinf=0, neginf=0).astype(np.float64)
 
 
 def blend(layers: NDArray[np.float32], colors: NDArray[Any]) -> NDArray[np.float32]:
@@ -146,6 +155,29 @@ def picture(reader: Reader, facts: Facts, options: PictureOptions) -> Picture:
     small = _grid(_tiles(facts, pixels, chosen, split=options.split), columns)
     zoom = max(min(_LEGIBLE, options.size) // max(small.shape), 1)
     return Picture(small.repeat(zoom, axis=0).repeat(zoom, axis=1))
+
+
+def channel_limits(reader: Reader, facts: Facts, size: int = 512) -> list[tuple[float, float]]:
+    """Return the range of values to display for each channel, from a sample of one frame.
+
+    Parameters
+    ----------
+    size : int
+        Rows and columns of the sample, at most.
+    """
+    if facts.is_color and facts.max_value is not None:
+        return [(0.0, float(facts.max_value))] * len(facts.channels)
+    frames = np.array(_frames(reader, PictureOptions(tiles=1)), np.intp)
+    channels, height, width, samples = reader.frames.pixels.shape
+    steps = [max(-(-side // size), 1) for side in (height, width)]
+    picks = (
+        range(channels),
+        range(0, height, steps[0]),
+        range(0, width, steps[1]),
+        range(samples),
+    )
+    sample = reader.frames.read(frames, picks)
+    return [contrast_limits(sample[:, c]) for c in range(channels)]
 
 
 def _frames(reader: Reader, options: PictureOptions) -> list[int]:

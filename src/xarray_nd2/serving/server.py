@@ -1,0 +1,325 @@
+"""The HTTP server: one thread per connection, as many as are allowed.
+
+The standard library's server, with each answer sent at once, serves 50 clients twice as many tiles per second as aiohttp
+and uvicorn do (`bench/clients.py`), and needs no package.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from xarray_nd2.serving.access import hostname, is_host, is_loopback, prefers_html, requested_range
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+_BACKLOG = 128
+"""Connections that wait to be accepted: a viewer opens many at once."""
+_MAX_CONNECTIONS = 256
+"""Connections that are served at once; more are closed."""
+_MAX_PORT = 65535
+_PULSE = 15
+"""Seconds between the signs of life of an event stream."""
+
+
+@record
+class Request:
+    """What is requested.
+
+    Attributes
+    ----------
+    key : str
+        Path of the URL, without the slash in front.
+    base : str
+        URL of the root, as the client knows it.
+    """
+
+    key: str
+    base: str
+    html: bool = False
+
+
+@record
+class Answer:
+    """What is sent.
+
+    Attributes
+    ----------
+    kind : str
+        Media type; empty where there is no content.
+    stream : bool
+        Whether the connection stays open, without content, until one side closes it.
+    """
+
+    kind: str
+    data: bytes
+    status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
+    stream: bool = False
+
+
+class Site(Protocol):
+    """What is served."""
+
+    def answer(self, request: Request) -> Answer | None:
+        """Return what a request gets; None where there is nothing of its key."""
+
+    def close(self) -> None:
+        """Close what is open."""
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise ``ValueError`` for a host or a port at which no server can listen."""
+    if not host:
+        raise ValueError("host must not be empty; '0.0.0.0' listens at all addresses")
+    if not 0 <= port <= _MAX_PORT:
+        raise ValueError(f"port must be from 0 to {_MAX_PORT}, not {port}")
+
+
+class Endpoint:
+    """A file that is being served, until `close` or the end of the ``with`` block.
+
+    Attributes
+    ----------
+    url : str
+        Address of the root.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        host: str,
+        port: int,
+        *,
+        allow_origin: str | None = None,
+        verbose: bool = False,
+    ) -> None:
+        class Handler(_Handler):
+            served = site
+            origin = allow_origin
+            only_loopback = is_loopback(host)
+            logs = verbose
+
+        class Server(_Server):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        self._server = Server((host, port), Handler)
+        shown = f"[{host}]" if ":" in host else host
+        self.url: str = f"http://{shown}:{self._server.server_address[1]}"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """Port at which it listens."""
+        return int(self._server.server_address[1])
+
+    def wait(self) -> None:
+        """Serve until the endpoint is closed, or the user interrupts."""
+        self._thread.join()
+
+    def close(self) -> None:
+        """Stop serving; may be called twice."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Server(ThreadingHTTPServer):
+    """One thread per connection, as many as are allowed."""
+
+    daemon_threads = True
+    request_queue_size = _BACKLOG
+    RequestHandlerClass: type[_Handler]
+
+    def __init__(self, *args: Any) -> None:
+        self._slots = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        self._open: dict[socket.socket, threading.Thread] = {}
+        self._lock = threading.Lock()
+        self.closing = threading.Event()
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._slots.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._open[request] = threading.current_thread()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._lock:
+                del self._open[request]
+            self._slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):  # a client that leaves is not an error
+            super().handle_error(request, client_address)
+
+    def server_close(self) -> None:
+        super().server_close()
+        self.closing.set()
+        with self._lock:
+            connections = dict(self._open)
+        for connection in connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:  # the client has left
+                continue
+        for thread in connections.values():
+            thread.join()
+        self.RequestHandlerClass.served.close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers GET and HEAD, byte ranges included."""
+
+    served: Site
+    origin: str | None
+    only_loopback: bool
+    logs: bool
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+    server_version = "nd2"
+    sys_version = ""
+    # An answer in two small packets waits 40 ms for the client's acknowledgement of the first.
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def do_GET(self) -> None:
+        """Send the bytes of a key."""
+        self._answer(body=True)
+
+    def do_HEAD(self) -> None:
+        """Send the length of the bytes of a key."""
+        self._answer(body=False)
+
+    def do_OPTIONS(self) -> None:
+        """Tell a browser what is allowed."""
+        self._send(Answer("", b"", HTTPStatus.NO_CONTENT), body=False)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Print a request where that is asked for."""
+        if self.logs:
+            super().log_message(format, *args)
+
+    def log_request(self, code: Any = "-", size: Any = "-") -> None:
+        """Print nothing yet: `_send` knows size and time."""
+
+    def _answer(self, *, body: bool) -> None:
+        self._start = time.perf_counter()
+        host = self.headers.get("Host", "")
+        if self.only_loopback and not is_loopback(hostname(f"//{host}")):
+            # A foreign name that resolves to this machine: its pages must not read the file.
+            self._text(HTTPStatus.MISDIRECTED_REQUEST, "unknown host", body=body)
+            return
+        key = unquote(urlsplit(self.path).path).strip("/")
+        request = Request(key, self._base(host), prefers_html(self.headers.get("Accept")))
+        try:
+            found = self.served.answer(request)
+        except (OSError, ValueError) as error:
+            self._text(HTTPStatus.INTERNAL_SERVER_ERROR, str(error), body=body)
+            return
+        if found is None:
+            message = f"there is no such key; {request.base} is a page for people in a browser"
+            self._text(HTTPStatus.NOT_FOUND, message, body=body)
+        elif found.stream:
+            self._stream(found)
+        else:
+            self._send(*self._part(found), body=body)
+
+    def _base(self, host: str) -> str:
+        """Return the URL of the root as the client knows it: a tunnel may end at another port."""
+        if not is_host(host):
+            address, port = self.connection.getsockname()[:2]
+            host = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        return f"http://{host}/"
+
+    def _part(self, answer: Answer) -> tuple[Answer, dict[str, str]]:
+        """Return the part of an answer that is requested, with the header that says so."""
+        size = len(answer.data)
+        span = None
+        if answer.status is HTTPStatus.OK:
+            span = requested_range(self.headers.get("Range"), size)
+        if span is None:
+            return answer, {}
+        if span[0] >= span[1]:
+            status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+            return Answer(answer.kind, b"", status), {"Content-Range": f"bytes */{size}"}
+        part = Answer(answer.kind, answer.data[slice(*span)], HTTPStatus.PARTIAL_CONTENT)
+        return part, {"Content-Range": f"bytes {span[0]}-{span[1] - 1}/{size}"}
+
+    def _allowed_origin(self) -> str | None:
+        """Return the origin of the request if its pages may read."""
+        origin = self.headers.get("Origin")
+        if origin is None:
+            return None
+        if self.origin in ("*", origin) or is_loopback(hostname(origin)):
+            return str(origin)
+        return None
+
+    def _text(self, status: HTTPStatus, text: str, *, body: bool) -> None:
+        self._send(Answer("text/plain; charset=utf-8", f"{text}\n".encode(), status), body=body)
+
+    def _send(self, answer: Answer, more: Mapping[str, str] | None = None, *, body: bool) -> None:
+        self._headers(answer, {"Content-Length": str(len(answer.data)), **(more or {})})
+        if body:
+            self.wfile.write(answer.data)
+        self.wfile.flush()
+        sent = len(answer.data) if body else 0
+        milliseconds = (time.perf_counter() - getattr(self, "_start", time.perf_counter())) * 1000
+        self.log_message(
+            '"%s" %d, %d bytes, %.1f ms', self.requestline, answer.status, sent, milliseconds
+        )
+
+    def _stream(self, answer: Answer) -> None:
+        """Keep the connection open, and send a comment now and then, until one side closes it."""
+        self._headers(answer, {"Cache-Control": "no-store", "Connection": "close"})
+        self.wfile.flush()
+        while not self.server.closing.wait(_PULSE):
+            self.wfile.write(b":\n\n")
+            self.wfile.flush()
+
+    def _headers(self, answer: Answer, more: Mapping[str, str]) -> None:
+        self.send_response(answer.status)
+        headers = {
+            "Accept-Ranges": "bytes",
+            "Vary": "Origin, Accept",
+            "X-Content-Type-Options": "nosniff",
+            **answer.headers,
+            **more,
+        }
+        if answer.kind:
+            headers["Content-Type"] = answer.kind
+        origin = self._allowed_origin()
+        if origin is not None:
+            headers["Access-Control-Allow-Origin"] = origin
+            headers["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS"
+            headers["Access-Control-Allow-Headers"] = "Range"
+            headers["Access-Control-Expose-Headers"] = "Content-Range, Content-Length"
+            # A browser asks this of a page of the web that reads from this machine.
+            headers["Access-Control-Allow-Private-Network"] = "true"
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()

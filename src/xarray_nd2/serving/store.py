@@ -1,0 +1,326 @@
+"""A file as the keys of a Zarr hierarchy: OME-Zarr 0.5 with levels and labels, whose tiles are computed on request."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nd2._core.export import zarr_documents
+from nd2._core.io.urls import file_name
+from nd2._core.open import open_reader
+from nd2._core.views.facts import Facts
+from nd2._core.views.picture import channel_limits
+from nd2._core.views.pyramid import Pyramid
+from xarray_nd2.dataset.build import dataset_model
+from xarray_nd2.dataset.lazy import FrameValues
+from xarray_nd2.references import v3
+from xarray_nd2.references.arrays import ZarrArray, ZarrGroup
+from xarray_nd2.references.layouts import ome_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from nd2._core.frames.array import FrameArray
+    from nd2._core.readers.layer_chunks import LayerChunks
+    from nd2._core.views.pyramid import LevelArray
+
+OWN = "_"
+"""Folder of keys that are no part of the OME-Zarr."""
+POSITIONS = f"{OWN}/positions"
+"""Group of all positions on an axis ``p``, which OME-Zarr has no name for: for the viewer."""
+
+_CHUNK = re.compile(r"c(\.\d{1,12})+")
+_JSON = "application/json"
+_BYTES = "application/octet-stream"
+
+
+@record
+class Labels:
+    """A binary layer that is served.
+
+    Attributes
+    ----------
+    name : str
+        Name of its group.
+    title : str
+        Name for people.
+    """
+
+    name: str
+    title: str
+    layer: LayerChunks
+
+
+@record
+class Axis:
+    """An axis of the image that is served.
+
+    Attributes
+    ----------
+    step : float
+        Distance between neighbors; 1 if it is unknown.
+    unit : str
+        Unit of the distance in the words of OME-Zarr; empty if it is unknown.
+    """
+
+    name: str
+    size: int
+    step: float
+    unit: str
+
+
+@record
+class Tiles:
+    """A level whose tiles are computed when they are read; ``dims`` are its axes in the array's order."""
+
+    level: LevelArray
+    dims: tuple[str, ...]
+
+    def transpose(self, order: Sequence[int], /) -> Tiles:
+        return replace(self, dims=tuple(self.dims[i] for i in order))
+
+    def read(self, key: Sequence[slice]) -> NDArray[Any]:
+        """Read a part, given by a slice for each axis of the array."""
+        keys = dict(zip(self.dims, key, strict=True))
+        part = self.level.read(tuple(keys[dim] for dim in self.level.dims))
+        return part.transpose([self.level.dims.index(dim) for dim in self.dims])
+
+
+class Store:
+    """An open file as a Zarr hierarchy.
+
+    Attributes
+    ----------
+    image : FrameArray
+        The pixels.
+    labels : list of Labels
+        The binary layers.
+    """
+
+    def __init__(self, path: Any, storage_options: Mapping[str, Any] | None) -> None:
+        self.reader = open_reader(path, storage_options=storage_options)
+        try:
+            self.facts = Facts(self.reader)
+            model = dataset_model(self.reader, self.facts, labels=False)
+            # Clients need not know in which folder the file is.
+            attrs = {**model.attrs, "source": file_name(str(model.attrs["source"]))}
+            self._model = replace(model, attrs=attrs)
+            self.image: FrameArray = model.image
+            self.name = str(attrs["source"])
+            self.labels = [
+                Labels(zarr_documents.label_name(i, layer.info.name), layer.info.name, layer)
+                for i, layer in enumerate(self.reader.binary_layers)
+            ]
+            self._pyramid = Pyramid(self.image)
+            self._masks = [
+                Pyramid(FrameValues(labels.layer, self.image.grid), nearest=True)
+                for labels in self.labels
+            ]
+            self._groups = list(self._describe())
+        except BaseException:
+            self.reader.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self.reader.close()
+
+    @property
+    def positions(self) -> int:
+        """Number of positions that are images of their own; 0 where the file is one image."""
+        return self.image.sizes.get("P", 0)
+
+    @property
+    def levels(self) -> int:
+        """Number of levels of resolution."""
+        return self._pyramid.levels
+
+    @cached_property
+    def axes(self) -> list[Axis]:
+        """Axes of the whole image in their order, of which ``p`` is that of the positions."""
+        wanted = POSITIONS if self.positions else ""
+        group = next(group for group in self._groups if group.path == wanted)
+        (whole,) = group.attrs["ome"]["multiscales"]
+        scale = whole["datasets"][0]["coordinateTransformations"][0]["scale"]
+        return [
+            Axis(axis["name"], size, step, axis.get("unit", ""))
+            for axis, size, step in zip(whole["axes"], group.arrays["0"].shape, scale, strict=True)
+        ]
+
+    @cached_property
+    def limits(self) -> list[tuple[float, float]]:
+        """Range of values to display for each channel, from a sample of one frame."""
+        try:
+            return channel_limits(self.reader, self.facts)
+        except (OSError, ValueError):  # a damaged frame
+            return [self.facts.display_range or (0.0, 1.0)] * len(self.facts.channels)
+
+    @cached_property
+    def _arrays(self) -> dict[str, ZarrArray]:
+        return {path: array for group in self._groups for path, array in group.items}
+
+    @cached_property
+    def _texts(self) -> dict[str, bytes]:
+        public = [group for group in self._groups if not group.path.startswith(OWN)]
+        own = [group for group in self._groups if group.path.startswith(OWN)]
+        documents = v3.documents([self._with_window(group) for group in public])
+        for group in own:
+            documents |= {
+                f"{group.path}/{key}": document
+                for key, document in v3.documents([replace(group, path="")]).items()
+            }
+        return {key: json.dumps(document).encode() for key, document in documents.items()}
+
+    def get(self, key: str) -> tuple[str, bytes] | None:
+        """Return media type and bytes of a key; None if there is none."""
+        if key in self._texts:
+            return _JSON, self._texts[key]
+        path, _, chunk = key.rpartition("/")
+        if path not in self._arrays or not _CHUNK.fullmatch(chunk):
+            return None
+        array = self._arrays[path]
+        index = tuple(map(int, chunk.split(".")[1:]))
+        grid = array.grid
+        if len(index) != len(grid) or any(i >= n for i, n in zip(index, grid, strict=True)):
+            return None
+        return _BYTES, _read_chunk(array, index).tobytes()
+
+    def _describe(self) -> Iterator[ZarrGroup]:
+        """Describe the file: the root first."""
+
+        def levels(_: FrameArray, position: int | None) -> list[ZarrArray]:
+            return list(_level_arrays(self._pyramid, position))
+
+        # Tiles are made in the order of the array's axes.
+        groups = [
+            replace(group, arrays={n: replace(a, transpose=None) for n, a in group.arrays.items()})
+            for group in ome_groups(self.facts, self._model, levels)
+        ]
+        yield from groups
+        if not self.positions:
+            yield from self._label_groups("", groups[0], None)
+            return
+        *_, last = groups
+        for position in range(self.positions):
+            yield from self._label_groups(f"{position}/", last, position)
+        yield self._all_positions(POSITIONS, last, self._pyramid)
+        for labels, masks in zip(self.labels, self._masks, strict=True):
+            group = self._label_group(labels, masks, last, f"{POSITIONS}/labels/", None)
+            yield self._all_positions(group.path, group, masks)
+
+    def _label_groups(
+        self, folder: str, image: ZarrGroup, position: int | None
+    ) -> Iterator[ZarrGroup]:
+        if not self.labels:
+            return
+        names = [labels.name for labels in self.labels]
+        version = zarr_documents.VERSION
+        yield ZarrGroup(f"{folder}labels", {"ome": {"version": version, "labels": names}})
+        for labels, masks in zip(self.labels, self._masks, strict=True):
+            yield self._label_group(labels, masks, image, f"{folder}labels/", position)
+
+    def _label_group(
+        self,
+        labels: Labels,
+        masks: Pyramid,
+        image: ZarrGroup,
+        folder: str,
+        position: int | None,
+    ) -> ZarrGroup:
+        """Describe a binary layer of an image, whose axes it has without channels."""
+        arrays = list(_level_arrays(masks, position))
+        names = {dim: dim.lower() for dim in arrays[0].dims}
+        order = sorted(arrays[0].dims, key="PTZYX".index)
+        arrays = [
+            replace(array.with_dims(tuple(order)), dims=tuple(names[d] for d in order))
+            for array in arrays
+        ]
+        (whole,) = image.attrs["ome"]["multiscales"]
+        kept = [i for i, axis in enumerate(whole["axes"]) if axis["type"] != "channel"]
+        scale = whole["datasets"][0]["coordinateTransformations"][0]["scale"]
+        units = [axis.get("unit") for axis in whole["axes"]]
+        axes = zarr_documents.ImageAxes(
+            "".join(whole["axes"][i]["name"] for i in kept),
+            tuple(arrays[0].shape[-len(kept) :]),
+            tuple(scale[i] for i in kept),
+            tuple(units[i] for i in kept),
+        )
+        block = {
+            "version": zarr_documents.VERSION,
+            "multiscales": zarr_documents.multiscales(axes, labels.name, masks.levels),
+            "image-label": zarr_documents.image_label(labels.layer.info.color),
+        }
+        members = {str(number): array for number, array in enumerate(arrays)}
+        return ZarrGroup(f"{folder}{labels.name}", {"ome": block}, members)
+
+    def _all_positions(self, path: str, group: ZarrGroup, pyramid: Pyramid) -> ZarrGroup:
+        """Describe all positions as one image with an axis ``p`` in front, like the group of one position."""
+        (whole,) = group.attrs["ome"]["multiscales"]
+        names = [axis["name"] for axis in whole["axes"]]
+        arrays = {}
+        for number, array in enumerate(_level_arrays(pyramid, None)):
+            own = {"P": "p", **{d: "c" if d == "S" else d.lower() for d in array.dims if d != "P"}}
+            order = sorted(array.dims, key=lambda dim: ["p", *names].index(own[dim]))
+            moved = array.with_dims(tuple(order))
+            dims = tuple(own[dim] for dim in order)
+            arrays[str(number)] = replace(moved, dims=dims, transpose=None)
+        datasets = []
+        for dataset in whole["datasets"]:
+            steps = [
+                {**step, step["type"]: [float(step["type"] == "scale"), *step[step["type"]]]}
+                for step in dataset["coordinateTransformations"]
+            ]
+            datasets.append({**dataset, "coordinateTransformations": steps})
+        axes = [{"name": "p", "type": "position"}, *whole["axes"]]
+        block = {
+            "version": zarr_documents.VERSION,
+            "multiscales": [{**whole, "axes": axes, "datasets": datasets}],
+        }
+        return ZarrGroup(path, {"ome": block}, arrays)
+
+    def _with_window(self, group: ZarrGroup) -> ZarrGroup:
+        """Return an image group that says which range of values to display."""
+        ome = group.attrs.get("ome", {})
+        if "omero" not in ome:
+            return group
+        listed = ome["omero"]["channels"]
+        samples = len(listed) // max(len(self.limits), 1)
+        limits = [pair for pair in self.limits for _ in range(samples)]
+        channels = [
+            {**channel, "window": {**channel["window"], "start": low, "end": high}}
+            for channel, (low, high) in zip(listed, limits, strict=True)
+        ]
+        omero = {**ome["omero"], "channels": channels}
+        return replace(group, attrs={**group.attrs, "ome": {**ome, "omero": omero}})
+
+
+def _level_arrays(pyramid: Pyramid, position: int | None) -> Iterator[ZarrArray]:
+    """Describe the levels of an image, or of one position of it."""
+    for number in range(pyramid.levels):
+        level = pyramid.level(number)
+        if position is not None:
+            level = level.narrow(
+                tuple(position if dim == "P" else slice(None) for dim in level.dims)
+            )
+        yield ZarrArray(
+            level.dims, level.shape, level.chunks, level.dtype, Tiles(level, level.dims)
+        )
+
+
+def _read_chunk(array: ZarrArray, index: Iterable[int]) -> NDArray[Any]:
+    """Read one chunk; past the last row and column of the image it is zero."""
+    assert isinstance(array.data, Tiles)
+    sizes = zip(index, array.chunks, array.shape, strict=True)
+    part = array.data.read([slice(i * n, min((i + 1) * n, size)) for i, n, size in sizes])
+    if part.shape == array.chunks:
+        return part
+    whole = np.zeros(array.chunks, part.dtype)
+    whole[tuple(map(slice, part.shape))] = part
+    return whole
