@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from nd2._core.cli.command import (
@@ -12,6 +13,7 @@ from nd2._core.cli.command import (
     Command,
     arguments,
     files_and_dest,
+    flag,
     number,
     parse_storage_options,
     run_tasks,
@@ -79,6 +81,17 @@ REFS = Command(
 )
 
 
+_HOST = value("--host", "HOST", "address to listen on (%(default)s)", default="127.0.0.1")
+_PORT = value(
+    "--port",
+    "PORT",
+    "port to listen on; 0 for a free one",
+    type=number(0, 65535),
+    default=0,
+)
+_VERBOSE = flag("--verbose -v", "print a line for each request")
+
+
 def _serve(options: argparse.Namespace) -> None:
     from xarray_nd2.serve import serve
 
@@ -88,6 +101,7 @@ def _serve(options: argparse.Namespace) -> None:
         options.port,
         storage_options=options.storage_options,
         allow_origin=options.allow_origin,
+        verbose=options.verbose,
     ) as endpoint:
         print(endpoint.url, flush=True)  # noqa: T201
         endpoint.wait()
@@ -98,15 +112,42 @@ SERVE = Command(
     "nd2 serve cells.nd2\nnd2 serve cells.nd2 --port 8000 --allow-origin https://viewer.example",
     arguments(
         FILE,
-        value("--host", "HOST", "address to listen on (%(default)s)", default="127.0.0.1"),
-        value(
-            "--port",
-            "PORT",
-            "port to listen on; 0 for a free one",
-            type=number(0, 65535),
-            default=0,
-        ),
+        _HOST,
+        _PORT,
         value("--allow-origin", "SITE", "website whose scripts may read the data; * for all"),
+        _VERBOSE,
     ),
     _serve,
+)
+
+
+def _view(options: argparse.Namespace) -> None:
+    from xarray_nd2.view import advice, open_browser, view
+
+    with view(
+        options.file,
+        options.host,
+        options.port,
+        storage_options=options.storage_options,
+        browser=False,
+        verbose=options.verbose,
+    ) as endpoint:
+        print(endpoint.view_url, flush=True)  # noqa: T201
+        opened = not options.no_browser and open_browser(endpoint.view_url)
+        for line in advice(endpoint, opened=opened):
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
+        endpoint.wait()
+
+
+VIEW = Command(
+    "show a file in the browser until interrupted",
+    "nd2 view cells.nd2\nnd2 view s3://bucket/cells.nd2 --no-browser --port 8000",
+    arguments(
+        FILE,
+        flag("--no-browser", "print the address, and open nothing"),
+        _HOST,
+        _PORT,
+        _VERBOSE,
+    ),
+    _view,
 )

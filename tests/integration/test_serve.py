@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import socket
 import struct
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -61,17 +63,7 @@ def test_every_kind_of_file_is_served(kind: str, tmp_path: Path) -> None:
             np.testing.assert_array_equal(array[...], ordered.values)
             assert array.dtype == part.dtype
             longer = [n for n, m in zip(array.chunks, array.shape, strict=True) if n > 1]
-            assert len(longer) <= len(PIXEL_DIMS) - 2  # a plane
-
-
-def test_large_planes_come_in_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xarray_nd2.serve._CHUNK_BYTES", 4 * 64 * 2)
-    path = tmp_path / "a.nd2"
-    spec = build(path, height=10, width=64, channels=2)
-    with serve(path) as endpoint:
-        array: Any = zarr.open_group(endpoint.url, mode="r")["0"]
-        assert array.chunks == (1, 4, 64)
-        np.testing.assert_array_equal(array[...], spec.array)
+            assert len(longer) <= len(PIXEL_DIMS) - 2 + ("S" in part.dims)  # a plane
 
 
 def test_keys_and_parts_of_them(tmp_path: Path) -> None:
@@ -215,5 +207,52 @@ def test_the_folder_of_the_file_is_not_served(tmp_path: Path) -> None:
     build(path)
     with serve(path) as endpoint:
         document = ask(endpoint, "/zarr.json")[1].decode()
-    assert str(tmp_path) not in document
+        page = ask(endpoint, "/", Accept="text/html")[1].decode()
     assert '"source": "a.nd2"' in document
+    assert str(tmp_path) not in document
+    assert str(tmp_path) not in page
+
+
+def test_requests_are_printed_when_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.nd2"
+    build(path)
+    with serve(path) as endpoint:
+        ask(endpoint, "/0/c.0.0")
+    assert capsys.readouterr().err == ""
+    with serve(path, verbose=True) as endpoint:
+        ask(endpoint, "/0/c.0.0")
+        ask(endpoint, "/none")
+    first, second = sorted(capsys.readouterr().err.splitlines(), key=lambda line: "none" in line)
+    assert '"GET /0/c.0.0 HTTP/1.1" 200, 96 bytes, ' in first
+    assert '"GET /none HTTP/1.1" 404, ' in second
+
+
+def test_an_answer_is_sent_at_once(tmp_path: Path) -> None:
+    # In two packets, the second would wait some 40 ms for the acknowledgement of the first.
+    path = tmp_path / "a.nd2"
+    build(path)
+    with serve(path) as endpoint:
+        place = urlsplit(endpoint.url)
+        with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
+            connection.sendall(b"GET /0/c.0.0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = connection.recv(1 << 16)
+    assert len(answer.partition(b"\r\n\r\n")[2]) == 96
+
+
+def test_closing_ends_idle_connections_and_event_streams(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    build(path)
+    before = threading.active_count()
+    endpoint = serve(path)
+    place = urlsplit(endpoint.url)
+    clients = [socket.create_connection((place.hostname, place.port), timeout=30) for _ in range(2)]
+    clients[1].sendall(b"GET /_/events/file HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    if importlib.util.find_spec("neuroglancer") is not None:
+        assert b"text/event-stream" in clients[1].recv(1 << 12)
+    endpoint.close()
+    assert clients[0].recv(1) == b""
+    assert threading.active_count() == before
+    for client in clients:
+        client.close()

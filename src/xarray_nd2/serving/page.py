@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nd2._core.views.html import tables
 from xarray_nd2.serving import viewer
+from xarray_nd2.serving.server import VIEW
 from xarray_nd2.serving.store import OWN
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def landing_page(store: Store, base: str) -> str:
 
 def _sections(store: Store, base: str) -> Iterator[str]:
     if viewer.is_installed():
-        yield f'<p><a class="open" href="{viewer.SHORT}">Open in the viewer</a></p>'
+        yield f'<p><a class="open" href="{VIEW}">Open in the viewer</a></p>'
     yield f'<div class="images">{"".join(_images(store))}</div>'
     yield tables(store.reader, store.facts, path=False)
     yield _address(store, base)

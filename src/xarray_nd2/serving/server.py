@@ -27,6 +27,8 @@ _BACKLOG = 128
 _MAX_CONNECTIONS = 256
 """Connections that are served at once; more are closed."""
 _MAX_PORT = 65535
+VIEW = "view"
+"""Key that leads to the viewer."""
 _PULSE = 15
 """Seconds between the signs of life of an event stream."""
 
@@ -92,6 +94,8 @@ class Endpoint:
     ----------
     url : str
         Address of the root.
+    view_url : str
+        Address of the viewer, or where it is not installed of the page of the file.
     """
 
     def __init__(
@@ -115,6 +119,7 @@ class Endpoint:
         self._server = Server((host, port), Handler)
         shown = f"[{host}]" if ":" in host else host
         self.url: str = f"http://{shown}:{self._server.server_address[1]}"
+        self.view_url: str = f"{self.url}/{VIEW}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), daemon=True
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nd2._core.views.picture import PictureOptions, picture
 from xarray_nd2.serving import page, viewer
-from xarray_nd2.serving.server import Answer
+from xarray_nd2.serving.server import VIEW, Answer
 from xarray_nd2.serving.store import OWN, Store
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ class FileSite:
         if not key and request.html:
             text = page.landing_page(self.store, request.base)
             return Answer(_HTML, text.encode(), headers=_PAGE_HEADERS)
-        if key == viewer.SHORT:
+        if key == "favicon.ico":  # every browser asks
+            return Answer("", b"", HTTPStatus.NO_CONTENT)
+        if key == VIEW:
             headers = {"Location": self._view_url(request.base), "Cache-Control": "no-store"}
             return Answer("", b"", HTTPStatus.FOUND, headers)
         if (match := _THUMBNAIL.fullmatch(key)) and int(match[1]) < max(self.store.positions, 1):

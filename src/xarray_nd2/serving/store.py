@@ -84,6 +84,7 @@ class Tiles:
     dims: tuple[str, ...]
 
     def transpose(self, order: Sequence[int], /) -> Tiles:
+        """Return the same level with its axes in another order."""
         return replace(self, dims=tuple(self.dims[i] for i in order))
 
     def read(self, key: Sequence[slice]) -> NDArray[Any]:

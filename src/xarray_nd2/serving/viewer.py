@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from nd2._core.views.facts import composite_channels
 from xarray_nd2.serving.server import Answer
 from xarray_nd2.serving.store import OWN, POSITIONS
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from xarray_nd2.serving.store import Axis, Store
 
-SHORT = "view"
-"""Key that leads to the viewer."""
 PUBLIC = "https://neuroglancer-demo.appspot.com"
 """Where the viewer is on the web."""
 
@@ -34,7 +33,7 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".wasm": "application/wasm",
 }
-_SCREEN = 1200, 800
+_SCREEN = 1100, 700
 """Pixels that the picture fills at first, about."""
 _ORIENTATION = [-0.35, 0.2, 0.05, 0.91]
 """Quaternion of a view on a stack from above, at an angle."""
@@ -112,6 +111,7 @@ def state(store: Store, base: str) -> dict[str, Any]:
         "showSlices": False,
         "layers": [*_images(store, root, dimensions), *_labels(store, root)],
         "layout": "xy-3d" if volume else "xy",
+        "crossSectionBackgroundColor": "#000000",
         "showAxisLines": False,
         "showDefaultAnnotations": False,
     }
@@ -156,11 +156,14 @@ def _images(
         }
         return
     several = len(facts.channels) > 1
+    shown = composite_channels([channel.is_bright_field for channel in facts.channels])
     for index, (channel, limits) in enumerate(zip(facts.channels, store.limits, strict=True)):
         layer = {**common, "name": channel.unique_name}
         if several:
             layer |= {"localDimensions": {"c'": [1, ""]}, "localPosition": [index]}
         layer["shader"] = _shader(f"#{channel.hex}" if several else "#FFFFFF", *limits)
+        if index not in shown:
+            layer["visible"] = False
         if "z" in dimensions:
             layer["volumeRendering"] = "max"
         yield layer

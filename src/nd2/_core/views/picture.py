@@ -100,7 +100,8 @@ def contrast_limits(values: NDArray[Any]) -> tuple[float, float]:
 
 def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
     """Return values in double precision, in which both ends of single precision do not overflow; 0 for NaN."""
-    return np.nan_to_num(values, posinf=0, neginf=0).astype(np.float64)
+    finite: NDArray[np.float64] = np.nan_to_num(values, posinf=0, neginf=0).astype(np.float64)
+    return finite
 
 
 def blend(layers: NDArray[np.float32], colors: NDArray[Any]) -> NDArray[np.float32]:
