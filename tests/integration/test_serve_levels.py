@@ -35,6 +35,10 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
+def opened(url: str) -> Any:
+    return zarr.open_group(url, mode="r")
+
+
 def levels_of(group: Any) -> list[Any]:
     (multiscale,) = group.attrs["ome"]["multiscales"]
     return [group[dataset["path"]] for dataset in multiscale["datasets"]]
@@ -47,7 +51,7 @@ def test_levels_of_every_image(tmp_path: Path, shape: tuple[int, int], compresse
     spec = build(path, height=shape[0], width=shape[1], channels=2, zlib=compressed)
     expected = list(pyramid(spec.array, 2 if shape == (512, 512) else 3))
     with serve(path) as endpoint:
-        arrays = levels_of(zarr.open_group(endpoint.url, mode="r"))
+        arrays = levels_of(opened(endpoint.url))
         assert max(arrays[-1].shape[-2:]) <= 512
         for array, level in zip(arrays, expected, strict=False):
             assert array.chunks[0] == 1
@@ -59,13 +63,13 @@ def test_levels_of_each_position(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
     spec = build(path, loops=[("P", 3), ("T", 2)], height=530, width=20)
     with serve(path) as endpoint:
-        root = zarr.open_group(endpoint.url, mode="r")
+        root = opened(endpoint.url)
         for position in range(3):
             for array, level in zip(
                 levels_of(root[str(position)]), pyramid(spec.array[position], 2), strict=True
             ):
                 np.testing.assert_array_equal(array[...], level)
-        together = zarr.open_group(f"{endpoint.url}/_/positions", mode="r")
+        together = opened(f"{endpoint.url}/_/positions")
         assert [a["name"] for a in together.attrs["ome"]["multiscales"][0]["axes"]] == list("ptyx")
         for array, level in zip(levels_of(together), pyramid(spec.array, 2), strict=True):
             np.testing.assert_array_equal(array[...], level)
@@ -75,7 +79,7 @@ def test_scales_place_each_level(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
     build(path, height=1100, width=900, calibration=0.5)
     with serve(path) as endpoint:
-        ome = zarr.open_group(endpoint.url, mode="r").attrs["ome"]
+        ome = opened(endpoint.url).attrs["ome"]
     yaozarrs = pytest.importorskip("yaozarrs")
     yaozarrs.validate_ome_object({"ome": ome})
     (multiscale,) = ome["multiscales"]
@@ -89,7 +93,7 @@ def test_the_window_is_that_of_the_values(tmp_path: Path) -> None:
     values = np.arange(4000, dtype=np.uint16).reshape(2, 40, 50)
     nd2.imwrite(path, values, axes="CYX")
     with serve(path) as endpoint:
-        ome = zarr.open_group(endpoint.url, mode="r").attrs["ome"]
+        ome = opened(endpoint.url).attrs["ome"]
     for channel, part in zip(ome["omero"]["channels"], values, strict=True):
         low, high = np.percentile(part, (0.1, 99.9))
         window = channel["window"]
@@ -101,7 +105,7 @@ def test_rows_are_read_once(tmp_path: Path, rows: list[int]) -> None:
     path = tmp_path / "a.nd2"
     build(path, height=1500, width=1100)
     with serve(path) as endpoint:
-        arrays = levels_of(zarr.open_group(endpoint.url, mode="r"))
+        arrays = levels_of(opened(endpoint.url))
         rows.clear()
         arrays[2][...]
         assert sum(rows) == 1500
@@ -129,7 +133,7 @@ def labeled(tmp_path: Path) -> tuple[Path, NDArray[Any]]:
 def test_labels_are_served_with_their_image(labeled: tuple[Path, NDArray[Any]]) -> None:
     path, masks = labeled
     with serve(path) as endpoint:
-        root = zarr.open_group(endpoint.url, mode="r")
+        root = opened(endpoint.url)
         for position in range(2):
             labels: Any = root[f"{position}/labels"]
             assert labels.attrs["ome"]["labels"] == ["label_0_cells", "label_1_in_nuclei"]
@@ -141,9 +145,7 @@ def test_labels_are_served_with_their_image(labeled: tuple[Path, NDArray[Any]]) 
             np.testing.assert_array_equal(arrays[0][...], masks[position])
             np.testing.assert_array_equal(arrays[1][...], masks[position, :, ::2, ::2])
             pytest.importorskip("yaozarrs").validate_ome_object({"ome": dict(ome)})
-        together: Any = zarr.open_group(
-            f"{endpoint.url}/_/positions/labels/label_0_cells", mode="r"
-        )
+        together: Any = opened(f"{endpoint.url}/_/positions/labels/label_0_cells")
         np.testing.assert_array_equal(together["0"][...], masks)
 
 
@@ -152,6 +154,6 @@ def test_labels_of_a_single_image(tmp_path: Path) -> None:
     mask = np.arange(12, dtype=np.uint16).reshape(3, 4)
     nd2.imwrite(path, np.zeros((3, 4), np.uint16), axes="YX", labels={"cells": mask})
     with serve(path) as endpoint:
-        root: Any = zarr.open_group(endpoint.url, mode="r")
+        root: Any = opened(endpoint.url)
         (name,) = root["labels"].attrs["ome"]["labels"]
         np.testing.assert_array_equal(root[f"labels/{name}/0"][...], mask)

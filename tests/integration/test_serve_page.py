@@ -201,7 +201,8 @@ def test_the_state_of_a_stack(tmp_path: Path) -> None:
         assert cells["type"] == "segmentation"
         for layer in view["layers"]:
             source = layer["source"].removeprefix("zarr3://")
-            assert zarr.open_group(source, mode="r")["0"].shape[:2] == (3, 2)
+            array: Any = zarr.open_group(source, mode="r")["0"]
+            assert array.shape[:2] == (3, 2)
 
 
 @needs_client
