@@ -10,12 +10,13 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
+from nd2._core.values import record
 from xarray_nd2.serving.access import hostname, is_host, is_loopback, prefers_html, requested_range
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _PULSE = 15
 
 @record
 class Request:
-    """What is requested.
+    """A request.
 
     Attributes
     ----------
@@ -52,7 +53,7 @@ class Request:
 
 @record
 class Answer:
-    """What is sent.
+    """An answer.
 
     Attributes
     ----------
@@ -70,10 +71,10 @@ class Answer:
 
 
 class Site(Protocol):
-    """What is served."""
+    """The source of answers."""
 
     def answer(self, request: Request) -> Answer | None:
-        """Return what a request gets; None where there is nothing of its key."""
+        """Return the answer to a request; None if there is no such key."""
 
     def close(self) -> None:
         """Close what is open."""

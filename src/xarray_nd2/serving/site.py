@@ -1,4 +1,4 @@
-"""What an endpoint answers: the keys of the store, a page for people, pictures, and the viewer."""
+"""Answers of an endpoint: the keys of the store, a page for people, pictures, and the viewer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class FileSite:
         self.store.close()
 
     def answer(self, request: Request) -> Answer | None:
-        """Return what a request gets; None where there is nothing of its key."""
+        """Return the answer to a request; None if there is no such key."""
         key = request.key
         if not key and request.html:
             text = page.landing_page(self.store, request.base)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from nd2._core.export import zarr_documents
 from nd2._core.io.urls import file_name
 from nd2._core.open import open_reader
+from nd2._core.values import record
 from nd2._core.views.facts import Facts
 from nd2._core.views.picture import channel_limits
 from nd2._core.views.pyramid import Pyramid
