@@ -11,10 +11,12 @@ class BaseData:
 
 class FileData(BaseData):
     filepattern: ClassVar[str]
-    url: str
+    url: str | list[str]
     storage_options: dict[str, Any]
 
-    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None: ...
+    def __init__(
+        self, url: str | list[str], storage_options: Mapping[str, Any] | None = None
+    ) -> None: ...
 
 class FileReader:
     implements: ClassVar[set[type[BaseData]]]

@@ -329,6 +329,38 @@ class ND2Accessor(_Accessor[xr.Dataset]):
         image: xr.DataArray = self._labeled["image"]
         return image
 
+    def assign_file(self, dim: str = "T", name: str = "file") -> xr.Dataset:
+        """Return the dataset with a coordinate that names its file at each step of an axis.
+
+        It tells which file a step came from after several were joined:
+        ``xr.open_mfdataset(paths, engine="nd2", combine="nested", concat_dim="T",
+        preprocess=lambda ds: ds.nd2.assign_file("T"))``.
+
+        Parameters
+        ----------
+        dim : str
+            The axis. Where the dataset does not have it, the coordinate is a single value.
+        name : str
+            Name of the coordinate. Its values are paths or URLs.
+
+        Raises
+        ------
+        ValueError
+            If the dataset does not say where it came from.
+        """
+        dataset = self._labeled
+        dims = (dim,) if dim in dataset.dims else ()
+        values = np.full([dataset.sizes[one] for one in dims], self._source, object)
+        return dataset.assign_coords({name: (dims, values, {"long_name": "file"})})
+
+    @property
+    def _source(self) -> str:
+        """Path or URL of the file."""
+        source = self._labeled.encoding.get("source") or self._labeled.attrs.get("source")
+        if not source:
+            raise ValueError("the dataset does not say which file it came from")
+        return str(source)
+
     def file(self, *, storage_options: Mapping[str, Any] | None = None) -> ND2File:
         """Open the file that the dataset came from; the caller closes it.
 
@@ -346,11 +378,7 @@ class ND2Accessor(_Accessor[xr.Dataset]):
         """
         from nd2._core.file import ND2File
 
-        dataset = self._labeled
-        source = dataset.encoding.get("source") or dataset.attrs.get("source")
-        if not source:
-            raise ValueError("the dataset does not say which file it came from")
-        return ND2File(source, storage_options=storage_options)
+        return ND2File(self._source, storage_options=storage_options)
 
     @property
     def events(self) -> pd.DataFrame:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from fsspec.core import OpenFile
 
 from nd2._core import errors
 from nd2._core.io.magic import MAGIC_BYTES
+from nd2._core.io.open import file_system
+from nd2._core.io.urls import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import xarray as xr
 
@@ -23,7 +28,7 @@ else:
 
 
 class ND2(FileData):
-    """A Nikon ND2 file: path or URL, with the options of its file system."""
+    """Nikon ND2 files, with the options of their file system: a path or URL, a pattern, or a list of these."""
 
     filepattern = r"\.nd2$"
     mimetypes = "image/x-nd2"
@@ -40,7 +45,10 @@ class ND2References(FileData):
 
 
 class ND2Reader(FileReader):
-    """Opens an ND2 file with the engine ``"nd2"``; further arguments are the engine's."""
+    """Opens ND2 files with the engine ``"nd2"``; several as one, with ``xarray.open_mfdataset``.
+
+    Further arguments are those of xarray and of the engine.
+    """
 
     implements: ClassVar[set[type[BaseData]]] = {ND2}
     imports: ClassVar[set[str]] = {"xarray_nd2"}
@@ -51,7 +59,25 @@ class ND2Reader(FileReader):
         import xarray as xr
 
         storage_options = options.pop("storage_options", None) or data.storage_options or None
-        return xr.open_dataset(data.url, engine="nd2", storage_options=storage_options, **options)
+        options |= {"engine": "nd2", "storage_options": storage_options}
+        paths = _expand(data.url, storage_options)
+        if len(paths) == 1:
+            return xr.open_dataset(paths[0], **options)
+        return xr.open_mfdataset(paths, **options)
+
+
+def _expand(url: str | Collection[str], storage_options: Mapping[str, Any] | None) -> list[Any]:
+    """Return the files of a path or URL, a pattern, or several of these; patterns in alphabetical order."""
+    if not isinstance(url, str):
+        return [path for one in url for path in _expand(one, storage_options)]
+    fs, path = file_system(url, storage_options)
+    if not any(mark in path for mark in "*?[") or fs.exists(path):
+        return [url]
+    found = sorted(fs.glob(path))
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, "no file has a name of this pattern", url)
+    # Only the file system knows the links of a chained URL.
+    return [OpenFile(fs, one) for one in found] if is_url(url) else found
 
 
 class ND2ReferencesReader(FileReader):
@@ -70,8 +96,8 @@ class ND2Source(DataSource):
 
     Parameters
     ----------
-    urlpath : str
-        Path or URL of the file.
+    urlpath : str or list of str
+        Path or URL of the file; a pattern, or a list, for several files as one dataset.
     storage_options : Mapping, optional
         Options for the file system of a URL.
     metadata : Mapping, optional
@@ -87,13 +113,13 @@ class ND2Source(DataSource):
 
     def __init__(
         self,
-        urlpath: str,
+        urlpath: str | list[str],
         storage_options: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(storage_options=dict(storage_options or {}), metadata=metadata)
-        self.urlpath: str = urlpath
+        self.urlpath: str | list[str] = urlpath
         self.options: dict[str, Any] = options
 
     def read(self) -> xr.Dataset:

@@ -96,15 +96,42 @@ def test_blocks_of_references_agree(chunks: Any, tmp_path: Path) -> None:
     assert_consistent(open_references(tmp_path / "refs", chunks=chunks))
 
 
+@each_chunks
+def test_a_store_of_every_choice_of_blocks(chunks: Any, tmp_path: Path) -> None:
+    for name, path in files(tmp_path).items():
+        dataset = xr.open_dataset(path, engine="nd2", chunks=chunks)
+        store = tmp_path / f"{name}.zarr"
+        dataset.to_zarr(store, zarr_format=2, consolidated=False)
+        again = xr.open_zarr(store, consolidated=False)
+        np.testing.assert_array_equal(again.image, dataset.image)
+
+
 @each_sample()
-@pytest.mark.filterwarnings(V3_ZLIB)
+@pytest.mark.filterwarnings(V3_ZLIB, OLD_PARQUET)
 def test_blocks_of_samples_agree(sample: Path) -> None:
     whole = xr.open_dataset(sample, engine="nd2").load()
-    for chunks in ({}, "auto", {"Y": 64}):
-        dataset = xr.open_dataset(sample, engine="nd2", chunks=chunks)
-        assert dataset.unify_chunks().chunks == dataset.chunks
+    try:
+        refs = to_kerchunk(sample)
+    except (ValueError, NotImplementedError):  # padded rows
+        refs = None
+    choices: list[Any] = [{}, "auto", -1, {"T": 1}, {"Z": 5}, {"Y": 64}]
+    for chunks in choices:
+        if isinstance(chunks, dict) and not set(chunks) <= set(whole.dims):
+            continue
+        with dask.config.set({"array.chunk-size": "256 kiB"}):
+            dataset = xr.open_dataset(sample, engine="nd2", chunks=chunks)
+            tree = xr.open_datatree(sample, engine="nd2", chunks=chunks)
+            virtual = None if refs is None else open_references(refs, chunks=chunks)
+        for one in (dataset, *([] if virtual is None else [virtual])):
+            assert dict(one.chunks) == dict(one.chunksizes)
+            assert one.unify_chunks().chunks == one.chunks
+        assert set(tree.chunksizes) == set(tree.groups)
+        template = dataset.chunk(dataset.chunksizes)
+        mapped = xr.map_blocks(lambda part: part, dataset, template=template)
+        assert mapped.chunks == dataset.chunks
+        dataset.to_zarr({}, compute=False, zarr_format=2, consolidated=False)
         if chunks == "auto":
-            xr.testing.assert_identical(dataset.compute(), whole)
+            xr.testing.assert_equal(mapped.compute(), whole)
 
 
 def test_frame_coordinates_cost_opening_nothing(tmp_path: Path) -> None:

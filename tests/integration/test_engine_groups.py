@@ -134,3 +134,24 @@ def test_many_files_as_one_dataset(tmp_path: Path) -> None:
             dataset.image.values, np.concatenate([spec.array for spec in specs])
         )
     assert all(no_handle_is_left(tmp_path / f"{index}.nd2") for index in range(3))
+
+
+@pytest.mark.parametrize("loops", [[("T", 3)], [("Z", 2)]])
+def test_a_coordinate_names_the_file_of_each_step(
+    tmp_path: Path, loops: list[tuple[str, int]]
+) -> None:
+    paths = [tmp_path / f"{name}.nd2" for name in "ab"]
+    for path in paths:
+        build(path, loops=loops)
+    joined = xr.open_mfdataset(
+        paths,
+        engine="nd2",
+        combine="nested",
+        concat_dim="T",
+        preprocess=lambda dataset: dataset.nd2.assign_file("T"),
+    )
+    steps = dict(loops).get("T", 1)
+    assert joined.file.dims == ("T",)
+    assert joined.file.values.tolist() == [str(path) for path in paths for _ in range(steps)]
+    with pytest.raises(ValueError, match="does not say which file"):
+        xr.Dataset({"image": ("T", [1])}).nd2.assign_file()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import xarray as xr
@@ -97,3 +98,55 @@ def test_a_classic_catalog(tmp_path: Path, catalogued: xr.Dataset) -> None:
     assert_same(catalog.exp.read(), catalogued)
     assert catalog.exp.to_dask().image.chunks is not None
     assert_same(intake.open_nd2(str(tmp_path / "a.nd2")).read(), catalogued)
+
+
+CLASSIC = """
+sources:
+  several:
+    driver: nd2
+    args:
+      urlpath: {urls}
+      combine: nested
+      concat_dim: T
+"""
+
+
+@pytest.mark.parametrize("remote", [False, True], ids=["paths", "URLs"])
+def test_patterns_and_lists(tmp_path: Path, remote: bool) -> None:
+    intake = pytest.importorskip("intake")
+    from intake.readers.entry import Catalog
+
+    from xarray_nd2.intake import ND2, ND2Reader
+
+    place = tmp_path.as_uri() if remote else str(tmp_path)
+    for name in "ba":
+        build(tmp_path / f"exp_{name}.nd2", loops=[("T", 2)], seed=ord(name))
+    paths = [tmp_path / f"exp_{name}.nd2" for name in "ab"]
+    options: dict[str, Any] = {"combine": "nested", "concat_dim": "T"}
+    expected = xr.open_mfdataset(paths, engine="nd2", **options).load()
+    urls = [f"{place}/exp_a.nd2", f"{place}/exp_b.nd2"]
+    choices: list[str | list[str]] = [f"{place}/exp_*.nd2", urls, [f"{place}/exp_[ab].nd2"]]
+    for number, url in enumerate(choices):
+        assert_same(ND2Reader(ND2(url)).read(**options), expected)
+        catalog = Catalog()
+        catalog["several"] = ND2Reader(ND2(url), **options)
+        catalog.to_yaml_file(str(tmp_path / "catalog.yml"))
+        assert_same(intake.open_catalog(str(tmp_path / "catalog.yml")).several.read(), expected)
+        classic = tmp_path / f"classic{number}.yml"
+        classic.write_text(CLASSIC.format(urls=json.dumps(url)))
+        assert_same(intake.open_catalog(str(classic)).several.read(), expected)
+    one = xr.open_dataset(paths[0], engine="nd2").load()
+    assert_same(ND2Reader(ND2(urls[:1])).read(), one)
+    assert_same(ND2Reader(ND2(f"{place}/*_a.nd2")).read(), one)
+    with pytest.raises(FileNotFoundError, match="no file has a name of this pattern"):
+        ND2Reader(ND2(f"{place}/none_*.nd2")).read()
+
+
+def test_a_name_that_looks_like_a_pattern(tmp_path: Path) -> None:
+    pytest.importorskip("intake")
+    from xarray_nd2.intake import ND2, ND2Reader
+
+    path = tmp_path / "a[1].nd2"
+    build(path, loops=[("T", 2)])
+    expected = xr.open_dataset(path, engine="nd2").load()
+    assert_same(ND2Reader(ND2(str(path))).read(), expected)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,16 +73,20 @@ def assert_same(dataset: xr.Dataset, expected: xr.Dataset) -> None:
 class Store:
     """An Icechunk repository that may read a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, repository: Path | None = None) -> None:
         icechunk = pytest.importorskip("icechunk")
         config = icechunk.RepositoryConfig.default()
         place = icechunk.local_filesystem_store(str(folder))
         container = icechunk.VirtualChunkContainer(f"{folder.as_uri()}/", place)
         config.set_virtual_chunk_container(container)
         access = icechunk.containers_credentials({f"{folder.as_uri()}/": None})
+        storage = icechunk.in_memory_storage()
+        if repository is not None:
+            storage = icechunk.local_filesystem_storage(str(repository))
         self.repository = icechunk.Repository.create(
-            icechunk.in_memory_storage(), config=config, authorize_virtual_chunk_access=access
+            storage, config=config, authorize_virtual_chunk_access=access
         )
+        self.repository.save_config()
 
     def commit(self, dataset: xr.Dataset, **options: Any) -> None:
         session = self.repository.writable_session("main")
@@ -138,6 +144,37 @@ def test_icechunk(files: list[Path], registry: Any, stored_order: bool) -> None:
     assert_same(store.open(), engine(files[0]))
     store.commit(second, append_dim="T")
     assert_same(store.open(), joined(files))
+
+
+READER = """
+import sys, warnings
+sys.modules.update({"nd2": None, "xarray_nd2": None})  # as if they were not installed
+warnings.simplefilter("ignore")
+import icechunk, numpy as np, xarray as xr
+
+folder, container, out = sys.argv[1:]
+repository = icechunk.Repository.open(
+    icechunk.local_filesystem_storage(folder),
+    authorize_virtual_chunk_access=icechunk.containers_credentials({container: None}))
+dataset = xr.open_zarr(repository.readonly_session("main").store, consolidated=False)
+assert dataset.C.values.tolist() == ["DAPI", "a longer name"]
+np.save(out, dataset.image.values)
+"""
+
+
+def test_icechunk_without_this_package(files: list[Path], registry: Any, tmp_path: Path) -> None:
+    store = Store(files[0].parent, tmp_path / "repository")
+    store.commit(
+        virtualizarr.open_virtual_dataset(
+            files[0].as_uri(), registry=registry, parser=ND2Parser(stored_order=False)
+        )
+    )
+    arguments = [str(tmp_path / "repository"), f"{tmp_path.as_uri()}/", str(tmp_path / "out.npy")]
+    done = subprocess.run(
+        [sys.executable, "-c", READER, *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), engine(files[0]).image)
 
 
 @pytest.mark.parametrize(
