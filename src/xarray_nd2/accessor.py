@@ -348,7 +348,7 @@ class ND2Accessor(_Accessor[xr.Dataset]):
         ValueError
             If the dataset does not say where it came from.
         """
-        dataset = self._labeled
+        dataset: xr.Dataset = self._labeled
         dims = (dim,) if dim in dataset.dims else ()
         values = np.full([dataset.sizes[one] for one in dims], self._source, object)
         return dataset.assign_coords({name: (dims, values, {"long_name": "file"})})

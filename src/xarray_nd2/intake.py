@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fsspec.core import OpenFile
-
 from nd2._core import errors
+from nd2._core.io.listing import expand
 from nd2._core.io.magic import MAGIC_BYTES
-from nd2._core.io.open import file_system
-from nd2._core.io.urls import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     import xarray as xr
 
@@ -60,24 +56,11 @@ class ND2Reader(FileReader):
 
         storage_options = options.pop("storage_options", None) or data.storage_options or None
         options |= {"engine": "nd2", "storage_options": storage_options}
-        paths = _expand(data.url, storage_options)
+        urls = [data.url] if isinstance(data.url, str) else data.url
+        paths = [path for url in urls for path in expand(url, storage_options)]
         if len(paths) == 1:
             return xr.open_dataset(paths[0], **options)
         return xr.open_mfdataset(paths, **options)
-
-
-def _expand(url: str | Collection[str], storage_options: Mapping[str, Any] | None) -> list[Any]:
-    """Return the files of a path or URL, a pattern, or several of these; patterns in alphabetical order."""
-    if not isinstance(url, str):
-        return [path for one in url for path in _expand(one, storage_options)]
-    fs, path = file_system(url, storage_options)
-    if not any(mark in path for mark in "*?[") or fs.exists(path):
-        return [url]
-    found = sorted(fs.glob(path))
-    if not found:
-        raise FileNotFoundError(errno.ENOENT, "no file has a name of this pattern", url)
-    # Only the file system knows the links of a chained URL.
-    return [OpenFile(fs, one) for one in found] if is_url(url) else found
 
 
 class ND2ReferencesReader(FileReader):
