@@ -253,6 +253,33 @@ def test_importing_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+FIRST_USE = """
+import sys
+import numpy
+before = set(sys.modules)
+import nd2
+file = nd2.ND2File(sys.argv[1])
+file.sizes, file.metadata, file.asarray()
+file.close()
+print(*sorted(set(sys.modules) - before))
+"""
+UNUSED = {
+    *("array", "base64", "concurrent.futures", "deflate", "json", "logging", "pathlib"),
+    *("resource", "urllib.parse", "xml.etree.ElementTree", "nd2._core.format.clx_xml"),
+    *("nd2._core.chunks.binary_layers", "nd2._core.chunks.recorded_data"),
+    *("nd2._core.chunks.regions", "nd2._core.io.faults", "nd2._core.views.facts"),
+}
+
+
+def test_reading_a_small_file_loads_no_module_that_it_does_not_need(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 3)])
+    command = [sys.executable, "-c", FIRST_USE, str(tmp_path / "a.nd2")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "nd2._core.readers.modern" in loaded
+    assert not loaded & UNUSED
+
+
 def test_every_public_name_is_there() -> None:
     for name in nd2.__all__:
         assert getattr(nd2, name) is not None

@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsInt, cast, overload
 
 from nd2._core import errors
 from nd2._core.compat import PrivateMembers
-from nd2._core.frames.array import FrameArray
-from nd2._core.io.urls import file_name
 from nd2._core.open import is_supported_file, open_reader
 from nd2._core.structures import Sizes
-from nd2._core.views.facts import Facts
 
 if TYPE_CHECKING:
     import os
@@ -28,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
     from ome_types import OME
 
+    from nd2._core.frames.array import FrameArray
     from nd2._core.job_types import JobsDict
     from nd2._core.open import ReadOptions
     from nd2._core.readers import Reader
@@ -43,6 +41,7 @@ if TYPE_CHECKING:
         VoxelSize,
     )
     from nd2._core.views.binary import BinaryLayers
+    from nd2._core.views.facts import Facts
     from nd2._core.views.picture import Picture
     from nd2._core.write.file_writer import FileWriter
 
@@ -129,6 +128,8 @@ class ND2File(PrivateMembers):
     @cached_property
     def _facts(self) -> Facts:
         """Facts of the file, determined once."""
+        from nd2._core.views.facts import Facts
+
         return Facts(self._reader)
 
     @property
@@ -193,6 +194,8 @@ class ND2File(PrivateMembers):
     def __repr__(self) -> str:
         name = f"{type(self).__name__} at {id(self):#x}"
         try:
+            from nd2._core.io.urls import file_name
+
             name += f": {file_name(self.path)!r}"
             if self.closed:
                 return f"<{name} (closed)>"
@@ -471,6 +474,8 @@ class ND2File(PrivateMembers):
 
     @cached_property
     def _array(self) -> FrameArray:
+        from nd2._core.frames.array import FrameArray
+
         return FrameArray.from_layout(self._reader.frames, self._reader.layout, tuple(self.sizes))
 
     def _at_position(self, position: int | str | None) -> tuple[FrameArray, int | None]:

@@ -18,7 +18,7 @@ def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param == "libdeflate":
         pytest.importorskip("deflate")
     else:
-        monkeypatch.setattr(module, "deflate", None)
+        monkeypatch.setattr(module, "_libdeflate", lambda: None)
     return str(request.param)
 
 

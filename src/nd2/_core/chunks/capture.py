@@ -6,12 +6,12 @@ import re
 from typing import Any, TypeAlias
 
 from nd2._core.chunks import fields, picture_metadata
-from nd2._core.format.clx_xml import without_prefix
+from nd2._core.format.clx_lite import without_prefix
 from nd2._core.values import record
 
 
-def _line(pattern: str) -> re.Pattern[str]:
-    return re.compile(rf"^[ \t]*{pattern}[ \t\r]*$", re.MULTILINE)
+def _line(pattern: str) -> str:
+    return rf"(?m)^[ \t]*{pattern}[ \t\r]*$"
 
 
 # The software writes the settings of a camera as lines of text, such as "Binning: 2x2".
@@ -66,7 +66,7 @@ def decode(raw_picture: fields.Tree | None, channels: int) -> list[Capture]:
 
 def _settings(sample: fields.Tree) -> _Settings:
     text = fields.text(sample, "sSpecSettings")[:_MAX_TEXT]
-    return tuple(pattern.search(text) for pattern in (_BINNING, _GAIN, _READOUT))
+    return tuple(re.search(pattern, text) for pattern in (_BINNING, _GAIN, _READOUT))
 
 
 def _capture(sample: fields.Tree, settings: _Settings, plane: fields.Tree) -> Capture:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, TypeAlias, TypeVar
 
-from nd2._core.format import clx_lite, clx_xml
+from nd2._core.format import clx_lite
 from nd2._core.format.clx_lite import I32, U32
 
 Tree: TypeAlias = Mapping[str, Any]
@@ -37,6 +37,8 @@ def encode(tree: Tree, version: tuple[int, int]) -> bytes:
     """Encode a tree with its root level in the form of a file's version; XML has no root level."""
     if version >= (3, 0):
         return clx_lite.encode(tree)
+    from nd2._core.format import clx_xml
+
     (content,) = tree.values()
     return clx_xml.encode({"no_name": content})
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nd2._core.chunks import fields
-from nd2._core.format import clx_xml
+from nd2._core.format import clx_lite, clx_xml
 from nd2._core.format.clx_lite import I32, Items
 
 PREFIX = b"CustomDataVar|"
@@ -81,7 +81,7 @@ def encode(tree: Mapping[str, Any]) -> Items:
 
 def _stored_name(key: str) -> str:
     """Return a valid name that is ``key`` without its prefix."""
-    if clx_xml.NAME.fullmatch(key) and clx_xml.without_prefix(key) == key:
+    if clx_xml.NAME.fullmatch(key) and clx_lite.without_prefix(key) == key:
         return key
     return f"m_{key}"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import struct
-from array import array
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -275,6 +274,8 @@ def _name_ends(data: bytes) -> NDArray[np.int64]:
     """
     is_bang = np.frombuffer(data, np.uint8) == ord("!")
     if np.count_nonzero(is_bang) > len(data) // 17:
+        from array import array
+
         walk, place = array("q"), data.find(b"!")
         while place >= 0:
             walk.append(place)

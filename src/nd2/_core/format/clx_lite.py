@@ -74,6 +74,16 @@ class U64(int):
     """An unsigned integer stored in 64 bits."""
 
 
+def is_xml(data: bytes) -> bool:
+    """Return whether a payload is a document of the XML variant, and not a tree of this one."""
+    return data[:64].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0")[:1] == b"<"
+
+
+def without_prefix(name: str) -> str:
+    """Return a name without its type prefix; one that consists of nothing else stays."""
+    return name.lstrip(TYPE_PREFIX) or name
+
+
 class Budget:
     """How many values the trees of some payloads may hold together, so that they cannot fill the memory.
 

@@ -17,11 +17,11 @@ from nd2._core.format.clx_lite import (
     I32,
     I64,
     MAX_DEPTH,
-    TYPE_PREFIX,
     U32,
     U64,
     Items,
     integer_type,
+    without_prefix,
 )
 
 if TYPE_CHECKING:
@@ -45,11 +45,6 @@ _BAD_REFERENCE: Final = re.compile(
     r"&(?!(?:amp|lt|gt|quot|apos);)(?!#(?:9|10|13|3[2-9]|[4-9]\d|\d{3,7}|x[0-9A-Fa-f]{2,6});)"
 )
 NAME: Final = re.compile(r"[^\W\d][\w.-]*")
-
-
-def is_xml(data: bytes) -> bool:
-    """Return whether a payload is a document, and not a tree of the binary form."""
-    return data[:64].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0")[:1] == b"<"
 
 
 def decode(data: bytes | memoryview, *, strip_prefix: bool = False) -> dict[str, Any]:
@@ -82,11 +77,6 @@ def decode_items(data: bytes | memoryview) -> Items:
     root = _parse(bytes(data))
     items = _as_items(root, 0)
     return items if root.tag == "variant" else Items([(root.tag, items)])
-
-
-def without_prefix(name: str) -> str:
-    """Return a name without its type prefix; one that consists of nothing else stays."""
-    return name.lstrip(TYPE_PREFIX) or name
 
 
 def _as_dict(

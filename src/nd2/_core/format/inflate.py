@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import zlib
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-try:
-    import deflate
-except ImportError:
-    # No wheel for this platform: the standard library does the same, two to five times slower.
-    deflate = None  # type: ignore[assignment]
-
 MAX_RATIO = 1032
 """Highest ratio that deflate reaches: a stream that claims more is damaged."""
 
 _PIECE = 8 << 20
+
+
+@cache
+def _libdeflate() -> Any:
+    """Return libdeflate; None where it has no wheel: the standard library is two to five times slower."""
+    try:
+        import deflate
+    except ImportError:
+        return None
+    return deflate
 
 
 def inflate(data: bytes | memoryview, nbytes: int) -> bytes | bytearray:
@@ -38,7 +43,7 @@ def inflate(data: bytes | memoryview, nbytes: int) -> bytes | bytearray:
     bytes or bytearray
         Exactly ``nbytes`` bytes.
     """
-    if nbytes and deflate is not None:  # which takes any stream for one of no bytes
+    if nbytes and (deflate := _libdeflate()):  # which takes any stream for one of no bytes
         try:
             inflated: bytearray = deflate.zlib_decompress(data, nbytes)
         except deflate.DeflateError:
@@ -110,6 +115,6 @@ def is_zlib(data: bytes | memoryview) -> bool:
 
 def deflate_zlib(data: bytes | memoryview, level: int = 6) -> bytes:
     """Compress into one zlib stream."""
-    if deflate is not None:
+    if deflate := _libdeflate():
         return bytes(deflate.zlib_compress(data, level))
     return zlib.compress(data, level)

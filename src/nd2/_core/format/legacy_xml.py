@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from nd2._core import errors
-from nd2._core.format.clx_lite import MAX_DEPTH
-from nd2._core.format.clx_xml import without_prefix
+from nd2._core.format.clx_lite import MAX_DEPTH, without_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -40,6 +40,8 @@ class FrameCache:
 
         The frame that was not used for longest goes first; one of a higher ``cost`` outlasts as many others.
         """
+        from concurrent.futures import Future
+
         if self._process != os.getpid():
             # A thread of the parent may hold the lock, or may have decoded half of a frame.
             self._clear()

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 _lock = threading.Lock()
 _executor: ThreadPoolExecutor | None = None
@@ -37,6 +37,8 @@ def _pool() -> ThreadPoolExecutor:
     global _executor
     with _lock:
         if _executor is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             _executor = ThreadPoolExecutor(workers(), thread_name_prefix="nd2")
         return _executor
 
@@ -96,6 +98,8 @@ def submit(function: Callable[..., None], *arguments: Any) -> Future[None]:
     try:
         return _pool().submit(function, *arguments)
     except RuntimeError:
+        from concurrent.futures import Future
+
         future: Future[None] = Future()
         try:
             function(*arguments)

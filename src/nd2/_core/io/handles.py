@@ -64,8 +64,9 @@ def open_handle(path: str, forget: weakref.WeakMethod[Callable[[Handle], None]])
 
     ``forget`` makes the owner give up its reference to the handle; it is called from any thread.
     """
-    with _lock:
-        _make_room(max_handles() - 1)
+    if _handles:
+        with _lock:
+            _make_room(max_handles() - 1)
     try:
         fd = os.open(path, _O_FLAGS)
     except OSError as error:

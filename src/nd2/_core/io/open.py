@@ -8,8 +8,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
-from nd2._core.io.faults import explain_faults
-from nd2._core.io.fileobj import FileObjectSource
 from nd2._core.io.local import LocalSource
 from nd2._core.io.urls import is_url, local_path, redact
 
@@ -57,6 +55,8 @@ def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> 
         return LocalSource(place)
     if isinstance(file, (io.BufferedReader, io.FileIO)) and _is_whole_local_file(file):
         return LocalSource(os.fsdecode(file.name))
+    from nd2._core.io.fileobj import FileObjectSource
+
     return FileObjectSource(file)
 
 
@@ -70,6 +70,8 @@ def file_system(
 ) -> tuple[AbstractFileSystem, str]:
     """Return the file system of a URL or a path, and the path in it."""
     from fsspec.core import split_protocol, url_to_fs
+
+    from nd2._core.io.faults import explain_faults
 
     try:
         with explain_faults(url):  # links of a chained URL may be opened here

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import PurePath
 from typing import Any, TypeGuard
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 # A drive letter is not a protocol; "::" chains protocols.
-_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+(://|::)")
-_SECRET = re.compile(
-    r"(x-amz-.*|x-goog-.*"
+_URL = r"[A-Za-z][A-Za-z0-9+.\-]+(://|::)"
+_SECRET = (
+    r"(?i)(x-amz-.*|x-goog-.*"
     r"|.*(signature|token|secret|passw|credential|auth|api[-_]?key|access[-_]?key|private[-_]?key"
     r"|session|cookie|bearer|hmac|jwt).*"
     r"|sig|key|se|sp|sv|st|skoid|sktid|expires|policy|key-pair-id"
-    r"|pwd|pass|sid|ticket|code|hash|hdnts|hdnea|otp)",
-    re.IGNORECASE,
+    r"|pwd|pass|sid|ticket|code|hash|hdnts|hdnea|otp)"
 )
 _REPOSITORIES = ("github", "gist", "git")
 
 
 def is_url(path: object) -> TypeGuard[str]:
     """Return whether ``path`` is a string that fsspec has to open, not a local path."""
-    return isinstance(path, str) and _URL.match(path) is not None
+    return (
+        isinstance(path, str) and "::" in path.replace("://", "::") and bool(re.match(_URL, path))
+    )
 
 
 def local_path(path: str | bytes | os.PathLike[Any]) -> str:
@@ -40,14 +39,20 @@ def file_name(url: str) -> str:
     """Return the name of the file at a path or URL; of a chained URL, that of the innermost file."""
     place = next((part for part in url.split("::") if "://" in part), None)
     if place is None:
+        from pathlib import PurePath
+
         return PurePath(url).name
     if place.startswith(("http://", "https://")):
+        from urllib.parse import urlsplit
+
         place = urlsplit(place).path
     return place.rstrip("/").rpartition("/")[2]
 
 
 def file_stem(url: str) -> str:
     """Return the name of the file at a path or URL, without its suffix."""
+    from pathlib import PurePath
+
     return PurePath(file_name(url)).stem
 
 
@@ -62,6 +67,8 @@ def redact(url: str) -> str:
 def _redact_link(url: str) -> str:
     if "://" not in url or ("@" not in url and "?" not in url and "#" not in url):
         return url
+    from urllib.parse import unquote, urlsplit, urlunsplit
+
     parts = urlsplit(url)
     http = parts.scheme in ("http", "https")
     # In other schemes "@" may belong to the path's first part (an Azure container, a repository and its commit).
@@ -72,6 +79,6 @@ def _redact_link(url: str) -> str:
     query = "".join(
         separator + item
         for separator, item in zip(["", *items[1::2]], items[::2], strict=True)
-        if item and not _SECRET.fullmatch(unquote(item.partition("=")[0]).strip())
+        if item and not re.fullmatch(_SECRET, unquote(item.partition("=")[0]).strip())
     ).lstrip("&;")
     return urlunsplit((parts.scheme, host, parts.path, query, "" if http else parts.fragment))

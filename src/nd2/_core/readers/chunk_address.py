@@ -12,6 +12,8 @@ from nd2._core.values import record
 if TYPE_CHECKING:
     from nd2._core.io import ByteSource
 
+HEADER_SAMPLE = 64
+"""Bytes of a frame's chunk that hold its header and its name, but not the padding of the name field."""
 _MAX_SINGLE_READ = 1 << 16
 """A chunk of up to this many bytes is read at once: header, padded name field and data."""
 

@@ -10,9 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
-from nd2._core.format import chunks, clx_lite, clx_xml
+from nd2._core.format import chunks, clx_lite
 from nd2._core.readers.chunk_address import RESCUE_HINT, ChunkAddress, read_header
-from nd2._core.readers.frame_table import locate_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -71,7 +70,7 @@ class ChunkFile:
         self,
         source: ByteSource,
         map_reader: MapReader = read_map,
-        frame_locator: FrameLocator = locate_frames,
+        frame_locator: FrameLocator | None = None,
         on_damage: Callable[[bytes], None] | None = None,
     ) -> None:
         self.source = source
@@ -91,7 +90,12 @@ class ChunkFile:
 
     def locate_frames(self, count: int, pixels: PixelLayout) -> Frames:
         """Find the stored bytes of the first ``count`` frames."""
-        return self._frame_locator(self.source, self.chunk_map, count, pixels)
+        locator = self._frame_locator
+        if locator is None:
+            from nd2._core.readers.frame_table import locate_frames
+
+            locator = locate_frames
+        return locator(self.source, self.chunk_map, count, pixels)
 
     def chunk(self, name: bytes) -> bytes | None:
         """Return the data of a chunk, or None if the file does not have it."""
@@ -159,7 +163,9 @@ class ChunkFile:
     ) -> dict[str, Any]:
         """Decode a metadata chunk, binary or XML; the binary form without the levels of some names."""
         try:
-            if clx_xml.is_xml(data):
+            if clx_lite.is_xml(data):
+                from nd2._core.format import clx_xml
+
                 return clx_xml.decode(data, strip_prefix=strip_prefix)
             return clx_lite.decode(data, strip_prefix=strip_prefix, without=without, budget=budget)
         except ValueError as error:

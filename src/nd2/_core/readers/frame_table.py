@@ -13,7 +13,7 @@ from nd2._core.format import chunks
 from nd2._core.format.inflate import inflated_size, is_zlib
 from nd2._core.frames.read import Frames
 from nd2._core.frames.table import FrameTable
-from nd2._core.readers.chunk_address import parse_named_header
+from nd2._core.readers.chunk_address import HEADER_SAMPLE, parse_named_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from nd2._core.format.pixels import Codec, PixelLayout
     from nd2._core.io import ByteSource
 
-HEADER_SAMPLE = 64
-"""Bytes of a frame's chunk that hold its header and its name, but not the padding of the name field."""
 _MAX_STREAMS = 16
 """Frames that look like zlib streams and are inflated to see whether they are."""
 _PADDED_START = chunks.PAGE - chunks.TIMESTAMP

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,22 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.chunks import (
-    attributes,
-    binary_layers,
-    capture,
-    experiment,
-    form,
-    jobs,
-    large_image,
-    picture_metadata,
-    recorded_data,
-    settings,
-    texts,
-)
+from nd2._core.chunks import attributes, experiment, picture_metadata, texts
 from nd2._core.format import clx_lite
 from nd2._core.format.chunks import display_name
-from nd2._core.format.inflate import inflate_bounded
 from nd2._core.format.pixels import Codec, PixelLayout, padded_row_bytes, sample_dtype
 from nd2._core.frames.grid import FrameGrid
 from nd2._core.frames.layout import (
@@ -35,10 +21,7 @@ from nd2._core.frames.layout import (
     split_components,
     warn_about_unreached_frames,
 )
-from nd2._core.readers import frame_metadata
-from nd2._core.readers.chunk_address import RESCUE_HINT
-from nd2._core.readers.frame_table import HEADER_SAMPLE
-from nd2._core.readers.layer_chunks import LayerChunks, layer_chunks
+from nd2._core.readers.chunk_address import HEADER_SAMPLE, RESCUE_HINT
 from nd2._core.readers.reader import Reader
 from nd2._core.structures import CustomLoop, XYPosLoop
 
@@ -47,13 +30,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nd2._core.chunks.binary_layers import LayerInfo
     from nd2._core.chunks.capture import Capture
     from nd2._core.chunks.large_image import LargeImage
     from nd2._core.chunks.picture_metadata import FirstFrame
+    from nd2._core.chunks.recorded_data import RecordedColumn
     from nd2._core.event_types import ExperimentEvent
     from nd2._core.frames.read import Frames
     from nd2._core.readers.chunk_address import ChunkAddress
     from nd2._core.readers.chunk_file import ChunkFile
+    from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.readers.rescue import Rescue, RescueReport
     from nd2._core.region_types import ROI
     from nd2._core.structures import (
@@ -184,6 +170,8 @@ class ModernReader(Reader):
 
     @cached_property
     def large_image(self) -> LargeImage | None:
+        from nd2._core.chunks import large_image
+
         return large_image.decode(self._opening_tree(experiment.NAMES) or {})
 
     @cached_property
@@ -202,6 +190,8 @@ class ModernReader(Reader):
 
     @cached_property
     def captures(self) -> list[Capture]:
+        from nd2._core.chunks import capture
+
         return capture.decode(self._picture, self.layout.channels)
 
     @cached_property
@@ -268,11 +258,15 @@ class ModernReader(Reader):
 
     @cached_property
     def frame_times(self) -> NDArray[np.float64] | None:
+        from nd2._core.chunks import recorded_data
+
         data = self.chunk_file.chunk(recorded_data.TIMES)
         return None if not data else np.frombuffer(data[: len(data) // 8 * 8], "<f8")
 
     @cached_property
     def stage_positions(self) -> NDArray[np.float64]:
+        from nd2._core.readers import frame_metadata
+
         # Damaged loops may claim far more frames than there are.
         frames = np.arange(min(self._grid.size, self.frame_count))
         indices = list(self._grid.indices(frames).values())
@@ -282,10 +276,14 @@ class ModernReader(Reader):
 
     @cached_property
     def pfs_status(self) -> NDArray[np.int32] | None:
+        from nd2._core.chunks import recorded_data
+
         data = self.chunk_file.chunk(recorded_data.PFS_STATUS)
         return None if not data else np.frombuffer(data[: len(data) // 4 * 4], "<i4")
 
     def frame_metadata(self, frame: int) -> FrameMetadata:
+        from nd2._core.readers import frame_metadata
+
         if not 0 <= frame < self.frame_count:
             raise errors.frame_range(frame, self.frame_count, path=self.source.url)
         offset = self.recorded_data.get("PFS_OFFSET")
@@ -327,23 +325,29 @@ class ModernReader(Reader):
 
     @cached_property
     def software(self) -> str:
+        from nd2._core.chunks import settings
+
         return settings.decode_software(
             self.chunk_file.tree(settings.APP_INFO, strip_prefix=True) or {}
         )
 
     @cached_property
-    def recorded_data(self) -> Mapping[str, recorded_data.RecordedColumn]:
+    def recorded_data(self) -> Mapping[str, RecordedColumn]:
+        from nd2._core.chunks import recorded_data
+
         return recorded_data.decode(
             self.chunk_file.tree(recorded_data.NAME),
             lambda name: self.chunk_file.chunk(recorded_data.column_name(name)),
         )
 
     def prefetch_recorded_data(self) -> None:
+        from nd2._core.chunks import recorded_data
+
         self.chunk_file.prefetch(map(recorded_data.column_name, self.recorded_data))
 
     @cached_property
     def experiment_events(self) -> list[ExperimentEvent]:
-        from nd2._core.chunks import events  # not needed to open a file
+        from nd2._core.chunks import events
 
         return [
             event
@@ -356,13 +360,15 @@ class ModernReader(Reader):
 
     @cached_property
     def rois(self) -> dict[int, ROI]:
-        from nd2._core.chunks import regions  # not needed to open a file
+        from nd2._core.chunks import regions
 
         return regions.decode(self.chunk_file.tree(regions.NAME, strip_prefix=True) or {})
 
     @cached_property
     def binary_layers(self) -> list[LayerChunks]:
-        layers: list[binary_layers.LayerInfo] = []
+        from nd2._core.chunks import binary_layers
+
+        layers: list[LayerInfo] = []
         runs, rasters = self.chunk_file.chunk_many(
             [binary_layers.RUNS_NAME, binary_layers.RASTERS_NAME]
         )
@@ -378,11 +384,15 @@ class ModernReader(Reader):
                 ) from error
         if not layers:
             return []
+        from nd2._core.readers.layer_chunks import layer_chunks
+
         shape = self.attributes.heightPx, self.attributes.widthPx or 0
         return layer_chunks(layers, self.chunk_file, shape, self.layout.frame_count)
 
     @cached_property
     def jobs(self) -> dict[str, Any] | None:
+        from nd2._core.chunks import jobs
+
         definition, description, run = self.chunk_file.chunk_many(jobs.NAMES)
         if definition is None:
             return None
@@ -395,6 +405,8 @@ class ModernReader(Reader):
 
     @cached_property
     def custom_metadata(self) -> list[CustomField]:
+        from nd2._core.chunks import form
+
         data = self.chunk_file.chunk(form.NAME)
         if not data:
             return []
@@ -405,6 +417,8 @@ class ModernReader(Reader):
 
     @cached_property
     def custom_data(self) -> dict[str, Any]:
+        from nd2._core.chunks import settings
+
         prefix = settings.PREFIX
         names = [name for name in self.chunk_file.names if name.startswith(prefix)]
         keys = {name: display_name(name.removeprefix(prefix)) for name in names}
@@ -469,6 +483,10 @@ def _decode_json(data: bytes) -> Any:
     """Return the content of JSON, compressed or not; the data themselves if they are something else."""
     if data[:1] not in (b"[", b"{", b"\x78"):
         return data
+    import json
+
+    from nd2._core.format.inflate import inflate_bounded
+
     try:
         limit = min(_MAX_JSON, _SMALL_JSON + 32 * len(data))
         plain = inflate_bounded(data, limit) if data[:1] == b"\x78" else data

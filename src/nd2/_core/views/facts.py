@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.chunks.capture import Capture
 from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH
 from nd2._core.values import record
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nd2._core.chunks.capture import Capture
     from nd2._core.chunks.recorded_data import RecordedColumn
     from nd2._core.readers import Reader
     from nd2._core.structures import Channel, Microscope
@@ -114,6 +114,8 @@ class Facts:
     @cached_property
     def channels(self) -> tuple[ChannelFacts, ...]:
         """The channels, as many as a frame has."""
+        from nd2._core.chunks.capture import Capture
+
         reader = self.reader
         count = reader.layout.channels
         metas: Sequence[Channel | None] = self._metas

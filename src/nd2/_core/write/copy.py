@@ -298,7 +298,7 @@ class _Selection:
         if name in attributes.NAMES:
             return self.edit(name, data, {"uiSequenceCount": U32(len(self.frames))})
         if name in experiment.NAMES:
-            form = (2, 0) if clx_xml.is_xml(data) else (3, 0)
+            form = (2, 0) if clx_lite.is_xml(data) else (3, 0)
             return fields.encode(experiment.encode(self._loops) or {}, form)
         if name in picture_metadata.NAMES:
             return self.edit(name, data, self._first_frame(data))
@@ -453,4 +453,4 @@ def _first_frame(picture: bytes) -> FirstFrame:
 
 def _form(data: bytes) -> Any:
     """Return the module that decodes and encodes a payload."""
-    return clx_xml if clx_xml.is_xml(data) else clx_lite
+    return clx_xml if clx_lite.is_xml(data) else clx_lite
