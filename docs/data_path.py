@@ -11,134 +11,72 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-EDGE, FILL, FRAME, MAP, INDEX = "#34648c", "#e8f0f8", "#cfe3c8", "#f4d9b0", "#fdf3dc"
+FRAME, MAP, INDEX, PLAN = "#6aa84f55", "#e0953855", "#e0b93855", "#4c8dc455"
 
 # Chunks of a file, in file order: label, width, color.
 CHUNKS = (
-    ("header", 0.8, "white"),
-    ("frame 0", 1.3, FRAME),
-    ("frame 1", 1.3, FRAME),
-    ("frame 2", 1.3, FRAME),
-    ("…", 0.5, "white"),
-    ("frame n", 1.3, FRAME),
-    ("metadata", 1.6, "white"),
-    ("chunk map", 1.7, MAP),
-    ("tail", 0.7, "white"),
+    ("frame 0", 0.9, FRAME),
+    ("frame 1", 0.9, FRAME),
+    ("…", 0.4, "none"),
+    ("frame n", 0.9, FRAME),
+    ("metadata", 1.0, "none"),
+    ("map", 0.7, MAP),
 )
-ARRAYS = (
-    ("NumPy", "imread, asarray"),
-    ("dask", "to_dask: one block\nper frame"),
-    ("xarray", 'engine="nd2": labels,\nlazy selection'),
-)
-REFERENCES = (
-    ("kerchunk", "JSON or Parquet"),
-    ("VirtualiZarr", "and Icechunk"),
-    ("intake", "a catalog entry"),
-)
+ARRAYS = (("NumPy", "asarray"), ("dask", "to_dask"), ("xarray", 'engine="nd2"'))
+REFERENCES = (("kerchunk", "JSON, Parquet"), ("VirtualiZarr", "Icechunk"), ("intake", "catalogs"))
 
 
 def data_path() -> Figure:
     """Draw the file as a strip of chunks, the index below it, and the users of the index below that."""
-    figure, axis = plt.subplots(figsize=(12, 6.6), layout="constrained")
-    axis.set(xlim=(0, 12), ylim=(0, 6.6))
+    figure, axis = plt.subplots(figsize=(5, 5.2), layout="constrained")
+    axis.set(xlim=(0, 5), ylim=(0, 5.2))
     axis.set_axis_off()
+    edge = plt.rcParams["axes.edgecolor"]
 
-    axis.text(0.3, 6.35, "an ND2 file, on a disk, a web server or S3", fontsize=11)
-    x = 0.3
+    axis.text(0.1, 5.0, "ND2 file, on a disk, a web server or S3", fontsize=9, weight="bold")
+    x = 0.1
     for label, width, color in CHUNKS:
-        axis.add_patch(Rectangle((x, 5.5), width, 0.65, fc=color, ec=EDGE))
-        axis.text(x + width / 2, 5.82, label, ha="center", va="center", fontsize=10)
+        axis.add_patch(Rectangle((x, 4.4), width, 0.45, fc=color, ec=edge))
+        axis.text(x + width / 2, 4.62, label, ha="center", va="center", fontsize=8.5)
         x += width
 
-    _arrow(axis, (9.2, 5.5), (8.2, 4.75))
-    _note(axis, 9.0, 5.1, "the map and the metadata,\nread once")
-    _box(axis, 3.2, 3.6, 5.6, 1.1, "index", INDEX, 11)
-    axis.text(
-        6.0,
-        3.95,
-        "frames: offset, length    pixels: shape, strides, codec\nlabels: axes, times, z, channels, positions",
-        ha="center",
-        va="center",
-        fontsize=9,
-    )
+    _arrow(axis, (4.0, 4.4), (3.3, 3.95))
+    axis.text(3.9, 4.13, "read once", fontsize=8, va="center")
+    text = "location of each frame, pixel layout,\naxes, times, positions, channels"
+    _box(axis, 1.0, 3.2, 3.0, 0.7, "index", INDEX, text)
 
-    _arrow(axis, (4.6, 3.57), (4.0, 2.99))
-    _arrow(axis, (7.4, 3.57), (8.0, 2.99))
-    _box(
-        axis,
-        1.3,
-        2.15,
-        3.8,
-        0.8,
-        "read plan",
-        FILL,
-        10,
-        "only the selected frames and rows",
-    )
-    _box(
-        axis,
-        6.9,
-        2.15,
-        3.8,
-        0.8,
-        "references",
-        FILL,
-        10,
-        "file, offset and length of every Zarr chunk",
-    )
-
-    _arrow(axis, (1.75, 5.5), (1.75, 2.99))
-    _note(axis, 1.85, 4.2, "exact byte\nranges, in\nparallel")
-    _arrow(axis, (10.8, 5.82), (11.8, 1.25), "angle,angleA=180,angleB=90")
-    _note(axis, 10.15, 3.9, "the same byte\nranges, for any\nZarr reader, without\nthis package")
-
-    for i, (title, text) in enumerate(ARRAYS):
-        _arrow(axis, (3.2, 2.12), (1.2 + 2.0 * i, 1.14))
-        _box(axis, 0.3 + 2.0 * i, 0.2, 1.75, 0.9, title, "white", 10, text)
-    for i, (title, text) in enumerate(REFERENCES):
-        _arrow(axis, (8.8, 2.12), (7.25 + 1.9 * i, 1.14))
-        _box(axis, 6.4 + 1.9 * i, 0.2, 1.7, 0.9, title, "white", 10, text)
+    _arrow(axis, (1.8, 3.2), (1.2, 2.75))
+    _arrow(axis, (3.2, 3.2), (3.8, 2.75))
+    _box(axis, 0.1, 2.05, 2.25, 0.65, "read plan", PLAN, "only selected frames and rows")
+    _box(axis, 2.65, 2.05, 2.25, 0.65, "references", PLAN, "file, offset, length per chunk")
+    for left, rows in ((0.1, ARRAYS), (2.65, REFERENCES)):
+        _arrow(axis, (left + 1.1, 2.05), (left + 1.1, 1.72))
+        for i, (title, text) in enumerate(rows):
+            y = 1.2 - 0.57 * i
+            axis.add_patch(
+                FancyBboxPatch(
+                    (left, y), 2.25, 0.4, boxstyle="round,pad=0.03", fc="none", ec=edge, lw=0.8
+                )
+            )
+            axis.text(left + 0.1, y + 0.2, title, va="center", weight="bold", fontsize=8.5)
+            axis.text(left + 2.15, y + 0.2, text, va="center", ha="right", fontsize=8)
     return figure
 
 
 def _box(
-    axis: Axes,
-    x: float,
-    y: float,
-    width: float,
-    height: float,
-    title: str,
-    color: str,
-    size: int,
-    text: str = "",
+    axis: Axes, x: float, y: float, width: float, height: float, title: str, color: str, text: str
 ) -> None:
+    edge = plt.rcParams["axes.edgecolor"]
     axis.add_patch(
-        FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0.03", fc=color, ec=EDGE)
+        FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0.03", fc=color, ec=edge, lw=0.8)
     )
-    axis.text(
-        x + width / 2,
-        y + height - 0.22,
-        title,
-        ha="center",
-        va="center",
-        weight="bold",
-        fontsize=size,
+    center = x + width / 2
+    axis.text(center, y + height - 0.15, title, ha="center", va="center", weight="bold", fontsize=9)
+    axis.text(center, y + (height - 0.25) / 2, text, ha="center", va="center", fontsize=8)
+
+
+def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    color = plt.rcParams["axes.edgecolor"]
+    axis.annotate(
+        "", end, start, arrowprops={"arrowstyle": "-|>", "color": color, "shrinkA": 0, "shrinkB": 0}
     )
-    axis.text(x + width / 2, y + (height - 0.3) / 2, text, ha="center", va="center", fontsize=8)
-
-
-def _note(axis: Axes, x: float, y: float, text: str) -> None:
-    axis.text(x, y, text, fontsize=8.5, va="center", color=EDGE)
-
-
-def _arrow(
-    axis: Axes, start: tuple[float, float], end: tuple[float, float], path: str = "arc3"
-) -> None:
-    style = {
-        "arrowstyle": "-|>",
-        "color": EDGE,
-        "connectionstyle": path,
-        "shrinkA": 0,
-        "shrinkB": 0,
-    }
-    axis.annotate("", end, start, arrowprops=style)

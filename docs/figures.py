@@ -1,4 +1,10 @@
-"""The documentation's figures: views of the example files, and the speeds of the tables."""
+"""The documentation's figures: views of the example files, and the speeds of the tables.
+
+Each figure is drawn twice, for light and for dark pages: ``NAME`` and ``NAME-dark``. They are about as wide as a
+phone's screen, so that text of 9 points stays legible there.
+
+``python docs/figures.py`` writes the picture of the README.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +13,8 @@ import matplotlib as mpl
 mpl.use("agg")
 
 import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import speeds
@@ -17,12 +25,32 @@ from matplotlib import pyplot as plt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-OURS, THEIRS = "#34648c", "#c9783a"
+OURS, THEIRS = "#4c8dc4", "#c9783a"
+WIDTH = 5.0
+README_PICTURE = Path(__file__).parent / "images" / "cells.png"
+# Colors of text and lines, by theme.
+INK = {"light": "#222222", "dark": "#d8dbde"}
+# Rows of the performance table that the figure shows.
+SHOWN = (
+    "import nd2, open a file, its sizes",
+    "open to first frame, 100,000 frames",
+    "engine: open, 2 GB raw",
+    "engine: open, load everything, 2 GB raw",
+    "asarray, 2 GB raw",
+    "asarray, 100,000 x 64x64",
+    "asarray, 300 zlib frames",
+    "random frame, raw",
+    "random frame, zlib",
+    "to_dask().compute(), 2 GB raw",
+    "256 x 256 crop of a 20,000 x 20,000 frame",
+    "open, metadata, experiment, events (list), 100,000 frames",
+    "write_tiff, OME",
+    "write_ome_zarr, tensorstore",
+)
 
 
 def build_figures(folder: Path) -> None:
@@ -33,28 +61,46 @@ def build_figures(folder: Path) -> None:
     files.mkdir()
     write_example_files(files)
     (files / "dataset.txt").write_text(dataset_as_text(files), encoding="utf-8")
-    for name, draw in FIGURES.items():
-        figure = draw(files)
-        figure.savefig(folder / name, dpi=150)
-        plt.close(figure)
+    for theme in INK:
+        for name, draw in FIGURES.items():
+            with plt.rc_context(style(theme)):
+                figure = draw(files)
+                figure.savefig(folder / themed(name, theme), dpi=200, transparent=True)
+                plt.close(figure)
+
+
+def themed(name: str, theme: str) -> str:
+    """Return the file name of a figure for a theme."""
+    return name if theme == "light" else name.replace(".", f"-{theme}.")
+
+
+def style(theme: str) -> dict[str, object]:
+    """Return Matplotlib's settings for a theme."""
+    names = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    return {
+        **dict.fromkeys(names, INK[theme]),
+        "axes.facecolor": "none",
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "font.size": 9,
+        "legend.framealpha": 0,
+    }
 
 
 def dataset_as_text(files: Path) -> str:
     """Return the printed form of a dataset, without attributes."""
     with (
         xr.open_dataset(files / "experiment.nd2", engine="nd2") as dataset,
-        xr.set_options(display_expand_attrs=False, display_max_rows=30),
+        xr.set_options(display_expand_attrs=False, display_max_rows=30, display_width=78),
     ):
         return f"{dataset}\n"
 
 
 def z_stack(files: Path) -> Figure:
-    """Draw the planes of a stack, labeled with their z, one row per channel."""
-    with xr.open_dataset(files / "experiment.nd2", engine="nd2") as dataset:
-        stack = dataset.image.isel(T=0).transpose("C", "Z", ...).load()
-    figure, axes = plt.subplots(
-        stack.sizes["C"], stack.sizes["Z"], figsize=(11, 3.9), layout="constrained"
-    )
+    """Draw planes of a stack, labeled with their z, one row per channel."""
+    dataset = xr.open_dataset(files / "experiment.nd2", engine="nd2")
+    stack = dataset.image.isel(T=0).sel(Z=[-4, 0, 4]).transpose("C", "Z", "Y", "X")
+    figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 2.7), layout="constrained")
     for row, channel in zip(axes, stack, strict=True):
         low, high = float(channel.min()), float(channel.max())
         for axis, plane in zip(row, channel, strict=True):
@@ -62,93 +108,142 @@ def z_stack(files: Path) -> Figure:
             axis.set(xticks=[], yticks=[])
         row[0].set_ylabel(str(channel.C.item()))
     for axis, z in zip(axes[0], stack.Z.values, strict=True):
-        axis.set_title(f"Z = {z:g} µm", fontsize=10)
+        axis.set_title(f"Z = {z:g} µm", fontsize=9)
     return figure
 
 
 def composite(files: Path) -> Figure:
-    """Draw both channels and their composite, for the page on the engine."""
-    with xr.open_dataset(files / "experiment.nd2", engine="nd2") as dataset:
-        figure: Figure = dataset.nd2.plot(T=1, Z=2)
+    """Draw each channel and the composite."""
+    dataset = xr.open_dataset(files / "experiment.nd2", engine="nd2")
+    figure: Figure = dataset.nd2.plot(T=1, Z=2)
+    figure.set_size_inches(WIDTH, 1.55)
+    return figure
+
+
+def projection(files: Path) -> Figure:
+    """Draw a maximum projection next to the plane in focus."""
+    dataset = xr.open_dataset(files / "experiment.nd2", engine="nd2")
+    stack = dataset.image.isel(T=0).sel(C="GFP")
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.1), layout="constrained")
+    stack.sel(Z=0).plot.imshow(
+        ax=axes[0], cmap="gray", robust=True, add_colorbar=False, yincrease=False
+    )
+    stack.max("Z").plot.imshow(
+        ax=axes[1], cmap="gray", robust=True, add_colorbar=False, yincrease=False
+    )
+    for axis, title in zip(axes, ("Z = 0 µm", 'max("Z")'), strict=True):
+        axis.set(title=title, xlabel="", ylabel="", xticks=[], yticks=[])
+    return figure
+
+
+def intensity(files: Path) -> Figure:
+    """Draw the mean intensity of each channel over time."""
+    dataset = xr.open_dataset(files / "experiment.nd2", engine="nd2")
+    means = dataset.image.sel(Z=0).mean(["Y", "X"])
+    figure, axis = plt.subplots(figsize=(WIDTH, 2.2), layout="constrained")
+    for name in means.C.values:
+        axis.plot(means["T"], means.sel(C=name), marker="o", label=name)
+    axis.set(xlabel="time [s]", ylabel="mean intensity")
+    axis.legend()
+    return figure
+
+
+def side_view(files: Path) -> Figure:
+    """Draw a section along X and Z, with the axes in micrometers."""
+    dataset = xr.open_dataset(files / "experiment.nd2", engine="nd2")
+    section = dataset.image.isel(T=0, Y=slice(100, 110)).sel(C="DAPI").mean("Y")
+    figure, axis = plt.subplots(figsize=(WIDTH, 1.6), layout="constrained")
+    axis.pcolormesh(section.X, section.Z, section, cmap="gray", shading="nearest")
+    axis.set(xlabel="X [µm]", ylabel="Z [µm]", aspect="equal")
     return figure
 
 
 def plate(files: Path) -> Figure:
     """Draw one tile per position, in the place of its well."""
-    with xr.open_dataset(files / "plate.nd2", engine="nd2") as dataset:
-        image = dataset.image.load()
+    dataset = xr.open_dataset(files / "plate.nd2", engine="nd2")
+    image = dataset.image.load()
     names = [str(name) for name in image.position_name.values]
     rows = sorted({name[0] for name in names})
     columns = sorted({name[1:] for name in names}, key=int)
     figure, axes = plt.subplots(
-        len(rows), len(columns), figsize=(8, 5.6), layout="constrained", squeeze=False
+        len(rows), len(columns), figsize=(WIDTH, 3.8), layout="constrained", squeeze=False
     )
-    low, high = float(image.min()), float(image.max())
+    low, high = image.quantile([0.01, 0.999]).values
     for name, well in zip(names, image, strict=True):
         axis = axes[rows.index(name[0]), columns.index(name[1:])]
         axis.imshow(well, cmap="gray", vmin=low, vmax=high)
-        axis.set_title(name, fontsize=9)
+        axis.set_title(name, fontsize=8, pad=2)
         axis.set_axis_off()
     return figure
 
 
 def speed(_: Path) -> Figure:
-    """Draw how many times as fast as nd2 each piece of work is, from the tables of the page on performance."""
-    found = [s for s in speeds.local_speeds() if s.ours and s.theirs]
-    times = [speeds.seconds(s.theirs) / speeds.seconds(s.ours) for s in found]
-    figure, axis = plt.subplots(figsize=(11, 1.3 + 0.3 * len(found)), layout="constrained")
-    axis.barh(range(len(found)), [t - 1 for t in times], left=1, color=[_color(t) for t in times])
+    """Draw how many times as fast as nd2 common tasks are, from the tables of the page on performance."""
+    found = {s.work: s for s in speeds.local_speeds() if s.ours and s.theirs}
+    shown = [found[work] for work in SHOWN if work in found]
+    times = [speeds.seconds(s.theirs) / speeds.seconds(s.ours) for s in shown]
+    figure, axis = plt.subplots(figsize=(WIDTH, 0.5 + 0.42 * len(shown)), layout="constrained")
+    colors = [OURS if ratio >= 1 else THEIRS for ratio in times]
+    axis.barh(range(len(shown)), [t - 1 for t in times], left=1, height=0.35, color=colors)
     axis.set_xscale("log")
-    axis.set_xlim(min(0.5, *times) / 1.1, max(times) * 8)
-    axis.axvline(1, color="black", linewidth=0.8)
-    for i, (one, ratio) in enumerate(zip(found, times, strict=True)):
-        text = f"  {ratio:.3g} x   ({one.ours}; nd2 {one.theirs})"
-        axis.text(max(ratio, 1), i, text, va="center", fontsize=8)
-    _work_names(axis, [s.work for s in found])
-    axis.xaxis.set_major_formatter("{x:g} x")
-    axis.set_xlabel("times as fast as nd2 0.12.0 (medians)")
+    axis.set_xlim(min(0.5, *times) / 1.2, max(times) * 1.2)
+    axis.axvline(1, color=plt.rcParams["axes.edgecolor"], linewidth=0.8)
+    for i, (one, ratio) in enumerate(zip(shown, times, strict=True)):
+        axis.text(1.04, i - 0.24, one.work, va="bottom", fontsize=8)
+        axis.text(max(ratio, 1) * 1.06, i, f"{float(f'{ratio:.2g}'):g}×", va="center", fontsize=8)
+    axis.set(yticks=[], ylim=(len(shown) - 0.6, -0.8), xlabel="times as fast as nd2 0.12.0")
+    axis.spines.left.set_visible(False)
+    axis.set_xlim(right=max(times) * 2)
+    axis.xaxis.set_major_formatter("{x:g}×")
     return figure
 
 
 def remote(_: Path) -> Figure:
     """Draw requests, and seconds at 50 ms, of both readers, from the table of the page on the cloud."""
     found = speeds.remote_speeds()
-    figure, panels = plt.subplots(
-        1, 2, figsize=(11, 1.3 + 0.5 * len(found)), layout="constrained", sharey=True
-    )
+    figure, panels = plt.subplots(2, 1, figsize=(WIDTH, 1 + 0.9 * len(found)), layout="constrained")
     titles = ("requests", "seconds, with 50 ms per response")
     for axis, title, pairs in zip(
         panels, titles, ([s.requests for s in found], [s.seconds for s in found]), strict=True
     ):
         for side, (label, color) in enumerate((("xarray-nd2", OURS), ("nd2 0.12.0", THEIRS))):
             known = [(i, cells[side]) for i, cells in enumerate(pairs) if cells[side] != "-"]
-            places = [i + (side - 0.5) * 0.4 for i, _ in known]
+            places = [i + side * 0.28 for i, _ in known]
             values = [float(cell) for _, cell in known]
-            axis.barh(places, values, height=0.4, color=color, label=label)
+            axis.barh(places, values, height=0.26, color=color, label=label)
             for y, value, (_, cell) in zip(places, values, known, strict=True):
-                axis.text(value, y, f" {cell}", va="center", fontsize=8)
+                axis.text(value, y, f" {cell}", va="center", fontsize=7.5)
         axis.set_xscale("log")
+        left = axis.get_xlim()[0]
+        for i, s in enumerate(found):
+            axis.text(left, i - 0.17, " " + s.work.replace("`", ""), va="bottom", fontsize=8)
         axis.margins(x=0.12)
-        axis.set_title(title, fontsize=10)
-    _work_names(panels[0], [s.work for s in found])
-    panels[1].legend(loc="best", fontsize=8)
+        axis.set_xlim(left=left)
+        axis.set(yticks=[], ylim=(len(found) - 0.4, -0.7))
+        axis.set_title(title, fontsize=9)
+    _legend(panels[0])
     return figure
 
 
-def _color(times: float) -> str:
-    return OURS if times >= 1 else THEIRS
-
-
-def _work_names(axis: Axes, names: list[str]) -> None:
-    axis.set_yticks(range(len(names)), [name.replace("`", "") for name in names], fontsize=9)
-    axis.set_ylim(len(names) - 0.4, -0.6)
+def _legend(axis: Axes) -> None:
+    axis.legend(loc="lower right", fontsize=8)
 
 
 FIGURES: dict[str, Callable[[Path], Figure]] = {
     "data_path.svg": lambda _: data_path(),
     "z_stack.png": z_stack,
     "composite.png": composite,
+    "projection.png": projection,
+    "intensity.svg": intensity,
+    "side_view.png": side_view,
     "plate.png": plate,
     "speed.svg": speed,
     "remote.svg": remote,
 }
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        write_example_files(Path(name))
+        figure = composite(Path(name))
+        figure.set_size_inches(9, 2.6)
+        figure.savefig(README_PICTURE, dpi=100)
