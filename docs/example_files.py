@@ -111,13 +111,18 @@ def _inside(distance: NDArray[Any], steepness: float) -> NDArray[Any]:
 
 
 def write_example_files(folder: Path) -> None:
-    """Write ``experiment.nd2`` (time, stack, two channels), ``broken.nd2``, ``plate.nd2``, ``color.nd2``."""
+    """Write the example files.
+
+    ``experiment.nd2`` (time, stack, two channels), copies of it, ``broken.nd2``, ``plate.nd2``, ``fields.nd2``,
+    ``color.nd2``.
+    """
     experiment(folder / "experiment.nd2")
     whole = (folder / "experiment.nd2").read_bytes()
     (folder / "broken.nd2").write_bytes(whole[: len(whole) * 3 // 4])
     for day in ("monday", "tuesday"):
         shutil.copy(folder / "experiment.nd2", folder / f"{day}.nd2")
     plate(folder / "plate.nd2")
+    fields(folder / "fields.nd2")
     color(folder / "color.nd2")
 
 
@@ -157,6 +162,27 @@ def plate(path: Path) -> None:
         for i, (_, column) in enumerate(wells):
             _, cytoplasm = Cells(120, 120, radius=6.0, count=3 + 5 * column, seed=i).channels()
             writer.write_frame({"P": i}, cytoplasm)
+
+
+def fields(path: Path) -> None:
+    """Write six overlapping fields of one sheet of cells, with their stage positions."""
+    sheet = Cells(310, 560, radius=12.0, count=60, seed=11).channels()
+    places = [(110 * row, 180 * column) for row in range(2) for column in range(3)]
+    pixel = 0.65
+    positions = [
+        Position(StagePosition(pixel * column, pixel * row, 0.0), name=f"field {i + 1}")
+        for i, (row, column) in enumerate(places)
+    ]
+    with nd2.ND2Writer(
+        path,
+        {"P": len(places), "C": 2, "Y": 200, "X": 200},
+        np.uint16,
+        channels=["DAPI", "GFP"],
+        voxel_size=(pixel, pixel, 1.0),
+        positions=positions,
+    ) as writer:
+        for i, (row, column) in enumerate(places):
+            writer.write_frame({"P": i}, sheet[:, row : row + 200, column : column + 200])
 
 
 def color(path: Path) -> None:

@@ -116,7 +116,7 @@ def composite(files: Path) -> Figure:
     """Draw each channel and the composite."""
     dataset = xr.open_dataset(files / "experiment.nd2", engine="nd2")
     figure: Figure = dataset.nd2.plot(T=1, Z=2)
-    figure.set_size_inches(WIDTH, 1.55)
+    figure.set_size_inches(1.25 * WIDTH, 1.85)
     return figure
 
 
@@ -174,6 +174,25 @@ def plate(files: Path) -> Figure:
         axis.imshow(well, cmap="gray", vmin=low, vmax=high)
         axis.set_title(name, fontsize=8, pad=2)
         axis.set_axis_off()
+    return figure
+
+
+def mosaic(files: Path) -> Figure:
+    """Draw overlapping fields as one image, each at its stage position."""
+    fields = xr.open_dataset(files / "fields.nd2", engine="nd2").image.sel(C="GFP")
+    figure, axis = plt.subplots(figsize=(WIDTH, 2.9), layout="constrained")
+    low, high = fields.quantile([0.01, 0.999]).values
+    width, height = float(fields.X[-1]), float(fields.Y[-1])
+    for field in fields:
+        left, top = float(field.stage_x), float(field.stage_y)
+        extent = (left, left + width, top + height, top)
+        axis.imshow(field, cmap="gray", vmin=low, vmax=high, extent=extent)
+        axis.text(
+            left + 4, top + 4, field.position_name.item(), color="yellow", fontsize=8, va="top"
+        )
+    axis.autoscale()
+    axis.set(xlabel="stage x [µm]", ylabel="stage y [µm]", aspect="equal")
+    axis.set_ylim(sorted(axis.get_ylim(), reverse=True))
     return figure
 
 
@@ -237,6 +256,7 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "intensity.svg": intensity,
     "side_view.png": side_view,
     "plate.png": plate,
+    "mosaic.png": mosaic,
     "speed.svg": speed,
     "remote.svg": remote,
 }

@@ -60,7 +60,11 @@ def test_examples_run(
     if any("s3://" in block for block in code):
         for name, value in request.getfixturevalue("bucket").items():
             monkeypatch.setenv(name, value)
+    # Readers run the recipes of the README more than once, each on its own.
+    is_readme = page.name == "README.md"
     namespace: dict[str, object] = {"__name__": "__docs__"}
     with range_server(tmp_path) as server:
-        for block in code:
+        for block in code * (2 if is_readme else 1):
+            if is_readme:
+                namespace = {"__name__": "__docs__"}
             run(block.replace("https://host/", server.url("")), page, namespace)

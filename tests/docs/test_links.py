@@ -17,6 +17,7 @@ PAGES = [
     for page in [
         ROOT / "README.md",
         ROOT / "CHANGELOG.md",
+        *(ROOT / name for name in ("CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "SECURITY.md")),
         *sorted(DOCS.rglob("*.md")),
     ]
     if "_build" not in page.parts
@@ -81,6 +82,39 @@ def test_pictures_say_what_they_show() -> None:
     assert [picture.target for picture in pictures if len(picture.text.split()) < 4] == []
 
 
+# Words that a microscopist types into the search.
+WORDS = (
+    "maximum projection",
+    "Z-stack",
+    "time-lapse",
+    "intensity over time",
+    "crop",
+    "stitch",
+    "mosaic",
+    "plate",
+    "well",
+    "napari",
+    "Fiji",
+    "ImageJ",
+    "QuPath",
+    "OME-TIFF",
+    "OME-Zarr",
+    "channel",
+    "background",
+    "scale bar",
+    "pixel size",
+    "convert a whole folder",
+    "corrupt",
+    "out of memory",
+)
+
+
+def test_the_search_finds_words_of_microscopists() -> None:
+    text = " ".join(page.read_text(encoding="utf-8") for page in PAGES if page.parent == DOCS)
+    text = " ".join(text.split()).lower()
+    assert [word for word in WORDS if word.lower() not in text] == []
+
+
 def test_every_figure_is_shown(figures: set[str]) -> None:
     shown = {link.target for page in PAGES for link in links(page) if link.is_picture}
     assert {FIGURES + name for name in figures} - shown == set()
@@ -97,4 +131,5 @@ def test_every_page_is_reached() -> None:
                 for line in fence.splitlines()
                 if line and not line.startswith(":")
             }
-    assert {page for page in PAGES if page.is_relative_to(DOCS)} == listed
+    # the build copies the notebook of the examples
+    assert {*(page for page in PAGES if page.is_relative_to(DOCS)), DOCS / "tour.md"} == listed
