@@ -22,10 +22,17 @@ from typing import Any
 WIDTHS = (320, 390, 600, 768, 1008, 1024, 1100, 1200, 1280, 1366, 1440, 1680, 1920)
 SHOT_WIDTHS = (390, 1100, 1366, 1920)
 THEMES = ("light", "dark")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --disable-background-networking "
-    "--disable-component-update --disable-sync --no-first-run --hide-scrollbars"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--hide-scrollbars",
+]
 SECONDS = 600
 
 # A page that opens each page in a frame of each width, and posts what it finds.

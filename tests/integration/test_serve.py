@@ -230,7 +230,7 @@ def test_requests_are_printed_when_asked_for(
 
 
 def test_an_answer_is_sent_at_once(tmp_path: Path) -> None:
-    # In two packets, the second would wait some 40 ms for the acknowledgement of the first.
+    # In two packets, the second would wait some 40 ms for the acknowledgment of the first.
     path = tmp_path / "a.nd2"
     build(path)
     with serve(path) as endpoint:

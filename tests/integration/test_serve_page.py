@@ -1,4 +1,4 @@
-"""What a person sees at the address of an endpoint: a page, thumbnails, and the way to the viewer."""
+"""Content at the address of an endpoint for people: a page, thumbnails, and the way to the viewer."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60
     server_version = "nd2"
     sys_version = ""
-    # An answer in two small packets waits 40 ms for the client's acknowledgement of the first.
+    # An answer in two small packets waits 40 ms for the client's acknowledgment of the first.
     disable_nagle_algorithm = True
     wbufsize = -1
 
