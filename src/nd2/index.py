@@ -3,11 +3,67 @@
 ``python -m nd2.index FOLDER``, or ``nd2 index FOLDER``, prints the rows as a table, CSV or JSON.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from nd2._core.catalog import Record, index_file, index_files
 
-__all__ = ["Record", "index_file", "index_files"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
-if __name__ == "__main__":
+__all__ = ["Record", "index_file", "index_files", "main"]
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """Run the command ``nd2 index``; return its exit status."""
     from nd2._core.cli.index import main
 
+    return main(argv or None)
+
+
+# Private names of nd2 0.12.0 that its own tests use.
+def _filter_data(
+    data: Iterable[Record],
+    sort_by: str | None = None,
+    include: str | None = None,
+    exclude: str | None = None,
+    filters: Iterable[str] = (),
+) -> list[dict[str, Any]]:
+    """Return some rows and columns, sorted by a column (with ``-`` at its end in descending order)."""
+    from nd2._core.catalog import COLUMNS
+    from nd2._core.cli.index import Selection, column_names
+
+    names = column_names(include, exclude, COLUMNS)
+    rows: list[dict[str, Any]] = Selection(filters, sort_by).table(data)[names].to_dict("records")
+    return rows
+
+
+def _print(data: Iterable[Mapping[str, Any]], form: str, header: bool) -> None:
+    import pandas as pd
+
+    from nd2._core.cli.index import print_table
+
+    print_table(pd.DataFrame(data), form, header=header, chosen=False)
+
+
+def _print_csv(records: Iterable[Mapping[str, Any]], skip_header: bool = False) -> None:
+    """Print rows as CSV."""
+    _print(records, "csv", not skip_header)
+
+
+def _print_json(records: Iterable[Mapping[str, Any]]) -> None:
+    """Print rows as JSON."""
+    _print(records, "json", True)
+
+
+def _pretty_print_table(data: Iterable[Mapping[str, Any]], sort_column: str | None = None) -> None:
+    """Print rows as a table."""
+    rows = list(data)
+    if sort_column is not None:
+        rows.sort(key=lambda row: row[sort_column])
+    _print(rows, "table", True)
+
+
+if __name__ == "__main__":
     raise SystemExit(main())

@@ -12,6 +12,7 @@ import pytest
 
 import nd2
 import nd2._util
+import nd2.index
 import nd2.nd2file
 import nd2.readers
 import nd2.tiff
@@ -209,3 +210,22 @@ def test_private_decoders(file: Any, tmp_path: Path) -> None:
     assert _parse.load_events({"RLxExperimentRecord": {}}) == []
     assert issubclass(ModernReader, ND2Reader)
     assert issubclass(LegacyReader, ND2Reader)
+
+
+def test_private_catalog(file: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build(tmp_path / "z.nd2", height=3)
+    rows = list(nd2.index.index_files([tmp_path]))
+    rows = nd2.index._filter_data(
+        rows, sort_by="name-", exclude="path", filters=["kb > 0", "'T' in axes or 'Y' in axes"]
+    )
+    assert [row["name"] for row in rows] == ["z.nd2", "a.nd2"]
+    assert "path" not in rows[0]
+    rows = nd2.index._filter_data(rows, include="name,axes", filters=("'Z' in axes",))
+    assert rows == [{"name": "a.nd2", "axes": "TPZCYX"}]
+    nd2.index._print_csv(rows)
+    nd2.index._print_csv(rows, skip_header=True)
+    nd2.index._print_json(rows)
+    nd2.index._pretty_print_table(rows, sort_column="name")
+    printed = capsys.readouterr().out
+    assert printed.count("a.nd2") == 4
+    assert printed.startswith("name,axes\na.nd2,TPZCYX\na.nd2,TPZCYX\n")

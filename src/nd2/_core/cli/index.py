@@ -11,9 +11,11 @@ from nd2._core.cli.command import DASK, OVERWRITE, QUIET, Command
 from nd2._core.cli.console import shows_progress, terminal_width
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
+
+    from nd2._core.catalog import Record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,16 +68,12 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
     from nd2._core.batch import cluster
     from nd2._core.catalog import COLUMNS, index_files
     from nd2._core.catalog_table import FORMATS, read_table
-    from nd2._core.cli.conditions import holds, parse_condition
     from nd2._core.io.destination import guess_format, resolve
 
-    names = _selection(options.include, options.exclude, COLUMNS)
-    conditions = [parse_condition(text, COLUMNS) for text in options.filter]
-    key = options.sort_by
-    if key is not None and key.removesuffix("-") not in COLUMNS:
-        raise errors.no_such("column", key.removesuffix("-"), COLUMNS)
+    names = column_names(options.include, options.exclude, COLUMNS)
+    select = Selection(options.filter, options.sort_by)
     output = options.output or options.update
-    selects = options.include or options.exclude or conditions or options.errors
+    selects = options.include or options.exclude or options.filter or options.errors
     if selects and options.update and output == options.update:
         raise ValueError(
             "a table that is updated keeps all rows and columns; write the selection with --output"
@@ -107,14 +105,7 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
             client=client,
             progress=shows_progress(options.quiet),
         )
-    rows = [row for row in records if all(holds(c, row) for c in conditions)]
-    if options.errors:
-        rows = [row for row in rows if row["error"]]
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    if key is not None:
-        table = table.sort_values(
-            key.removesuffix("-"), ascending=not key.endswith("-"), kind="stable"
-        )
+    table = select.table([row for row in records if row["error"] or not options.errors])
     if dest is None and not options.include and not table["error"].any():
         names = [name for name in names if name != "error"]
     if dest is None:
@@ -146,7 +137,34 @@ def _changes(earlier: pd.DataFrame, table: pd.DataFrame) -> str:
     return f"{len(now)} files, {new} new, {changed} changed, {gone} removed"
 
 
-def _selection(include: str | None, exclude: str | None, columns: Sequence[str]) -> list[str]:
+class Selection:
+    """Which rows to take, and their order; checked when it is made."""
+
+    def __init__(self, filters: Iterable[str] = (), sort_by: str | None = None) -> None:
+        from nd2._core.catalog import COLUMNS
+        from nd2._core.cli.conditions import parse_condition
+
+        self._conditions = [parse_condition(text, COLUMNS) for text in filters]
+        self._descending = sort_by is not None and sort_by.endswith("-")
+        self._key = sort_by.removesuffix("-") if sort_by else None
+        if self._key is not None and self._key not in COLUMNS:
+            raise errors.no_such("column", self._key, COLUMNS)
+
+    def table(self, records: Iterable[Record]) -> pd.DataFrame:
+        """Return the rows of some records as a table."""
+        import pandas as pd
+
+        from nd2._core.catalog import COLUMNS
+        from nd2._core.cli.conditions import holds
+
+        rows = [row for row in records if all(holds(c, row) for c in self._conditions)]
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        if self._key is None:
+            return table
+        return table.sort_values(self._key, ascending=not self._descending, kind="stable")
+
+
+def column_names(include: str | None, exclude: str | None, columns: Sequence[str]) -> list[str]:
     names = [name.strip() for name in include.split(",")] if include else list(columns)
     without = {name.strip() for name in exclude.split(",")} if exclude else set()
     for name in (*names, *without):
