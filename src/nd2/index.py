@@ -44,7 +44,7 @@ def _print(data: Iterable[Mapping[str, Any]], form: str, header: bool) -> None:
 
     from nd2._core.cli.index import print_table
 
-    print_table(pd.DataFrame(data), form, header=header, chosen=False)
+    print_table(pd.DataFrame(list(data)), form, header=header, chosen=False)
 
 
 def _print_csv(records: Iterable[Mapping[str, Any]], skip_header: bool = False) -> None:

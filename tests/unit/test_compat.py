@@ -214,13 +214,13 @@ def test_private_decoders(file: Any, tmp_path: Path) -> None:
 
 def test_private_catalog(file: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     build(tmp_path / "z.nd2", height=3)
-    rows = list(nd2.index.index_files([tmp_path]))
+    records = nd2.index.index_files([tmp_path])
     rows = nd2.index._filter_data(
-        rows, sort_by="name-", exclude="path", filters=["kb > 0", "'T' in axes or 'Y' in axes"]
+        records, sort_by="name-", exclude="path", filters=["kb > 0", "'T' in axes or 'Y' in axes"]
     )
     assert [row["name"] for row in rows] == ["z.nd2", "a.nd2"]
     assert "path" not in rows[0]
-    rows = nd2.index._filter_data(rows, include="name,axes", filters=("'Z' in axes",))
+    rows = nd2.index._filter_data(records, include="name,axes", filters=("'Z' in axes",))
     assert rows == [{"name": "a.nd2", "axes": "TPZCYX"}]
     nd2.index._print_csv(rows)
     nd2.index._print_csv(rows, skip_header=True)
