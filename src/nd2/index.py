@@ -35,7 +35,8 @@ def _filter_data(
     from nd2._core.cli.index import Selection, column_names
 
     names = column_names(include, exclude, COLUMNS)
-    rows: list[dict[str, Any]] = Selection(filters, sort_by).table(data)[names].to_dict("records")
+    table: Any = Selection(filters, sort_by).table(data)[names]
+    rows: list[dict[str, Any]] = table.to_dict("records")
     return rows
 
 
