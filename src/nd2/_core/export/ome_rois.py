@@ -1,8 +1,4 @@
-"""Regions of interest as OME shapes.
-
-Files store coordinates in units of half the image, from its center. Public examples show that; it is not verified for
-all versions of the software, nor is the direction of rotation.
-"""
+"""Regions of interest as OME shapes."""
 
 from __future__ import annotations
 
@@ -11,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import SubElement
 
 from nd2._core.region_types import InterpType
-from nd2._core.region_types import RoiShapeType as Kind
+from nd2._core.views.regions import outline, region_kind, region_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from xml.etree.ElementTree import Element
 
-    from nd2._core.region_types import ROI, AnimParam
-
-_BOXES = {Kind.Rectangle, Kind.Square}
-_ROUND = {Kind.Ellipse, Kind.Circle, Kind.Ring, Kind.Spiral}
+    from nd2._core.region_types import ROI
+    from nd2._core.views.regions import Outline
 
 
 def add_roi(
@@ -41,11 +35,11 @@ def add_roi(
     time_point : callable
         Returns the time point of a time in milliseconds.
     """
-    kind = Kind(roi.info.shapeType) if roi.info.shapeType in set(Kind) else Kind.Any
+    kind = region_kind(roi.info)
     label = text(roi.info.label)
     element = SubElement(root, "ROI", {"ID": f"ROI:{index}", **({"Name": label} if label else {})})
     union = SubElement(element, "Union")
-    steps = [step for step in roi.animParams if step.enabled]
+    steps = region_steps(roi)
     for number, step in enumerate(steps):
         common = {
             "ID": f"Shape:{index}:{number}",
@@ -57,7 +51,7 @@ def add_roi(
         time = time_point(step.timeMs) if len(steps) > 1 else None
         if time is not None:
             common["TheT"] = str(time)
-        _add_shape(union, kind, step, width / 2, height / 2, common)
+        _add_shape(union, outline(kind, step, width, height), common)
     SubElement(element, "Description").text = f"{_purpose(roi.info.interpType)}, {kind.name}"
 
 
@@ -71,49 +65,35 @@ def _purpose(code: int) -> str:
     return InterpType(code).name if code in set(InterpType) else f"kind {code}"
 
 
-def _add_shape(
-    union: Element,
-    kind: Kind,
-    step: AnimParam,
-    half_x: float,
-    half_y: float,
-    common: dict[str, str],
-) -> None:
-    x, y = (1 + step.centerX) * half_x, (1 + step.centerY) * half_y
-    width, height = abs(step.boxShape.sizeX) * half_x, abs(step.boxShape.sizeY) * half_y
-    points = [(x + px * half_x, y + py * half_y) for px, py in step.extrudedShape.basePoints]
-    name, numbers = _shape(kind, x, y, width, height, points)
+def _add_shape(union: Element, outline: Outline, common: dict[str, str]) -> None:
+    name, numbers = _shape(outline)
     attributes = {
         key: value if isinstance(value, str) else repr(value) for key, value in numbers.items()
     }
     shape = SubElement(union, name, {**common, **attributes})
-    if step.rotationZ:
-        SubElement(shape, "Transform", _rotation(step.rotationZ, x, y))
+    if outline.angle:
+        SubElement(shape, "Transform", _rotation(outline.angle, *outline.center))
 
 
-def _shape(
-    kind: Kind,
-    x: float,
-    y: float,
-    width: float,
-    height: float,
-    points: list[tuple[float, float]],
-) -> tuple[str, dict[str, Any]]:
+def _shape(outline: Outline) -> tuple[str, dict[str, Any]]:
     """Return the name of the element of a shape, and its coordinates."""
-    listed = " ".join(f"{px:.6g},{py:.6g}" for px, py in points)
-    if kind in (Kind.Line, Kind.PolyLine) and len(points) >= 2:
-        if len(points) == 2:
-            (x1, y1), (x2, y2) = points
+    (x, y), (width, height) = outline.center, outline.size
+    listed = " ".join(f"{px:.6g},{py:.6g}" for px, py in outline.points)
+    match outline.shape:
+        case "line":
+            (x1, y1), (x2, y2) = outline.points
             return "Line", {"X1": x1, "Y1": y1, "X2": x2, "Y2": y2}
-        return "Polyline", {"Points": listed}
-    if len(points) >= 3:
-        return "Polygon", {"Points": listed}
-    if kind in _ROUND:
-        return "Ellipse", {"X": x, "Y": y, "RadiusX": width / 2, "RadiusY": height / 2}
-    if kind in _BOXES or (width and height):
-        left, top = x - width / 2, y - height / 2
-        return "Rectangle", {"X": left, "Y": top, "Width": width, "Height": height}
-    return "Point", {"X": x, "Y": y}
+        case "path":
+            return "Polyline", {"Points": listed}
+        case "polygon":
+            return "Polygon", {"Points": listed}
+        case "ellipse":
+            return "Ellipse", {"X": x, "Y": y, "RadiusX": width / 2, "RadiusY": height / 2}
+        case "rectangle":
+            left, top = x - width / 2, y - height / 2
+            return "Rectangle", {"X": left, "Y": top, "Width": width, "Height": height}
+        case "point":
+            return "Point", {"X": x, "Y": y}
 
 
 def _rotation(angle: float, x: float, y: float) -> dict[str, str]:
