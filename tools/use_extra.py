@@ -145,6 +145,19 @@ def intake() -> None:
     same(intake.open_catalog("catalog.yml").cells.read().image)
 
 
+def napari() -> None:
+    """Add the layers of a file to a viewer without a window."""
+    import warnings
+
+    with warnings.catch_warnings(action="ignore"):  # napari's own
+        from napari.components import ViewerModel
+
+    from xarray_nd2.napari import add_layers
+
+    layers = add_layers(ViewerModel(), FILE)
+    same(np.stack([layer.data for layer in layers], axis=1))
+
+
 def plot() -> None:
     """Draw a thumbnail."""
     import xarray as xr
@@ -184,18 +197,22 @@ USES: dict[str, tuple[str, Callable[[], None]]] = {
     "intake": ("intake", intake),
     "plot": ("matplotlib", plot),
     "distributed": ("distributed", distributed),
+    "napari": ("napari", napari),
 }
 """Extras without which something is refused: a package that each brings, and what to do with it."""
 
 EASES: dict[str, Callable[[], None]] = {"ome-zarr": ome_zarr, "cli": cli}
 """Extras that something is better with, and nothing refused without."""
 
+APART = {"napari"}
+"""Extras that ``all`` does not hold."""
+
 
 def lacks() -> dict[str, Callable[[], object]]:
     """Return what to try where the package of an extra is not there."""
     import xarray as xr
 
-    import xarray_nd2
+    import xarray_nd2.napari
 
     def export(**options: Any) -> None:
         with nd2.ND2File(FILE) as file:
@@ -221,6 +238,7 @@ def lacks() -> dict[str, Callable[[], object]]:
         "intake": catalog,
         "plot": picture,
         "distributed": cluster,
+        "napari": lambda: xarray_nd2.napari.add_layers(None, FILE),
     }
 
 
@@ -232,7 +250,7 @@ def main(extra: str) -> None:
     )
     base()
     used = []
-    wanted = {*USES, *EASES} if extra == "all" else {extra}
+    wanted = {*USES, *EASES} - APART if extra == "all" else {extra}
     for name, (_, use) in USES.items():
         if name in wanted:
             use()

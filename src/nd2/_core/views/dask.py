@@ -15,20 +15,20 @@ import numpy as np
 from dask.callbacks import Callback
 from dask.utils import parse_bytes
 
-from nd2._core.frames.array import PIXEL_DIMS
+from nd2._core.frames.array import PIXEL_DIMS, FrameArray
 from nd2._core.frames.selection import expand
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nd2._core.frames.array import FrameArray
+    from nd2._core.views.pyramid import LevelArray
 
 
-def to_dask(array: FrameArray, chunks: Any = None) -> da.Array:
+def to_dask(array: FrameArray | LevelArray, chunks: Any = None) -> da.Array:
     """Return a dask array over a lazy array."""
     if chunks is None:
         chunks = tuple(-1 if dim in PIXEL_DIMS else 1 for dim in array.dims)
-    elif isinstance(chunks, str) and chunks == "auto":
+    elif isinstance(array, FrameArray) and isinstance(chunks, str) and chunks == "auto":
         chunks = _grouped(array)
     meta = np.empty((0,) * array.ndim, array.dtype)
     plain = da.from_array(  # type: ignore[no-untyped-call]
@@ -55,7 +55,7 @@ class ImageArray(da.Array):
     plain dask arrays.
     """
 
-    image: FrameArray
+    image: FrameArray | LevelArray
 
     def compute(self, **options: Any) -> NDArray[Any]:
         """Read the image into memory."""

@@ -255,6 +255,25 @@ class Facts:
         legacy = self.reader.version[0] == 1  # legacy files hold a position for each frame
         return Series(self.reader.stage_positions[:, axis], "recorded" if legacy else "nominal")
 
+    def corner(self, frame: int) -> tuple[float, float] | None:
+        """Return where the first corner of a frame is in the plane of the sample, as y and x in micrometers.
+
+        The stage is at the center of a frame. Its axes are turned into those of the image as the file says; without
+        that they count as parallel. None where the stage or the size of a pixel is not known.
+        """
+        place = np.array([self.stage_x.values[frame], self.stage_y.values[frame]], np.float64)
+        if self.pixel_size is None or not np.isfinite(place).all():
+            return None
+        size = np.array(self.pixel_size)
+        affine = self._metas[0].volume.pixelToStageTransformationMatrix
+        if affine is not None:
+            to_stage = np.array([affine[0:2], affine[3:5]]) / size
+            if abs(np.linalg.det(to_stage)) > 1e-6:
+                place = np.linalg.solve(to_stage, place)
+        layout = self.reader.layout
+        x, y = place - size * (layout.width, layout.height) / 2
+        return float(y), float(x)
+
     # Positions
 
     @cached_property

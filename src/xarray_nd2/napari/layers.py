@@ -1,0 +1,267 @@
+"""The layers of a file, as napari's readers return them: ``(data, options, type)``, before any viewer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from nd2._core.open import open_reader
+from nd2._core.views.dask import to_dask
+from nd2._core.views.facts import Facts, composite_channels
+from nd2._core.views.jsonable import plain
+from nd2._core.views.picture import contrast_limits
+from nd2._core.views.pyramid import Pyramid
+from xarray_nd2.array import samples_are_reversed
+from xarray_nd2.dataset.build import dataset_model, position_model
+from xarray_nd2.dataset.lazy import FrameValues
+from xarray_nd2.datasets import to_dataset
+from xarray_nd2.napari.axes import Axes
+from xarray_nd2.napari.regions import region_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Unpack
+
+    from nd2._core.frames.array import FrameArray
+    from nd2._core.open import OpenOptions
+    from nd2._core.readers import Reader
+    from nd2._core.views.pyramid import Planes
+    from xarray_nd2.dataset.model import DatasetModel, VariableModel
+
+Layer: TypeAlias = tuple[Any, dict[str, Any], str]
+"""Data, options of the layer, and its type: ``image``, ``labels``, ``shapes``, ``points``."""
+Positions = Literal["axis", "layers"]
+
+MAX_PLANE = 4096
+"""Larger planes, in pixels of the longer side, are shown by levels: many graphics cards take no larger image."""
+_SAMPLE_BYTES = 16 << 20
+"""Of larger frames, only some rows are read for the contrast."""
+_BANDS, _BAND_ROWS = 8, 4
+_SAMPLE_SIDE = 512
+
+
+def read_layers(
+    path: Any, *, positions: Positions = "axis", **options: Unpack[OpenOptions]
+) -> list[Layer]:
+    """Return the layers of a file for napari; their pixels are read when they are shown.
+
+    Parameters
+    ----------
+    path : str, os.PathLike, BinaryIO
+        Local path, URL that fsspec knows, or open binary file.
+    positions : {"axis", "layers"}
+        Whether stage positions are an axis with a slider, or one set of layers for each position, placed by
+        the position of the stage.
+    **options
+        As `nd2.ND2File` takes them: ``storage_options``, ``index``, ``rescue`` ...
+
+    Returns
+    -------
+    list of (data, options, type)
+        One image for each channel, or for each image in color; labels for each binary layer; shapes for regions
+        of interest. Bright-field channels come first, below the others, and are hidden where there are others.
+        ``options["metadata"]`` holds the file's metadata, its events, and the file as an ``xarray.Dataset``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened, or is not ND2.
+    ValueError
+        If it is damaged, or there is no such way to show positions.
+
+    Examples
+    --------
+    >>> for data, options, kind in read_layers("plate.nd2", positions="layers"):  # doctest: +SKIP
+    ...     viewer.add_layer(napari.layers.Layer.create(data, options, kind))
+    """
+    if positions not in ("axis", "layers"):
+        raise ValueError(f"positions must be 'axis' or 'layers', not {positions!r}")
+    with open_reader(path, **options) as reader:
+        facts = Facts(reader)
+        model = dataset_model(reader, facts).with_source(reader.source.reopen())
+        whole = _Part(reader, facts, model, _metadata(reader, facts, model))
+        parts = [whole] if positions == "axis" else whole.positions()
+        return [layer for part in parts for layer in part.layers()]
+
+
+def _metadata(reader: Reader, facts: Facts, model: DatasetModel) -> dict[str, Any]:
+    """Return what all layers of a file say about it."""
+    return {
+        "source": reader.source.url,
+        "acquisition_date": facts.start_text,
+        "software": facts.software,
+        "attributes": plain(reader.attributes),
+        "experiment": plain(reader.experiment),
+        "metadata": plain(reader.metadata),
+        "text_info": plain(reader.text_info),
+        "events": [plain(event) for event in reader.experiment_events],
+        "dataset": to_dataset(model),
+    }
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A file, or one position of it, of which layers are made."""
+
+    reader: Reader
+    facts: Facts
+    model: DatasetModel
+    metadata: Mapping[str, Any]
+    position: int | None = None
+
+    def positions(self) -> list[_Part]:
+        """Return the part at each position; the file itself where it has none."""
+        loop = self.facts.position_loop
+        if loop is None:
+            return [self]
+        return [self._position(index) for index in range(self.model.image.all_sizes[loop])]
+
+    def _position(self, index: int) -> _Part:
+        model = position_model(self.facts, self.model, index)
+        grid = model.image.grid
+        labels = {}
+        for name, layer in self.model.labels.items():
+            assert isinstance(layer.values, FrameValues)
+            values = FrameValues(layer.values.column, grid)
+            labels[name] = replace(layer, dims=values.dims, values=values)
+        named = {"position": index, "position_name": self.facts.position_names[index]}
+        return replace(
+            self,
+            model=replace(model, labels=labels),
+            metadata={**self.metadata, **named},
+            position=index,
+        )
+
+    def layers(self) -> list[Layer]:
+        """Return images, labels and regions, from below to above."""
+        image = self.model.image
+        axes = Axes.from_image(self.facts, image, self._place())
+        layers = [
+            *self._images(axes),
+            *(self._labels(layer, axes) for layer in self.model.labels.values()),
+            *region_layers(self.reader, self.facts, image, axes, self.position),
+        ]
+        for _, options, _ in layers:
+            options["metadata"] = {**self.metadata, **options.get("metadata", {})}
+            if self.position is not None:
+                position = self.metadata["position_name"] or f"position {self.position}"
+                options["name"] = f"{options['name']} [{position}]"
+        return layers
+
+    def _place(self) -> tuple[float, float]:
+        """Return where the corner of the image is, y and x in micrometers; 0 where positions are an axis."""
+        if self.position is None:
+            return (0.0, 0.0)
+        return self.facts.corner(self.model.image.grid.first) or (0.0, 0.0)
+
+    def _images(self, axes: Axes) -> list[Layer]:
+        """Return one layer for each channel, those of bright field first."""
+        image, facts = self.model.image, self.facts
+        if samples_are_reversed(image):
+            image = image.narrow((*[slice(None)] * (image.ndim - 1), slice(None, None, -1)))
+        levels = _levels(image)
+        limits = _sampled_limits(levels, image, facts)
+        channels = facts.channels
+        shown = composite_channels([channel.is_bright_field for channel in channels])
+        layers: list[Layer] = []
+        for c in sorted(range(len(channels)), key=lambda c: not channels[c].is_bright_field):
+            channel = channels[c]
+            options = {
+                "name": channel.unique_name,
+                "visible": c in shown,
+                "metadata": {"channel": plain(channel.meta)},
+                **axes.options(),
+            }
+            if image.sizes.get("S", 1) >= 3:  # the fourth sample would be taken for transparency
+                arrays = _arrays(levels, {"C": c, "S": slice(3)})
+                layers.append(_layer(_bright(arrays, facts), {**options, "rgb": True}, "image"))
+                continue
+            gray = {
+                "rgb": False,
+                "colormap": "gray" if channel.hex == "FFFFFF" else f"#{channel.hex}",
+                "blending": "translucent_no_depth" if channel.is_bright_field else "additive",
+                "contrast_limits": limits[c],
+            }
+            for sample in range(image.sizes.get("S", 1)):
+                arrays = _arrays(levels, {"C": c, "S": sample})
+                layers.append(_layer(arrays, {**options, **gray}, "image"))
+        return layers
+
+    def _labels(self, layer: VariableModel, axes: Axes) -> Layer:
+        assert isinstance(layer.values, FrameValues)
+        arrays = _arrays(_levels(layer.values, nearest=True), {})
+        known = {"channel": layer.attrs.get("channel"), "color": layer.attrs.get("color")}
+        options = {
+            "name": layer.attrs["long_name"],
+            "opacity": 0.5,
+            "metadata": {"binary_layer": known},
+            **axes.options(),
+        }
+        return _layer(arrays, options, "labels")
+
+
+def _levels(planes: FrameArray | Planes, *, nearest: bool = False) -> Pyramid:
+    y = planes.dims.index("Y")
+    large = max(planes.shape[y : y + 2]) > MAX_PLANE
+    return Pyramid(planes, None if large else 1, nearest=nearest)
+
+
+def _arrays(levels: Pyramid, picks: Mapping[str, int | slice]) -> list[Any]:
+    """Return the levels as dask arrays, at an index or a slice of the axes that are given."""
+    key = tuple(picks.get(dim, slice(None)) for dim in levels.dims)
+    arrays = []
+    for number in range(levels.levels):
+        level = levels.level(number).narrow(key)
+        whole = tuple(
+            size if dim in ("Y", "X") else part
+            for dim, size, part in zip(level.dims, level.shape, level.chunks, strict=True)
+        )
+        arrays.append(to_dask(level, whole if levels.levels == 1 else level.chunks))
+    return arrays
+
+
+def _layer(arrays: list[Any], options: dict[str, Any], kind: str) -> Layer:
+    multiscale = len(arrays) > 1
+    # The pyramid keeps frames by itself: a second cache would cost memory, and 90 ms for a step of a slider.
+    options = {**options, "multiscale": multiscale, "cache": False}
+    return arrays if multiscale else arrays[0], options, kind
+
+
+def _bright(arrays: list[Any], facts: Facts) -> list[Any]:
+    """Scale color images of fewer than 16 significant bits, which viewers would show dark: they know no contrast."""
+    spare = 8 * arrays[0].dtype.itemsize - facts.significant_bits
+    return [array << spare for array in arrays] if facts.max_value and spare > 0 else arrays
+
+
+def _sampled_limits(levels: Pyramid, image: FrameArray, facts: Facts) -> list[tuple[float, float]]:
+    """Return the range of values to show of each channel, by a sample of the frame in the middle.
+
+    A viewer shows this frame first. It is kept, so that showing it reads nothing more.
+    """
+    index = _middle(image)
+    dims = image.dims[len(index) :]
+    steps = {dim: max(-(-image.sizes[dim] // _SAMPLE_SIDE), 1) for dim in "YX"}
+    pixels = image.frames.pixels
+    if pixels.codec != "raw" or pixels.frame_bytes <= _SAMPLE_BYTES:
+        whole = levels.level(0)[(*index, ...)]
+        values = whole[tuple(slice(None, None, steps.get(dim, 1)) for dim in dims)]
+    else:
+        starts = np.linspace(0, pixels.height - _BAND_ROWS, _BANDS).astype(int)
+        rows = (starts[:, None] + np.arange(_BAND_ROWS)).reshape(-1)
+        parts = {"Y": rows, "X": slice(None, None, steps["X"])}
+        values = image.read((*index, *(parts.get(dim, slice(None)) for dim in dims)))
+    return [contrast_limits(channel) for channel in (values if "C" in dims else values[None])]
+
+
+def _middle(image: FrameArray) -> tuple[int, ...]:
+    """Return the index of the frame that is nearest to the middle of those that the file holds."""
+    shape = image.grid.shape
+    middle = tuple((size - 1) // 2 for size in shape)
+    frames = image.grid.frames()
+    held = np.flatnonzero(image.frames.table.present(int(frames.max()) + 1)[frames])
+    if not shape or not len(held):
+        return middle
+    nearest = held[np.abs(held - np.ravel_multi_index(middle, shape)).argmin()]
+    return tuple(map(int, np.unravel_index(nearest, shape)))

@@ -1,0 +1,247 @@
+"""What napari calls to save layers: image layers are the channels of one image, labels its binary layers."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nd2._core.views.facts import unique_names
+from xarray_nd2.napari.reader import stack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import xarray as xr
+
+    from xarray_nd2.napari.layers import Layer
+
+_USUAL = ("YX", "ZYX", "TZYX", "TPZYX")
+"""Axes of layers whose axes have no names."""
+_LOOPS = "TPZU"
+
+
+def write_nd2(path: str, layers: Sequence[Layer]) -> list[str]:
+    """Write layers as an ND2 file.
+
+    A file that exists is replaced only where napari's dialog named it, which asks first; never one that the
+    layers still read.
+
+    Parameters
+    ----------
+    path : str
+        The file to write; without a suffix, ``.nd2`` is appended.
+    layers : sequence of (data, options, type)
+        Images of one shape and type, each a channel, or one image in color; and labels.
+
+    Returns
+    -------
+    list of str
+        The path.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and nobody was asked, or the layers read it.
+    TypeError
+        If ND2 cannot store the type; the message suggests one that fits.
+    ValueError
+        If the layers do not fit together.
+    """
+    from nd2._core.write.arrays import imwrite
+
+    path, overwrite = _destination(path, ".nd2")
+    imwrite(path, to_dataset(layers), overwrite=overwrite)
+    return [path]
+
+
+def write_ome_zarr(path: str, layers: Sequence[Layer]) -> list[str]:
+    """Write layers as OME-Zarr, with the levels of a pyramid.
+
+    A folder is replaced only where napari's dialog named it, and only if it is OME-Zarr.
+
+    Parameters
+    ----------
+    path : str
+        The folder to write; without a suffix, ``.zarr`` is appended.
+    layers : sequence of (data, options, type)
+        As `write_nd2` takes them; images of any real type.
+
+    Returns
+    -------
+    list of str
+        The path.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder exists and nobody was asked, or it is not OME-Zarr.
+    ValueError
+        If the layers do not fit together.
+    """
+    from xarray_nd2.accessor import ND2Accessor
+
+    path, overwrite = _destination(path, ".zarr")
+    ND2Accessor(to_dataset(layers)).write_ome_zarr(path, levels="auto", overwrite=overwrite)
+    return [path]
+
+
+def _destination(path: str, suffix: str) -> tuple[str, bool]:
+    """Return the path with a suffix, and whether it may be replaced."""
+    if not Path(path).suffix:
+        return path + suffix, False  # nobody was asked about this name
+    return path, _is_from_dialog()
+
+
+def _is_from_dialog() -> bool:
+    """Return whether napari's dialog named the file: it asks before it takes the name of one that exists."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if frame.f_code.co_name == "_save_layers_dialog" and module.startswith("napari."):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def to_dataset(layers: Sequence[Layer]) -> xr.Dataset:
+    """Return layers as one dataset, as the engine has it; nothing is computed.
+
+    Names, colors, sizes of pixels and steps are those of the layers. What else the file said from which the layers
+    come is kept where their shape is still that of the file.
+
+    Parameters
+    ----------
+    layers : sequence of (data, options, type)
+        Images and labels.
+
+    Returns
+    -------
+    xarray.Dataset
+        With ``image`` and ``labels_...``.
+
+    Raises
+    ------
+    ValueError
+        If images differ in shape or type, or color images are not alone.
+    """
+    import xarray as xr
+
+    images = [layer for layer in layers if layer[2] == "image"]
+    if not images:
+        raise ValueError("there is no image layer to write")
+    color = [bool(options.get("rgb")) for _, options, _ in images]
+    if any(color) and len(images) > 1:
+        raise ValueError("an image in color must be the only image layer that is written")
+    arrays = [_pixels(layer) for layer in images]
+    _check_alike([options["name"] for _, options, _ in images], arrays)
+    _, options, _ = images[0]
+    dims = _dims(options, arrays[0].ndim - color[0])
+    coords = _coords(options, dims, arrays[0].shape)
+    if color[0]:
+        pixels, image_dims = arrays[0][..., :3], (*dims, "S")
+        coords["S"] = ["R", "G", "B"]
+    else:
+        loops = len(dims) - 2
+        pixels, image_dims = stack(arrays, axis=loops), (*dims[:loops], "C", *dims[loops:])
+        coords["C"] = unique_names([options["name"] for _, options, _ in images])
+        coords["channel_color"] = (
+            "C",
+            [_color(options.get("colormap")) for _, options, _ in images],
+        )
+    variables = {"image": (image_dims, pixels)}
+    for layer in layers:
+        if layer[2] == "labels":
+            mask = _pixels(layer)
+            if mask.shape != tuple(pixels.shape[image_dims.index(dim)] for dim in dims):
+                raise ValueError(f"labels {layer[1]['name']!r} have another shape than the images")
+            variables[f"labels_{layer[1]['name']}"] = (dims, mask)
+    return _with_origin(options, xr.Dataset(variables, coords))
+
+
+def _pixels(layer: Layer) -> Any:
+    """Return the pixels of a layer in full resolution, as a dask array."""
+    import dask.array as da
+
+    data, options, kind = layer
+    pixels: Any = da.asarray(data[0] if options.get("multiscale") else data)  # type: ignore[no-untyped-call]
+    # Of numbers of objects ND2 takes any integer; true and false are none.
+    return pixels.astype(np.uint8) if kind == "labels" and pixels.dtype == bool else pixels
+
+
+def _check_alike(names: Sequence[str], arrays: Sequence[Any]) -> None:
+    first = (arrays[0].shape, arrays[0].dtype)
+    for name, array in zip(names, arrays, strict=True):
+        if (array.shape, array.dtype) != first:
+            raise ValueError(
+                f"images of one file have one shape and one type, but {name!r} has {array.shape}, "
+                f"{array.dtype}, and {names[0]!r} {first[0]}, {first[1]}: save them apart"
+            )
+
+
+def _dims(options: Mapping[str, Any], ndim: int) -> tuple[str, ...]:
+    """Return the axis of each dimension: by the names of the axes, or else the usual ones."""
+    names = tuple(str(name).upper() for name in options.get("axis_labels") or ())
+    loops = names[:-2]
+    if len(names) == ndim and names[-2:] == ("Y", "X") and len(set(loops)) == len(loops):
+        loops = tuple("U" if name == "FILE" else name for name in loops)
+        if all(name[0] in _LOOPS and (len(name) == 1 or name[1:].isdigit()) for name in loops):
+            return (*loops, "Y", "X")
+    usual = next((dims for dims in _USUAL if len(dims) == ndim), None)
+    if usual is None:
+        raise ValueError(
+            f"a layer of {ndim} dimensions needs names of its axes, as layer.axis_labels = "
+            "('T', 'P', 'Z', 'Y', 'X')"
+        )
+    return tuple(usual)
+
+
+def _coords(
+    options: Mapping[str, Any], dims: Sequence[str], shape: Sequence[int]
+) -> dict[str, Any]:
+    """Return the coordinates of the axes that have a unit of length or time."""
+    coords: dict[str, Any] = {}
+    units = options.get("units") or ("pixel",) * len(dims)
+    starts = options.get("translate")
+    starts = (0.0,) * len(dims) if starts is None else starts
+    for dim, size, step, start, unit in zip(
+        dims, shape, options.get("scale", (1.0,) * len(dims)), starts, units, strict=False
+    ):
+        if str(unit) not in ("pixel", "", "dimensionless") and dim[0] in "TZYX":
+            start = 0.0 if dim in ("Y", "X") else float(start)
+            coords[dim] = (dim, start + float(step) * np.arange(size), {"units": str(unit)})
+    return coords
+
+
+def _color(colormap: Any) -> str:
+    """Return the color of the brightest values in a colormap, as layers write it down."""
+    colors = colormap.get("colors") if isinstance(colormap, dict) else None
+    if colors is None:
+        return "#FFFFFF"
+    red, green, blue = (round(255 * float(part)) for part in np.asarray(colors)[-1][:3])
+    return f"#{red:02X}{green:02X}{blue:02X}"
+
+
+def _with_origin(options: Mapping[str, Any], dataset: xr.Dataset) -> xr.Dataset:
+    """Add what the file said from which a layer comes, if the axes are still those of the file."""
+    metadata = options.get("metadata") or {}
+    origin = metadata.get("dataset")
+    if origin is None:
+        return dataset
+    if "position" in metadata and "P" in origin.dims:
+        origin = origin.isel(P=metadata["position"])
+    frames = {dim: n for dim, n in origin["image"].sizes.items() if dim not in ("C", "S")}
+    if frames != {dim: n for dim, n in dataset["image"].sizes.items() if dim not in ("C", "S")}:
+        return dataset
+    channels = (
+        [str(name) for name in np.atleast_1d(origin["C"].values)] if "C" in origin.coords else []
+    )
+    same = channels == [str(name) for name in np.atleast_1d(dataset.coords.get("C", []))]
+    coords = {
+        name: coordinate.variable  # by position: labels of an axis may differ by a rounding
+        for name, coordinate in origin.coords.items()
+        if name not in dataset.coords and ("C" not in coordinate.dims or same)
+    }
+    return dataset.assign_coords(coords).assign_attrs(origin.attrs)
