@@ -367,10 +367,15 @@ FILE: dict[str, tuple[Callable[[nd2.ND2File], Any], type[Exception], str]] = {
         "no position 'A4'; there are 'A1', 'A2', 'A3'",
     ),
     "write_nd2 position": (lambda f: f.write_nd2("never.nd2", "A33"), ValueError, "'A3'"),
-    "write_nd2 loop": (
+    "write_nd2 axis": (
         lambda f: f.write_nd2("never.nd2", Z=0),
         IndexError,
-        r"no loop 'Z'; there are 'T', 'P' \(file '.*a.nd2'\)",
+        r"no axis 'Z'; there are 'T', 'P', 'C', 'Y', 'X' \(file '.*a.nd2'\)",
+    ),
+    "write_nd2 channel": (
+        lambda f: f.write_nd2("never.nd2", C="mcherry"),
+        ValueError,
+        "no channel 'mcherry'; did you mean 'mCherry'",
     ),
     "thumbnail": (
         lambda f: f.thumbnail(channels=["mcherry"]),
@@ -380,7 +385,7 @@ FILE: dict[str, tuple[Callable[[nd2.ND2File], Any], type[Exception], str]] = {
     "thumbnail, index": (
         lambda f: f.thumbnail(channels=[3]),
         IndexError,
-        "channel 3 is out of range for 3 channels",
+        "channel 3 is out of range: the file has 3 channels",
     ),
 }
 

@@ -39,7 +39,7 @@ def test_truncated_while_it_is_read(tmp_path: Path) -> None:
 def test_what_is_not_nd2(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.nd2"
     path.write_bytes(content)
-    with pytest.raises(OSError, match=r"not recognized as ND2.*bad\.nd2"):
+    with pytest.raises(OSError, match=r"not an ND2 file.*bad\.nd2"):
         nd2.ND2File(path)
     assert no_handle_is_left(path)
 

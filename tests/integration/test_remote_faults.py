@@ -194,7 +194,7 @@ def test_an_empty_file_is_no_nd2_file(server: RangeServer, tmp_path: Path) -> No
 
 def test_a_file_that_is_no_nd2_file(server: RangeServer, tmp_path: Path) -> None:
     (tmp_path / "text.nd2").write_text("no pixels here")
-    with pytest.raises(OSError, match=r"not recognized as ND2.*text\.nd2"):
+    with pytest.raises(OSError, match=r"not an ND2 file.*text\.nd2"):
         nd2.ND2File(server.url("text.nd2"))
     assert not nd2.is_supported_file(server.url("text.nd2"))
 

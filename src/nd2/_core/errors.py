@@ -108,25 +108,34 @@ def beyond_end(offset: int, nbytes: int, size: int, *, path: str) -> SourceError
     )
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun: ``1 frame``, ``3 frames``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def frame_range(frame: int, count: int, *, path: str = "") -> IndexError:
     """Build the error for a frame index that the file does not have."""
-    return IndexError(
-        _place(f"frame index {frame} is out of range for {count} frames", path, "", None, None)
-    )
+    return _out_of_range(f"frame index {frame}", count, "frame", path)
 
 
 def position_range(position: int, count: int, *, path: str = "") -> IndexError:
     """Build the error for a position index that the file does not have."""
-    return IndexError(
-        _place(f"position {position} is out of range for {count} positions", path, "", None, None)
-    )
+    return _out_of_range(f"position {position}", count, "position", path)
 
 
 def channel_range(channel: int, count: int, *, path: str = "") -> IndexError:
     """Build the error for a channel index that the file does not have."""
-    return IndexError(
-        _place(f"channel {channel} is out of range for {count} channels", path, "", None, None)
-    )
+    return _out_of_range(f"channel {channel}", count, "channel", path)
+
+
+def _out_of_range(what: str, count: int, noun: str, path: str) -> IndexError:
+    message = f"{what} is out of range: the file has {plural(count, noun)}"
+    return IndexError(_place(message, path, "", None, None))
+
+
+def not_integer(name: str, value: object) -> TypeError:
+    """Build the error for an index that is not an integer."""
+    return TypeError(f"{name} must be an integer, not {value!r}")
 
 
 def closed(path: str) -> ValueError:
@@ -167,9 +176,11 @@ def no_such(
 
 
 def missing_package(package: str, extra: str, purpose: str) -> ImportError:
-    """Build the error for an optional package that is not installed; it says how to get it."""
+    """Build the error for an optional package that is not installed."""
     return ImportError(
-        f"{package} is needed {purpose}: pip install 'xarray-nd2[{extra}]'", name=package
+        f"{package} is needed {purpose}: pip install {package}, or install the extra {extra!r} of "
+        f"xarray-nd2",
+        name=package,
     )
 
 
@@ -199,4 +210,17 @@ def irreplaceable(path: str, reason: str) -> FileExistsError:
 def unwritten(error: OSError, what: str, *, path: str) -> OSError:
     """Build the error for bytes that could not be written, with the number of the system's own."""
     reason = error.strerror or str(error)
-    return OSError(error.errno, f"{reason}: {what} could not be written", path)
+    return OSError(error.errno, f"{reason} (while writing {what})", path)
+
+
+def unwritable(error: OSError, path: str, folder: str) -> OSError:
+    """Build the error for a destination that cannot be created, from the system's own."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        reason = f"the folder {folder!r} does not exist"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        reason = f"no permission to write to the folder {folder!r}"
+    elif error.errno == errno.EROFS:
+        reason = f"the folder {folder!r} is read-only"
+    else:
+        return OSError(error.errno, error.strerror, path)
+    return OSError(error.errno, f"cannot be written: {reason}", path)

@@ -466,7 +466,12 @@ class ND2File(PrivateMembers):
         ValueError
             If the frame is damaged.
         """
-        index, count = int(frame_index), self._reader.frame_count
+        try:
+            index, count = int(frame_index), self._reader.frame_count
+        except (TypeError, ValueError) as error:
+            if isinstance(error, errors.ND2Error):
+                raise
+            raise errors.not_integer("frame index", frame_index) from None
         if not 0 <= index < count:
             raise errors.frame_range(index, count, path=self.path)
         self._check_open()
@@ -808,11 +813,13 @@ class ND2File(PrivateMembers):
         position: int | str | None = None,
         *,
         overwrite: bool = False,
-        **loops: int | slice | Sequence[int] | None,
+        **picks: int | str | slice | Sequence[int] | Sequence[str] | None,
     ) -> None:
-        """Write some or all frames of the file as a new file.
+        """Write the file, or a part of it, as a new file.
 
-        The stored bytes of frames are copied. Metadata is kept; what refers to frames is adapted.
+        The stored bytes of whole frames are copied. Metadata is kept and adapted to the new frames.
+        A crop in Y and X also crops the binary layers; regions of interest are left out, with a
+        warning. Stage positions remain those of the whole field.
 
         Parameters
         ----------
@@ -822,15 +829,16 @@ class ND2File(PrivateMembers):
             Index or name of the only position to take.
         overwrite : bool
             Whether to replace an ND2 file that exists; never this file itself.
-        **loops : int, slice, or sequence of int
-            What to take of each loop: ``T=slice(0, 100)``, ``Z=3``, ``P=[0, 2]``.
+        **picks : int, slice, sequence of int, or names of channels
+            The part of each axis: ``T=slice(0, 100)``, ``Z=3``, ``P=[0, 2]``, ``C="GFP"``,
+            ``Y=slice(0, 512)``. Rows and columns must be contiguous.
 
         Raises
         ------
         IndexError
-            If an index is out of range, or there is no such loop.
+            If an index is out of range, or there is no such axis.
         ValueError
-            If nothing is left, no position has that name, or the file is damaged.
+            If nothing is left, no position or channel has that name, or the file is damaged.
         NotImplementedError
             If this is a legacy file.
         FileExistsError
@@ -842,10 +850,14 @@ class ND2File(PrivateMembers):
 
         self._check_open()
         if position is not None:
-            loops["P"] = self._facts.position_index(position)
-            if "P" not in dict(self._reader.layout.loops):
-                del loops["P"]
-        crop(self._reader, dest, loops, overwrite=overwrite)
+            index = self._facts.position_index(position)
+            if "P" in dict(self._reader.layout.loops):
+                picks["P"] = index
+        channels = picks.get("C")
+        if channels is not None and not isinstance(channels, (int, slice)):
+            names = [channels] if isinstance(channels, str) else channels
+            picks["C"] = sorted(self._facts.channel_indices(names))
+        crop(self._reader, dest, cast("Mapping[str, Any]", picks), overwrite=overwrite)
 
     def writer(
         self,

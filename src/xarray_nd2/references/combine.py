@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from dataclasses import replace
 from itertools import chain
 from operator import itemgetter
@@ -19,7 +20,6 @@ from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION
 from xarray_nd2.references.opening import load
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
@@ -64,6 +64,11 @@ def combine_references(
         If there are none, they lead to several files already, or the files' images or axes do not fit
         together.
     """
+    if isinstance(refs, (str, os.PathLike)):
+        raise TypeError(
+            f"expected several references, got one path, {os.fspath(refs)!r}; for a pattern, use "
+            "sorted(glob.glob(pattern))"
+        )
     if concat_dim in PIXEL_DIMS:
         raise ValueError(f"frames are whole: files cannot be joined along {concat_dim}")
     parts = [_read_part(item, storage_options) for item in refs]

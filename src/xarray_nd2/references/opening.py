@@ -225,7 +225,10 @@ def _changes(
         try:
             source = open_source(url if url is not None else place, remote_options)
         except OSError as error:
-            messages.append(f"the file that the references lead to cannot be reached: {error}")
+            messages.append(
+                f"the ND2 file that the references lead to cannot be read: {errors.one_line(error)}; "
+                "if it has moved, give its new place by url="
+            )
             continue
         with closing(source):
             now, now_size, now_version = source.identity

@@ -8,10 +8,12 @@ from nd2._core.cli.command import (
     OUT_DIR,
     OVERWRITE,
     POSITION,
+    SEVERAL,
     Command,
     arguments,
     convert,
     files_and_dest,
+    index_or_name,
     pick,
     run_tasks,
     value,
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from nd2._core.batch import Task
     from nd2._core.file import ND2File
 
-_LOOPS = "TZP"
+_AXES = "TZPYX"
 
 
 def _rescue(options: argparse.Namespace) -> int:
@@ -42,8 +44,11 @@ def _rescue(options: argparse.Namespace) -> int:
 
 
 def _crop(options: argparse.Namespace) -> int:
-    picks = {name: getattr(options, name) for name in _LOOPS}
+    picks = {name: getattr(options, name) for name in _AXES}
     picks = {name: pick for name, pick in picks.items() if pick is not None}
+
+    if options.channel:
+        picks["C"] = options.channel
 
     def crop(file: ND2File, dest: str) -> None:
         file.write_nd2(dest, options.position, overwrite=options.overwrite, **picks)
@@ -62,6 +67,7 @@ RESCUE = Command(
 CROP = Command(
     "write a part of a file as a new ND2 file",
     "nd2 crop cells.nd2 start.nd2 -T 0:100 -Z 3\n"
+    "nd2 crop cells.nd2 corner.nd2 -Y 0:512 -X 0:512 --channel GFP\n"
     "nd2 crop plate.nd2 well.nd2 --position B02\n"
     "nd2 crop 'data/*.nd2' --out-dir first -T 0",
     arguments(
@@ -71,6 +77,15 @@ CROP = Command(
         value("-Z", "PICK", "planes, in the same way", type=pick),
         value("-P", "PICK", "positions, in the same way", type=pick),
         POSITION,
+        value("-Y", "PICK", "rows: 100:400, :512", type=pick),
+        value("-X", "PICK", "columns, in the same way", type=pick),
+        value(
+            "--channel -c",
+            "C",
+            "index or name of a channel; repeatable",
+            type=index_or_name,
+            **SEVERAL,
+        ),
         OVERWRITE,
     ),
     _crop,

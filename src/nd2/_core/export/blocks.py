@@ -112,6 +112,8 @@ class Grid:
 def _check_shape(
     shape: Sequence[int], axes: ImageAxes, name: str, *, limit: bool = True
 ) -> tuple[int, ...]:
+    if isinstance(shape, int):
+        shape = (shape,)
     if len(shape) != len(axes.shape) or any(int(n) < 1 for n in shape):
         raise ValueError(
             f"{name} {tuple(shape)} must have a positive number for each of the axes {axes.names!r}, "

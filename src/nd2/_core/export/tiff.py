@@ -24,6 +24,7 @@ from nd2._core.export.pipeline import bar, pump
 from nd2._core.io.destination import resolve
 from nd2._core.values import record
 from nd2._core.views.placement import Placement, rgb_picks, runs
+from nd2._core.views.summary import byte_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -331,7 +332,11 @@ def _check_space(path: Path) -> None:
     """
     need, free = path.stat().st_size, shutil.disk_usage(path.parent).free
     if need > free:
-        raise OSError(errno.ENOSPC, f"{need} bytes are needed, {free} are free", str(path.parent))
+        raise OSError(
+            errno.ENOSPC,
+            f"{byte_size(need)} are needed, {byte_size(free)} are free",
+            str(path.parent),
+        )
 
 
 def _write_all(target: int, data: memoryview, offset: int) -> None:

@@ -126,33 +126,33 @@ def encode_signature(version: tuple[int, int] = (3, 0)) -> bytes:
 
 
 _FORMATS = {
-    b"version https://git-lfs": "a pointer of Git LFS, not the file itself: run 'git lfs pull'",
-    b"II*\0": "a TIFF file, not ND2",
-    b"MM\0*": "a TIFF file, not ND2",
-    b"II+\0": "a BigTIFF file, not ND2",
-    b"MM\0+": "a BigTIFF file, not ND2",
-    b"\x89HDF": "an HDF5 file (such as IMS), not ND2",
-    b"PK\x03\x04": "a ZIP archive, not ND2",
-    b"\x1f\x8b": "a gzip file, not ND2: decompress it first",
-    b"\x89PNG": "a PNG image, not ND2",
-    b"\xff\xd8\xff": "a JPEG image, not ND2",
-    b"<!DOCTYPE": "a web page, not ND2",
-    b"<html": "a web page, not ND2",
-    b"<?xml": "an XML document, not ND2",
+    b"version https://git-lfs": "a pointer of Git LFS; run 'git lfs pull' to get the file",
+    b"II*\0": "a TIFF file",
+    b"MM\0*": "a TIFF file",
+    b"II+\0": "a BigTIFF file",
+    b"MM\0+": "a BigTIFF file",
+    b"\x89HDF": "an HDF5 file (such as IMS)",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "a gzip file; decompress it first",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
+    b"<?xml": "an XML document",
 }
 
 
 def _describe_start(start: bytes) -> str:
     """Return what a file is that does not start like ND2."""
     if not start:
-        return "not recognized as ND2: the file is empty"
+        return "not an ND2 file: it is empty (0 bytes)"
     if not any(start):
-        return "not recognized as ND2: it starts with zeros, as after a failed copy; rescue=True finds what is left"
+        return "not an ND2 file: it starts with zeros, as after a failed copy; rescue=True or the command 'nd2 rescue' finds what is left"
     text = start.lower()
     for magic, kind in _FORMATS.items():
         if text.startswith(magic.lower()):
-            return f"not recognized as ND2: {kind}"
-    return f"not recognized as ND2, its first bytes are {start[:4]!r}"
+            return f"not an ND2 file: it is {kind}"
+    return f"not an ND2 file: it starts with {start[:4]!r}"
 
 
 def parse_version(head: bytes, *, path: str = "") -> tuple[int, int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nd2._core import errors
 from nd2._core.values import record
 
 if TYPE_CHECKING:
@@ -101,14 +102,14 @@ class FrameGrid:
         """
         if len(indices) != len(self.loops):
             raise IndexError(
-                f"loop indices {tuple(indices)} are {len(indices)}, but there are {len(self.loops)} "
-                f"loops: {', '.join(self.names) or 'none'}"
+                f"loop indices {tuple(indices)}: one index is needed for each of "
+                f"{errors.plural(len(self.loops), 'loop')}{': ' * bool(self.names)}{', '.join(self.names)}"
             )
         frame = self.first
         for index, (name, count, step) in zip(indices, self.loops, strict=True):
             if not 0 <= index < count:
                 raise IndexError(
-                    f"loop indices {tuple(indices)}: {index} is out of range for loop {name} of {count}"
+                    f"loop indices {tuple(indices)}: {index} is out of range for loop {name!r} of size {count}"
                 )
             frame += int(index) * step
         return frame

@@ -352,6 +352,8 @@ def explained(name: str, part: Part | None = None) -> Iterator[None]:
         hidden, path = os.fspath(part.place) if part else "", error.filename
         if hidden and isinstance(path, (str, bytes, os.PathLike)):
             text = os.fsdecode(path)
+            if text == hidden:
+                raise errors.unwritable(error, name, os.path.dirname(name) or os.curdir) from error
             if text.startswith(hidden):
                 rest = text[len(hidden) :]
                 raise OSError(error.errno, error.strerror, name + rest) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,11 @@ from nd2._core.io.urls import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_CONNECTION = ("ClientConnector", "EndpointConnection", "ConnectTimeout", "ServerTimeout")
+"""Names of errors of clients that could not connect start like this."""
+_AUTHORITY = re.compile(r"https?://(?:[^/@\s\"]*@)?([^/?#\s\"]+)")
 
 
 @contextmanager
@@ -50,6 +56,8 @@ def explained(error: Exception, url: str) -> OSError:
             f"no credentials for {url!r}; give them by storage_options, or "
             "storage_options={'anon': True} for a public bucket"
         )
+    if server := _server(error):
+        return errors.source(f"cannot connect to the server {server!r}", path=url)
     return errors.source(f"the bytes could not be read: {kind}{': ' * bool(text)}{text}", path=url)
 
 
@@ -64,3 +72,14 @@ def http_status(error: BaseException | None) -> tuple[int, str]:
             return status, str(getattr(error, "message", ""))
         error = error.__cause__ or error.__context__
     return 0, ""
+
+
+def _server(error: Exception) -> str:
+    """Return host and port of the server that a client could not connect to; empty for other errors."""
+    kind = type(error).__name__
+    if not kind.startswith(_CONNECTION):
+        return ""
+    if match := _AUTHORITY.search(str(error)):  # botocore
+        return match[1]
+    host, port = getattr(error, "host", ""), getattr(error, "port", "")  # aiohttp
+    return f"{host}:{port}" if host else ""

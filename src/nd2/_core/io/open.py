@@ -73,11 +73,18 @@ def file_system(
 
     from nd2._core.io.faults import explain_faults
 
+    protocol, _ = split_protocol(url)
     try:
         with explain_faults(url):  # links of a chained URL may be opened here
             return url_to_fs(url, **(storage_options or {}))  # type: ignore[no-any-return]
+    except ValueError as error:
+        if str(error).startswith("Protocol not known"):
+            raise ValueError(
+                f"fsspec does not know the protocol {protocol!r} (URL {redact(url)!r})"
+            ) from None
+        raise
     except ImportError as error:
-        package = _PACKAGES.get(split_protocol(url)[0])
+        package = _PACKAGES.get(protocol)
         if package is None:  # fsspec's own message names the package
             raise
         raise errors.missing_package(package, "remote", f"to open {redact(url)}") from error

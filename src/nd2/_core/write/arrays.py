@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 
+from nd2._core import errors
 from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.io.destination import resolve
 from nd2._core.io.urls import local_path
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 _BLOCK = 16 << 20
 """Bytes that are read at once from an array that is neither in memory nor chunked."""
+
+
+_EXAMPLES = {3: "TYX", 4: "TCYX", 5: "TZCYX"}
+"""Axes for arrays of some numbers of dimensions, for a message."""
 
 
 def imwrite(
@@ -81,6 +86,11 @@ def imwrite(
     sources = (
         input_paths((array, options)) if overwrite and os.path.exists(local_path(path)) else ()
     )
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(
+            f"the first argument must be the path of the file to write, not {type(path).__name__}; "
+            "the second is the array"
+        )
     resolve(path, "ND2", overwrite=overwrite, sources=sorted(sources), local=True)
     frames = ArrayFrames.from_array(array, axes, options)
     with ND2Writer(path, frames.sizes, frames.image.dtype, **frames.options) as writer:
@@ -197,13 +207,22 @@ def _axes(image: Any, axes: Sequence[str] | None, labels: Any) -> list[str]:
         axes = upper if all(len(name) == 1 for name in axes) else axes
     if axes is None:
         if len(image.shape) != 2:
+            example = _EXAMPLES.get(len(image.shape), "TPZCYX")
             raise ValueError(
-                f"an array of {len(image.shape)} dimensions needs axes, as axes='TCYX'; its shape "
-                f"is {image.shape}"
+                f"an array of {errors.plural(len(image.shape), 'dimension')} needs axes, such as "
+                f"axes={example!r}; its shape is {image.shape}"
             )
         axes = "YX"
-    if len(axes) != len(image.shape) or len(set(axes)) != len(axes):
-        raise ValueError(f"axes {axes!r} do not name the axes of an array of shape {image.shape}")
+    if isinstance(axes, str):
+        axes = axes.upper()
+    twice = next((name for name in axes if list(axes).count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"axis {twice!r} occurs twice in axes {axes!r}")
+    if len(axes) != len(image.shape):
+        raise ValueError(
+            f"axes {axes!r} name {errors.plural(len(axes), 'dimension')}, but the array has "
+            f"{len(image.shape)}: its shape is {image.shape}"
+        )
     return list(axes)
 
 

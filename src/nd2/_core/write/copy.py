@@ -5,6 +5,7 @@ Frames, and chunks that do not depend on which frames there are, are copied as s
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,6 +15,7 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.chunks import (
     attributes,
+    binary_layers,
     experiment,
     fields,
     picture_metadata,
@@ -21,7 +23,7 @@ from nd2._core.chunks import (
     regions,
 )
 from nd2._core.chunks.picture_metadata import DAY_MS, FirstFrame
-from nd2._core.format import chunks, clx_lite, clx_xml
+from nd2._core.format import chunks, clx_lite, clx_xml, masks
 from nd2._core.format.clx_lite import I32, U32, Items
 from nd2._core.readers.modern import OPENING
 from nd2._core.structures import (
@@ -36,6 +38,7 @@ from nd2._core.structures import (
 from nd2._core.values import record
 from nd2._core.write.file_writer import FileWriter
 from nd2._core.write.plan import Plan, measured_time_loop
+from nd2._core.write.region import AXES, Region, copy_parts
 from nd2._core.write.stream import ChunkStream
 from nd2._core.write.tables import FrameLog, Tables
 
@@ -69,18 +72,22 @@ def crop(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write some frames of a file as a file of their own."""
+    """Write some frames of a file, or a part of each, as a new file."""
     _chunk_file(reader, "writing a part of")
     loops = dict(reader.layout.loops)
-    if unknown := [name for name, pick in picks.items() if pick is not None and name not in loops]:
-        raise errors.no_such("loop", unknown[0], loops, path=reader.source.url, kind=IndexError)
+    known = (*loops, *AXES)
+    if unknown := [name for name, pick in picks.items() if pick is not None and name not in known]:
+        raise errors.no_such("axis", unknown[0], known, path=reader.source.url, kind=IndexError)
+    region = Region.from_picks(reader, picks)
     indices = [_indices(name, count, picks.get(name)) for name, count in loops.items()]
-    if all(len(index) == count for index, count in zip(indices, loops.values(), strict=True)):
+    if region is None and all(
+        len(index) == count for index, count in zip(indices, loops.values(), strict=True)
+    ):
         frames = np.arange(reader.frame_count)  # those beyond the loops included
         _copy(reader, dest, _Selection(reader, frames), overwrite)
     else:
         frames = reader.layout.grid.frames(indices).reshape(-1)
-        _copy(reader, dest, _Selection(reader, frames, indices), overwrite)
+        _copy(reader, dest, _Selection(reader, frames, indices, region), overwrite)
 
 
 def copy_rescued(reader: Reader, dest: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -128,12 +135,12 @@ def _indices(name: str, count: int, pick: Pick | None) -> NDArray[np.intp]:
     else:
         steps = np.atleast_1d(np.asarray(pick, np.intp))
         if ((steps < -count) | (steps >= count)).any():
-            raise IndexError(f"index {pick} is out of range for loop {name} of {count}")
+            raise IndexError(f"index {pick} is out of range for loop {name!r} of size {count}")
         steps = np.where(steps < 0, steps + count, steps)
     if not len(steps):
-        raise ValueError(f"nothing is left of loop {name}: {pick} of {count}")
+        raise ValueError(f"the selection of loop {name!r} of size {count} is empty")
     if (np.diff(steps) <= 0).any():
-        raise ValueError(f"{pick} of loop {name} is not in increasing order")
+        raise ValueError(f"the indices of loop {name!r} must be in increasing order")
     return steps
 
 
@@ -206,7 +213,10 @@ def _copy(
     try:
         for name, data in selection.chunks():
             stream.append(name, data)
-        _copy_frames(reader, stream, selection.frames)
+        if selection.region is None:
+            _copy_frames(reader, stream, selection.frames)
+        else:
+            copy_parts(reader, stream, selection.frames, selection.region)
         stream.finish()
     except BaseException:
         stream.abandon()
@@ -247,6 +257,7 @@ class _Selection:
     reader: Reader
     frames: NDArray[np.intp]
     indices: list[NDArray[np.intp]] | None = None
+    region: Region | None = None
 
     def chunks(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield name and data of all chunks besides the frames, adapted to the selection."""
@@ -260,13 +271,48 @@ class _Selection:
                 yield fields.name(forms, reader.version), fields.encode(tree, reader.version)
                 lost += forms
             names = [name for name in names if name not in lost]
+        dropped = self._dropped()
         for name in names:
-            if name.startswith(_SIGNATURES):
+            if name.startswith((*_SIGNATURES, *dropped)):
                 continue
             new_name = self._sequence_name(name)
             data = source.chunk(name) if new_name else None
             if new_name and data is not None:
                 yield new_name, data if self.indices is None else self._adapt(name, data)
+        yield from self._cropped_layers()
+
+    def _dropped(self) -> tuple[bytes, ...]:
+        """Return prefixes of names of chunks that describe the whole image only."""
+        if self.region is None or not self.region.moved:
+            return ()
+        if self.reader.rois:
+            warnings.warn(
+                "regions of interest are left out: their coordinates are those of the whole image",
+                stacklevel=7,
+            )
+        tags = [layer.info.file_tag.encode() for layer in self.reader.binary_layers]
+        return (
+            binary_layers.RUNS_NAME,
+            binary_layers.RASTERS_NAME,
+            regions.NAME,
+            *(chunks.SEQUENCE_PREFIX + tag for tag in tags),
+        )
+
+    def _cropped_layers(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the binary layers of the region, all of them as runs of pixels."""
+        layers = self.reader.binary_layers
+        if self.region is None or not self.region.moved or not layers:
+            return
+        infos = [replace(layer.info, tiles=None) for layer in layers]
+        yield binary_layers.RUNS_NAME, clx_xml.encode(binary_layers.encode_runs(infos))
+        rows, columns = (
+            slice(part.start, part.stop) for part in (self.region.rows, self.region.columns)
+        )
+        for layer in layers:
+            for number, frame in enumerate(self.frames.tolist()):
+                if (mask := layer.read_fitted(frame)) is not None:
+                    name = binary_layers.mask_name(layer.info.file_tag, number)
+                    yield name, masks.encode_runs(mask[rows, columns])
 
     def _lost_trees(self, source: ChunkFile) -> dict[fields.Names, fields.Tree]:
         """Return the trees of metadata that a rescue replaced."""
@@ -296,11 +342,14 @@ class _Selection:
         """Return the data of a chunk for the selected frames."""
         count = self.reader.frame_count
         if name in attributes.NAMES:
-            return self.edit(name, data, {"uiSequenceCount": U32(len(self.frames))})
+            changed = {} if self.region is None else self.region.attributes
+            return self.edit(name, data, {"uiSequenceCount": U32(len(self.frames)), **changed})
         if name in experiment.NAMES:
             form = (2, 0) if clx_lite.is_xml(data) else (3, 0)
             return fields.encode(experiment.encode(self._loops) or {}, form)
         if name in picture_metadata.NAMES:
+            if (region := self.region) is not None:
+                data = self.edit(name, data, {}, lambda items, _: region.pick_planes(items))
             return self.edit(name, data, self._first_frame(data))
         if name in recorded_data.CACHES:
             return _take(data, self.frames, count, recorded_data.CACHES[name])

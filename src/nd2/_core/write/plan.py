@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
 
+from nd2._core import errors
 from nd2._core.format.pixels import PixelLayout, padded_row_bytes
 from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.frames.layout import Layout
@@ -141,6 +142,10 @@ def make(
     )
     loops = [(name, size) for name, size in sizes.items() if name not in PIXEL_DIMS]
     frame_count = math.prod(size for _, size in loops)
+    if voxel_size is not None and np.shape(voxel_size) not in ((2,), (3,)):
+        raise ValueError(
+            f"voxel_size must be (x, y) or (x, y, z) in micrometers, not {voxel_size!r}"
+        )
     z_step = float(voxel_size[2]) if voxel_size is not None and len(voxel_size) > 2 else 0.0
     built: list[ExpLoop] = []
     home = 0.0
@@ -336,11 +341,9 @@ def _channels(layout: PixelLayout, options: WriterOptions, attributes: Attribute
         names = [f"Channel_{i + 1}" for i in range(count)]
         given = names if count > 1 else ["RGB" if layout.samples == 3 else "Mono"]
     if len(given) != count:
-        raise ValueError(f"{len(given)} channels for an axis C of {count}")
+        raise ValueError(f"{errors.plural(len(given), 'channel')} for an axis C of {count}")
     pixel: float | None = None
     if voxel_size is not None:
-        if len(voxel_size) not in (2, 3):
-            raise ValueError(f"voxel_size {voxel_size}: expected (x, y) or (x, y, z)")
         pixel, other = map(float, voxel_size[:2])
         if not math.isclose(pixel, other, rel_tol=1e-6):
             raise ValueError(
@@ -348,11 +351,11 @@ def _channels(layout: PixelLayout, options: WriterOptions, attributes: Attribute
                 "resample the image"
             )
         if not (pixel > 0 and math.isfinite(pixel)):
-            raise ValueError(f"voxel_size {voxel_size}: expected positive numbers, in micrometers")
+            raise ValueError(f"voxel_size {voxel_size} must be positive numbers, in micrometers")
     if microscope is None or isinstance(microscope, Microscope):
         microscope = [microscope or Microscope()] * count
     if len(microscope) != count:
-        raise ValueError(f"{len(microscope)} microscopes for an axis C of {count}")
+        raise ValueError(f"{errors.plural(len(microscope), 'microscope')} for an axis C of {count}")
     return [
         _channel(value, i, layout, optics, pixel, attributes)
         for i, (value, optics) in enumerate(zip(given, microscope, strict=True))
