@@ -86,7 +86,7 @@ def test_index(good: tuple[Path, Nd2Spec], bad: Path) -> None:
     assert "TZCYX" in run("index", good[0])
     text = run("index", good[0].parent, "-f", "csv", "-i", "name,error", status=1)
     assert text.splitlines()[0] == "name,error"
-    assert 'bad.nd2,"NotND2Error' in text
+    assert "bad.nd2,NotND2Error" in text
     run("index", bad, "-s", "nothing", status=2)
 
 

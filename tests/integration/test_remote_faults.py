@@ -106,7 +106,7 @@ def test_opening_that_fails_says_why(server: RangeServer, url: str, kind: str) -
 
 
 def test_no_server_at_all() -> None:
-    with pytest.raises(OSError, match=r"could not be read.*127\.0\.0\.1:9/a\.nd2"):
+    with pytest.raises(OSError, match=r"cannot connect to the server '127\.0\.0\.1:9'.*a\.nd2"):
         nd2.ND2File("http://127.0.0.1:9/a.nd2")
 
 

@@ -53,7 +53,8 @@ def test_plain_arrays(tmp_path: Path) -> None:
     ("shape", "axes", "message"),
     [
         ((3, 4, 5), None, "needs axes"),
-        ((3, 4, 5), "YX", "do not name"),
+        ((3, 4, 5), "YX", "name 2 dimensions, but the array has 3"),
+        ((3, 4, 5), "YYX", "axis 'Y' occurs twice"),
         ((3, 4, 5), "QYX", "'Q' is not one of"),
         ((3, 4, 4), "YXS", "4 samples"),
     ],

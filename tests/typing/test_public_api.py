@@ -157,7 +157,7 @@ if TYPE_CHECKING:
         nd2.imread("a.nd2", True)  # type: ignore[call-overload]
         nd2.imread("a.nd2", dask="yes")  # type: ignore[call-overload]
         nd2.imread(3)  # type: ignore[call-overload]
-        nd2.ND2File("a.nd2", indx=True)  # type: ignore[arg-type]
+        nd2.ND2File("a.nd2", indx=True)  # type: ignore[call-arg]
         file.events(orient="rows")  # type: ignore[call-overload]
         file.asarray(position=1.5)  # type: ignore[arg-type]
         file.write_ome_zarr("a.zarr", backend="other")  # type: ignore[arg-type]

@@ -25,9 +25,15 @@ def test_one_file_and_its_destination() -> None:
     assert plan_tasks(["x/a.nd2", "b.zarr"], ".zarr") == [Task("x/a.nd2", "b.zarr")]
     assert plan_tasks(["a.nd2"], ".zarr", dest="c") == [Task("a.nd2", "c")]
     assert plan_tasks(["a.nd2", "b.nd2"], ".nd2") == [Task("a.nd2", "b.nd2")]
-    assert plan_tasks(["a.nd2", "b.ND2"], ".zarr") == [
+    # a misspelled suffix: the destination then says that it is not one of Zarr
+    assert plan_tasks(["a.nd2", "b.nd2"], ".zarr") == [Task("a.nd2", "b.nd2")]
+
+
+def test_two_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert plan_tasks(["a.nd2", "b.nd2"], ".zarr") == [
         Task("a.nd2", "a.zarr"),
-        Task("b.ND2", "b.zarr"),
+        Task("b.nd2", "b.zarr"),
     ]
 
 
@@ -43,7 +49,13 @@ def test_patterns_and_folders_of_outputs(folder: Path) -> None:
 
 def test_what_cannot_be_planned(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"would both be written to 'a\.zarr'"):
-        plan_tasks(["x/a.nd2", "y/a.nd2"], ".zarr")
+        plan_tasks(["s3://x/a.nd2", "s3://y/a.nd2"], ".zarr")
+    with pytest.raises(ValueError, match=r"'c\.zarr' does not exist; the outputs .* --out-dir"):
+        plan_tasks(["a.nd2", "b.nd2", "c.zarr"], ".zarr")
+    with pytest.raises(ValueError, match="the output must be a path"):
+        plan_tasks(["a.nd2", "-"], ".tif")
+    with pytest.raises(IsADirectoryError, match="write into it with --out-dir"):
+        plan_tasks(["a.nd2", str(folder)], ".tif")
     with pytest.raises(ValueError, match="2 files cannot be written to one destination"):
         plan_tasks([str(folder / "*.nd2"), "out.zarr"], ".zarr")
     with pytest.raises(ValueError, match="not both"):

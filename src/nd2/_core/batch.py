@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.export.pipeline import bar
-from nd2._core.io.listing import expand
-from nd2._core.io.urls import file_stem, is_url, redact
+from nd2._core.io.listing import expand, has_pattern
+from nd2._core.io.urls import file_stem, is_url, local_path, redact
 from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+_FOLDERS = (".ome.zarr", ".parq")
+"""Suffixes of outputs that are folders."""
 MAX_STATUS = 100
 """Highest exit status: above 125, shells have meanings of their own."""
 _TIMEOUT = 10
@@ -46,8 +49,8 @@ def plan_tasks(
     Parameters
     ----------
     files : sequence of str
-        Paths, URLs and patterns of the files to read. Without ``dest`` and ``out_dir``, the last one of
-        two is the destination, unless it ends like an ND2 file or ``suffix`` is ``".nd2"`` itself.
+        Paths, URLs and patterns of the files to read. Without ``dest`` and ``out_dir``, the second of
+        two is the destination, unless it is an ND2 file and ``suffix`` is not ``".nd2"``.
     suffix : str
         Suffix of the outputs, such as ``".ome.zarr"``.
     dest : str, optional
@@ -66,11 +69,16 @@ def plan_tasks(
     """
     if dest is not None and out_dir is not None:
         raise ValueError(f"give a destination ({dest!r}) or --out-dir, not both")
-    takes_second = suffix == ".nd2" or not files[-1].lower().endswith(".nd2")
+    takes_second = suffix == ".nd2" or not _is_source(files[-1])
     if dest is None and out_dir is None and len(files) == 2 and takes_second:
         files, dest = files[:1], files[1]
+    if len(files) > 2 and not _is_source(files[-1]) and not os.path.lexists(local_path(files[-1])):
+        raise ValueError(
+            f"{files[-1]!r} does not exist; the outputs of several files need --out-dir"
+        )
     sources = [source for file in files for source in expand(file, storage_options)]
     if dest is not None:
+        _check_dest(dest, suffix)
         if len(sources) > 1:
             raise ValueError(
                 f"{len(sources)} files cannot be written to one destination, {dest!r}; use --out-dir"
@@ -89,6 +97,22 @@ def plan_tasks(
             "convert them one by one, or into different folders"
         )
     return tasks
+
+
+def _is_source(path: str) -> bool:
+    """Return whether an argument is a file to read: a pattern, or an ND2 file by its name."""
+    if has_pattern(path):
+        return True
+    exists = is_url(path) or os.path.lexists(local_path(path))
+    return exists and path.lower().endswith(".nd2")
+
+
+def _check_dest(dest: str, suffix: str) -> None:
+    if dest == "-":
+        raise ValueError("the output must be a path: '-' is not supported")
+    is_folder = not is_url(dest) and os.path.isdir(local_path(dest))
+    if is_folder and suffix not in _FOLDERS:
+        raise IsADirectoryError(errno.EISDIR, "is a folder; write into it with --out-dir", dest)
 
 
 def _join(folder: str, name: str) -> str:

@@ -177,13 +177,13 @@ def test_a_map_of_many_frames_is_read_back() -> None:
 @pytest.mark.parametrize(
     ("head", "kind"),
     [
-        (b"", "the file is empty"),
+        (b"", r"it is empty \(0 bytes\)"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS.*git lfs pull"),
         (b"II*\0\x08\0\0\0", "a TIFF file"),
         (b"MM\0+\0\x08\0\0", "a BigTIFF file"),
         (b"<!doctype html><html>", "a web page"),
         (bytes(112), "starts with zeros.*rescue=True"),
-        (b"nothing known", r"first bytes are b'noth'"),
+        (b"nothing known", r"it starts with b'noth'"),
     ],
 )
 def test_other_files_are_named_as_what_they_are(head: bytes, kind: str) -> None:

@@ -99,9 +99,9 @@ def test_a_fixed_position_keeps_its_axis_until_it_is_dropped() -> None:
 def test_a_frame_has_an_index_on_each_loop() -> None:
     grid = FrameGrid.from_counts([("T", 2), ("Z", 3)])
     assert grid.frame((1, 2)) == 5
-    with pytest.raises(IndexError, match="are 1, but there are 2 loops"):
+    with pytest.raises(IndexError, match="one index is needed for each of 2 loops: T, Z"):
         grid.frame((1,))
-    with pytest.raises(IndexError, match="3 is out of range for loop Z of 3"):
+    with pytest.raises(IndexError, match="3 is out of range for loop 'Z' of size 3"):
         grid.frame((1, 3))
     assert FrameGrid.from_counts([]).frame(()) == 0
 
