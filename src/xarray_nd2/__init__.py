@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nd2._core._version import __version__
+    from xarray_nd2.references.collection import write_combined
     from xarray_nd2.references.combine import combine_references
     from xarray_nd2.references.kerchunk import to_kerchunk, write_kerchunk
     from xarray_nd2.references.opening import StaleReferencesWarning, open_references
@@ -20,6 +21,7 @@ __all__ = [
     "combine_references",
     "open_references",
     "to_kerchunk",
+    "write_combined",
     "write_kerchunk",
 ]
 
@@ -30,6 +32,7 @@ _HOME = {
     "combine_references": "xarray_nd2.references.combine",
     "open_references": "xarray_nd2.references.opening",
     "to_kerchunk": "xarray_nd2.references.kerchunk",
+    "write_combined": "xarray_nd2.references.collection",
     "write_kerchunk": "xarray_nd2.references.kerchunk",
 }
 

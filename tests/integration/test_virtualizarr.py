@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -233,3 +234,12 @@ def test_a_name_is_right_or_refused(tmp_path: Path, registry: Any, name: str) ->
     store = Store(tmp_path)
     store.commit(open_virtual(path.as_uri(), registry=registry, parser=ND2Parser()))
     assert_same(store.open(), engine(path))
+
+
+def test_stores_and_registries_can_be_sent_to_other_processes(
+    files: list[Path], registry: Any
+) -> None:
+    store: Any = ND2Parser()(files[0].as_uri(), registry)
+    assert list(registry.map) == list(pickle.loads(pickle.dumps(registry)).map)
+    again = pickle.loads(pickle.dumps(store))
+    assert_same(xr.open_zarr(again, consolidated=False, zarr_format=3), engine(files[0]))

@@ -69,22 +69,36 @@ def combine_references(
             f"expected several references, got one path, {os.fspath(refs)!r}; for a pattern, use "
             "sorted(glob.glob(pattern))"
         )
-    if concat_dim in PIXEL_DIMS:
-        raise ValueError(f"frames are whole: files cannot be joined along {concat_dim}")
+    check_axis(concat_dim)
     parts = [_read_part(item, storage_options) for item in refs]
     if not parts:
         raise ValueError("there are no references to combine")
-    first = parts[0]
-    if any(part.form is not first.form for part in parts):
+    form = parts[0].form
+    if any(part.form is not form for part in parts):
         raise ValueError("references of Zarr formats 2 and 3 cannot be combined")
-    image = _join_images([part.image for part in parts], concat_dim)
-    new_axis = concat_dim not in first.image.dims
+    return to_dict([join_groups([part.group for part in parts], concat_dim)], form)
+
+
+def check_axis(concat_dim: str) -> None:
+    """Refuse an axis along which files cannot be joined."""
+    if concat_dim in PIXEL_DIMS:
+        raise ValueError(f"frames are whole: files cannot be joined along {concat_dim}")
+
+
+def join_groups(groups: Sequence[ZarrGroup], concat_dim: str) -> ZarrGroup:
+    """Join the groups of several files along an axis; see `combine_references`."""
+    first = groups[0]
+    images = [group.arrays["image"] for group in groups]
+    image = _join_images(images, concat_dim)
+    new_axis = concat_dim not in images[0].dims
     coords: dict[str, ZarrArray] = {}
     left_out = list(first.attrs.get("coordinates_left_out", []))
-    for name, coord in first.coords.items():
-        same = [part.coords[name] for part in parts if name in part.coords]
+    for name, coord in first.arrays.items():
+        if name == "image":
+            continue
+        same = [group.arrays[name] for group in groups if name in group.arrays]
         whole = None
-        if len(same) == len(parts):
+        if len(same) == len(groups):
             whole = _join_coords(name, same, concat_dim, new_axis)
         if whole is not None:
             coords[name] = whole
@@ -92,10 +106,11 @@ def combine_references(
             raise ValueError(f"the files differ on the axis {name}")
         else:
             left_out.append(name)
-    attrs = {**first.attrs, **{key: [part.attrs.get(key) for part in parts] for key in _PER_FILE}}
+    per_file = {key: [group.attrs.get(key) for group in groups] for key in _PER_FILE}
+    attrs = {**first.attrs, **per_file}
     if left_out:
         attrs["coordinates_left_out"] = left_out
-    return to_dict([ZarrGroup.from_image("", attrs, image, coords)], first.form)
+    return ZarrGroup.from_image("", attrs, image, coords)
 
 
 @record
@@ -103,9 +118,7 @@ class _Part:
     """The references of one file, read back."""
 
     form: ZarrFormat
-    attrs: dict[str, Any]
-    image: ZarrArray
-    coords: dict[str, ZarrArray]
+    group: ZarrGroup
 
 
 def _read_part(item: Any, storage_options: Mapping[str, Any] | None) -> _Part:
@@ -134,7 +147,7 @@ def _read_part(item: Any, storage_options: Mapping[str, Any] | None) -> _Part:
         text = refs[form.only_chunk(name, len(array.shape))]
         chunk = base64.b64decode(text.removeprefix("base64:"))
         coords[name] = replace(array, data=form.decode(array, chunk))
-    return _Part(form, attrs, replace(image, data=ranges), coords)
+    return _Part(form, ZarrGroup("", attrs, {"image": replace(image, data=ranges), **coords}))
 
 
 def _read_ranges(refs: Mapping[str, Any], image: ZarrArray, prefix: str) -> ByteRanges:

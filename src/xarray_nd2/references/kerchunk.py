@@ -195,27 +195,33 @@ def to_dict(groups: Sequence[ZarrGroup], form: ZarrFormat) -> dict[str, Any]:
 def to_json(groups: Sequence[ZarrGroup], form: ZarrFormat, *, template: bool) -> Iterator[str]:
     """Write references to one file as parts of a JSON text, some ten thousand at a time.
 
-    With ``template`` the URL is in it once, if it may be.
+    With ``template`` each URL is in it once, if it may be.
     """
-    url = next(ranges.urls[0] for _, ranges in _ranges(groups))
+    urls = next(ranges.urls for _, ranges in _ranges(groups))
     head = ""
-    if template and fits_template(url):
-        head = f'"templates":{json.dumps({TEMPLATE: url})},'
-        url = f"{{{{{TEMPLATE}}}}}"
+    if template and fits_template(*urls):
+        names = [TEMPLATE] if len(urls) == 1 else [f"{TEMPLATE}{i}" for i in range(len(urls))]
+        head = f'"templates":{json.dumps(dict(zip(names, urls, strict=True)))},'
+        urls = tuple(f"{{{{{name}}}}}" for name in names)
+    texts = list(map(json.dumps, urls))
     yield f'{{"version":1,{head}"refs":{{\n'
     yield ",\n".join(f"{json.dumps(key)}:{json.dumps(text)}" for key, text in _texts(groups, form))
     for path, ranges in _ranges(groups):
         grid = ranges.lengths.shape
         longer = [size > 1 for size in grid]
         key = _key(json.dumps(form.chunk_prefix(path))[:-1], ["%d" if n else "0" for n in longer])
-        line = f'{key}":[{json.dumps(url).replace("%", "%%")},%d,%d]'
+        text = "%s" if ranges.files is not None else texts[0].replace("%", "%%")
+        line = f'{key}":[{text},%d,%d]'
         offsets, lengths = ranges.offsets.reshape(-1), ranges.lengths.reshape(-1)
         for start in range(0, len(lengths), _BLOCK):
             where = np.flatnonzero(lengths[start : start + _BLOCK]) + start
             if len(where):
                 indices = compress(np.unravel_index(where, grid), longer)
-                columns = (*indices, offsets[where], lengths[where])
-                rows = zip(*(column.tolist() for column in columns), strict=True)
+                columns = [c.tolist() for c in (*indices, offsets[where], lengths[where])]
+                if ranges.files is not None:
+                    files = ranges.files.reshape(-1)[where].tolist()
+                    columns.insert(-2, list(map(texts.__getitem__, files)))
+                rows = zip(*columns, strict=True)
                 yield ",\n" + ",\n".join(map(line.__mod__, rows))
     yield "\n}}\n"
 

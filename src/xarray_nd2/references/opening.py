@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.io import open_source
 from nd2._core.io.faults import explain_faults
+from nd2._core.io.listing import stat_url
 from nd2._core.io.magic import is_magic
 from nd2._core.io.open import file_system
 from nd2._core.io.urls import is_url, local_path, redact
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import xarray as xr
+
+
+_REQUESTS = 32
+"""Files that are asked for their version at once."""
 
 
 class StaleReferencesWarning(UserWarning):
@@ -218,20 +224,25 @@ def _changes(
         value if isinstance(value, list) else [value] * len(sources)
         for value in (attrs.get(SOURCE_SIZE), attrs.get(SOURCE_VERSION))
     )
+    places = [place if url is None else url for place in sources]
+    if len(sources) > 1:
+        # Thousands of files: their heads are enough, and many can be asked at once.
+        with ThreadPoolExecutor(_REQUESTS, thread_name_prefix="nd2-check") as executor:
+            found = list(executor.map(lambda place: _listed(place, remote_options), places))
+    else:
+        found = [None] * len(sources)
     messages = []
-    for place, size, version in zip(sources, sizes, versions, strict=True):
+    for place, known, size, version in zip(places, found, sizes, versions, strict=True):
         if size is None:
             continue
         try:
-            source = open_source(url if url is not None else place, remote_options)
+            now, now_size, now_version = known or _identity(place, remote_options)
         except OSError as error:
             messages.append(
                 f"the ND2 file that the references lead to cannot be read: {errors.one_line(error)}; "
                 "if it has moved, give its new place by url="
             )
             continue
-        with closing(source):
-            now, now_size, now_version = source.identity
         # A copy has another version, but the same length.
         same = url is not None or not version or not now_version or version == now_version
         if now_size != size or not same:
@@ -240,3 +251,15 @@ def _changes(
                 f"{now_version!r}, and had {size} bytes, version {version!r}; write them again"
             )
     return messages
+
+
+def _identity(place: str, options: Mapping[str, Any] | None) -> tuple[str, int, str]:
+    """Open a file, and return its URL, length and version."""
+    with closing(open_source(place, options)) as source:
+        return source.identity
+
+
+def _listed(place: str, options: Mapping[str, Any] | None) -> tuple[str, int, str] | None:
+    """Ask for the length and version of a remote file; None if they are unknown."""
+    file = stat_url(place, options) if is_url(place) else None
+    return (place, file.size, file.version) if file and file.version else None

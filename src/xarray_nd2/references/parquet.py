@@ -69,6 +69,7 @@ def _write_ranges(folder: Path, ranges: ByteRanges) -> None:
     for record, start in enumerate(range(0, len(offsets), RECORD_SIZE)):
         part = slice(start, start + RECORD_SIZE)
         paths = pd.Categorical.from_codes(files[part].astype(np.int32), urls)
+        paths = paths.remove_unused_categories()
         _write(folder, record, paths, offsets[part], lengths[part])
 
 

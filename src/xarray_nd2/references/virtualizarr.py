@@ -21,6 +21,7 @@ from xarray_nd2.references.arrays import ByteRanges
 from xarray_nd2.references.layouts import LayoutOptions, describe
 
 try:
+    from obspec_utils.registry import ObjectStoreRegistry
     from virtualizarr.manifests import ChunkManifest, ManifestArray, ManifestGroup, ManifestStore
 except ImportError as _error:
     raise errors.missing_package("virtualizarr", "virtual", "for ND2Parser") from _error
@@ -85,8 +86,7 @@ class ND2Parser:
         url : str
             Where the file is, with its scheme: ``file:///...``, ``s3://...``, ``https://...``.
         registry : obspec_utils.registry.ObjectStoreRegistry
-            Stores by the beginning of the URLs that they serve. Where manifests cannot hold small chunks
-            (VirtualiZarr before 2.6), a store in memory with the coordinates is added to it.
+            Stores by the beginning of the URLs that they serve.
 
         Returns
         -------
@@ -108,9 +108,10 @@ class ND2Parser:
             groups = describe(reader, options, stored_order=self.stored_order)
             identity = repr(reader.source.identity).encode()
         place = f"memory://nd2-{hashlib.sha256(identity).hexdigest()}/{options.layout}"
-        chunks = _SmallChunks(place, registry)
+        chunks = _SmallChunks(place)
         members = {group.path: _Group(group, chunks) for group in groups[1:]}
-        return ManifestStore(_Group(groups[0], chunks, members), registry=registry)
+        root = _Group(groups[0], chunks, members)
+        return ManifestStore(root, registry=chunks.add_to(registry))
 
 
 def _check_name(url: str) -> None:
@@ -162,9 +163,9 @@ class _Group(ManifestGroup):
 class _SmallChunks:
     """Manifests of chunks that are not in the file."""
 
-    def __init__(self, place: str, registry: Any) -> None:
-        self.place, self.registry = place, registry
-        self.store: Any = None
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.contents: dict[str, bytes] = {}
 
     def manifest(self, path: str, grid: tuple[int, ...], data: bytes) -> ChunkManifest:
         """Return the manifest of one chunk."""
@@ -172,14 +173,43 @@ class _SmallChunks:
         if _INLINES:
             inlined = {(0,) * len(grid): data}
             return _manifest("__inlined__", np.zeros_like(lengths), lengths, inlined=inlined)
-        if self.store is None:
-            from obstore.store import MemoryStore
-
-            self.store = MemoryStore()
-            self.registry.register(self.place.rsplit("/", 1)[0], self.store)
         url = f"{self.place}/{path}"
-        self.store.put(url.split("/", 3)[3], data)
+        self.contents[url] = data
         return _manifest(url, np.zeros_like(lengths), lengths)
+
+    def add_to(self, registry: Any) -> Any:
+        """Return a registry that also has these chunks; the user's own stays as it is."""
+        return _Registry(registry, self.contents) if self.contents else registry
+
+
+class _Registry(ObjectStoreRegistry[Any]):
+    """A registry, and the small chunks of one file. It can be pickled, other than a store in memory."""
+
+    def __init__(self, registry: Any, contents: Mapping[str, bytes]) -> None:
+        from obstore.store import MemoryStore
+
+        self._registry, self._contents = registry, contents
+        self._store = MemoryStore()
+        for url, data in contents.items():
+            self._store.put(_memory_path(url), data)
+
+    @property
+    def map(self) -> Any:  # type: ignore[override]
+        return self._registry.map
+
+    def resolve(self, url: str) -> tuple[Any, str]:
+        """Return the store of a URL, and the path in it."""
+        if url in self._contents:
+            return self._store, _memory_path(url)
+        store, path = self._registry.resolve(url)
+        return store, path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Registry, (self._registry, self._contents)
+
+
+def _memory_path(url: str) -> str:
+    return url.split("/", 3)[3]
 
 
 def _manifest(
