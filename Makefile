@@ -9,7 +9,7 @@ PARALLEL := -n auto --dist worksteal
 # Pyright takes the packages of the first `python` on the path
 PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright
 
-.PHONY: help demo docs test test-wheel test-upstream coverage test-lowest test-newest fuzz lint types layers check release \
+.PHONY: help demo docs recipes test test-wheel test-upstream coverage test-lowest test-newest fuzz lint types layers check release \
   dependents bench-remote bench oracle ngff clean
 .DELETE_ON_ERROR:
 
@@ -103,8 +103,17 @@ test-lowest test-newest: $(VENV)/.release
 	$(BIN)/uv pip install --quiet --python $(SET)/bin/python --resolution $(RESOLUTION) --editable '.[all]' --group test
 	$(SET)/bin/python -m pytest $(PARALLEL)
 
-docs: $(VENV)/.docs ## build the documentation, figures included, into docs/_build
+docs: $(VENV)/.docs ## build the documentation into docs/_build; with Chromium, check the layout of its pages
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	$(BIN)/python tools/check_pages.py docs/_build
+
+# The line under "Install" in the README.
+README_INSTALL = $(shell sed -n 's/^pip install "\.\[\(.*\)\]"$$/\1/p' README.md)
+recipes: $(VENV)/.test $(VENV)/.release ## run the README's recipes, each alone and twice, in the environment that it installs
+	$(BIN)/uv venv --quiet --clear --no-python-downloads --python $(NEWEST_PYTHON) .venv-readme
+	$(BIN)/uv pip install --quiet --python .venv-readme/bin/python '.[$(README_INSTALL)]'
+	rm -rf build/recipes && mkdir -p build/recipes
+	cd build/recipes && ../../$(BIN)/python ../../tools/run_recipes.py ../../README.md --python ../../.venv-readme/bin/python --times 2
 
 FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/.fuzz ## mutate files and look for errors that no reader may raise, for FUZZ_SECONDS
@@ -152,5 +161,5 @@ oracle: ## environment of the independent readers that parity work compares with
 ngff: .venv-ngff/.done ## environment of other people's readers of OME-Zarr, which the tests then ask
 
 clean: ## remove the environment, caches and products
-	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct .venv-wheel .venv-upstream .venv-ngff .venv-dependents docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct .venv-wheel .venv-upstream .venv-readme .venv-ngff .venv-dependents docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -42,11 +42,23 @@ while IFS= read -r command; do
 done < <(sed -n '/^```\(sh\|console\)$/,/^```$/{/^```/d;s/^\$ //;s/ *#.*//;/./p}' "$clone/README.md")
 step "make docs" "$clone" make docs
 
-# The README's recipes, one after the other, in a folder with the files that they name.
+# The README's install lines, each in an environment of its own; the address of the project is the clone's here.
 recipes="$folder/desk/recipes"
+number=0
+while IFS= read -r command; do
+  number=$((number + 1))
+  environment="$folder/desk/environment-$number"
+  # Debian leaves ensurepip out: the pip of `make` fills the environment
+  step "python -m venv" "$folder/desk" bash -c "python3 -m venv '$environment' 2>/dev/null ||
+    { python3 -m venv --clear --without-pip '$environment' && python3 -m pip --python '$environment/bin/python' install -q pip; }"
+  command=${command//https:\/\/github.com\/xarray-nd2\/xarray-nd2/file:\/\/$clone}
+  step "$command" "$clone" env PATH="$environment/bin:$PATH" bash -c "$command"
+done < <(sed -n '/^```bash$/,/^```$/{/^```/d;/^pip install [^-]/p}' "$clone/README.md")
+
+# The README's recipes, each alone and twice, in the environment of the first install line.
 mkdir "$recipes"
-(cd "$recipes" && env -i "${clean[@]}" "$clone/.venv/bin/python" "$clone/tools/run_recipes.py" "$clone/README.md") </dev/null \
-  || failures=$((failures + 1))
+(cd "$recipes" && env -i "${clean[@]}" "$clone/.venv/bin/python" "$clone/tools/run_recipes.py" "$clone/README.md" \
+  --python "$folder/desk/environment-1/bin/python" --times 2) </dev/null || failures=$((failures + 1))
 
 printf '%-44s %5d s  %s\n' "all" "$SECONDS" "$([ "$failures" = 0 ] && echo OK || echo "FAILED: $failures")"
 [ "$failures" = 0 ]
