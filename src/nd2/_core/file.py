@@ -56,7 +56,7 @@ class ND2File(PrivateMembers):
     Parameters
     ----------
     path : str, os.PathLike, BinaryIO
-        A local path, a URL that fsspec knows (``s3://``, ``https://``, ``memory://``, also chained ones), or
+        A local path, a URL that fsspec supports (``s3://``, ``https://``, ``memory://``, also chained ones), or
         an open binary file.
     validate_frames : bool
         Check that every frame and every other chunk is where the file's map says, and search for those
@@ -64,11 +64,11 @@ class ND2File(PrivateMembers):
         missing, with a warning. Opening then reads the header of every frame; the frame positions of a
         sidecar index are not used.
     search_window : int
-        How many kilobytes (of 1000 bytes) before and after its place a chunk is searched for.
+        Distance in kilobytes (1000 bytes) from its stated position within which a chunk is searched.
     storage_options : Mapping, optional
         Options for the file system of a URL.
     index : str, os.PathLike or True, optional
-        Path or URL of the file's sidecar index (see `save_index`), with which a remote file opens by one
+        Path or URL of the file's sidecar index (see `save_index`), with which a remote file opens with one
         small read; True for the one next to the file.
     flat_frames : bool
         Put all frames of the file on one axis ``U``, in their order, and ignore the loops. This gives
@@ -151,7 +151,7 @@ class ND2File(PrivateMembers):
             self._options, self._reader = options, reader
 
     def close(self) -> None:
-        """Close the file; may be called twice. What was read before stays available."""
+        """Close the file; may be called twice. Data that were read before stay available."""
         self._reader.close()
 
     def __enter__(self) -> Self:
@@ -232,7 +232,7 @@ class ND2File(PrivateMembers):
 
     @property
     def experiment(self) -> list[ExpLoop]:
-        """The loops of the acquisition, outermost first; empty where there are none."""
+        """The loops of the acquisition, outermost first; empty if there are none."""
         return self._reader.experiment
 
     @property
@@ -242,7 +242,7 @@ class ND2File(PrivateMembers):
 
     @property
     def text_info(self) -> TextInfo:
-        """Free text that the microscope's software wrote; items that are empty are left out."""
+        """Free text that the microscope's software wrote; empty items are omitted."""
         return self._reader.text_info
 
     @property
@@ -325,7 +325,7 @@ class ND2File(PrivateMembers):
         list or dict
             Columns have the names that NIS-Elements shows, with their unit: ``Time [s]``, ``Index``, the
             index on each loop, ``Position Name``, ``Z-Series`` (micrometers from the home plane), the columns
-            of the devices, and ``Events``. Frames are in the order of the file, events among them by their
+            of the devices, and ``Events``. Rows are in file order, with events sorted in by their
             time. In ``list``, columns of numbers without missing cells are arrays.
         """
         from nd2._core.views.events import events
@@ -334,7 +334,7 @@ class ND2File(PrivateMembers):
 
     @property
     def rois(self) -> dict[int, ROI]:
-        """Regions of interest by their identifier; empty where there are none.
+        """Regions of interest by their identifier; empty if there are none.
 
         Coordinates are those of the file: normalized, with the image's center at (0, 0) (unverified on
         real files).
@@ -357,7 +357,7 @@ class ND2File(PrivateMembers):
         Returns
         -------
         dict or None
-            ``Job``, the definition, or ``ProtectedJob``, the same encrypted (the other one is None),
+            ``Job``, the definition, or ``ProtectedJob``, the same, encrypted (the other one is None),
             ``JobRunGUID``, ``ProgramDesc``; see `nd2._core.job_types`. None if no job acquired the file.
         """
         return cast("JobsDict | None", self._reader.jobs)
@@ -737,7 +737,7 @@ class ND2File(PrivateMembers):
         Parameters
         ----------
         dest : str, os.PathLike
-            A folder, or a URL that fsspec knows.
+            A folder, or a URL that fsspec supports.
         chunk_shape : tuple of int, "auto" or None
             Shape of a chunk on the axes that the image has of t, c, z, y, x (those longer than 1, and y and
             x). ``"auto"`` makes chunks of about 4 MB; None makes one chunk.
@@ -758,8 +758,8 @@ class ND2File(PrivateMembers):
         version : {"0.5"}
             Version of OME-NGFF.
         overwrite : bool
-            Whether to replace what is at ``dest`` when the new one is complete: a Zarr group, or an empty
-            folder. Nothing else is replaced, and nothing with an ND2 file in it.
+            Whether to replace a Zarr group, or an empty folder, at ``dest`` when the new one is complete.
+            Nothing else is replaced, and no folder that contains an ND2 file.
         levels : int or "auto"
             Number of levels of the pyramid, including full resolution; ``"auto"`` halves until 256 pixels are
             left.
@@ -773,7 +773,7 @@ class ND2File(PrivateMembers):
         Returns
         -------
         Path or str
-            Where it is: a path, or the URL.
+            Path or URL of the output.
 
         Raises
         ------
@@ -824,7 +824,7 @@ class ND2File(PrivateMembers):
         Parameters
         ----------
         dest : str or os.PathLike
-            The file to write; it takes its name when it is complete.
+            The file to write; it gets its name when it is complete.
         position : int or str, optional
             Index or name of the only position to take.
         overwrite : bool
@@ -844,7 +844,7 @@ class ND2File(PrivateMembers):
         FileExistsError
             If ``dest`` exists and is not to be overwritten, or is this file.
         OSError
-            If the file cannot be written; then nothing is left of it.
+            If the file cannot be written; no part of it remains.
         """
         from nd2._core.write.copy import crop
 
@@ -867,7 +867,7 @@ class ND2File(PrivateMembers):
         in_place: bool = False,
         overwrite: bool = False,
     ) -> FileWriter:
-        """Return a writer for a file that says all that this one says; its frames are still to be written.
+        """Return a writer for a file with the metadata of this one; the caller writes the frames.
 
         Parameters
         ----------

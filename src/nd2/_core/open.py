@@ -60,7 +60,7 @@ def is_supported_file(
     path : str, os.PathLike, BinaryIO
         Path, URL or open binary file.
     open_ : callable, optional
-        Opens ``path`` for reading bytes, in place of this package's own opening.
+        Function that opens ``path`` for reading bytes, instead of this package.
     storage_options : Mapping, optional
         Options for the file system of a URL.
 
@@ -170,23 +170,23 @@ def save_index(
     storage_options: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> str:
-    """Write the sidecar index of an ND2 file, with which it opens by one small read.
+    """Write the sidecar index of an ND2 file, with which it opens with one small read.
 
     Parameters
     ----------
     path : str, os.PathLike, UPath
-        The ND2 file: a local path, or a URL that fsspec knows.
+        The ND2 file: a local path, or a URL that fsspec supports.
     dest : str, os.PathLike, UPath, optional
-        Where to write, a local path or a URL; by default next to the file, with ``.index`` appended to its name.
+        Local path or URL of the index; by default next to the file, with ``.index`` appended to its name.
     storage_options : Mapping, optional
-        Options for the file system of the URL, and of ``dest`` where that is a URL.
+        Options for the file system of the URL, and of ``dest`` if that is a URL.
     overwrite : bool
         Whether to replace an index that exists.
 
     Returns
     -------
     str
-        Where the index was written.
+        Path or URL of the index.
 
     Raises
     ------

@@ -53,7 +53,7 @@ def write_combined(
         ND2 files in the order in which they are joined: paths, URLs, or patterns, the files of which
         are sorted by name.
     dest : str or os.PathLike
-        The folder of Parquet tables, or the JSON file; path, or URL that fsspec knows.
+        The folder of Parquet tables, or the JSON file; path, or URL that fsspec supports.
     concat_dim : str
         The axis: ``T``, ``P`` or ``Z``; see `combine_references`.
     format : {"parquet", "json"}

@@ -43,8 +43,7 @@ def combine_references(
         References that `to_kerchunk` or `write_kerchunk` made, in the order in which they are joined:
         JSON files (paths or URLs), or dictionaries; all of one Zarr format, in one group.
     concat_dim : str
-        The axis: ``T``, ``P`` or ``Z``. Where files do not have it, it is made, with one item for each
-        file.
+        The axis: ``T``, ``P`` or ``Z``. If files do not have it, it is added, with one item per file.
     storage_options : Mapping, optional
         Options for the file system of the JSON files.
 
@@ -54,15 +53,15 @@ def combine_references(
         Kerchunk references, version 1. Coordinates along the axis are joined as they are: times count
         from each file's own start. Attributes are those of the first file; ``source``,
         ``nd2_source_size`` and ``nd2_source_version`` are lists. Other coordinates that differ from file
-        to file, and cannot be joined, are left out; ``coordinates_left_out`` names them.
+        to file, and cannot be joined, are omitted; ``coordinates_left_out`` names them.
 
     Raises
     ------
     OSError
         If references cannot be read.
     ValueError
-        If there are none, they lead to several files already, or the files' images or axes do not fit
-        together.
+        If there are no references, if they already refer to several files, or if images or axes of the
+        files do not fit together.
     """
     if isinstance(refs, (str, os.PathLike)):
         raise TypeError(

@@ -49,15 +49,15 @@ def to_kerchunk(
     Parameters
     ----------
     source : str, os.PathLike, BinaryIO
-        Local path, URL that fsspec knows, or open binary file.
+        Local path, URL that fsspec supports, or open binary file.
     url : str, optional
-        Where readers of the references find the file; by default where ``source`` is.
+        Path or URL at which readers of the references find the file; by default that of ``source``.
     zarr_format : {2, 3}
         2 is read by every reader of kerchunk references; the axes of its image are
         ``(T, P, Z, Y, X, C, S)``, as far as the file has them. 3 is read by zarr-python; its axes are
         those of the engine, ``(T, P, Z, C, Y, X, S)``.
     storage_options : Mapping, optional
-        Options for the file system of a URL. They do not enter the references.
+        Options for the file system of a URL. They are not written into the references.
     inline_coords : bool or int
         Whether coordinates are written. Of those that vary from frame to frame, only those of at most
         8 MiB (or this number of bytes) are; the attribute ``coordinates_left_out`` names the others.
@@ -111,9 +111,9 @@ def write_kerchunk(
     Parameters
     ----------
     source : str, os.PathLike, BinaryIO
-        Local path, URL that fsspec knows, or open binary file.
+        Local path, URL that fsspec supports, or open binary file.
     dest : str or os.PathLike
-        The JSON file, or the folder of Parquet tables; path, or URL that fsspec knows.
+        The JSON file, or the folder of Parquet tables; path, or URL that fsspec supports.
     format : {"json", "parquet"}
         Parquet is for many frames: readers load the parts that they need. It is of format 2, without
         groups, and no frame may be missing.

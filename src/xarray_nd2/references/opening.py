@@ -31,7 +31,7 @@ _REQUESTS = 32
 
 
 class StaleReferencesWarning(UserWarning):
-    """The file is not the one that the references were made from."""
+    """The ND2 file changed after the references were made."""
 
 
 def open_references(
@@ -49,16 +49,16 @@ def open_references(
     Parameters
     ----------
     refs : str, os.PathLike or Mapping
-        A JSON file or a folder of Parquet tables (path, or URL that fsspec knows), or the references
-        themselves. Relative paths in a JSON file lead on from its folder.
+        A JSON file or a folder of Parquet tables (path, or URL that fsspec supports), or the references
+        themselves. Relative paths in a JSON file are resolved from its folder.
     url : str, optional
-        Where the ND2 file is now, if it has moved; not for Parquet.
+        Current path or URL of the ND2 file, if it moved; not for Parquet.
     storage_options : Mapping, optional
         Options for the file system of ``refs``.
     remote_options : Mapping, optional
-        Options for the file system of the ND2 file, credentials among them.
+        Options for the file system of the ND2 file, including credentials.
     group : str, optional
-        Group to open, where there are several.
+        Group to open, if there are several.
     check : bool
         Whether to compare the file's length and version (ETag or modification time) with the recorded
         ones.

@@ -46,7 +46,7 @@ class ND2Parser:
     layout : {"flat", "positions", "ome-zarr"}
         One group; a group for each position (``P0``, ``P1``, ...); or OME-Zarr 0.5.
     stored_order : bool
-        Whether the image's axes run as the bytes lie, ``(T, P, Z, Y, X, C, S)``. Else they are those of
+        Whether the image's axes have the order of the bytes, ``(T, P, Z, Y, X, C, S)``. Otherwise they are those of
         the engine, ``(T, P, Z, C, Y, X, S)``, through the codec ``transpose``, which kerchunk does not
         have, and with which VirtualiZarr does not concatenate along a new axis.
     inline_coords : bool
@@ -84,9 +84,9 @@ class ND2Parser:
         Parameters
         ----------
         url : str
-            Where the file is, with its scheme: ``file:///...``, ``s3://...``, ``https://...``.
+            URL of the file, with its scheme: ``file:///...``, ``s3://...``, ``https://...``.
         registry : obspec_utils.registry.ObjectStoreRegistry
-            Stores by the beginning of the URLs that they serve.
+            Stores, by the prefix of the URLs that they serve.
 
         Returns
         -------

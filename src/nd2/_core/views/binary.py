@@ -35,7 +35,7 @@ class BinaryLayer(Sequence["NDArray[Any] | None"]):
     Attributes
     ----------
     data : sequence of (ndarray or None)
-        The masks, each of shape (Y, X): the number of the object at each pixel, 0 for none. A mask
+        The masks, each of shape (Y, X): the number of the object at each pixel, 0 for the background. A mask
         is read on access.
     name : str
         Name of the layer.
@@ -120,7 +120,7 @@ class BinaryLayer(Sequence["NDArray[Any] | None"]):
 
 @dataclass(frozen=True, eq=False)
 class BinaryLayers(Sequence[BinaryLayer]):
-    """The binary layers of a file: ``layers[0]``, or ``layers["cells"]`` for the first of a name.
+    """The binary layers of a file: ``layers[0]``, or ``layers["cells"]`` for the first of that name.
 
     Attributes
     ----------

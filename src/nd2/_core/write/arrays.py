@@ -48,8 +48,8 @@ def imwrite(
     path : str or os.PathLike
         The file to write.
     array : ndarray, dask array, xarray.DataArray, or xarray.Dataset
-        Pixels of uint8, uint16 or float32; of a dataset the image, with ``labels_...`` as binary
-        layers. Dask arrays are computed block by block.
+        Pixels of uint8, uint16 or float32. Of a dataset, the image is written, and ``labels_...``
+        become binary layers. Dask arrays are computed block by block.
     axes : str or sequence of str, optional
         Axis of each dimension: T, P, Z, U, C, Y, X, S, in any order. By default the names of the
         dimensions of a labeled array; ``YX`` for two dimensions.
@@ -64,7 +64,7 @@ def imwrite(
     of the engine give start, software, objective and bit depth, its coordinates ``stage_x``,
     ``stage_y``, ``stage_z`` and ``channel_exposure`` stage and exposure. Further coordinates of the
     frames become recorded data. Color samples are red, green, blue, unless ``samples`` or labels on
-    S differ. Frames are left out where the coordinate ``frame_present`` is false.
+    S differ. Frames are omitted where the coordinate ``frame_present`` is false.
 
     Raises
     ------

@@ -44,7 +44,7 @@ def rescue_nd2(
 ) -> Iterator[NDArray[Any]]:
     """Find the frames in a file without its chunk map, and yield them one by one.
 
-    ``ND2File(path, rescue=True)`` is better where metadata survived: it puts frames in place.
+    ``ND2File(path, rescue=True)`` is better if metadata survived, because it puts frames on their axes.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def rescue_nd2(
     dtype : data type
         Type of a sample.
     max_iters : int, optional
-        How many frames to return at most.
+        Maximum number of frames.
     verbose : bool
         Whether to log each frame, cut ones included (logger ``nd2.rescue``, level INFO).
     chunk_start : bytes
@@ -134,7 +134,7 @@ def rescue_file(
     overwrite: bool = False,
     dtype: DTypeLike | None = None,
 ) -> RescueReport:
-    """Write what is left of a damaged file as a sound one, which any reader opens.
+    """Copy what is left of a damaged file to a new file that any reader opens.
 
     Frames that are whole, and other chunks, are copied as they are, without damaged metadata. The
     chunk map and the header are new, and so are attributes and loops where they are lost. The

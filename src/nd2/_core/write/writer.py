@@ -44,16 +44,16 @@ class ND2Writer(FileWriter):
         frame ``C``, ``Y``, ``X`` and ``S`` (3 samples, color). Nested loops of one kind are
         numbered: ``T``, ``T2``.
     dtype : dtype
-        uint8, uint16 or float32: readers, Nikon's included, take 16 bits for unsigned integers and
-        32 bits for floating point.
+        uint8, uint16 or float32: readers, including Nikon's, read 16 bits as unsigned integers and
+        32 bits as floating point.
     shape, axes : sequence
         The same as ``sizes``, in two parts: ``shape=(10, 512, 512), axes="TYX"``.
     channels : sequence of str, ChannelMeta or Channel, optional
-        Name of each channel; or name, color and wavelengths; or all that
-        ``ND2File.metadata.channels`` has.
+        Name of each channel; or name, color and wavelengths; or complete
+        channels, as in ``ND2File.metadata.channels``.
     microscope : Microscope or sequence of Microscope, optional
-        Objective, zoom and modality: of all channels that do not have them, or of each. Files keep
-        one objective.
+        Objective, zoom and modality: one for all channels without their own, or one per channel.
+        Files store one objective.
     exposure : sequence of float, optional
         Exposure of each channel in milliseconds, None where unknown.
     voxel_size : sequence of float, optional
@@ -70,7 +70,7 @@ class ND2Writer(FileWriter):
         For each plane of the axis Z in micrometers: their mean step is the step of the stack, the
         plane at 0 its home.
     stage : sequence of float, optional
-        Position of the stage, as far as no loop sets it: x, y and optionally z (of the home plane
+        Position of the stage, unless a loop sets it: x, y and optionally z (of the home plane
         of a stack) in micrometers.
     start : datetime or float, optional
         Time of the first frame; or its Julian day number, UTC.
@@ -79,11 +79,11 @@ class ND2Writer(FileWriter):
     compression : {None, "zlib"}
         Compression of frames; zlib uses all cores.
     text_info : TextInfo, optional
-        Free text; unknown keys are refused.
+        Free text; unknown keys raise an error.
     custom : mapping, optional
         Trees of custom data by their tag, as ``ND2File.custom_data`` gives them.
     columns : mapping, optional
-        Recorded data: title (with the unit in brackets behind it) to one value for each frame.
+        Recorded data: title, followed by the unit in brackets, to one value per frame.
     rois : sequence or mapping of ROI, optional
         Regions of interest.
     events : sequence of ExperimentEvent, optional
@@ -92,7 +92,7 @@ class ND2Writer(FileWriter):
         Name of a binary layer to its masks: integers of shape ``(loops..., Y, X)`` or
         ``(n, Y, X)``, 0 for the background.
     samples : {"RGB", "BGR"}
-        Order of the axis S of the frames to come. Files store blue, green, red, and `imread`
+        Order of the axis S of the frames that are written. Files store blue, green, red, and `imread`
         returns that.
     version : tuple of int
         Format version: ``(3, 0)``, or ``(2, 1)`` with XML metadata, as old software wrote it.
