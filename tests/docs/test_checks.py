@@ -1,0 +1,91 @@
+"""The checks of words and of page layout find faults, and pass what is correct."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+
+
+@pytest.fixture(scope="module")
+def words() -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(TOOLS / "check_words.py")))
+
+
+@pytest.fixture(scope="module")
+def layout() -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(TOOLS / "check_pages.py")))
+
+
+def found(words: SimpleNamespace, text: str, name: str = "a.py") -> list[tuple[int, str]]:
+    rules = words.compiled(words.RULES)
+    if not name.endswith(".md"):
+        rules += words.compiled(words.CODE_RULES)
+    return [(hit.line, hit.phrase) for hit in words.phrases(Path(name), text, rules)]
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase"),
+    [
+        ("the name stands in the header", "stands in"),  # words: ok
+        ("a file beside the other", "beside"),  # words: ok
+        ("times come\n    # along with the pixels", "come # along"),
+        ("it can be read, too.", ", too."),  # words: ok
+        ("this is no list of frames", "is no l"),  # words: ok
+        ("bytes that are none", "are none"),  # words: ok
+    ],
+)
+def test_a_phrase_is_found(words: SimpleNamespace, text: str, phrase: str) -> None:
+    assert [hit for _, hit in found(words, text)] == [phrase]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "if value is None or there is none of them",
+        "there is no channel of that name",
+        "it is no longer read",
+        "the file is too large",
+        "# What is this for?",
+        "it stands in the header  # words: ok",
+    ],
+)
+def test_other_text_passes(words: SimpleNamespace, text: str) -> None:
+    assert found(words, text) == []
+
+
+def test_headings_of_pages_may_begin_with_what(words: SimpleNamespace) -> None:
+    text = "# What is read\n"  # words: ok
+    assert found(words, text, "a.md") == []
+    assert found(words, text) == [(1, "# What is read")]  # words: ok
+
+
+def test_the_exit_status_tells_of_phrases(tmp_path: Path) -> None:
+    command = [sys.executable, str(TOOLS / "check_words.py")]
+    done = subprocess.run([*command, str(TOOLS / "check_pages.py")], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_layout_of_pages(layout: SimpleNamespace, tmp_path: Path) -> None:
+    chromium = layout.find_chromium()
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+    page = "<!doctype html><article style='width:{}'>text <a href='{}'>link</a>{}</article>"
+    image = "<img class='figure' width=9 height=9 src='{}'>"
+    (tmp_path / "good.html").write_text(page.format("90%", "wide.html", ""))
+    (tmp_path / "wide.html").write_text(page.format("700px", "good.html", ""))
+    (tmp_path / "broken.html").write_text(page.format("90%", "gone.html", image.format("no.png")))
+    names = layout.page_names(tmp_path)
+    faults = layout.check(chromium, tmp_path, names, [400, 800])
+    assert {(name, width) for name, width, _ in faults if name != "broken.html"} == {
+        ("wide.html", 400)
+    }
+    broken = " ".join(fault for name, _, fault in faults if name == "broken.html")
+    assert "no picture no.png" in broken
+    assert "leads nowhere: gone.html" in broken
