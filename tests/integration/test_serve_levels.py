@@ -55,8 +55,17 @@ def test_levels_of_every_image(tmp_path: Path, shape: tuple[int, int], compresse
         assert max(arrays[-1].shape[-2:]) <= 512
         for array, level in zip(arrays, expected, strict=False):
             assert array.chunks[0] == 1
-            assert max(array.chunks[1:]) <= 512
+            assert max(array.chunks[1:]) <= 1024
             np.testing.assert_array_equal(array[...], level)
+
+
+def test_large_planes_come_in_small_tiles(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    spec = build(path, height=2100, width=600, samples=3, dtype="u1")
+    with serve(path) as endpoint:
+        arrays = levels_of(opened(endpoint.url))
+        assert [array.chunks for array in arrays[:2]] == [(3, 512, 512), (3, 512, 300)]
+        np.testing.assert_array_equal(arrays[0][...], spec.array.transpose(2, 0, 1))
 
 
 def test_levels_of_each_position(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_the_state_of_a_stack(tmp_path: Path) -> None:
         assert dimensions["x"] == pytest.approx([0.25e-6, "m"])
         assert dimensions["z"] == pytest.approx([2e-6, "m"])
         position = dict(zip(dimensions, view["position"], strict=True))
-        assert position == {"x": 15, "y": 10, "z": 2.5, "t": 0.5, "p": 0.5}
+        assert position == {"x": 14.5, "y": 9.5, "z": 2, "t": 0, "p": 0}
         (palette,) = view["toolPalettes"].values()
         assert [tool["dimension"] for tool in palette["tools"]] == ["t", "p"]
         dapi, gfp, cells = view["layers"]

@@ -64,7 +64,7 @@ class Answer:
     """
 
     kind: str
-    data: bytes
+    data: bytes | memoryview
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
     stream: bool = False

@@ -16,7 +16,7 @@ from nd2._core.open import open_reader
 from nd2._core.values import record
 from nd2._core.views.facts import Facts
 from nd2._core.views.picture import channel_limits
-from nd2._core.views.pyramid import Pyramid
+from nd2._core.views.pyramid import TILE, Pyramid
 from xarray_nd2.dataset.build import dataset_model
 from xarray_nd2.dataset.lazy import FrameValues
 from xarray_nd2.references import v3
@@ -37,6 +37,8 @@ OWN = "_"
 POSITIONS = f"{OWN}/positions"
 """Group of all positions on an axis ``p``, which OME-Zarr has no name for: for the viewer."""
 
+_LARGE = 2048
+"""Planes up to this size come in at most four tiles: many small ones take longer to read as a whole."""
 _CHUNK = re.compile(r"c(\.\d{1,12})+")
 _JSON = "application/json"
 _BYTES = "application/octet-stream"
@@ -180,7 +182,7 @@ class Store:
             }
         return {key: json.dumps(document).encode() for key, document in documents.items()}
 
-    def get(self, key: str) -> tuple[str, bytes] | None:
+    def get(self, key: str) -> tuple[str, bytes | memoryview] | None:
         """Return media type and bytes of a key; None if there is none."""
         if key in self._texts:
             return _JSON, self._texts[key]
@@ -192,7 +194,7 @@ class Store:
         grid = array.grid
         if len(index) != len(grid) or any(i >= n for i, n in zip(index, grid, strict=True)):
             return None
-        return _BYTES, _read_chunk(array, index).tobytes()
+        return _BYTES, np.ascontiguousarray(_read_chunk(array, index)).data.cast("B")
 
     def _describe(self) -> Iterator[ZarrGroup]:
         """Describe the file: the root first."""
@@ -305,15 +307,20 @@ class Store:
 
 def _level_arrays(pyramid: Pyramid, position: int | None) -> Iterator[ZarrArray]:
     """Describe the levels of an image, or of one position of it."""
+    sides = dict(zip(pyramid.dims, pyramid.shapes[0], strict=True))
+    tile = TILE if max(sides["Y"], sides["X"]) > _LARGE else _LARGE // 2
     for number in range(pyramid.levels):
         level = pyramid.level(number)
         if position is not None:
             level = level.narrow(
                 tuple(position if dim == "P" else slice(None) for dim in level.dims)
             )
-        yield ZarrArray(
-            level.dims, level.shape, level.chunks, level.dtype, Tiles(level, level.dims)
+        wanted = {"Y": tile, "X": tile, "S": 3}
+        chunks = tuple(
+            max(min(size, wanted.get(dim, 1)), 1)
+            for dim, size in zip(level.dims, level.shape, strict=True)
         )
+        yield ZarrArray(level.dims, level.shape, chunks, level.dtype, Tiles(level, level.dims))
 
 
 def _read_chunk(array: ZarrArray, index: Iterable[int]) -> NDArray[Any]:

@@ -124,10 +124,13 @@ def state(store: Store, base: str) -> dict[str, Any]:
 
 
 def _middle(name: str, size: int) -> float:
-    """Return where an axis is entered: at its middle in space, else at its first item."""
+    """Return where an axis is entered: at its middle in space, else at its first item.
+
+    A pixel is at the whole number of its index.
+    """
     if name in "xy":
-        return size / 2
-    return size // 2 + 0.5 if name == "z" else 0.5
+        return (size - 1) / 2
+    return size // 2 if name == "z" else 0
 
 
 def _dimension(axis: Axis) -> tuple[float, str]:

@@ -1,0 +1,97 @@
+"""The Chromium of the system, driven by playwright, with WebGL in software."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROGRAM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+WIDTH, HEIGHT = 1200, 800
+_OPTIONS = [
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@dataclass
+class Traffic:
+    """Requests of a page for chunks: the path of each, and its bytes."""
+
+    chunks: list[tuple[str, int]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(size for _, size in self.chunks)
+
+    @property
+    def levels(self) -> set[str]:
+        """Levels of which something was requested."""
+        return {path.split("/")[-2] for path, _ in self.chunks}
+
+
+@contextmanager
+def chromium(profile: Path) -> Iterator[Any]:
+    """Run a new browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch_persistent_context(
+            profile,
+            executable_path=PROGRAM,
+            args=_OPTIONS,
+            viewport={"width": WIDTH, "height": HEIGHT},
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def new_page(browser: Any) -> Iterator[tuple[Any, Traffic]]:
+    """Give a new page, and what it requests."""
+    traffic = Traffic()
+
+    def finished(request: Any) -> None:
+        if "/c." in request.url:
+            traffic.chunks.append((request.url, request.sizes()["responseBodySize"]))
+
+    def said(message: Any) -> None:
+        if message.type == "error":
+            traffic.errors.append(message.text)
+
+    page = browser.new_page()
+    page.on("requestfinished", finished)
+    page.on("pageerror", lambda error: traffic.errors.append(str(error)))
+    page.on("console", said)
+    try:
+        yield page, traffic
+    finally:
+        page.close()
+
+
+def wait_for_picture(page: Any) -> None:
+    """Wait until the viewer has drawn everything that it shows."""
+    page.wait_for_function("window.viewer && viewer.layerManager.managedLayers.length > 0")
+    page.wait_for_function(
+        "viewer.layerManager.managedLayers.every(one => one.layer && one.layer.isReady)"
+    )
+    page.wait_for_timeout(500)
+    page.wait_for_function("viewer.isReady()")
