@@ -14,20 +14,28 @@ OUT = Path("demo-output")
 
 
 def cells() -> xr.DataArray:
-    """Return moving blobs in and out of focus, in two channels, with coordinates."""
+    """Return moving cells in and out of focus: nuclei and cytoplasm, with coordinates."""
     times, heights, height, width, pixel = 4, 5, 160, 200, 0.325
     rng = np.random.default_rng(7)
     y, x = np.mgrid[:height, :width]
     image = np.empty((times, heights, 2, height, width), np.uint16)
-    centers = rng.uniform(0.1, 0.9, (14, 2)) * (height, width)
-    drift = rng.normal(0, 6, (14, 2))
+    centers = rng.uniform(0.05, 0.95, (12, 2)) * (height, width)
+    drift = rng.normal(0, 3, (12, 2))
+    shapes = rng.uniform(0.8, 1.3, (12, 2)) * 9.0
+    brightness = rng.uniform(0.5, 1.2, 12)
     for t, z in np.ndindex(times, heights):
-        blur = 1 + abs(z - (heights - 1) / 2)
-        where = centers + drift * t
-        distance = (y[..., None] - where[:, 0]) ** 2 + (x[..., None] - where[:, 1]) ** 2
-        for channel, size in enumerate((9.0, 4.0)):
-            light = np.exp(-distance / (2 * (size * blur) ** 2)).sum(-1) / blur
-            image[t, z, channel] = rng.poisson(100 + 3000 * light)
+        sharp = 12 / (1 + abs(z - (heights - 1) / 2))
+        place = centers + drift * t
+        v, u = (
+            (y[..., None] - place[:, 0]) / shapes[:, 0],
+            (x[..., None] - place[:, 1]) / shapes[:, 1],
+        )
+        radius = np.hypot(u, v)
+        nucleus = 1 / (1 + np.exp(np.clip(sharp * (radius - 1), -50, 50)))
+        body = 1 / (1 + np.exp(np.clip(sharp * (radius / 2.3 - 1), -50, 50)))
+        cytoplasm = body * (1 - 0.8 * nucleus) / (0.7 + radius)
+        for channel, light in enumerate((nucleus, cytoplasm)):
+            image[t, z, channel] = rng.poisson(100 + 900 * (brightness * light).max(-1))
     return xr.DataArray(
         image,
         dims=("T", "Z", "C", "Y", "X"),

@@ -70,6 +70,7 @@ RULES = (
     # terms of the field, and this project's own
     (r"\b(un)?told\b", "given, stated"),
     (r"\bmicrometre", "micrometer"),
+    (r"\bfsspec knows\b", "fsspec supports"),
     (r"\bNikon Elements\b", "NIS-Elements"),
     (r"\b(OME-zarr|OME-tiff|Ome-Zarr|Ome-Tiff)\b", "OME-Zarr, OME-TIFF"),
     (r"\bXArray\b|\bXarray\b(?! is)", "xarray"),

@@ -39,7 +39,7 @@ def test_console_script_is_named_nd2() -> None:
 
 
 def test_all_is_the_union_of_the_other_extras() -> None:
-    """But for napari, which brings a toolkit for windows."""
+    """Except napari, which brings a toolkit for windows."""
     requirements = [Requirement(text) for text in requires("xarray-nd2") or ()]
     by_extra: dict[str, set[str]] = defaultdict(set)
     for requirement in requirements:

@@ -124,7 +124,7 @@ class PrivateMembers:
 
     @property
     def _rdr(self) -> PrivateReader:
-        """What reads the file (a video tool, tests of nd2)."""
+        """Reader of the file, for a video tool and tests of nd2."""
         return PrivateReader(self._reader)
 
     def _get_frame(self: _Readable, index: SupportsInt) -> NDArray[Any]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 _REQUESTS = 32
-"""Files that are asked for their version at once."""
+"""Number of files whose version is requested in parallel."""
 
 
 class StaleReferencesWarning(UserWarning):

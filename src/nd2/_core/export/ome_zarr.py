@@ -144,7 +144,7 @@ def _write_part(
     threads = cluster.own_threads()
     pool.limit(threads)
     target = store.target()
-    # What an array has to compute is computed here, not by other tasks.
+    # Lazy arrays are computed here, not by other tasks.
     with dask.config.set(scheduler="synchronous"), reopen() as reader:
         export = _Export.from_reader(reader, Facts(reader), options)
         try:

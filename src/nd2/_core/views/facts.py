@@ -473,7 +473,7 @@ class Facts:
 def is_bright_field(modality: Collection[str]) -> bool:
     """Return whether flags of a modality mean transmitted light: bright on a bright background.
 
-    Phase contrast, DIC and the transmitted-light detectors of confocal microscopes have the flag, too.
+    Phase contrast, DIC and the transmitted-light detectors of confocal microscopes also have the flag.
     """
     return "brightfield" in modality and "fluorescence" not in modality
 

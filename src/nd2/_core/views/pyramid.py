@@ -207,7 +207,7 @@ class Pyramid:
         # A frame that is decoded as a whole has one band.
         for part in (2 * number, 2 * number + 1):
             if part * self._rows < finer:
-                # Full resolution is kept only where it was asked for: it would take the place of all others.
+                # Full resolution is kept only if it was requested: it would displace all other levels.
                 below = (level - 1, index, part)
                 keep = level > 1 or self._rows >= finer or below in self._cache
                 band = self._band(*below) if keep else self._compute(*below)

@@ -155,7 +155,7 @@ class ArraySource(ByteSource):
             self._loaded.clear()
 
     def _part(self, offset: int, nbytes: int) -> memoryview:
-        """Return the first of the bytes at an offset: those that lie in one piece."""
+        """Return the contiguous bytes at an offset, possibly fewer than requested."""
         if offset < len(self._start):
             return memoryview(self._start)[offset : offset + nbytes]
         number, inside = divmod(offset - len(self._start), self._stride)
