@@ -666,6 +666,9 @@ class ND2File(PrivateMembers):
         progress: bool = False,
         on_frame: Callable[[int, int, dict[str, int]], None] | None = None,
         modify_ome: Callable[[OME], None] | None = None,
+        position: int | str | None = None,
+        compression: Literal["zlib", "lzw", "zstd"] | None = None,
+        levels: int | Literal["auto"] = 1,
     ) -> None:
         """Write the image as TIFF, one series per position; the complete file replaces ``dest``.
 
@@ -687,6 +690,14 @@ class ND2File(PrivateMembers):
             loop.
         modify_ome : callable, optional
             Changes the OME metadata before it is written.
+        position : int or str, optional
+            Index or name of the only position to write.
+        compression : {"zlib", "lzw", "zstd"}, optional
+            Lossless compression of the pages; all but ``"zlib"`` need imagecodecs. A compressed file
+            without ``.ome.`` in its name is a BigTIFF with named axes, not an ImageJ hyperstack.
+        levels : int or "auto"
+            Levels of a pyramid, each half as large as the one before; OME-TIFF only. ``"auto"`` adds
+            levels until the longer side has at most 256 pixels.
 
         Raises
         ------
@@ -708,6 +719,9 @@ class ND2File(PrivateMembers):
             progress=progress,
             on_frame=on_frame,
             modify_ome=modify_ome,
+            position=None if position is None else self._facts.position_index(position),
+            compression=compression,
+            levels=levels,
         )
 
     def write_ome_zarr(

@@ -42,6 +42,9 @@ def _tiff(options: argparse.Namespace) -> int:
             dest,
             include_unstructured_metadata=not options.no_metadata,
             progress=shows_progress(options.quiet),
+            position=options.position,
+            compression=options.compression,
+            levels=options.levels,
         )
 
     return convert(options, ".ome.tif", write)
@@ -82,10 +85,14 @@ TIFF = Command(
     "write OME-TIFF, or TIFF for ImageJ",
     "nd2 tiff cells.nd2 cells.ome.tif\n"
     "nd2 tiff cells.nd2 imagej.tif\n"
+    "nd2 tiff plate.nd2 well.ome.tif --position B02 --levels auto --compression zlib\n"
     "nd2 tiff 'data/*.nd2' --out-dir tiff",
     arguments(
         files_and_dest("by default FILE.ome.tif in this folder"),
         OUT_DIR,
+        POSITION,
+        LEVELS,
+        value("--compression", None, "lossless compression", choices=_COMPRESSIONS),
         flag("--no-metadata", "leave the metadata chunks out of the OME-XML"),
         OVERWRITE,
         QUIET,

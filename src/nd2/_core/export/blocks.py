@@ -6,7 +6,6 @@ the file.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from nd2._core.values import record
 from nd2._core.views.placement import rgb_picks
+from nd2._core.views.pyramid import level_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +31,7 @@ _MAX_PART = 128 << 20
 """Most bytes of pixels that a worker of a cluster loses when it is killed; a block may be larger."""
 _PARTS = 8
 """Parts for each thread of a cluster, as far as there are so many blocks."""
+_MAX_LEVELS = 64
 _MIN_LEVEL = 256
 """Length of the longer side in pixels at which ``levels="auto"`` stops halving."""
 
@@ -74,14 +75,8 @@ class Grid:
                     f"shard_shape {shard_shape} must be a multiple of the chunks {chunks} "
                     f"on each of the axes {axes.names!r}"
                 )
-        if isinstance(levels, str):
-            if levels != "auto":
-                raise ValueError(f"levels must be a number from 1 or 'auto', not {levels!r}")
-            longest = max(axes.shape[-2:])
-            levels = max(math.ceil(math.log2(max(longest, 1) / _MIN_LEVEL)), 0) + 1
-        if levels < 1:
-            raise ValueError(f"levels must be a number from 1 or 'auto', not {levels!r}")
-        return cls(chunks, shard_shape, levels)
+        height, width = axes.shape[-2:]
+        return cls(chunks, shard_shape, choose_levels(levels, (height, width)))
 
     def drop(self, axis: int) -> Grid:
         """Return the grid without one axis; -1 returns it unchanged."""
@@ -107,6 +102,15 @@ class Grid:
         """Return the number of items of an axis in one chunk or shard."""
         axis = axes.names.find(name)
         return (self.shards or self.chunks)[axis] if axis >= 0 else 1
+
+
+def choose_levels(levels: int | Literal["auto"], shape: tuple[int, int]) -> int:
+    """Check the number of levels of a pyramid, or choose it for an image of a shape (Y, X)."""
+    if levels == "auto":
+        return level_count(*shape, _MIN_LEVEL)
+    if levels in range(1, _MAX_LEVELS):
+        return levels
+    raise ValueError(f"levels must be a number from 1 or 'auto', not {levels!r}")
 
 
 def _check_shape(

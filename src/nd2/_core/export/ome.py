@@ -78,6 +78,7 @@ def ome_metadata(
     *,
     include_unstructured: bool = True,
     tiff_file_name: str | None = None,
+    position: int | None = None,
 ) -> OME:
     """Return the OME metadata as the objects of ome-types; parameters as those of ``ND2File.ome_metadata``."""
     from ome_types import from_xml
@@ -88,6 +89,7 @@ def ome_metadata(
             facts,
             include_unstructured=include_unstructured,
             tiff_file_name=tiff_file_name,
+            position=position,
         )
     )
 
@@ -99,9 +101,11 @@ def ome_xml(
     planes: bool = True,
     include_unstructured: bool = False,
     tiff_file_name: str | None = None,
+    position: int | None = None,
 ) -> str:
-    """Return the OME-XML of a file."""
-    return _Builder(reader, facts, tiff_file_name).document(planes, include_unstructured)
+    """Return the OME-XML of a file, or of one position."""
+    builder = _Builder(reader, facts, tiff_file_name, position)
+    return builder.document(planes, include_unstructured)
 
 
 def dimension_order(layout: Layout) -> str:
@@ -152,6 +156,7 @@ class _Builder:
     reader: Reader
     facts: Facts
     tiff_file_name: str | None
+    position: int | None
 
     @cached_property
     def placement(self) -> Placement:
@@ -160,6 +165,11 @@ class _Builder:
     @cached_property
     def images(self) -> int:
         return image_counts(self.reader.layout)["P"]
+
+    @property
+    def chosen(self) -> Sequence[int]:
+        """The images that the document describes."""
+        return range(self.images) if self.position is None else [self.position]
 
     @cached_property
     def cameras(self) -> list[Camera]:
@@ -185,11 +195,11 @@ class _Builder:
             root.set("UUID", self.uuid)
         self._instrument(root)
         rois = self._regions() if planes else []
-        for image in range(self.images):
-            element = self._image(root, image, planes)
-            for number, _, images in rois:
+        for number, image in enumerate(self.chosen):
+            element = self._image(root, number, image, planes)
+            for roi_number, _, images in rois:
                 if image in images:
-                    _add(element, "ROIRef", ID=f"ROI:{number}")
+                    _add(element, "ROIRef", ID=f"ROI:{roi_number}")
         if include_unstructured:
             chunks = self.reader.unstructured_metadata(
                 strip_prefix=True, include=None, exclude=None
@@ -230,9 +240,9 @@ class _Builder:
 
     # Images
 
-    def _image(self, root: Element, image: int, planes: bool) -> Element:
+    def _image(self, root: Element, number: int, image: int, planes: bool) -> Element:
         facts = self.facts
-        element = _add(root, "Image", ID=f"Image:{image}", Name=self._image_name(image))
+        element = _add(root, "Image", ID=f"Image:{number}", Name=self._image_name(image))
         if facts.start_text is not None:
             _add(element, "AcquisitionDate").text = facts.start_text
         description = _text(self.reader.text_info.get("description", ""))
@@ -249,7 +259,7 @@ class _Builder:
             )
         if planes:
             self._stage_label(element, image)
-        self._pixels(element, image, planes)
+        self._pixels(element, number, image, planes)
         return element
 
     def _stage_label(self, parent: Element, image: int) -> None:
@@ -271,7 +281,7 @@ class _Builder:
         stem = _text(file_stem(self.reader.source.url))
         return stem if self.images == 1 else f"{stem} (Series {image})"
 
-    def _pixels(self, parent: Element, image: int, planes: bool) -> None:
+    def _pixels(self, parent: Element, number: int, image: int, planes: bool) -> None:
         reader, facts = self.reader, self.facts
         layout = reader.layout
         counts = image_counts(layout)
@@ -282,7 +292,7 @@ class _Builder:
         pixels = _add(
             parent,
             "Pixels",
-            ID=f"Pixels:{image}",
+            ID=f"Pixels:{number}",
             DimensionOrder=dimension_order(layout),
             Type=_TYPES.get(reader.dtype.name, reader.dtype.name),
             SignificantBits=facts.significant_bits,
@@ -296,8 +306,8 @@ class _Builder:
             **_length("PhysicalSizeZ", facts.z_step if counts["Z"] > 1 else None),
             **({} if step is None else {"TimeIncrement": step, "TimeIncrementUnit": "ms"}),
         )
-        for number, channel in enumerate(facts.channels):
-            self._channel(pixels, f"Channel:{image}:{number}", channel)
+        for index, channel in enumerate(facts.channels):
+            self._channel(pixels, f"Channel:{number}:{index}", channel)
         if self.tiff_file_name is None:
             _add(pixels, "MetadataOnly")
         else:
@@ -381,7 +391,9 @@ class _Builder:
         """Say which directory of the TIFF file holds which plane; directories count on from image to image."""
         mine = self.placement.image_part(image)
         count = self.reader.layout.channels
-        first = int((self.placement.image < image).sum()) * count
+        first = (
+            0 if self.position is not None else int((self.placement.image < image).sum()) * count
+        )
         slots = mine.slots(self.placement.nesting).tolist()
         for slot, time, plane in zip(slots, mine.time.tolist(), mine.plane.tolist(), strict=True):
             for number in range(count):
@@ -412,6 +424,7 @@ class _Builder:
             (number, roi, images(roi))
             for number, roi in enumerate(self.reader.rois.values())
             if any(step.enabled for step in roi.animParams)
+            and (self.position is None or self.position in images(roi))
         ]
 
     @cached_property

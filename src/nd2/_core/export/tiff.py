@@ -15,12 +15,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from nd2._core import errors
 from nd2._core.export.pipeline import bar, pump
+from nd2._core.export.tiff_pages import PageOptions, write_pages
 from nd2._core.io.destination import resolve
 from nd2._core.values import record
 from nd2._core.views.placement import Placement, rgb_picks, runs
@@ -71,12 +72,20 @@ def write_tiff(
     progress: bool = False,
     on_frame: OnFrame | None = None,
     modify_ome: Callable[[OME], None] | None = None,
+    position: int | None = None,
+    compression: str | None = None,
+    levels: int | Literal["auto"] = 1,
 ) -> None:
     """Write a file as TIFF; see ``ND2File.write_tiff``."""
     tifffile = _tifffile()
     destination = resolve(dest, "TIFF", overwrite=True, sources=[reader.source.url], local=True)
     file_name = Path(destination.name).name
     placement = Placement.from_layout(reader.layout)
+    if position is not None:
+        placement = placement.image_part(position)
+    page_options = PageOptions.choose(
+        compression, levels, (reader.layout.height, reader.layout.width)
+    )
     is_ome = ".ome." in file_name.lower()
     if is_ome and reader.dtype.name not in _OME_TYPES:
         raise TypeError(
@@ -84,12 +93,16 @@ def write_tiff(
             f"of {', '.join(_OME_TYPES)}"
         )
 
+    if page_options.levels > 1 and not is_ome:
+        raise ValueError(f"a pyramid needs a name with '.ome.' in it, not {file_name!r}")
+
     def describe() -> bytes:
         from nd2._core.export.ome import ome_metadata, ome_xml
 
         options: dict[str, Any] = {
             "include_unstructured": include_unstructured_metadata,
             "tiff_file_name": file_name,
+            "position": position,
         }
         if modify_ome is None:
             return ome_xml(reader, facts, **options).encode()
@@ -99,6 +112,21 @@ def write_tiff(
 
     # ``modify_ome`` runs in the caller's thread, before any pixel is written.
     description = describe() if is_ome and modify_ome is not None else None
+    if not page_options.plain:
+        if is_ome and description is None:
+            description = describe()
+        with destination.file() as partial, bar(progress, len(placement.index), "frame") as advance:
+            write_pages(
+                tifffile,
+                partial,
+                reader,
+                placement,
+                page_options,
+                _page_layout(reader, facts, placement, is_ome),
+                description,
+                _reporter(reader, on_frame, advance),
+            )
+        return
     with destination.file() as partial, ThreadPoolExecutor(1) as background:
         pages = _lay_out(tifffile, reader, facts, placement, partial, is_ome)
         _check_space(partial)
@@ -117,6 +145,25 @@ def write_tiff(
             if description is not None:
                 _describe(handle.fileno(), pages.description, description)
             _write_all(handle.fileno(), memoryview(header), 0)
+
+
+def _page_layout(
+    reader: Reader, facts: Facts, placement: Placement, is_ome: bool
+) -> dict[str, Any]:
+    """Return the options for tifffile that every page has."""
+    layout = reader.layout
+    options: dict[str, Any] = {
+        "photometric": "rgb" if layout.samples > 1 else "minisblack",
+        **_resolution(facts),
+    }
+    if layout.samples > 1:
+        options["planarconfig"] = "contig"
+    if not is_ome:
+        axes, shape = _axes(reader, placement, placement.nesting)
+        if placement.images > 1:
+            axes, shape = f"P{axes}", (placement.images, *shape)
+        options |= {"shape": shape, "dtype": reader.dtype, "metadata": {"axes": axes}}
+    return options
 
 
 def _tifffile() -> Any:
