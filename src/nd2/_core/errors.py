@@ -178,8 +178,7 @@ def no_such(
 def missing_package(package: str, extra: str, purpose: str) -> ImportError:
     """Build the error for an optional package that is not installed."""
     return ImportError(
-        f"{package} is needed {purpose}: pip install {package}, or install the extra {extra!r} of "
-        f"xarray-nd2",
+        f"{package} is needed {purpose}: pip install {package}, or pip install 'xarray-nd2[{extra}]'",
         name=package,
     )
 
