@@ -225,7 +225,7 @@ def test_a_full_disk_is_known_before_anything_is_written(
     build(source, loops=[("T", 3)], height=40, width=40)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(100, 0, 100))
     frames: list[int] = []
-    with pytest.raises(OSError, match="11.1 kB are needed, 100 bytes are free") as caught:
+    with pytest.raises(OSError, match=r"11\.1 kB are needed, 100 bytes are free") as caught:
         nd2.nd2_to_tiff(source, dest, on_frame=lambda number, total, index: frames.append(number))
     assert (caught.value.errno, frames) == (errno.ENOSPC, [])
     assert [path.name for path in tmp_path.iterdir()] == ["a.nd2"]
