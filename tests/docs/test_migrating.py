@@ -40,4 +40,6 @@ def test_ours_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert main(shlex.split(code)[1:]) == 0, code
         else:
             eval(code, names)
-    assert {path.name for path in tmp_path.glob("*.tif")} == {"out.ome.tif", "all.ome.tif"}
+    assert {path.name for path in tmp_path.glob("*.tif")} == {
+        f"{name}.ome.tif" for name in ("out", "all", "well", "experiment")
+    }
