@@ -167,6 +167,14 @@ def plot() -> None:
     assert Path("small.png").read_bytes().startswith(b"\x89PNG")
 
 
+def animate() -> None:
+    """Make a video of the time points."""
+    program = Path(sysconfig.get_path("scripts")) / "nd2"
+    command = [program, "show", FILE, "small.mp4", "--animate"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert Path("small.mp4").read_bytes()[4:8] == b"ftyp"
+
+
 def distributed() -> None:
     """Catalog the file on a cluster."""
     from distributed import Client, LocalCluster
@@ -196,6 +204,7 @@ USES: dict[str, tuple[str, Callable[[], None]]] = {
     "virtual": ("virtualizarr", virtual),
     "intake": ("intake", intake),
     "plot": ("matplotlib", plot),
+    "animate": ("imageio_ffmpeg", animate),
     "distributed": ("distributed", distributed),
     "napari": ("napari", napari),
 }
@@ -221,6 +230,14 @@ def lacks() -> dict[str, Callable[[], object]]:
     def picture() -> None:
         xr.open_dataset(FILE, engine="nd2").nd2.thumbnail()
 
+    def video() -> None:
+        from nd2._core.views.animation import AnimationOptions, write_animation
+
+        with nd2.ND2File(FILE) as file:
+            reader, facts = file._reader, file._facts  # noqa: SLF001
+            how = AnimationOptions(annotated=False)
+            write_animation(reader, facts, Path("refused.mp4"), "MP4", how)
+
     def cluster() -> None:
         from nd2._core import batch
 
@@ -237,6 +254,7 @@ def lacks() -> dict[str, Callable[[], object]]:
         "virtual": lambda: xarray_nd2.ND2Parser,
         "intake": catalog,
         "plot": picture,
+        "animate": video,
         "distributed": cluster,
         "napari": lambda: xarray_nd2.napari.add_layers(None, FILE),
     }

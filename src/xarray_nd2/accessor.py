@@ -30,7 +30,7 @@ _Labeled = TypeVar("_Labeled", xr.Dataset, xr.DataArray)
 
 
 class _Accessor(Generic[_Labeled]):
-    """What datasets and arrays have in common; arrays are images: axes Y and X, and others of T, P, Z, C, S."""
+    """Base of both accessors. Arrays are images: axes Y and X, and others of T, P, Z, C, S."""
 
     def __init__(self, labeled: _Labeled) -> None:
         self._labeled: Any = labeled
@@ -332,7 +332,7 @@ class ND2Accessor(_Accessor[xr.Dataset]):
     def assign_file(self, dim: str = "T", name: str = "file") -> xr.Dataset:
         """Return the dataset with a coordinate that names its file at each step of an axis.
 
-        It tells which file a step came from after several were joined:
+        It shows which file each step came from after several were joined:
         ``xr.open_mfdataset(paths, engine="nd2", combine="nested", concat_dim="T",
         preprocess=lambda ds: ds.nd2.assign_file("T"))``.
 

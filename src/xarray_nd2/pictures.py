@@ -10,7 +10,7 @@ import xarray as xr
 
 from nd2._core import errors
 from nd2._core.frames.array import PIXEL_DIMS
-from nd2._core.views.facts import channel_indices, composite_channels, is_bright_field
+from nd2._core.views.facts import channel_indices, composite_channels, positive
 from nd2._core.views.picture import blend, scale_bar, scaled, to_8bit
 
 if TYPE_CHECKING:
@@ -52,12 +52,19 @@ def one_frame(
     return picture.compute()
 
 
-def _bright_field(picture: xr.DataArray) -> list[bool]:
-    """Return which channels are in bright field by their modality."""
-    if "modality" not in picture.coords:
-        return [False] * picture.sizes["C"]
-    texts = np.atleast_1d(picture["modality"].values)
-    return [is_bright_field(str(text).split(", ")) for text in texts]
+def _shown(picture: xr.DataArray) -> list[int]:
+    """Return which channels a composite shows by default."""
+
+    def values(name: str, default: Any) -> list[Any]:
+        if name not in picture.coords:
+            return [default] * picture.sizes["C"]
+        return list(np.atleast_1d(picture[name].values).tolist())
+
+    return composite_channels(
+        [str(text).split(", ") for text in values("modality", "")],
+        [str(text) for text in values("channel_color", "")],
+        [positive(value) for value in values("emission_wavelength", None)],
+    )
 
 
 def _channel_names(picture: xr.DataArray) -> list[str]:
@@ -73,7 +80,7 @@ def composite(picture: xr.DataArray, channels: Channels = None) -> xr.DataArray:
     Bright field covers everything else: it is left out unless ``channels`` were chosen.
     """
     if channels is None:
-        picture = picture.isel(C=composite_channels(_bright_field(picture)))
+        picture = picture.isel(C=_shown(picture))
     layers = _layers(picture)
     rgb = np.minimum(layers.sum(axis=0), 1) if layers.ndim == 4 else blend(layers, _colors(picture))
     coords = {name: picture.coords[name] for name in ("Y", "X") if name in picture.coords}

@@ -153,7 +153,7 @@ def test_the_picture_has_the_colors_of_the_file(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     path = tmp_path / "a.nd2"
     spec = build(path, samples=3, dtype="u1", height=30, width=40)
-    run("show", path, "-o", tmp_path / "a.png")
+    run("show", path, "--plain", "-o", tmp_path / "a.png")
     with image.open(tmp_path / "a.png") as picture:
         shown = np.asarray(picture)
     zoom = shown.shape[0] // 30

@@ -80,7 +80,9 @@ class Store:
         place = icechunk.local_filesystem_store(str(folder))
         container = icechunk.VirtualChunkContainer(f"{folder.as_uri()}/", place)
         config.set_virtual_chunk_container(container)
-        access = icechunk.containers_credentials({f"{folder.as_uri()}/": None})
+        # None, which means the same, is deprecated where there is a name for it.
+        local = getattr(icechunk.credentials, "LocalFileSystemAccess", None)
+        access = icechunk.containers_credentials({f"{folder.as_uri()}/": local})
         storage = icechunk.in_memory_storage()
         if repository is not None:
             storage = icechunk.local_filesystem_storage(str(repository))

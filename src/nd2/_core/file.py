@@ -592,7 +592,8 @@ class ND2File(PrivateMembers):
         tiles: int = 1,
         channels: Sequence[int | str] | None = None,
         split: bool = False,
-        size: int = 256,
+        size: int | None = 256,
+        annotated: bool = False,
     ) -> Picture:
         """Return a small picture of the image, each channel in its color and stretched, like ``nd2 show``.
 
@@ -606,11 +607,15 @@ class ND2File(PrivateMembers):
         tiles : int
             Maximum number of frames shown side by side, if `frames` is not given.
         channels : sequence of int or str, optional
-            Indices or names of the channels to show; by default all.
+            Indices or names of the channels to show. By default all, but in composites none in bright field,
+            which would cover the others.
         split : bool
             Whether each channel gets its own tile.
-        size : int
-            Maximum length of the longer side of the picture in pixels.
+        size : int, optional
+            Length of the longer side of the picture in pixels; that of several tiles may be a few pixels less.
+            None enlarges small images and reduces large ones.
+        annotated : bool
+            Whether to draw a scale bar, the names of the channels, and the place of each frame in the loops.
 
         Returns
         -------
@@ -620,6 +625,8 @@ class ND2File(PrivateMembers):
 
         Raises
         ------
+        ImportError
+            If `annotated`, and Pillow is not installed.
         IndexError
             If there is no such frame, or no channel of that index.
         ValueError
@@ -628,9 +635,8 @@ class ND2File(PrivateMembers):
         from nd2._core.views.picture import PictureOptions, picture
 
         self._check_open()
-        return picture(
-            self._reader, self._facts, PictureOptions(frames, tiles, split, size, channels)
-        )
+        options = PictureOptions(frames, tiles, split, size, channels, annotated)
+        return picture(self._reader, self._facts, options)
 
     def ome_metadata(
         self, *, include_unstructured: bool = True, tiff_file_name: str | None = None

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from nd2._core.views.facts import composite_channels
 from xarray_nd2.serving.server import Answer
 from xarray_nd2.serving.store import OWN, POSITIONS
 
@@ -159,7 +158,7 @@ def _images(
         }
         return
     several = len(facts.channels) > 1
-    shown = composite_channels([channel.is_bright_field for channel in facts.channels])
+    shown = facts.composite_channels
     for index, (channel, limits) in enumerate(zip(facts.channels, store.limits, strict=True)):
         layer = {**common, "name": channel.unique_name}
         if several:

@@ -39,6 +39,11 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "ND2": (".nd2",),
     "TIFF": (".tif", ".tiff", ".btf", ".tf2", ".tf8"),
     "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "PDF": (".pdf",),
+    "MP4": (".mp4",),
+    "GIF": (".gif",),
+    "APNG": (".apng", ".png"),
     "CSV": (".csv", ".tsv", ".txt"),
     "JSON": (".json",),
     "Parquet": (".parquet", ".parq", ".pq"),
@@ -49,7 +54,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 """The formats that are written, and their usual suffixes."""
 _KNOWN_SUFFIXES = {
     *chain.from_iterable(SUFFIXES.values()),
-    ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".svg", ".pdf", ".avi", ".mp4", ".mov", ".npy",
+    ".bmp", ".webp", ".svg", ".avi", ".mov", ".npy",
     ".npz", ".h5", ".hdf5", ".nc", ".zip", ".gz", ".tar", ".xml", ".html", ".xlsx", ".czi", ".lif",
     ".oib", ".oif", ".lsm", ".ims", ".jp2", ".dcm", ".py", ".ipynb", ".docx",
 }  # fmt: skip

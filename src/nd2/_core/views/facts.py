@@ -144,6 +144,16 @@ class Facts:
         return channel_indices(channels, names, path=self.reader.source.url)
 
     @property
+    def composite_channels(self) -> list[int]:
+        """Indices of the channels that a composite shows by default; see `composite_channels`."""
+        channels = self.channels
+        return composite_channels(
+            [channel.modality for channel in channels],
+            [channel.hex for channel in channels],
+            [channel.emission_nm for channel in channels],
+        )
+
+    @property
     def optics(self) -> Microscope | None:
         """Objective and its properties; they are the same for all channels."""
         return self._metas[0].microscope if self._metas else None
@@ -478,10 +488,26 @@ def is_bright_field(modality: Collection[str]) -> bool:
     return "brightfield" in modality and "fluorescence" not in modality
 
 
-def composite_channels(bright_field: Sequence[bool]) -> list[int]:
-    """Return which channels a composite shows by default: all but those in bright field, if there are others."""
-    dark = [i for i, bright in enumerate(bright_field) if not bright]
-    return dark or list(range(len(bright_field)))
+def composite_channels(
+    modalities: Sequence[Collection[str]],
+    colors: Sequence[str],
+    emissions: Sequence[float | None],
+) -> list[int]:
+    """Return which channels a composite shows by default: none that would cover the others.
+
+    That is bright field; and where others have a wavelength, a white channel without one: cameras
+    record transmitted light with the flags of fluorescence. All channels, if no other is left.
+    """
+    named = any(emissions)
+    shown = [
+        i
+        for i, (modality, color, emission) in enumerate(
+            zip(modalities, colors, emissions, strict=True)
+        )
+        if not is_bright_field(modality)
+        and not (named and not emission and color.lstrip("#").upper() == "FFFFFF")
+    ]
+    return shown or list(range(len(modalities)))
 
 
 def positive(value: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Pictures: composites of channels in their colors, and montages of frames as PNG."""
+"""Pictures: composites of channels in their colors, and montages of frames."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _PERCENTILES = 0.1, 99.9
 """Percentiles of the values that become black and full color."""
 _WHITE = (255, 255, 255)
-_LEGIBLE = 512
-"""Pixels of the longer side up to which a small picture is enlarged."""
+_LARGEST, _LEGIBLE = 1024, 640
+"""Pixels of the longer side by default: of large images, and up to which small ones are enlarged."""
 _GAP = 2
 """Pixels between the tiles of a montage."""
 
@@ -37,20 +37,26 @@ class PictureOptions:
     Attributes
     ----------
     frames : sequence of int, optional
-        Sequence indices of the frames; by default some that are spread evenly, and if it is one, the middle plane of
-        the first stack.
-    size : int
-        Longer side of the picture in pixels, at most.
+        Sequence indices of the frames; by default some that are spread evenly, and if it is one, the
+        middle plane of the first stack.
+    size : int, optional
+        Longer side of the picture in pixels; that of a montage may be a few pixels less. By default
+        the size of the image, within limits.
+    channels : sequence of int or str, optional
+        By default all, but in composites none in bright field.
+    annotated : bool
+        Whether to draw a scale bar, and the names of what is shown.
     """
 
     frames: Sequence[int] | None = None
     tiles: int = 16
     split: bool = False
-    size: int = 1024
+    size: int | None = None
     channels: Sequence[int | str] | None = None
+    annotated: bool = False
 
     def __post_init__(self) -> None:
-        if self.tiles < 1 or self.size < 1:
+        if self.tiles < 1 or (self.size is not None and self.size < 1):
             raise ValueError("tiles and size must be at least 1")
         for what in ("frames", "channels"):
             if getattr(self, what) is not None and len(getattr(self, what)) == 0:
@@ -77,14 +83,38 @@ class Picture:
         """Return the picture as a PNG file."""
         return encode_png(self.pixels)
 
+    def encode(self, form: str) -> bytes:
+        """Return the picture as a file of a format.
+
+        Parameters
+        ----------
+        form : str
+            PNG, or one that Pillow has: JPEG, TIFF, PDF.
+
+        Raises
+        ------
+        ImportError
+            If Pillow is not installed.
+        """
+        if form == "PNG":
+            return self.png()
+        from nd2._core.views.drawing import encode
+
+        return encode(self.pixels, form)
+
     def _repr_png_(self) -> bytes:
         return self.png()
 
 
 def scaled(values: NDArray[Any], top: float | None = None) -> NDArray[np.float32]:
+    """Scale values to 0 to 1: from 0 to ``top``, or by their own limits; values that are not finite become 0."""
+    return stretch(values, contrast_limits(values) if top is None else (0.0, top))
+
+
+def stretch(values: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.float32]:
     """Scale values to 0 to 1; values that are not finite become 0."""
+    low, high = limits
     data = _finite(values)
-    low, high = contrast_limits(data) if top is None else (0.0, top)
     part: NDArray[np.float32] = ((data.clip(low, high) - low) / (high - low)).astype(np.float32)
     return part
 
@@ -130,32 +160,130 @@ def scale_bar(pixel_um: float, width: int) -> tuple[float, str] | None:
     return length / pixel_um, f"{length * factor:g} {unit}"
 
 
+class Painter:
+    """Paints frames of a file in a given size, all with the same limits.
+
+    Parameters
+    ----------
+    channels : list of int
+        The channels to paint.
+    shape : tuple of int
+        Height and width of a painted frame. Every so many rows and columns are read: of files that
+        are not compressed, only these rows.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        facts: Facts,
+        channels: Sequence[int],
+        shape: tuple[int, int],
+        *,
+        split: bool = False,
+    ) -> None:
+        self._reader, self._facts, self.channels, self.split = reader, facts, channels, split
+        layout = reader.layout
+        rows, self._rows = np.unique(_nearest(layout.height, shape[0]), return_inverse=True)
+        columns, self._columns = np.unique(_nearest(layout.width, shape[1]), return_inverse=True)
+        self._picks = (np.array(channels), rows, columns, range(layout.samples))
+        self.limits: list[tuple[float, float]] | None = None
+
+    @property
+    def colors(self) -> NDArray[np.float64]:
+        """Color of each channel, from 0 to 1; white where the file has only one."""
+        single = len(self._facts.channels) == 1
+        rgb = [_WHITE if single else self._facts.channels[c].rgb for c in self.channels]
+        return np.array(rgb) / 255
+
+    def read(self, frames: Sequence[int]) -> NDArray[Any]:
+        """Return what is shown of frames, shape (n, C, Y, X, S), samples red, green, blue."""
+        unique = np.unique(np.array(frames, np.intp))
+        pixels = self._reader.frames.read(unique, self._picks)[np.searchsorted(unique, frames)]
+        return pixels[..., ::-1] if self._reader.frames.pixels.sample_order == "BGR" else pixels
+
+    def measure(self, pixels: NDArray[Any]) -> None:
+        """Take the limits of some frames for all."""
+        # Photographs in color are as bright as they are.
+        if self._facts.is_color and self._facts.max_value is not None:
+            self.limits = [(0.0, float(self._facts.max_value))] * len(self.channels)
+        else:
+            self.limits = [contrast_limits(pixels[:, c]) for c in range(len(self.channels))]
+
+    def paint(self, pixels: NDArray[Any]) -> list[NDArray[np.uint8]]:
+        """Return the tiles of frames that were read, shape (Y, X, 3): one per frame, or per frame and channel."""
+        if self.limits is None:
+            self.measure(pixels)
+        assert self.limits is not None
+        layers = np.stack([stretch(pixels[:, c], one) for c, one in enumerate(self.limits)])
+        if self._facts.is_color:
+            # Several channels in color have nothing that could mix them: one tile for each, or their mean.
+            rgb = layers.swapaxes(0, 1)
+            tiles = list(
+                rgb.reshape(-1, *rgb.shape[2:])
+                if self.split
+                else rgb.mean(axis=1, dtype=np.float32)
+            )
+        else:
+            layers = layers[..., 0]
+            if self.split:
+                colors = self.colors
+                parts = [blend(layers[[c]], colors[[c]]) for c in range(len(self.channels))]
+                tiles = list(np.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:]))
+            else:
+                tiles = list(blend(layers, self.colors))
+        return [to_8bit(tile)[self._rows][:, self._columns] for tile in tiles]
+
+
+def _nearest(size: int, wanted: int) -> NDArray[np.intp]:
+    """Return the index of the pixel that is nearest to each of ``wanted`` evenly spread ones."""
+    return ((np.arange(wanted) + 0.5) * size / wanted).astype(np.intp)
+
+
+def shown_channels(facts: Facts, options: PictureOptions) -> list[int]:
+    """Return the channels to paint."""
+    if options.channels is not None:
+        return facts.channel_indices(options.channels)
+    if options.split:
+        return list(range(len(facts.channels)))
+    return facts.composite_channels
+
+
 def picture(reader: Reader, facts: Facts, options: PictureOptions) -> Picture:
     """Return a picture of some frames.
 
     The range of each channel is that of the frames shown, so that they can be compared.
     """
     frames = _frames(reader, options)
-    chosen = (
-        list(range(len(facts.channels)))
-        if options.channels is None
-        else facts.channel_indices(options.channels)
-    )
-    tiles = len(frames) * (len(chosen) if options.split else 1)
+    channels = shown_channels(facts, options)
+    count = len(frames) * (len(channels) if options.split else 1)
     height, width = reader.layout.height, reader.layout.width
-    columns = _columns(tiles, height, width)
-    rows = -(-tiles // columns)
-    step = max(math.ceil(max(height * rows, width * columns) / max(options.size, 1)), 1)
-    # Every step-th row and column: of files that are not compressed, only these rows are read.
-    samples = range(reader.layout.samples)
-    picks = (np.array(chosen), range(0, height, step), range(0, width, step), samples)
-    unique = np.unique(np.array(frames, np.intp))
-    pixels = reader.frames.read(unique, picks)[np.searchsorted(unique, frames)]
-    if reader.frames.pixels.sample_order == "BGR":
-        pixels = pixels[..., ::-1]
-    small = _grid(_tiles(facts, pixels, chosen, split=options.split), columns)
-    zoom = max(min(_LEGIBLE, options.size) // max(small.shape), 1)
-    return Picture(small.repeat(zoom, axis=0).repeat(zoom, axis=1))
+    columns = _columns(count, height, width)
+    shape = fitting_shape((height, width), options.size, -(-count // columns), columns)
+    painter = Painter(reader, facts, channels, shape, split=options.split)
+    tiles = painter.paint(painter.read(frames))
+    if options.annotated:
+        from nd2._core.views.drawing import annotate
+
+        annotate(tiles, frames, reader, facts, painter)
+    return Picture(_grid(tiles, columns))
+
+
+def fitting_shape(
+    image: tuple[int, int], size: int | None, rows: int = 1, columns: int = 1
+) -> tuple[int, int]:
+    """Return height and width of tiles that make a picture of a size, by default of one that suits."""
+    height, width = max(image[0], 1), max(image[1], 1)
+    whole = max(height * rows + _GAP * (rows - 1), width * columns + _GAP * (columns - 1))
+    if size is None:
+        if whole <= _LARGEST:  # small pictures are enlarged by a whole number
+            zoom = max(_LEGIBLE // whole, 1)
+            return height * zoom, width * zoom
+        size = _LARGEST
+    scale = min(
+        (size - _GAP * (rows - 1)) / (height * rows),
+        (size - _GAP * (columns - 1)) / (width * columns),
+    )
+    return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
 def channel_limits(reader: Reader, facts: Facts, size: int = 512) -> list[tuple[float, float]]:
@@ -205,29 +333,7 @@ def _columns(tiles: int, height: int, width: int) -> int:
     return min(max(round(math.sqrt(tiles * max(height, 1) / max(width, 1))), 1), tiles)
 
 
-def _tiles(
-    facts: Facts, pixels: NDArray[Any], channels: Sequence[int], *, split: bool
-) -> list[NDArray[np.float32]]:
-    """Paint channels of frames, shape (n, C, Y, X, S); return the tiles, shape (Y, X, 3) from 0 to 1."""
-    # Photographs in color are as bright as they are.
-    top = facts.max_value if facts.is_color else None
-    layers = np.stack([scaled(pixels[:, c], top) for c in range(pixels.shape[1])])
-    if facts.is_color:
-        # Several channels in color have nothing that could mix them: one tile for each, or their mean.
-        rgb = layers.swapaxes(0, 1)
-        return list(
-            rgb.reshape(-1, *rgb.shape[2:]) if split else rgb.mean(axis=1, dtype=np.float32)
-        )
-    layers = layers[..., 0]
-    single = len(facts.channels) == 1
-    colors = np.array([_WHITE if single else facts.channels[c].rgb for c in channels]) / 255
-    if split:
-        parts = [blend(layers[[c]], colors[[c]]) for c in range(len(channels))]
-        return list(np.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:]))
-    return list(blend(layers, colors))
-
-
-def _grid(tiles: Sequence[NDArray[np.float32]], columns: int) -> NDArray[np.uint8]:
+def _grid(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
     height, width, _ = tiles[0].shape
     rows = -(-len(tiles) // columns)
     shape = (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3)
@@ -235,7 +341,7 @@ def _grid(tiles: Sequence[NDArray[np.float32]], columns: int) -> NDArray[np.uint
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
         y, x = row * (height + _GAP), column * (width + _GAP)
-        out[y : y + height, x : x + width] = to_8bit(tile)
+        out[y : y + height, x : x + width] = tile
     return out
 
 

@@ -1,0 +1,155 @@
+"""Animations of a time lapse or a stack: MP4, GIF and APNG, through imageio."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nd2._core import errors
+from nd2._core.values import record
+from nd2._core.views.picture import Painter, PictureOptions, fitting_shape, shown_channels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from nd2._core.readers import Reader
+    from nd2._core.views.facts import Facts
+
+_SAMPLES = 16
+"""Frames that decide which values are black and full color."""
+_BLOCK = 8
+"""Frames that are read at once."""
+
+
+@record
+class AnimationOptions:
+    """Options of an animation.
+
+    Attributes
+    ----------
+    axis : str, optional
+        The loop to run through; by default time, or else the first loop of several steps that is
+        not one of positions.
+    size : int, optional
+        Longer side in pixels; as for pictures.
+    channels : sequence of int or str, optional
+        As for pictures.
+    """
+
+    axis: str | None = None
+    fps: float = 10.0
+    size: int | None = None
+    channels: Sequence[int | str] | None = None
+    annotated: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.fps > 0:
+            raise ValueError("the number of frames per second must be above 0")
+
+
+def write_animation(
+    reader: Reader, facts: Facts, path: Path, form: str, options: AnimationOptions
+) -> None:
+    """Write the frames along one loop, with the same limits; of other loops the first, of stacks the middle."""
+    frames = _frames(reader, options.axis)
+    how = PictureOptions(size=options.size, channels=options.channels)
+    height, width = fitting_shape((reader.layout.height, reader.layout.width), options.size)
+    if form == "MP4":  # the codec takes even numbers only
+        height, width = height + height % 2, width + width % 2
+    painter = Painter(reader, facts, shown_channels(facts, how), (height, width))
+    spread = np.linspace(0, len(frames) - 1, min(len(frames), _SAMPLES)).round().astype(int)
+    painter.measure(painter.read([frames[i] for i in np.unique(spread)]))
+    with _open(path, form, options.fps, (height, width)) as write:
+        for first in range(0, len(frames), _BLOCK):
+            part = frames[first : first + _BLOCK]
+            tiles = painter.paint(painter.read(part))
+            for frame, tile in zip(part, tiles, strict=True):
+                if options.annotated:
+                    from nd2._core.views.drawing import annotate
+
+                    annotate([tile], [frame], reader, facts, painter)
+                write(tile)
+
+
+def _frames(reader: Reader, axis: str | None) -> list[int]:
+    """Return the sequence index of each step."""
+    counts = dict(reader.layout.loops)
+    if axis is None:
+        moving = [name for name, count in counts.items() if count > 1 and name[0] != "P"]
+        axis = next((name for name in moving if name[0] == "T"), moving[0] if moving else None)
+    if axis is None or counts.get(axis, 1) < 2:
+        long = [name for name, count in counts.items() if count > 1]
+        if axis is not None and long:
+            raise errors.no_such("loop", axis, long, path=reader.source.url)
+        raise ValueError(
+            f"there is nothing to animate: neither time points nor planes (file {reader.source.url!r})"
+        )
+    fixed = [count // 2 if name[0] == "Z" else 0 for name, count in counts.items()]
+    moved = list(counts).index(axis)
+    return [
+        int(reader.layout.grid.frame([*fixed[:moved], step, *fixed[moved + 1 :]]))
+        for step in range(counts[axis])
+    ]
+
+
+@contextmanager
+def _ffmpeg(path: Path, fps: float, shape: tuple[int, int]) -> Iterator[Any]:
+    """Yield a pipe for frames that ffmpeg encodes; raise ``OSError`` with its message if it fails."""
+    import subprocess
+
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+    except ImportError as error:
+        raise errors.missing_package("imageio-ffmpeg", "animate", "to write MP4") from error
+    height, width = shape
+    source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps} -i -"
+    # The format is given because the name of an unfinished file does not say it.
+    output = "-an -c:v libx264 -pix_fmt yuv420p -crf 20 -movflags +faststart -f mp4"
+    command = [get_ffmpeg_exe(), "-y", "-v", "error", *source.split(), *output.split(), str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            yield process.stdin
+        except BrokenPipeError:
+            pass  # said below, with the reason
+        except BaseException:
+            process.kill()
+            raise
+        _, message = process.communicate()
+    if process.returncode:
+        raise OSError(f"ffmpeg failed: {message.decode(errors='replace').strip()}")
+
+
+@contextmanager
+def _open(
+    path: Path, form: str, fps: float, shape: tuple[int, int]
+) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
+    """Yield a function that appends a frame, shape (height, width, 3), to a new file."""
+    if form == "MP4":
+        with _ffmpeg(path, fps, shape) as pipe:
+            yield lambda tile: pipe.write(np.ascontiguousarray(tile).data)
+        return
+    from nd2._core.views.drawing import pillow
+
+    image_module = pillow()[0]
+    images: list[Any] = []
+    yield lambda tile: images.append(image_module.fromarray(tile))
+    options: dict[str, Any] = {"duration": 1000 / fps, "loop": 0}
+    if form == "GIF":  # one palette for all, so that colors do not flicker
+        images = _with_one_palette(images)
+    images[0].save(
+        path,
+        "GIF" if form == "GIF" else "PNG",
+        save_all=True,
+        append_images=images[1:],
+        **options,
+    )
+
+
+def _with_one_palette(images: list[Any]) -> list[Any]:
+    palette = images[len(images) // 2].quantize(256)
+    return [image.quantize(palette=palette, dither=0) for image in images]
