@@ -170,8 +170,9 @@ def plot() -> None:
 def animate() -> None:
     """Make a video of the time points."""
     program = Path(sysconfig.get_path("scripts")) / "nd2"
-    command = [program, "show", FILE, "small.mp4", "--animate"]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(
+        [program, "show", FILE, "small.mp4", "--animate"], check=True, capture_output=True
+    )
     assert Path("small.mp4").read_bytes()[4:8] == b"ftyp"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from nd2._core.open import open_reader
 from nd2._core.views.dask import to_dask
-from nd2._core.views.facts import Facts, composite_channels
+from nd2._core.views.facts import Facts
 from nd2._core.views.jsonable import plain
 from nd2._core.views.picture import contrast_limits
 from nd2._core.views.pyramid import Pyramid
@@ -164,7 +164,7 @@ class _Part:
         levels = _levels(image)
         limits = _sampled_limits(levels, image, facts)
         channels = facts.channels
-        shown = composite_channels([channel.is_bright_field for channel in channels])
+        shown = facts.composite_channels
         layers: list[Layer] = []
         for c in sorted(range(len(channels)), key=lambda c: not channels[c].is_bright_field):
             channel = channels[c]
