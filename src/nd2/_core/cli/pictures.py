@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from nd2._core import errors
 from nd2._core.cli.command import (
     OUT_DIR,
     OVERWRITE,
@@ -68,10 +69,8 @@ def _draws() -> bool:
 
     if find_spec("PIL") is not None:
         return True
-    sys.stderr.write(
-        "nd2 show: scale bar and names are left out: they need Pillow, "
-        "pip install 'xarray-nd2[plot]'\n"
-    )
+    lacking = errors.missing_package("Pillow", "plot", "for scale bar and names")
+    sys.stderr.write(f"nd2 show: {lacking}\n")
     return False
 
 
