@@ -10,7 +10,7 @@ PARALLEL := -n auto --dist worksteal
 PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright
 
 .PHONY: help demo docs recipes test test-wheel test-upstream coverage test-lowest test-newest fuzz lint types layers check release \
-  dependents bench-remote bench oracle ngff clean
+  dependents bench-remote bench oracle ngff napari clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -45,6 +45,12 @@ $(VENV)/.lint: $(VENV)/.test
 .venv-ngff/.done: pyproject.toml $(VENV)/.base
 	@test -d .venv-ngff || $(PYTHON) -m venv --without-pip .venv-ngff
 	$(PIP) --python .venv-ngff/bin/python install --quiet --group ngff
+	@touch $@
+
+# napari brings a toolkit for windows, and pins of its own.
+.venv-napari/.done: pyproject.toml $(VENV)/.base
+	@test -d .venv-napari || $(PYTHON) -m venv --without-pip .venv-napari
+	$(PIP) --python .venv-napari/bin/python install --quiet --editable '.[napari,remote]' --group napari
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.test
@@ -160,6 +166,15 @@ oracle: ## environment of the independent readers that parity work compares with
 
 ngff: .venv-ngff/.done ## environment of other people's readers of OME-Zarr, which the tests then ask
 
+# Without a display, a virtual one and OpenGL in software. Debian's packages: xvfb libgl1 libgl1-mesa-dri libegl1
+# libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 libxcb-xinerama0 libxcb-image0
+# libxcb-render-util0
+SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY),,$(if $(shell command -v xvfb-run),LIBGL_ALWAYS_SOFTWARE=1 \
+  xvfb-run -a -s "-screen 0 1400x900x24 +extension GLX"))
+napari: .venv-napari/.done ## test the napari plugin in an environment of its own, without a display on a virtual one
+	$(SCREEN) .venv-napari/bin/python -m pytest -p no:napari -o filterwarnings=default tests/napari \
+	  tests/integration/test_napari_manifest.py
+
 clean: ## remove the environment, caches and products
-	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct .venv-wheel .venv-upstream .venv-readme .venv-ngff .venv-dependents docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct .venv-wheel .venv-upstream .venv-readme .venv-ngff .venv-napari .venv-dependents docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 """The dialog with the options that napari's own dialog for opening files does not have."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: magicgui makes the fields of the dialog out of the annotations.
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,7 +18,7 @@ def open_file(
     url: str = "",
     positions: Annotated[Literal["axis", "layers"], {"choices": _CHOICES}] = "axis",
     rescue: bool = False,
-) -> list[napari.types.LayerDataTuple]:
+) -> "list[napari.types.LayerDataTuple]":
     """Open an ND2 file.
 
     Parameters
