@@ -40,9 +40,9 @@ class LegacySpec:
     extra : int
         Frames beyond the loops; negative for frames that the loops have and the file does not.
     siblings : bool
-        Whether loops stand side by side in a box ``AIMD``, as old files have them, or nested in ``AIM1``.
+        Whether loops are siblings in a box ``AIMD``, as in old files, or nested in ``AIM1``.
     described : sequence of (str, int), optional
-        Loops as the description has them, by default ``loops``; empty for no description.
+        Loops as in the description, by default ``loops``; empty for no description.
     experiment, box_map, image_header, text_info : bool
         Whether the file has these.
     between : bytes

@@ -103,7 +103,7 @@ def given(frame: FrameType) -> list[object]:
 
 
 def holds(result: object) -> bool:
-    """Whether what a function returned leads on: an object of the package, but no plain structure; an index or pixels."""
+    """Whether a result is followed: an object of the package that is not a plain structure, an index, or pixels."""
     home = type(result).__module__
     ours = home.partition(".")[0] in PACKAGES and not home.endswith("structures")
     return ours or isinstance(result, slice | tuple | memoryview) or home == "numpy"

@@ -150,7 +150,7 @@ def digest(pixels: NDArray[Any]) -> str:
 
 
 def steps(source: Path, position: int, axes: list[str]) -> list[tuple[float, str | None]]:
-    """Return step and unit along each axis of a position, as the engine has them: 1 without unit where unknown."""
+    """Return step and unit along each axis of a position, as in the engine: 1 without unit where unknown."""
     with nd2.ND2File(source) as file:
         selected = position if "P" in file.sizes else None
         voxel = file.voxel_size()._asdict()

@@ -113,7 +113,7 @@ class PrivateMembers:
 
     @property
     def _frame_shape(self) -> tuple[int, ...]:
-        """Shape of what ``read_frame`` returns (scripts that split files)."""
+        """Shape of the arrays that ``read_frame`` returns (scripts that split files)."""
         frame = AXIS.frame_coords()
         return tuple(count for name, count in self._reader.layout.sizes.items() if name in frame)
 

@@ -582,7 +582,7 @@ class ND2File(PrivateMembers):
         )
 
     def _independent(self, array: FrameArray) -> FrameArray:
-        """Return the same array over a source of its own, which stays open when this file is closed."""
+        """Return the same array with a separate source, which stays open when this file is closed."""
         return array.with_source(self._reader.source.reopen())
 
     def thumbnail(

@@ -1,6 +1,6 @@
-"""Types of what ``ND2File.jobs`` returns, for type checkers: nothing here is needed at run time.
+"""Types of the values of ``ND2File.jobs``, for type checkers: nothing here is needed at run time.
 
-The set of tasks, and what each keeps, is open; only what all jobs share is described. Unverified on real files.
+Tasks and their fields are not a closed set; only the common fields of all jobs are described. Unverified on real files.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Types of what ``ND2File.jobs`` returns; see `nd2._core.job_types`."""
+"""Types of the values of ``ND2File.jobs``; see `nd2._core.job_types`."""

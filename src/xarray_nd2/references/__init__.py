@@ -1,1 +1,1 @@
-"""References to the bytes of a file: kerchunk, VirtualiZarr, and what opens and combines them."""
+"""References to the bytes of a file: kerchunk, VirtualiZarr, and functions that open and combine them."""

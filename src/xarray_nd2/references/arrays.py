@@ -220,7 +220,7 @@ def _chunk_form(pixels: PixelLayout) -> tuple[Literal["raw", "zlib"], int, int]:
     """Return the codec of a chunk, its number of rows, and its width in pixels."""
     if pixels.codec not in ("raw", "zlib"):
         raise ValueError(
-            f"frames are stored as {pixels.codec}, for which no Zarr reader has a codec of its own: "
+            f"frames are stored as {pixels.codec}, for which no Zarr reader has a built-in codec: "
             f"{_INSTEAD}"
         )
     width, padding = divmod(pixels.row_bytes, _pixel_bytes(pixels))

@@ -135,7 +135,7 @@ def _read_part(item: Any, storage_options: Mapping[str, Any] | None) -> _Part:
     ranges = _read_ranges(refs, image, form.chunk_prefix("image"))
     if len(ranges.urls) > 1:
         raise ValueError(
-            "references that lead to several files cannot be combined again; give those of each file"
+            "references to several files cannot be combined again; pass the references of each file"
         )
     templates = content.get("templates", {})
     known = {f"{{{{{name}}}}}": url for name, url in templates.items()}
@@ -169,7 +169,7 @@ def _read_ranges(refs: Mapping[str, Any], image: ZarrArray, prefix: str) -> Byte
 
 
 def _join_images(images: Sequence[ZarrArray], dim: str) -> ZarrArray:
-    """Join images along an axis, which is made where they do not have it; every byte range stays."""
+    """Join images along an axis, which is added if they do not have it; byte ranges do not change."""
     first = images[0]
     for i, image in enumerate(images):
         if _fixed(image, dim) != _fixed(first, dim):
@@ -202,7 +202,7 @@ def _fixed(image: ZarrArray, free: str) -> Any:
 
 
 def _prepend_axis(image: ZarrArray, dim: str) -> ZarrArray:
-    """Return an image with another axis of one item in front."""
+    """Return an image with an additional first axis of length 1."""
     order, ranges = image.transpose, image.data
     assert isinstance(ranges, ByteRanges)
     return replace(

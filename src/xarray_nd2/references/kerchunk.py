@@ -54,7 +54,7 @@ def to_kerchunk(
         Path or URL at which readers of the references find the file; by default that of ``source``.
     zarr_format : {2, 3}
         2 is read by every reader of kerchunk references; the axes of its image are
-        ``(T, P, Z, Y, X, C, S)``, as far as the file has them. 3 is read by zarr-python; its axes are
+        ``(T, P, Z, Y, X, C, S)``, those that the file has. 3 is read by zarr-python; its axes are
         those of the engine, ``(T, P, Z, C, Y, X, S)``.
     storage_options : Mapping, optional
         Options for the file system of a URL. They are not written into the references.
@@ -115,7 +115,7 @@ def write_kerchunk(
     dest : str or os.PathLike
         The JSON file, or the folder of Parquet tables; path, or URL that fsspec supports.
     format : {"json", "parquet"}
-        Parquet is for many frames: readers load the parts that they need. It is of format 2, without
+        Parquet is for many frames: readers load the parts that they need. It is Zarr format 2, without
         groups, and no frame may be missing.
     url, zarr_format, storage_options, inline_coords, layout, squeeze, check
         See `to_kerchunk`.
@@ -174,7 +174,7 @@ def describe_file(
 
 
 def to_dict(groups: Sequence[ZarrGroup], form: ZarrFormat) -> dict[str, Any]:
-    """Return references as kerchunk has them, version 1; those to several files have templates."""
+    """Return kerchunk references, version 1; those to several files have templates."""
     refs: dict[str, Any] = dict(_texts(groups, form))
     templates: dict[str, str] = {}
     for path, ranges in _ranges(groups):

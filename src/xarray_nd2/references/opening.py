@@ -164,7 +164,7 @@ def load(
 
 
 def _absolute(url: str, place: str) -> str:
-    """Return where a relative path in the file of references at ``place`` leads to."""
+    """Resolve a relative path in the file of references at ``place``."""
     if not url or is_url(url) or os.path.isabs(url):
         return url
     if is_url(place):
@@ -174,7 +174,7 @@ def _absolute(url: str, place: str) -> str:
 
 
 def _with_absolute_paths(content: dict[str, Any], place: str) -> dict[str, Any]:
-    """Return references in which a path that is relative leads on from the folder of their file."""
+    """Return references in which relative paths are resolved from the folder of their file."""
     refs = content.get("refs", {})
     links = {value[0] for value in refs.values() if isinstance(value, list)}
     moved = {link: _absolute(link, place) for link in links if "{{" not in link}
@@ -239,7 +239,7 @@ def _changes(
             now, now_size, now_version = known or _identity(place, remote_options)
         except OSError as error:
             messages.append(
-                f"the ND2 file that the references lead to cannot be read: {errors.one_line(error)}; "
+                f"the ND2 file of the references cannot be read: {errors.one_line(error)}; "
                 "if it has moved, give its new place by url="
             )
             continue

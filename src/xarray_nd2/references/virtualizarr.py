@@ -129,7 +129,7 @@ def _check_name(url: str) -> None:
 class _Group(ManifestGroup):
     """A group that gives its coordinates as variables in memory when it becomes a virtual dataset.
 
-    Writers keep what is in memory; a reference to a coordinate would lead to no file.
+    Writers keep data in memory; a reference to a coordinate would have no file.
     """
 
     def __init__(

@@ -56,7 +56,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ByteSourc
 
 
 class Wrapped(io.RawIOBase):
-    """A raw file whose bytes are not those of its file descriptor, as a decompressing wrapper has it."""
+    """A raw file whose bytes are not those of its file descriptor, as in a decompressing wrapper."""
 
     def __init__(self, path: Path) -> None:
         self._inner = io.BytesIO(path.read_bytes())

@@ -177,7 +177,7 @@ def _microscope(picture: fields.Tree, text_info: TextInfo) -> Microscope:
 
 
 def _magnification(picture: fields.Tree, text_info: TextInfo) -> float | None:
-    """Return the magnification; real files have it in the name of the objective only."""
+    """Return the magnification; in real files, it is only in the name of the objective."""
     if stored := fields.positive(picture, "dObjectiveMag"):
         return stored
     for name in (text_info.get("optics", ""), fields.text(picture, "wsObjectiveName")):

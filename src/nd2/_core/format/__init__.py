@@ -1,1 +1,1 @@
-"""Encoding and decoding of what an ND2 file holds: pure functions between bytes and values."""
+"""Encoding and decoding of the content of ND2 files: pure functions between bytes and values."""

@@ -1,7 +1,7 @@
 """The container of modern ND2 files: chunk headers, the file signature and the chunk map, both ways.
 
 A chunk is a 16-byte header (magic, length of the name field, length of the data), a name that ends with ``!``, zero
-bytes up to the end of the name field, then the data. The last 40 bytes of a file lead to the chunk map, which lists
+bytes up to the end of the name field, then the data. The last 40 bytes of a file have the position of the chunk map, which lists
 every other chunk. All of it is little-endian. Checked byte by byte on real files.
 """
 
@@ -98,7 +98,7 @@ def parse_header(data: bytes | memoryview, position: int) -> ChunkHeader:
 
 
 def encode_chunk(name: bytes, head: bytes, tail_length: int = 0) -> bytes:
-    """Encode a chunk up to and including ``head``, so that ``head`` ends on a page boundary as NIS-Elements has it.
+    """Encode a chunk up to and including ``head``, so that ``head`` ends on a page boundary, as in files of NIS-Elements.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def encode_chunk(name: bytes, head: bytes, tail_length: int = 0) -> bytes:
     Notes
     -----
     For a frame this puts the first pixel 4096 bytes behind the chunk's start. The 20 spare bytes of the name field
-    allow a chunk to be renamed in place. The caller pads what follows to the next page.
+    allow a chunk to be renamed in place. The caller pads the following data to the next page.
     """
     reserved = HEADER.size + len(name) + _NAME_RESERVE
     name_length = len(name)
@@ -217,7 +217,7 @@ class ChunkMap:
     frame_index : ndarray of int64, shape (n,)
         Sequence index of each frame chunk, in the order of the map.
     frame_position, frame_size : ndarray of uint64, shape (n,)
-        Position of the frame's chunk header, and length of its data as the map has it. A size that equals the
+        Position of the frame's chunk header, and length of its data according to the map. A size that equals the
         position means "unknown".
     """
 

@@ -1,7 +1,7 @@
 """The container of legacy ND2 files: JPEG 2000 boxes and the box map at the end of the file, both ways.
 
 A box is a big-endian length (header included), a four-letter kind, then the payload. One codestream (``jp2c``) holds one
-channel of one frame; XML boxes hold the metadata. The last 40 bytes of a file lead to the box map, which gives every box a
+channel of one frame; XML boxes hold the metadata. The last 40 bytes of a file have the position of the box map, which gives every box a
 second name, its tag. All of it is unverified on real files.
 """
 

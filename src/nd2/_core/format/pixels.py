@@ -40,7 +40,7 @@ class PixelLayout:
     codec : {"raw", "zlib", "jpeg2k"}
         How frames are stored.
     sample_order : {"BGR", "RGB"}
-        What the samples of a color channel are, as they are stored and as arrays have them.
+        Samples of a color channel, in stored order and in arrays.
     """
 
     height: int
@@ -54,7 +54,7 @@ class PixelLayout:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Shape of a frame as arrays have it: ``(C, Y, X, S)``."""
+        """Shape of a frame in arrays: ``(C, Y, X, S)``."""
         return (self.channels, self.height, self.width, self.samples)
 
     @property

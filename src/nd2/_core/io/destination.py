@@ -382,7 +382,7 @@ def _without_secrets(error: Exception, name: str) -> OSError:
         reason = f"the server answered {status} {answer}".rstrip()
     kind = PermissionError if isinstance(error, PermissionError) else OSError
     number = getattr(error, "errno", None) or errno.EIO
-    if number == errno.EPIPE:  # the command takes it for the end of its own output
+    if number == errno.EPIPE:  # the command would mistake it for the end of its own output
         number = errno.EIO
     plain = kind(number, f"could not be written: {reason}", name)
     for note in getattr(error, "__notes__", ()):

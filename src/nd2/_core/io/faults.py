@@ -34,7 +34,7 @@ def explain_faults(raw_url: str) -> Iterator[None]:
 
 
 def explained(error: Exception, url: str) -> OSError:
-    """Return the error to raise in place of what a file system raised."""
+    """Return the error to raise instead of that of a file system."""
     status, reason = http_status(error)
     answer = f"the server answered {status} {reason}".rstrip()
     if status in (401, 403):

@@ -85,7 +85,7 @@ def open_handle(path: str, forget: weakref.WeakMethod[Callable[[Handle], None]])
 
 
 def max_handles() -> int:
-    """Return how many files may be open: half of what the process may open, or xarray's setting."""
+    """Return the maximum number of open files: half of the limit of the process, or xarray's setting."""
     limit = min(_system_limit() // 2, _learned_limit)
     options: Any = getattr(sys.modules.get("xarray"), "get_options", dict)()
     setting = options.get("file_cache_maxsize", _XARRAY_DEFAULT)

@@ -1,4 +1,4 @@
-"""Files that paths, patterns, folders and buckets stand for, with what a listing says of them."""
+"""Files of paths, patterns, folders and buckets, with the properties that a listing returns."""
 
 from __future__ import annotations
 

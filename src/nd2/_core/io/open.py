@@ -102,7 +102,7 @@ def _open_path(fs: Any, path: str) -> ByteSource:
 
 
 def _is_whole_local_file(handle: io.BufferedReader | io.FileIO) -> bool:
-    """Return whether a handle is a plain open file whose name still leads to the same file."""
+    """Return whether a handle is a plain open file whose name is still that of the same file."""
     raw = handle if isinstance(handle, io.FileIO) else handle.raw
     if type(raw) is not io.FileIO or not isinstance(raw.name, (str, bytes)) or handle.closed:
         return False

@@ -110,7 +110,7 @@ class Part:
                 os.rename(old, self.final)
             raise
         finally:
-            # Only if the new folder has its name, or the old one has it back.
+            # Only if the new folder has its name, or the old one has got it back.
             if not (os.path.lexists(self.place) and os.path.lexists(old)):
                 _remove(refuge)
 

@@ -1,4 +1,4 @@
-"""Requests to S3 and what speaks its language, through the client of s3fs, which signs and repeats them."""
+"""Requests to S3 and compatible stores, through the client of s3fs, which signs and repeats them."""
 
 from __future__ import annotations
 

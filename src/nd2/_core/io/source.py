@@ -18,7 +18,7 @@ class ByteSource(ABC):
     A new kind of source needs `url`, `identity`, `read` and `reopen`. The other methods have defaults
     that suit cheap reads: nothing is fetched ahead, nothing is kept.
 
-    A source pickles by what reopens it (a path; a URL with its options), never by an open handle, and
+    A source is pickled as the data that reopen it (a path; a URL with its options), never as an open handle, and
     reopens automatically on the first read after unpickling. All reads are exact: a range that the file
     does not have raises ``SourceError`` (an ``OSError``) instead of returning fewer bytes.
     """
@@ -90,7 +90,7 @@ class ByteSource(ABC):
         """Take parts of the file, by offset, that are known from elsewhere; a cheap source ignores them."""
 
     def release(self) -> None:
-        """Give back the handle and what is kept in memory; the next read takes them again."""
+        """Release the handle and the memory; the next read opens the file again."""
 
     def close(self) -> None:
         """Release for good; may be called twice. Reading afterwards raises ``ValueError``."""

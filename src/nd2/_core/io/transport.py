@@ -25,7 +25,7 @@ WHOLE = 32 << 20
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _IN_FLIGHT = 128
-# More bytes at once do not come faster, but requests that wait for their share of a slow line would time out.
+# More parallel bytes are not faster, and requests that wait for their share of a slow line would time out.
 _BUSY = 64 << 20
 _MIN_IN_FLIGHT = 8
 
@@ -200,7 +200,7 @@ class Answer:
 class RangeTransport(AsyncTransport):
     """File systems whose responses can be looked at: each tells length and version of the file along with its bytes.
 
-    So a file's length costs no request of its own, and a file that changes between two reads is noticed.
+    So a file's length needs no separate request, and a change of the file between two reads is detected.
     """
 
     verifies = True
@@ -208,7 +208,7 @@ class RangeTransport(AsyncTransport):
     """The class of fsspec whose files these are."""
 
     def _request(self, byte_range: str) -> AbstractAsyncContextManager[Answer]:
-        """Ask for a range, as the header ``Range`` has it."""
+        """Request a range, in the form of the header ``Range``."""
         raise NotImplementedError
 
     async def _ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:

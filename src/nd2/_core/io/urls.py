@@ -1,4 +1,4 @@
-"""URLs: which strings are one, the name of the file it leads to, and the form that may be shown."""
+"""URLs: which strings are URLs, the name of their file, and the form that may be shown."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class ChunkAddress:
         return replace(self, source=source)
 
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
-        """Read the data from byte ``start`` up to ``stop`` (by default all), as far as the chunk has them."""
+        """Read the data from byte ``start`` up to ``stop`` (by default all) of a chunk."""
         stop = self.size if stop is None else stop
         whole = self.extent <= _MAX_SINGLE_READ or 2 * (stop - start) > self.extent
         nbytes = min(self.extent, chunks.HEADER.size + len(self.name))

@@ -1,6 +1,6 @@
 """The chunks of a modern file by name: where they are, their data, their decoded content.
 
-A chunk file reads its chunk map as the file has it. Files that are not to be trusted get another map:
+A chunk file reads the chunk map of the file. Files that cannot be trusted get another map:
 `readers.validation` checks the position of each chunk, `readers.rescue` scans the file for chunks.
 """
 
@@ -28,7 +28,7 @@ _MAX_NAME_FIELD = 3 * chunks.PAGE
 
 
 def read_map(source: ByteSource) -> chunks.ChunkMap:
-    """Read the chunk map of a file as the file has it."""
+    """Read the chunk map of a file, unchanged."""
     try:
         position = read_map_position(source)
         source.prefetch([(position, source.size - position)])
@@ -175,6 +175,6 @@ class ChunkFile:
             raise errors.corrupt_in(error, path=self.source.url, chunk=name) from error
 
     def tree(self, name: bytes, *, strip_prefix: bool = False) -> dict[str, Any] | None:
-        """Read and decode a metadata chunk; None if the file does not have it, or has it empty."""
+        """Read and decode a metadata chunk; None if it is absent or empty."""
         data = self.chunk(name)
         return self.decode(name, data, strip_prefix=strip_prefix) if data else None

@@ -123,7 +123,7 @@ class ModernReader(Reader):
     def _opening_tree(
         self, forms: tuple[bytes, ...], *, whole: bool = False
     ) -> dict[str, Any] | None:
-        """Decode one of these chunks, in whichever form the file has it."""
+        """Decode one of these chunks, in the form that the file has."""
         for name in forms:
             if data := self._opening.get(name):
                 unused = () if whole else _UNUSED.get(forms, ())

@@ -148,7 +148,7 @@ def load_index(index: Any, path: Any, storage_options: Mapping[str, Any] | None 
 
 
 class Recorder(ByteSource):
-    """A byte source that keeps what is read through it: the metadata, for an index."""
+    """A byte source that keeps the bytes that are read through it: the metadata, for an index."""
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source
@@ -164,7 +164,7 @@ class Recorder(ByteSource):
 
     @property
     def blocks(self) -> list[tuple[int, bytes]]:
-        """Offset and bytes of what was read, in the order of the file."""
+        """Offset and bytes of each read, in the order of the file."""
         return [(offset, data) for (offset, _), data in sorted(self._blocks.items())]
 
     def read(self, offset: int, nbytes: int) -> bytes:

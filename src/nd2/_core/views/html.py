@@ -64,7 +64,7 @@ def _axes(reader: Reader, facts: Facts) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _described(name: str, loop: Mapping[str, Any], reader: Reader, facts: Facts) -> tuple[str, str]:
-    """Return the step along an axis with its unit, empty where it has none, and what the axis is."""
+    """Return the step along an axis with its unit, empty if it has none, and a description of the axis."""
     what = _KINDS.get(name[0], "frames")
     if name in ("Y", "X"):
         return _pixel_size(name, facts), what

@@ -1,6 +1,6 @@
 """Where each frame of a file goes in an export: which image, which time point, which focal plane.
 
-The models of OME know the axes T, Z, C, Y and X; a stage position is an image of its own. A file may have other loops
+The models of OME know the axes T, Z, C, Y and X; a stage position is a separate image. A file may have other loops
 (custom ones, several of one kind): those of one kind are laid out one inside the other along one axis, and custom
 loops count as time.
 """

@@ -30,7 +30,7 @@ def coordinates(reader: Reader, facts: Facts) -> dict[str, Any]:
         values = _loop_coordinate(loop, count, facts)
         if values is not None:
             coords[name] = values
-    # As nd2 has it: empty where the file has an empty name.
+    # As in nd2: empty if the name in the file is empty.
     coords["C"] = [
         channel.name if channel.meta is None else channel.meta.channel.name
         for channel in facts.channels
@@ -47,7 +47,7 @@ def _loop_coordinate(loop: ExpLoop, count: int, facts: Facts) -> Any:
     if isinstance(loop, TimeLoop):
         return np.arange(count) * _period(loop.parameters)
     if isinstance(loop, NETimeLoop):
-        # Each phase starts at 0 again, as nd2 has it; recorded times are in events() and in the engine's dataset.
+        # Each phase starts at 0 again, as in nd2; recorded times are in events() and in the engine's dataset.
         return np.concatenate(
             [np.arange(period.count) * _period(period) for period in loop.parameters.periods]
         )[:count]

@@ -16,7 +16,7 @@ _MAX_PATH = 4096
 def input_paths(array: Any) -> set[str]:
     """Return every text in an array's object that may be the path or URL of a file that it reads.
 
-    Dask graphs, functions with what they enclose, xarray's wrappers, memory maps and open files are looked through.
+    Dask graphs, functions and their closures, xarray's wrappers, memory maps and open files are searched.
     """
     walk = _Walk()
     try:
@@ -43,7 +43,7 @@ class _Walk(pickle.Pickler):
         self.paths: set[str] = set()
 
     def persistent_id(self, obj: Any) -> bool | None:
-        """Note the texts; return True for what is not to be looked into."""
+        """Note the texts; return True for objects that need no search."""
         if isinstance(obj, (str, os.PathLike)):
             self.paths.add(os.fsdecode(os.fspath(obj)))
         elif isinstance(obj, np.ndarray) and not obj.dtype.hasobject:
@@ -58,7 +58,7 @@ class _Walk(pickle.Pickler):
         return True
 
     def reducer_override(self, obj: Any) -> Any:
-        """Take functions apart, and what refuses to be pickled, such as locks."""
+        """Take apart functions, and objects that cannot be pickled, such as locks."""
         if isinstance(obj, FunctionType):
             cells = [cell.cell_contents for cell in obj.__closure__ or ()]
             names = [obj.__globals__.get(name) for name in obj.__code__.co_names]

@@ -187,7 +187,7 @@ def copy_parts(
 def _frame_writer(
     stream: ChunkStream, codec: Codec
 ) -> Iterator[Callable[[int, bytes, memoryview], None]]:
-    """Yield a function that writes a frame, compressed in the background if the file has it so."""
+    """Yield a function that writes a frame, compressed in the background if the file is compressed."""
     if codec == "raw":
         yield stream.append_frame
         return
