@@ -155,7 +155,7 @@ def test_missing_frames_stay_missing(tmp_path: Path, concat_dim: str, zarr_forma
 def test_references_to_several_files_are_not_combined_again(files: list[Path]) -> None:
     refs = [to_kerchunk(path) for path in files]
     both = combine_references(refs[:2])
-    with pytest.raises(ValueError, match="give those of each file"):
+    with pytest.raises(ValueError, match="pass the references of each file"):
         combine_references([both, refs[2]])
     one = combine_references(refs[:1])
     again = combine_references([one, refs[1]])
