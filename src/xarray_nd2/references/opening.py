@@ -239,8 +239,8 @@ def _changes(
             now, now_size, now_version = known or _identity(place, remote_options)
         except OSError as error:
             messages.append(
-                f"the ND2 file of the references cannot be read: {errors.one_line(error)}; "
-                "if it has moved, give its new place by url="
+                f"the ND2 file of the references cannot be reached: {errors.one_line(error)}; "
+                "if it moved, pass url="
             )
             continue
         # A copy has another version, but the same length.
