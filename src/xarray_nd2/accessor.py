@@ -226,7 +226,7 @@ class _Accessor(Generic[_Labeled]):
         return reader, Facts(reader)
 
     def rgb(
-        self, channels: int | str | Sequence[int | str] | None = None, **indexers: int
+        self, channels: int | str | Sequence[int | str] | None = None, **indexers: int | str
     ) -> xr.DataArray:
         """Return one picture in color, 8 bits per sample: each channel in its own color, stretched.
 
@@ -255,7 +255,7 @@ class _Accessor(Generic[_Labeled]):
         return pictures.composite(pictures.one_frame(self._image, indexers, channels), channels)
 
     def plot(
-        self, channels: int | str | Sequence[int | str] | None = None, **indexers: int
+        self, channels: int | str | Sequence[int | str] | None = None, **indexers: int | str
     ) -> Figure:
         """Draw one frame: each channel, and the composite, with a scale bar.
 
@@ -286,7 +286,7 @@ class _Accessor(Generic[_Labeled]):
         self,
         size: int = 256,
         channels: int | str | Sequence[int | str] | None = None,
-        **indexers: int,
+        **indexers: int | str,
     ) -> Figure:
         """Draw one frame small: the composite alone, with a scale bar.
 
@@ -326,6 +326,11 @@ class ND2Accessor(_Accessor[xr.Dataset]):
 
     @property
     def _image(self) -> xr.DataArray:
+        if "image" not in self._labeled:
+            raise ValueError(
+                "the dataset has no variable 'image': open an ND2 file with engine='nd2', or use the "
+                "accessor of a variable, as in ds.image.nd2"
+            )
         image: xr.DataArray = self._labeled["image"]
         return image
 

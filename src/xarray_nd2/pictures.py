@@ -27,7 +27,7 @@ _FALLBACK = ("#00FF00", "#FF00FF", "#00FFFF", "#FF0000", "#0000FF", "#FFFF00", "
 
 def one_frame(
     image: xr.DataArray,
-    indexers: Mapping[str, int],
+    indexers: Mapping[str, int | str],
     channels: Channels = None,
 ) -> xr.DataArray:
     """Return an image at one point of every frame axis, in memory, axes C, Y, X and S.
@@ -42,8 +42,9 @@ def one_frame(
     for axis in indexers:
         if axis not in frames:
             raise errors.no_such("frame axis", axis, map(str, frames))
+    chosen_items = {axis: _item(image, axis, item) for axis, item in indexers.items()}
     middle = {dim: size // 2 if str(dim)[0] == "Z" else 0 for dim, size in frames.items()}
-    picture = image.isel({**middle, **indexers})
+    picture = image.isel({**middle, **chosen_items})
     if "C" not in picture.dims:
         picture = picture.expand_dims("C")
     if channels is not None:
@@ -65,6 +66,20 @@ def _shown(picture: xr.DataArray) -> list[int]:
         [str(text) for text in values("channel_color", "")],
         [positive(value) for value in values("emission_wavelength", None)],
     )
+
+
+def _item(image: xr.DataArray, axis: str, item: int | str) -> int:
+    """Return the index on an axis of an index, or of the name of a position."""
+    size = image.sizes[axis]
+    if isinstance(item, str):
+        names = image.coords.get("position_name")
+        known = [] if names is None or names.dims != (axis,) else names.values.tolist()
+        if item not in known:
+            raise errors.no_such("position", item, known)
+        return int(known.index(item))
+    if not -size <= item < size:
+        raise IndexError(f"index {item} is out of range for axis {axis!r} of size {size}")
+    return item
 
 
 def _channel_names(picture: xr.DataArray) -> list[str]:

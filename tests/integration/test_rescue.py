@@ -79,7 +79,7 @@ def test_acquisition_that_crashed_before_the_attributes(path: Path) -> None:
     spec, data = made(path, **LOOPS, height=7, width=7)
     cut = start_of(data, b"ImageDataSeq|4!") + 4096 + 40
     with rescued(
-        path, data[:cut], warns=r"4 frames are whole; 1 are cut .* \(4\); 2 of those"
+        path, data[:cut], warns=r"4 frames are whole; 1 is cut .* \(4\); 2 of those"
     ) as file:
         assert file.sizes == {"T": 3, "P": 2, "C": 2, "Y": 7, "X": 7}
         expected = spec.frames.reshape(3, 2, 2, 7, 7)
@@ -117,7 +117,7 @@ def test_compressed_frames_are_checked(path: Path) -> None:
     spec, data = made(path, loops=[("T", 4)], zlib=True)
     at = start_of(data, b"ImageDataSeq|2!") + 4096 + 10
     data[at : at + 20] = b"\xaa" * 20
-    with rescued(path, data, warns=r"3 frames are whole; 1 are cut or damaged \(2\)") as file:
+    with rescued(path, data, warns=r"3 frames are whole; 1 is cut or damaged \(2\)") as file:
         expected = spec.array.copy()
         expected[2] = 0
         assert np.array_equal(file.asarray(), expected)
@@ -148,7 +148,7 @@ def test_lost_bytes_shift_what_follows(path: Path, lost: int) -> None:
     spec, data = made(path, loops=[("T", 4)], height=40, width=60)
     at = start_of(data, b"ImageDataSeq|1!") + 4096 + 100
     del data[at : at + lost]
-    with rescued(path, data, warns=r"3 frames are whole; 1 are cut or damaged \(1\)") as file:
+    with rescued(path, data, warns=r"3 frames are whole; 1 is cut or damaged \(1\)") as file:
         expected = spec.array.copy()
         expected[1] = 0
         assert np.array_equal(file.asarray(), expected)
@@ -363,7 +363,7 @@ def test_rows_of_the_frame_that_the_file_ends_in_are_given(path: Path, zlib: boo
     spec, data = made(path, loops=[("T", 3)], height=400, width=60, zlib=zlib)
     length = 400 * 120 if not zlib else len(deflate_zlib(spec.layout.encode(spec.frames[2])))
     cut = start_of(data, b"ImageDataSeq|2!") + 4096 + length // 2
-    with rescued(path, data[:cut], warns=r"2 frames are whole; 1 are cut .* \(2\)") as file:
+    with rescued(path, data[:cut], warns=r"2 frames are whole; 1 is cut .* \(2\)") as file:
         attributes = file.attributes._replace(heightPx=400, widthPx=60)
     whole = bytearray(data[:cut])
     build(path, Nd2Spec(loops=[("T", 3)], height=400, width=60, zlib=zlib))
@@ -373,7 +373,7 @@ def test_rows_of_the_frame_that_the_file_ends_in_are_given(path: Path, zlib: boo
     chunk = bytes(data[tree : tree + 4096])
     assert chunk.startswith(chunks.MAGIC_BYTES)
     whole[4096:4096] = chunk
-    with rescued(path, whole, warns=r"2 frames are whole; 1 are cut .* \(2\)") as file:
+    with rescued(path, whole, warns=r"2 frames are whole; 1 is cut .* \(2\)") as file:
         image = file.asarray()
         rows = int(image[2].any(axis=1).sum())
         assert 100 < rows < 300

@@ -206,6 +206,12 @@ def irreplaceable(path: str, reason: str) -> FileExistsError:
     return FileExistsError(errno.EEXIST, f"is not replaced: {reason}; write to another path", path)
 
 
+def unbound(error: OSError, address: str) -> OSError:
+    """Build the error for an address that a server cannot listen on, from the system's own."""
+    reason = error.strerror or str(error)
+    return OSError(error.errno, f"cannot be listened on: {reason[:1].lower()}{reason[1:]}", address)
+
+
 def unwritten(error: OSError, what: str, *, path: str) -> OSError:
     """Build the error for bytes that could not be written, with the number of the system's own."""
     reason = error.strerror or str(error)

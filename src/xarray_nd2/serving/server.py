@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
+from nd2._core import errors
 from nd2._core.values import record
 from xarray_nd2.serving.access import hostname, is_host, is_loopback, prefers_html, requested_range
 
@@ -117,7 +118,10 @@ class Endpoint:
         class Server(_Server):
             address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
-        self._server = Server((host, port), Handler)
+        try:
+            self._server = Server((host, port), Handler)
+        except OSError as error:
+            raise errors.unbound(error, f"{host}:{port}") from None
         shown = f"[{host}]" if ":" in host else host
         self.url: str = f"http://{shown}:{self._server.server_address[1]}"
         self.view_url: str = f"{self.url}/{VIEW}"

@@ -54,13 +54,8 @@ class _Parser(argparse.ArgumentParser):
     """A parser that suggests options similar to an unknown one."""
 
     def __init__(self, **options: Any) -> None:
-        self._names: list[str] = []
         self._mixes = False
         super().__init__(**options)
-
-    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
-        self._names += names
-        return super().add_argument(*names, **options)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         if self._subparsers is not None or self._mixes:
@@ -70,12 +65,12 @@ class _Parser(argparse.ArgumentParser):
         self._mixes = False
         for item in rest:
             name = item.partition("=")[0]
-            if name.startswith("--"):
-                self.error(str(errors.no_such("option", name, self._names)))
-        if rest and self._names[-1] == STORAGE_OPTION.names[0]:  # with the usage of this command
-            self.error(
-                f"unexpected {'arguments' if len(rest) > 1 else 'argument'} {' '.join(rest)}"
-            )
+            if name.startswith("-"):
+                known = [name for name in self._option_string_actions if name.startswith("--")]
+                self.error(str(errors.no_such("option", name, known)))
+        if rest:  # with the usage of this command
+            noun = "argument" if len(rest) == 1 else "arguments"
+            self.error(f"unexpected {noun}: {' '.join(rest)}")
         return options, rest
 
 

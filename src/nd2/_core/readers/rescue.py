@@ -71,14 +71,20 @@ class RescueReport:
         return not (self.lost or self.damaged_frames or self.missing_frames)
 
     def __str__(self) -> str:
-        parts = [f"{self.frame_count} frames are whole"]
+        parts = [f"{errors.plural(self.frame_count, 'frame')} {_verb(self.frame_count)} whole"]
         if self.damaged_frames:
             some = ", ".join(map(str, self.damaged_frames[:10]))
             more = " ..." if len(self.damaged_frames) > 10 else ""
-            parts.append(f"{len(self.damaged_frames)} are cut or damaged ({some}{more})")
+            count = len(self.damaged_frames)
+            parts.append(f"{count} {_verb(count)} cut or damaged ({some}{more})")
         if self.missing_frames:
-            parts.append(f"{self.missing_frames} of those that the loops reach are missing")
+            verb = _verb(self.missing_frames)
+            parts.append(f"{self.missing_frames} of those that the loops reach {verb} missing")
         return "; ".join([*parts, *self.lost])
+
+
+def _verb(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 class Rescue:
