@@ -362,10 +362,10 @@ def test_52_references_of_a_file_that_moved(
     shutil.copy(folder / "a.nd2", "here.nd2")
     xarray_nd2.write_kerchunk("here.nd2", "here.json")
     os.rename("here.nd2", "there.nd2")
-    moved = "cannot be read: .*here.nd2': No such file or directory; if it has moved, give its new place by url="
+    moved = "cannot be reached: .*here.nd2': No such file or directory; if it moved, pass url="
     with pytest.warns(xarray_nd2.StaleReferencesWarning, match=moved):
         dataset = xarray_nd2.open_references("here.json")
-    with pytest.raises(OSError, match="if it has moved, open them with url=") as caught:
+    with pytest.raises(OSError, match="if it moved, open them with url=") as caught:
         dataset.image.values  # noqa: B018
     assert "here.nd2" in str(caught.value)
     with xarray_nd2.open_references("here.json", url=str(tmp_path / "there.nd2")) as dataset:

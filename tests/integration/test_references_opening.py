@@ -56,7 +56,7 @@ def test_a_file_that_changed_is_warned_of(tmp_path: Path, form: Any) -> None:
         warnings.simplefilter("error", StaleReferencesWarning)
         open_references(refs, check=False)
     path.unlink()
-    with pytest.warns(StaleReferencesWarning, match="cannot be read"):
+    with pytest.warns(StaleReferencesWarning, match="cannot be reached"):
         open_references(refs)
 
 
@@ -176,7 +176,7 @@ def test_a_relative_path_leads_on_from_the_folder_of_the_references(
     virtual = open_references("memory://bucket/refs.json", check=False)
     xr.testing.assert_equal(virtual.image, expected)
     path.unlink()
-    with pytest.warns(StaleReferencesWarning, match="cannot be read"):
+    with pytest.warns(StaleReferencesWarning, match="cannot be reached"):
         open_references(folder / "refs.json")
 
 

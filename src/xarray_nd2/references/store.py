@@ -35,7 +35,6 @@ class ReferenceStore(FsspecStore):
             target = error.target
             path = redact(str(target[0] if isinstance(target, (list, tuple)) else target))
             raise errors.source(
-                "the ND2 file that the references lead to cannot be read; if it has moved, open them "
-                "with url=",
+                "the ND2 file of the references cannot be reached; if it moved, open them with url=",
                 path=path,
             ) from error
