@@ -101,6 +101,7 @@ class Nd2Spec:
     name_field: int = 0
     pixel_type: int = 1
     calibration: float = 0.325
+    julian_day: float = 2459486.0
     channel_names: Sequence[str] | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     chunks: Mapping[bytes, bytes | None] = field(default_factory=dict)
@@ -294,6 +295,6 @@ def picture_tree(spec: Nd2Spec) -> dict[str, Any]:
         Channel(ChannelMeta(name, c, _COLORS[c % len(_COLORS)]), None, microscope, volume)
         for c, name in enumerate(spec.names)
     ]
-    first = picture_metadata.FirstFrame(0.0, 2459486.0, (100.0, 200.0, 300.0))
+    first = picture_metadata.FirstFrame(0.0, spec.julian_day, (100.0, 200.0, 300.0))
     tree: dict[str, Any] = picture_metadata.encode(channels, first)["SLxPictureMetadata"]
     return tree

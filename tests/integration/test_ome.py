@@ -218,6 +218,28 @@ def test_color_counts_its_samples(tmp_path: Path) -> None:
     assert [(block.first_c, block.ifd) for block in pixels.tiff_data_blocks] == [(0, 0), (1, 1)]
 
 
+@each_sample(["real/crop_z18c4", "real/multichannel_c4", "real/rgb_64", "real/timelapse_t53"])
+def test_settings_of_the_camera(sample: Path) -> None:
+    binning, gain, rate, exposures = {
+        "crop_z18c4": ("1x1", None, 100.0, None),
+        "multichannel_c4": ("1x1", None, None, [20.0, 1000.0, 1000.0, 1000.0]),
+        "rgb_64": ("1x1", 1.0, None, None),
+        "timelapse_t53": ("2x2", None, None, None),
+    }[sample.stem]
+    with nd2.ND2File(sample) as file:
+        pixels = file.ome_metadata(include_unstructured=False).images[0].pixels
+        captures = file._reader.captures
+    for channel in pixels.channels:
+        setting = channel.detector_settings
+        assert setting is not None
+        assert setting.binning is not None
+        assert (setting.binning.value, setting.gain, setting.read_out_rate) == (binning, gain, rate)
+    of_planes = [plane.exposure_time for plane in pixels.planes]
+    assert all(of_planes)
+    if exposures is not None:
+        assert of_planes == exposures == [one.exposure_ms for one in captures]
+
+
 def test_text_that_xml_cannot_hold(tmp_path: Path, schema: xmlschema.XMLSchema) -> None:
     path = tmp_path / "a.nd2"
     build(path, channel_names=["D\x01API\x1f"])

@@ -64,6 +64,25 @@ def test_planned_times_start_with_the_first_frame_of_the_file(tmp_path: Path) ->
     assert (series.values.tolist(), series.source) == ([150.0, 650.0], "nominal")
 
 
+@pytest.mark.parametrize(
+    ("julian_day", "start"),
+    [
+        (2459486.0, "2021-09-28T12:00:00.000Z"),
+        (2447892.5, "1990-01-01T00:00:00.000Z"),
+        (2447892.4, None),
+        (2488069.4, "2099-12-31T21:36:00.000Z"),
+        (2488069.5, None),
+        (0.0, None),
+        (np.nan, None),
+        (np.inf, None),
+    ],
+)
+def test_a_start_is_plausible(tmp_path: Path, julian_day: float, start: str | None) -> None:
+    one = facts(tmp_path / "a.nd2", julian_day=julian_day)
+    assert one.start_text == start
+    assert (one.start_date is None) == (start is None)
+
+
 def test_columns_of_zeros_give_way_to_the_metadata(tmp_path: Path) -> None:
     zeros = facts(
         tmp_path / "a.nd2", loops=[("T", 2)], chunks=stage([0.0] * 2, [0.0] * 2, [0.0] * 2)

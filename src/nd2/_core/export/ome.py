@@ -358,9 +358,8 @@ class _Builder:
     def _planes(self, parent: Element, mine: Placement) -> None:
         facts, frames = self.facts, mine.index
         # The recorded clock need not start with the experiment: OME's time does.
-        start = facts.times(np.zeros(1, np.intp))
         columns: dict[str, list[float | None]] = {
-            "DeltaT": _rounded(facts.times(frames) - start),
+            "DeltaT": _rounded(facts.times(frames) - facts.first_time),
             **{
                 f"Position{axis.upper()}": _rounded(series.values[frames])
                 for axis, series in facts.stage.items()

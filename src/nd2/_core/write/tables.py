@@ -244,14 +244,14 @@ class NewTables(Tables):
         steps = steps[steps < len(log.times)]
         if len(steps) != loop.count or not np.isfinite(log.times[steps[[0, -1]]]).all():
             return loop
-        return measured_time_loop(loop, self._frame_times(log)[steps])
+        times = log.times[steps]
+        known = np.flatnonzero(np.isfinite(times))
+        return measured_time_loop(loop, np.interp(np.arange(len(times)), known, times[known]))
 
     def _frame_times(self, log: FrameLog) -> NDArray[np.float64]:
-        """Return a time for each frame up to the last recorded one, or nominal times for all."""
+        """Return the times up to the last recorded one, NaN where unknown; nominal times if none is known."""
         recorded = np.flatnonzero(np.isfinite(log.times))
-        if not len(recorded):
-            return nominal_times(self.plan)
-        return np.interp(np.arange(recorded[-1] + 1), recorded, log.times[recorded])
+        return log.times[: recorded[-1] + 1] if len(recorded) else nominal_times(self.plan)
 
 
 def nominal_times(plan: Plan) -> NDArray[np.float64]:
