@@ -389,6 +389,8 @@ def test_a_full_disk(
     out, err = capsys.readouterr()
     message = f"{raised.value}{out}{err}"
     assert os.strerror(errno.EFBIG) in message
+    if not name.startswith("nd2 "):
+        assert raised.value.errno == errno.EFBIG
     assert "Traceback" not in message
     assert ".part" not in message
     assert state(dest.parent) == before

@@ -29,6 +29,7 @@ from nd2._core.readers.modern import OPENING
 from nd2._core.structures import (
     NETimeLoop,
     NETimeLoopParams,
+    PeriodDiff,
     Position,
     TimeLoop,
     TimeLoopParams,
@@ -456,21 +457,23 @@ class _Selection:
 
     def _time_part(self, loop: TimeLoop, index: NDArray[np.intp], axis: int) -> TimeLoop:
         """Return a time loop with fewer steps; recorded times give its measured period."""
-        given = loop.parameters
+        given, measured = loop.parameters, loop.parameters.periodDiff
         step = int(index[1] - index[0]) if len(index) > 1 else 1
         nominal = TimeLoopParams(
             startMs=given.startMs + float(index[0]) * given.periodMs,
             periodMs=given.periodMs * step,
             durationMs=given.periodMs * step * max(len(index) - 1, 0),
-            periodDiff=given.periodDiff,
+            periodDiff=PeriodDiff(measured.avg * step, measured.max * step, measured.min * step),
         )
         part = replace(loop, count=len(index), parameters=nominal)
         times, grid = self.reader.frame_times, self.reader.layout.grid
         frames = grid.steps(grid.names[axis])[index]
-        if times is None or not given.periodDiff.avg or int(frames[-1]) >= len(times):
+        if times is None or not measured.avg or int(frames[-1]) >= len(times):
             return part
-        measured = measured_time_loop(part, times[frames])
-        return replace(part, parameters=replace(nominal, periodDiff=measured.parameters.periodDiff))
+        if not np.isfinite(times[frames]).all():
+            return part
+        measured = measured_time_loop(part, times[frames]).parameters.periodDiff
+        return replace(part, parameters=replace(nominal, periodDiff=measured))
 
 
 def _planes(loop: ZStackLoop, index: NDArray[np.intp]) -> tuple[int, int]:
