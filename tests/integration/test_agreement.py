@@ -662,10 +662,17 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
             st.integers(0, count).map(lambda n: [150.0 + 1250.5 * i for i in range(n)]),
         )
     )
+    channels = draw(st.integers(1, 3))
     options: dict[str, Any] = {
         "loops": loops,
         "times": times,
-        "channels": draw(st.integers(1, 3)),
+        "channels": channels,
+        "channel_names": draw(
+            st.lists(st.sampled_from(["A", "B", "A", ""]), min_size=channels, max_size=channels)
+        ),
+        "samples": draw(st.sampled_from([1, 1, 3])) if channels == 1 else 1,
+        "dtype": draw(st.sampled_from(["<u2", "u1"])),
+        "zlib": draw(st.booleans()),
         "calibration": draw(st.sampled_from([0.325, 0.0])),
         "julian_day": draw(st.sampled_from([2459486.0, 2459486.0, 2440000.5, 0.0])),
         "version": draw(st.sampled_from([(3, 0), (2, 1)])),

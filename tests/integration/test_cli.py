@@ -220,6 +220,13 @@ def test_options_of_file_systems() -> None:
     }
 
 
+def test_info_of_channels_without_a_name(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", channels=2, channel_names=["", ""])
+    assert "Channel 0 (#" in run("info", tmp_path / "a.nd2")
+    found = json.loads(run("info", "--json", tmp_path / "a.nd2"))
+    assert [channel["name"] for channel in found["channels"]] == ["Channel 0", "Channel 1"]
+
+
 @pytest.mark.parametrize("name", [*COMMANDS, "refs", "serve"])
 def test_help_has_examples(name: str) -> None:
     text = run(name, "--help")
