@@ -51,7 +51,7 @@ while IFS= read -r command; do
   # Debian leaves ensurepip out: the pip of `make` fills the environment
   step "python -m venv" "$folder/desk" bash -c "python3 -m venv '$environment' 2>/dev/null ||
     { python3 -m venv --clear --without-pip '$environment' && python3 -m pip --python '$environment/bin/python' install -q pip; }"
-  command=${command//https:\/\/github.com\/xarray-nd2\/xarray-nd2/file:\/\/$clone}
+  command=${command//https:\/\/github.com\/xarray-nd2\/xarray-nd2/file:\/\/localhost$clone}
   step "$command" "$clone" env PATH="$environment/bin:$PATH" bash -c "$command"
 done < <(sed -n '/^```bash$/,/^```$/{/^```/d;/^pip install [^-]/p}' "$clone/README.md")
 
