@@ -30,11 +30,16 @@ def packages(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 ALONE = """
-import os, sys
-# the environment of the tests has the package as a whole
-sys.path = [
-    p for p in sys.path if p == os.getcwd() or not os.path.exists(os.path.join(p, "nd2", "_core"))
-]
+import importlib.machinery, os, sys
+
+class Here:
+    # the environment of the tests has the package as a whole, as a link or in site-packages
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in ("nd2", "xarray_nd2"):
+            return importlib.machinery.PathFinder.find_spec(name, [os.getcwd()])
+
+sys.meta_path.insert(0, Here)
 """
 
 
