@@ -157,6 +157,6 @@ def test_no_error_of_a_redirect_shows_a_secret() -> None:
     assert SECRET not in str(caught.value)
 
 
-def test_an_unknown_protocol_keeps_the_message_of_fsspec() -> None:
-    with pytest.raises(ValueError, match="Protocol not known"):
+def test_an_unknown_protocol_is_named() -> None:
+    with pytest.raises(ValueError, match="does not know the protocol 'nosuch'"):
         file_system("nosuch://a.nd2")
