@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from html import escape
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 import xarray as xr
 
 from nd2._core import errors
-from xarray_nd2 import pictures
+from xarray_nd2 import pictures, summary
 
 if TYPE_CHECKING:
     import os
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
     from ome_types import OME
 
     from nd2._core.file import ND2File
@@ -38,6 +40,17 @@ class _Accessor(Generic[_Labeled]):
     @property
     def _image(self) -> xr.DataArray:
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<nd2: {summary.as_text(self._image)}>" if self._has_image else "<nd2: no image>"
+
+    def _repr_html_(self) -> str:
+        source = str(self._attrs.get("source", "")).rpartition("/")[2]
+        return summary.as_html(self._image, source) if self._has_image else escape(repr(self))
+
+    @property
+    def _has_image(self) -> bool:
+        return not isinstance(self._labeled, xr.Dataset) or "image" in self._labeled
 
     def sel_position(self, name: str) -> _Labeled:
         """Select the position of a name; of several of that name, the first.
@@ -162,7 +175,7 @@ class _Accessor(Generic[_Labeled]):
         Parameters
         ----------
         dest : str or os.PathLike
-            A folder, or a URL that fsspec knows.
+            A folder, or a URL that fsspec supports.
         chunk_shape, shard_shape, backend, progress, force_series, overwrite, levels, storage_options, client
             See `nd2.ND2File.write_ome_zarr`.
         **options
@@ -308,6 +321,77 @@ class _Accessor(Generic[_Labeled]):
         """
         picture = pictures.one_frame(self._image, indexers, channels)
         return pictures.thumbnail(picture, size, channels)
+
+    def plate(
+        self,
+        channels: int | str | Sequence[int | str] | None = None,
+        *,
+        size: int = 128,
+        **indexers: int,
+    ) -> Figure:
+        """Draw an overview of a plate: each position in its well, by its name.
+
+        All wells have the same range of values. Several fields of a well are side by side. Only some
+        rows and columns are read.
+
+        Parameters
+        ----------
+        channels, **indexers
+            See `rgb`.
+        size : int
+            Pixels of the longer side of a well, at most.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If positions do not have names of wells (``B02``, ``B02_0005``).
+        """
+        return pictures.plate(self._image, indexers, channels, size)
+
+    def mosaic(self, *, pixel_to_stage: ArrayLike | None = None) -> xr.DataArray:
+        """Place the fields of the axis P by their stage positions, as one large lazy image.
+
+        Pixels are read when they are used, only those of the part. The array has no blocks:
+        ``.chunk({"Y": 2048, "X": 2048})`` makes it a dask array.
+
+        Parameters
+        ----------
+        pixel_to_stage : array-like, shape (2, 2), optional
+            Shift on the stage in micrometers, ``[[x, x], [y, y]]``, of one pixel to the right (first
+            column) and one down (second column). By default that of the file's metadata; without it,
+            the stage moves along the axes of the image.
+
+        Returns
+        -------
+        xarray.DataArray
+            Without P; Y and X in micrometers from the upper left corner. 0 where there is no field.
+
+        Raises
+        ------
+        ValueError
+            If there is no axis P, the size of a pixel or the place of a field is unknown, or the
+            fields are so far from each other that the axes have more than 16 million pixels.
+
+        Notes
+        -----
+        Every pixel of the mosaic is the pixel of one field. Fields are neither rotated nor resampled:
+        their places are rounded to whole pixels. Where fields overlap, the field with the higher
+        index on P covers the others. The place of a field is that of its first frame.
+        """
+        from xarray_nd2.mosaic import mosaic
+
+        return mosaic(self._image, self._attrs, pixel_to_stage)
+
+    @property
+    def _attrs(self) -> Mapping[Any, Any]:
+        attrs: Mapping[Any, Any] = self._labeled.attrs
+        return attrs
 
 
 @xr.register_dataset_accessor("nd2")  # type: ignore[no-untyped-call]

@@ -70,7 +70,7 @@ def group_datasets(
     origin = {"source": model.attrs["source"]}
     only = None if group is None or not group.strip("/") else f"/{group.strip('/')}"
     positions = [f"/P{i}" for i in range(model.image.all_sizes.get("P", 1))]
-    groups = {} if only else {"/": _root(model)}
+    groups = {} if only else {"/": _root(model, squeeze=squeeze)}
     for index, path in enumerate(positions):
         if only in (None, path):
             part = position_model(facts, model, index, squeeze=squeeze, time=time)
@@ -96,7 +96,7 @@ def group_datasets(
     return {"/": groups[only]}
 
 
-def _root(model: DatasetModel) -> xr.Dataset:
+def _root(model: DatasetModel, *, squeeze: bool) -> xr.Dataset:
     """Return what spans all positions: the attributes, and the names of the positions.
 
     There are no axes with labels here: every group would inherit them, also the table of events.
@@ -104,7 +104,9 @@ def _root(model: DatasetModel) -> xr.Dataset:
     dataset = xr.Dataset(attrs=model.attrs)
     names = model.coords.get("position_name")
     if names is not None and names.dims:
-        dataset["position_name"] = to_variable(names)
+        # An axis P of other length would not fit to that of the positions, which have one with squeeze=False.
+        dims = ("position",) if "P" in model.image.dims and not squeeze else names.dims
+        dataset["position_name"] = to_variable(replace(names, dims=dims))
     return dataset
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from nd2._core import errors
+from nd2._core.export.zarr_documents import plate_fields
 from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.views.facts import channel_indices, composite_channels, positive
 from nd2._core.views.picture import blend, scale_bar, scaled, to_8bit
@@ -165,6 +167,70 @@ def thumbnail(picture: xr.DataArray, size: int, channels: Channels = None) -> Fi
     axes = fig.add_axes((0, 0, 1, 1))
     _show(axes, values, picture)
     return fig
+
+
+def plate(
+    image: xr.DataArray, indexers: Mapping[str, int], channels: Channels, size: int
+) -> Figure:
+    """Draw the positions of a plate in their wells, all with the same limits; see ``ds.nd2.plate``."""
+    figure_class = _figure_class()
+    if "P" not in image.dims or "position_name" not in image.coords:
+        raise ValueError("there is no axis of positions with names")
+    names = [str(name) for name in image["position_name"].values]
+    fields = plate_fields(names)
+    if fields is None:
+        raise ValueError(f"the names of positions are not names of wells, such as B02: {names[:5]}")
+    rows = _span(sorted({row_number(field.row) for field in fields}))
+    columns = _span(sorted({int(field.column) for field in fields}))
+    grid = math.ceil(math.sqrt(max(field.field for field in fields) + 1))
+    step = max(math.ceil(max(image.sizes["Y"], image.sizes["X"]) * grid / size), 1)
+    small = image.isel(Y=slice(None, None, step), X=slice(None, None, step))
+    pictures = [
+        one_frame(small.isel(P=place), indexers, channels) for place in range(image.sizes["P"])
+    ]
+    # One image of all, so that all have the same limits.
+    stacked = xr.concat(
+        pictures,
+        "Y",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
+    )
+    colored = composite(stacked.drop_vars("Y", errors="ignore"), channels).values
+    height, width = small.sizes["Y"], small.sizes["X"]
+    tall, wide = height * grid + 2, width * grid + 2
+    canvas = np.full((tall * len(rows), wide * len(columns), 3), 48, np.uint8)
+    for place, field in enumerate(fields):
+        y = rows.index(row_number(field.row)) * tall + field.field // grid * height + 1
+        x = columns.index(int(field.column)) * wide + field.field % grid * width + 1
+        canvas[y : y + height, x : x + width] = colored[place * height : (place + 1) * height]
+    scale = 1.2 / max(tall, wide)
+    shape = (canvas.shape[1] * scale + 0.6, canvas.shape[0] * scale + 0.5)
+    fig = figure_class(figsize=shape, layout="constrained")
+    axes = fig.add_subplot()
+    axes.imshow(canvas, interpolation="antialiased")
+    axes.set_xticks([(i + 0.5) * wide - 0.5 for i in range(len(columns))], map(str, columns))
+    axes.set_yticks([(i + 0.5) * tall - 0.5 for i in range(len(rows))], map(row_name, rows))
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.set_frame_on(False)
+    return fig
+
+
+def _span(numbers: Sequence[int]) -> list[int]:
+    """Return all numbers from the first to the last, so that empty rows and columns are seen."""
+    return list(range(numbers[0], numbers[-1] + 1))
+
+
+def row_number(name: str) -> int:
+    """Return the number of a row of a plate: A is 1, AA is 27."""
+    return functools.reduce(lambda number, letter: number * 26 + ord(letter) - 64, name, 0)
+
+
+def row_name(number: int) -> str:
+    """Return the name of a row of a plate."""
+    first, last = divmod(number - 1, 26)
+    return (chr(64 + first) if first else "") + chr(65 + last)
 
 
 def _figure_class() -> type[Figure]:

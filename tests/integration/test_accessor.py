@@ -169,3 +169,34 @@ def test_figures(tmp_path: Path, calibration: float, bar: bool) -> None:
     buffer = io.BytesIO()
     small.savefig(buffer, format="png")
     assert buffer.getvalue()[16:20] == (120).to_bytes(4, "big")
+
+
+def test_a_summary_for_people(rich: Path) -> None:
+    dataset = xr.open_dataset(rich, engine="nd2")
+    assert repr(dataset.nd2) == (
+        "<nd2: T 3 x P 2 x Z 2 x C 2 x Y 6 x X 8 (uint16)\n"
+        "  T: 1 s\n"
+        "  P: A1, B2\n"
+        "  Z: 2 µm\n"
+        "  Y: 0.5 µm\n"
+        "  X: 0.5 µm\n"
+        "  channel: DAPI, #0000FF, fluorescence\n"
+        "  channel: GFP, #00FF00, fluorescence>"
+    )
+    for html in (dataset.nd2._repr_html_(), dataset.image.nd2._repr_html_()):
+        for part in ("DAPI", "background:#00FF00", "0.5 µm", "A1, B2", "fluorescence"):
+            assert part in html
+    assert "rich.nd2" in dataset.nd2._repr_html_()
+    assert "values with dtype" in repr(dataset.image.variable)  # not read
+    assert repr(dataset[["T"]].nd2) == "<nd2: no image>"
+    assert dataset[["T"]].nd2._repr_html_() == "&lt;nd2: no image&gt;"
+    assert repr(xr.DataArray(np.zeros((2, 3)), dims=("Y", "X")).nd2) == "<nd2: Y 2 x X 3 (float64)>"
+
+
+def test_text_of_a_file_is_escaped(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    image = np.zeros((2, 8, 8), np.uint16)
+    nd2.imwrite(path, image, axes="CYX", channels=["<script>x</script>", "b"])
+    dataset = xr.open_dataset(path, engine="nd2")
+    dataset = dataset.assign_coords(channel_color=("C", ['"><script>', "#FFFFFF"]))
+    assert "<script" not in dataset.nd2._repr_html_()

@@ -15,6 +15,7 @@ import nd2
 from nd2._core.readers.modern import ModernReader
 from tests.builder import build
 from tests.rich_file import FRAMES, START, TEMPERATURE, TIMES, masks, pixels, write
+from xarray_nd2 import open_references, to_kerchunk
 from xarray_nd2.backend import ND2BackendEntrypoint
 
 if TYPE_CHECKING:
@@ -392,3 +393,18 @@ def test_a_stopped_acquisition_without_delay_has_increasing_times(tmp_path: Path
     times = xr.open_dataset(path, engine="nd2")["T"]
     np.testing.assert_allclose(times[:4], [0, 1.311, 2.503, 3.7545])
     assert times.attrs["source"] == "mixed"
+
+
+def test_planes_of_an_unknown_distance_are_numbered(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    with nd2.ND2Writer(path, {"Z": 3, "Y": 4, "X": 5}, np.uint16) as writer:
+        for plane in range(3):
+            writer.write_frame(plane, np.full((4, 5), plane, np.uint16))
+    dataset = xr.open_dataset(path, engine="nd2")
+    assert dataset.Z.values.tolist() == [0, 1, 2]
+    assert dataset.Z.attrs == {"units": "1", "long_name": "plane", "axis": "Z"}
+    nd2.imwrite(tmp_path / "b.nd2", dataset)
+    again = xr.open_dataset(tmp_path / "b.nd2", engine="nd2")
+    xr.testing.assert_identical(again.Z, dataset.Z)
+    refs = open_references(to_kerchunk(path))
+    assert refs.Z.values.tolist() == [0, 1, 2]

@@ -155,3 +155,14 @@ def test_a_coordinate_names_the_file_of_each_step(
     assert joined.file.values.tolist() == [str(path) for path in paths for _ in range(steps)]
     with pytest.raises(ValueError, match="does not say which file"):
         xr.Dataset({"image": ("T", [1])}).nd2.assign_file()
+
+
+def test_a_tree_with_all_axes(rich: Path) -> None:
+    tree = xr.open_datatree(rich, engine="nd2", squeeze=False)
+    np.testing.assert_array_equal(tree["position_name"], ["A1", "B2"])
+    for index, name in enumerate(("A1", "B2")):
+        node = tree[f"P{index}"]
+        expected = xr.open_dataset(rich, engine="nd2", squeeze=False, position=index)
+        assert node.sizes["P"] == 1
+        np.testing.assert_array_equal(node["position_name"], [name])
+        np.testing.assert_array_equal(node["image"], expected.image)

@@ -106,7 +106,11 @@ def axis_coordinates(
             else:
                 attrs = {"units": "1", "long_name": "time step"}  # counted: nothing is known
         elif name[0] == "Z":
-            values, attrs = facts.heights(name, count), _MICROMETER
+            heights = facts.heights(name, count)
+            if count > 1 and not heights.any():  # counted: the distance of planes is unknown
+                attrs = {"units": "1", "long_name": "plane"}
+            else:
+                values, attrs = heights, _MICROMETER
         elif name[0] == "P":
             values = facts.reader.layout.grid.indices(grid.steps(name)).get(name, values)
         coords[name] = VariableModel((name,), values, dict(attrs))

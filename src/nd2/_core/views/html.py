@@ -37,20 +37,26 @@ def file_table(reader: Reader, facts: Facts) -> str:
 def tables(reader: Reader, facts: Facts, *, path: bool) -> str:
     """Return the tables of axes, channels and properties, of which the path may be left out."""
     parts = [
-        _table(("axis", "size", "step", ""), _axes(reader, facts)),
-        _table(("channel", "", "excitation", "emission", "modality"), _channels(facts)),
-        _table((), _properties(reader, facts, path=path)),
+        table(("axis", "size", "step", ""), _axes(reader, facts)),
+        table(("channel", "", "excitation", "emission", "modality"), _channels(facts)),
+        table((), _properties(reader, facts, path=path)),
     ]
     return f'<div class="nd2-file" style="overflow-x:auto">{"".join(parts)}</div>'
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table of cells that are HTML already."""
     cell = 'style="text-align:left;vertical-align:top;padding:0.1em 1.2em 0.1em 0"'
     lines = ["".join(f"<th {cell}>{title}</th>" for title in head)] if head else []
     lines += ["".join(f"<td {cell}>{text}</td>" for text in row) for row in rows]
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     return f'<table style="margin:0.5em 0">{body}</table>'
+
+
+def swatch(color: str) -> str:
+    """Return a small square in a color, ``#RRGGBB``."""
+    style = f"display:inline-block;width:1em;height:1em;border:1px solid #8888;background:{color}"
+    return f'<span style="{escape(style)}"></span>'
 
 
 def _axes(reader: Reader, facts: Facts) -> Iterator[tuple[str, str, str, str]]:
@@ -94,17 +100,13 @@ def _listed(names: Iterable[str]) -> str:
 def _channels(facts: Facts) -> Iterator[tuple[str, ...]]:
     for channel in facts.channels[:_SHOWN]:
         known = channel_facts(channel)
-        swatch = (
-            '<span style="display:inline-block;width:1em;height:1em;border:1px solid #8888;'
-            f'background:{known["color"]}"></span>'
-        )
         lengths = (
             f"{known[key]:.4g} nm" if key in known else ""
             for key in ("excitation_nm", "emission_nm")
         )
         yield (
             escape(channel.name),
-            swatch,
+            swatch(known["color"]),
             *lengths,
             escape(", ".join(channel.modality)),
         )

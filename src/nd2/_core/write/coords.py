@@ -166,9 +166,9 @@ def _numeric(image: xr.DataArray, dim: str | None) -> xr.DataArray | None:
 
 
 def _lengths(image: xr.DataArray, dim: str | None) -> NDArray[np.float64] | None:
-    """Return a coordinate in micrometers, the default unit."""
+    """Return a coordinate in micrometers, the default unit; None for numbers of planes."""
     coordinate = _numeric(image, dim)
-    if coordinate is None:
+    if coordinate is None or coordinate.attrs.get("units") == "1":
         return None
     return np.asarray(coordinate.values, float) * _scale(coordinate, _MICROMETERS, 1.0)
 
