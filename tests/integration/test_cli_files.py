@@ -221,3 +221,25 @@ def test_completion(folder: tuple[Path, Nd2Spec], capsys: pytest.CaptureFixture[
     assert complete("in", 1) == ["index", "info"]
     assert complete("refs --zarr-f", 2) == ["--zarr-format"]
     assert complete("info b", 2) == ["b.nd2", "broken.nd2"]
+
+
+@pytest.mark.parametrize(
+    ("command", "absent"),
+    [
+        (["--help"], ["numpy", "xarray", "shtab"]),
+        (["completion", "--help"], ["numpy", "importlib.metadata"]),
+        (["info", "a.nd2"], ["pandas", "xarray", "dask", "zarr", "fsspec", "asyncio", "logging"]),
+    ],
+)
+def test_a_command_imports_only_what_it_needs(
+    folder: tuple[Path, Nd2Spec], command: list[str], absent: list[str]
+) -> None:
+    code = (
+        "import contextlib, sys\n"
+        "from nd2._core.cli import main\n"
+        "with contextlib.suppress(SystemExit):\n"
+        f"    main({command})\n"
+        f"print([name for name in {absent} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr == "[]\n"

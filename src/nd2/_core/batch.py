@@ -7,12 +7,10 @@ import os
 import sys
 import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
-from nd2._core.export.pipeline import bar
 from nd2._core.io.listing import expand, has_pattern
 from nd2._core.io.urls import file_stem, is_url, local_path, redact
 from nd2._core.values import record
@@ -173,6 +171,10 @@ class Batch:
             for task in tasks:
                 one(task)
             return self.status
+        from concurrent.futures import ThreadPoolExecutor, as_completed
+
+        from nd2._core.export.pipeline import bar
+
         with (
             bar(progress, len(tasks), "file") as advance,
             ThreadPoolExecutor(at_once, thread_name_prefix="nd2-batch") as executor,

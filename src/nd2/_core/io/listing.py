@@ -9,7 +9,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nd2._core.io.faults import explain_faults
 from nd2._core.io.open import file_system
 from nd2._core.io.urls import file_name, is_url, local_path
 from nd2._core.values import record
@@ -142,6 +141,7 @@ def _list_url(
 
 def stat_url(url: str, storage_options: Mapping[str, Any] | None = None) -> ListedFile:
     """Ask for length and version of a remote file; they are unknown if the server does not answer."""
+    from nd2._core.io.faults import explain_faults
     from nd2._core.io.transport import parse_info
 
     try:
@@ -162,6 +162,7 @@ def _list_remote(
     depth: int | None = None,
 ) -> list[ListedFile]:
     """Return the files of a remote folder or pattern, sorted, by as few requests as the store allows."""
+    from nd2._core.io.faults import explain_faults
     from nd2._core.io.transport import info_version
 
     fs, root = file_system(url, storage_options)
