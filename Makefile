@@ -70,7 +70,7 @@ $(VENV)/.release: $(VENV)/.base
 demo: $(VENV)/.demo ## write a small ND2 file, open it in every way, save a picture
 	$(BIN)/python examples/demo.py
 
-test: $(VENV)/.test ## run the tests (7 minutes on 2 cores); those of real files need ND2_SAMPLES, see CONTRIBUTING.md
+test: $(VENV)/.test ## run the tests (7 minutes on 2 cores); some need sample files, see CONTRIBUTING.md
 	$(BIN)/python -m pytest $(PARALLEL)
 
 # The environment has no link to src: what is not in the wheel is missed.

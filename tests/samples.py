@@ -20,7 +20,7 @@ SAMPLES = Path(
 ).expanduser()
 BEYOND_THE_LOOPS = {"long_T", "loop_ne_novalid", "loop_t_count0", "noloop_n6"}
 """Samples with frames that no loop reaches: opening them warns."""
-ABSENT = "no sample files: set ND2_SAMPLES (CONTRIBUTING.md says where to find files)"
+ABSENT = "no sample files (ND2_SAMPLES): see CONTRIBUTING.md"
 
 
 def sample_names(*folders: str, damaged: bool = False) -> list[str]:
