@@ -10,7 +10,7 @@ PARALLEL := -n auto --dist worksteal
 PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright
 
 .PHONY: help demo docs recipes test test-wheel test-upstream coverage test-lowest test-newest fuzz lint types layers check release \
-  dependents bench-remote bench oracle ngff napari clean
+  dependents bench-remote bench-facility bench oracle ngff napari clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -155,6 +155,9 @@ check: lint types layers test ## everything that the gate runs
 
 bench-remote: $(VENV)/.test ## requests, bytes and seconds of remote reads, into docs/cloud.md (needs `make oracle`)
 	$(BIN)/python -m bench.remote
+
+bench-facility: $(VENV)/.test ## thousands of files and a file of 4 GB on a cluster, into docs/collections.md (needs `make oracle`; 9 GB of temporary files)
+	$(BIN)/python -m bench.facility --write
 
 # for example: make bench BENCH="local -n 3 -k asarray"
 bench: $(VENV)/.test ## measure time and memory, compared with nd2 0.12.0 and NumPy; writes 11 GB of files once (BENCH: options; --write: into docs/performance.md)
