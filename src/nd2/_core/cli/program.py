@@ -41,7 +41,7 @@ _FAILURES = (OSError, ValueError, NotImplementedError, IndexError, ImportError, 
 """Errors that are about files and options; any other is a mistake in this package."""
 
 
-def _all_commands() -> Iterator[tuple[str, Command]]:
+def all_commands() -> Iterator[tuple[str, Command]]:
     """Return the commands of this package, then those that other packages add."""
     from importlib.metadata import entry_points
 
@@ -111,7 +111,7 @@ def _parser(commands: dict[str, Command], *, configure: bool = True) -> argparse
 
 def full_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands, for completion and for the documentation."""
-    return _parser(dict(_all_commands()))
+    return _parser(dict(all_commands()))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     # Commands of other packages are looked up only where they are needed.
     name = given[0] if given else ""
-    commands = {name: COMMANDS[name]} if name in COMMANDS else dict(_all_commands())
+    commands = {name: COMMANDS[name]} if name in COMMANDS else dict(all_commands())
     if name in commands:
         commands = {name: commands[name]}
     parser = _parser(commands, configure=name in commands)
