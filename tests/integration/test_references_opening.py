@@ -10,12 +10,13 @@ import traceback
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import xarray as xr
 from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.builder import build
-from tests.references import assert_same
+from tests.references import OLD_PARQUET, assert_same
 from tests.servers import range_server
 from xarray_nd2 import (
     StaleReferencesWarning,
@@ -138,6 +139,27 @@ def test_a_name_is_never_code(
     xr.testing.assert_equal(open_references(refs, url=str(path)).image, dataset.image)
     both = [to_kerchunk(source, zarr_format=zarr_format) for source in (plain, path)]
     assert open_references(combine_references(both)).image.load().sizes["T"] == 6
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names that its file systems do not have")
+@pytest.mark.filterwarnings(OLD_PARQUET)
+@pytest.mark.parametrize(
+    "name", ["exp #1", "a?b", "tab\tx", "100%25 dose", "100% dose", "{{u}}", "a[1]", "::x", "ü"]
+)
+def test_a_name_with_special_characters(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{name}.nd2"
+    build(path, loops=[("T", 2)])
+    image = xr.open_dataset(path, engine="nd2").image.load()
+    write_kerchunk(path, tmp_path / "refs.json")
+    write_kerchunk(path, tmp_path / "refs", format="parquet")
+    found = [open_references(to_kerchunk(path)), open_references(to_kerchunk(path, zarr_format=3))]
+    found += [open_references(tmp_path / "refs.json"), open_references(tmp_path / "refs")]
+    options: dict[str, Any] = {"engine": "kerchunk", "mask_and_scale": False}
+    found.append(xr.open_dataset(str(tmp_path / "refs.json"), **options))
+    options["storage_options"] = {"remote_protocol": "file"}
+    found.append(xr.open_dataset(str(tmp_path / "refs"), **options))
+    for dataset in found:
+        np.testing.assert_array_equal(dataset.image.transpose(*image.dims), image)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are text")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import zarr
 
 import nd2
 from nd2._core.cli.program import main
@@ -128,9 +129,12 @@ def test_bright_field_is_left_out_of_composites(tmp_path: Path) -> None:
             file.thumbnail(channels=channels, split=tiles).pixels
             for channels, tiles in ((None, False), ([0], False), ([0, 1], False), (None, True))
         )
+        store = zarr.open_group(file.write_ome_zarr(tmp_path / "a.zarr"), mode="r")
     np.testing.assert_array_equal(default, one)
     assert (both != one).any()
     assert split.shape != one.shape
+    channels: Any = store.attrs["ome"]
+    assert [one["active"] for one in channels["omero"]["channels"]] == [True, False]
 
 
 def test_a_white_channel_without_a_wavelength_among_others(tmp_path: Path) -> None:

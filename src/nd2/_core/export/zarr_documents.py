@@ -196,21 +196,22 @@ def omero(facts: Facts, sample_order: str) -> dict[str, Any] | None:
     window = {"start": low, "min": low, "end": high, "max": high}
     return {
         "channels": [
-            {"label": label, "color": color, "active": True, "window": window}
-            for label, color in _channel_labels(facts, sample_order)
+            {"label": label, "color": color, "active": shown, "window": window}
+            for label, color, shown in _channel_labels(facts, sample_order)
         ],
         "rdefs": {"model": "color"},
     }
 
 
-def _channel_labels(facts: Facts, sample_order: str) -> list[tuple[str, str]]:
-    """Return label and color of each channel, or of each color sample."""
+def _channel_labels(facts: Facts, sample_order: str) -> list[tuple[str, str, bool]]:
+    """Return label and color of each channel, or of each color sample, and whether viewers show it first."""
     if not facts.is_color:
-        return [(channel.name, channel.hex) for channel in facts.channels]
+        shown = facts.composite_channels
+        return [(channel.name, channel.hex, i in shown) for i, channel in enumerate(facts.channels)]
     several = len(facts.channels) > 1
     prefixes = [f"{channel.name} " if several else "" for channel in facts.channels]
     samples = [_SAMPLES[letter] for letter in sample_order]
-    return [(f"{prefix}{name}", color) for prefix in prefixes for name, color in samples]
+    return [(f"{prefix}{name}", color, True) for prefix in prefixes for name, color in samples]
 
 
 def collection(names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:

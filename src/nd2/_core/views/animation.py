@@ -12,7 +12,7 @@ from nd2._core.values import record
 from nd2._core.views.picture import Painter, PictureOptions, fitting_shape, shown_channels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -63,17 +63,27 @@ def write_animation(
         height, width = height + height % 2, width + width % 2
     painter = Painter(reader, facts, shown_channels(facts, how), (height, width))
     spread = np.linspace(0, len(frames) - 1, min(len(frames), _SAMPLES)).round().astype(int)
-    painter.measure(painter.read([frames[i] for i in np.unique(spread)]))
-    with _open(path, form, options.fps, (height, width)) as write:
+    sample = painter.read([frames[i] for i in np.unique(spread)])
+    painter.measure(sample)
+
+    def tiles() -> Iterator[NDArray[np.uint8]]:
         for first in range(0, len(frames), _BLOCK):
             part = frames[first : first + _BLOCK]
-            tiles = painter.paint(painter.read(part))
-            for frame, tile in zip(part, tiles, strict=True):
+            for frame, tile in zip(part, painter.paint(painter.read(part)), strict=True):
                 if options.annotated:
                     from nd2._core.views.drawing import annotate
 
                     annotate([tile], [frame], reader, facts, painter)
-                write(tile)
+                yield tile
+
+    if form == "MP4":
+        with _ffmpeg(path, options.fps, (height, width)) as pipe:
+            for tile in tiles():
+                pipe.write(np.ascontiguousarray(tile).data)
+        return
+    from nd2._core.views.drawing import save_frames
+
+    save_frames(tiles(), path, form, options.fps, np.concatenate(painter.paint(sample)))
 
 
 def _frames(reader: Reader, axis: str | None) -> list[int]:
@@ -122,34 +132,3 @@ def _ffmpeg(path: Path, fps: float, shape: tuple[int, int]) -> Iterator[Any]:
         _, message = process.communicate()
     if process.returncode:
         raise OSError(f"ffmpeg failed: {message.decode(errors='replace').strip()}")
-
-
-@contextmanager
-def _open(
-    path: Path, form: str, fps: float, shape: tuple[int, int]
-) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
-    """Yield a function that appends a frame, shape (height, width, 3), to a new file."""
-    if form == "MP4":
-        with _ffmpeg(path, fps, shape) as pipe:
-            yield lambda tile: pipe.write(np.ascontiguousarray(tile).data)
-        return
-    from nd2._core.views.drawing import pillow
-
-    image_module = pillow()[0]
-    images: list[Any] = []
-    yield lambda tile: images.append(image_module.fromarray(tile))
-    options: dict[str, Any] = {"duration": 1000 / fps, "loop": 0}
-    if form == "GIF":  # one palette for all, so that colors do not flicker
-        images = _with_one_palette(images)
-    images[0].save(
-        path,
-        "GIF" if form == "GIF" else "PNG",
-        save_all=True,
-        append_images=images[1:],
-        **options,
-    )
-
-
-def _with_one_palette(images: list[Any]) -> list[Any]:
-    palette = images[len(images) // 2].quantize(256)
-    return [image.quantize(palette=palette, dither=0) for image in images]

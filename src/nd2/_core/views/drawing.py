@@ -14,7 +14,7 @@ from nd2._core import errors
 from nd2._core.views.picture import scale_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,6 +45,27 @@ def encode(pixels: NDArray[np.uint8], form: str) -> bytes:
     }
     image_module.fromarray(pixels).save(out, form, **known.get(form, {}))
     return out.getvalue()
+
+
+def save_frames(
+    tiles: Iterable[NDArray[np.uint8]],
+    path: Path,
+    form: str,
+    fps: float,
+    sample: NDArray[np.uint8],
+) -> None:
+    """Write an animation, GIF or APNG, of frames of shape (height, width, 3).
+
+    GIF has 256 colors: those of ``sample``, a picture of several frames, and white for names.
+    """
+    image_module, _, _ = pillow()
+    images = [image_module.fromarray(tile) for tile in tiles]
+    options: dict[str, Any] = {"save_all": True, "duration": 1000 / fps, "loop": 0}
+    if form == "GIF":
+        white = np.full((max(len(sample) // 100, 1), *sample.shape[1:]), 255, np.uint8)
+        palette = image_module.fromarray(np.concatenate([sample, white])).quantize(256)
+        images = [image.quantize(palette=palette, dither=0) for image in images]
+    images[0].save(path, "GIF" if form == "GIF" else "PNG", append_images=images[1:], **options)
 
 
 def _font(module: Any, size: int) -> Any:
