@@ -161,38 +161,18 @@ def side_view(files: Path) -> Figure:
 def plate(files: Path) -> Figure:
     """Draw one tile per position, in the place of its well."""
     dataset = xr.open_dataset(files / "plate.nd2", engine="nd2")
-    image = dataset.image.load()
-    names = [str(name) for name in image.position_name.values]
-    rows = sorted({name[0] for name in names})
-    columns = sorted({name[1:] for name in names}, key=int)
-    figure, axes = plt.subplots(
-        len(rows), len(columns), figsize=(WIDTH, 3.8), layout="constrained", squeeze=False
-    )
-    low, high = image.quantile([0.01, 0.999]).values
-    for name, well in zip(names, image, strict=True):
-        axis = axes[rows.index(name[0]), columns.index(name[1:])]
-        axis.imshow(well, cmap="gray", vmin=low, vmax=high)
-        axis.set_title(name, fontsize=8, pad=2)
-        axis.set_axis_off()
+    figure: Figure = dataset.nd2.plate()
+    figure.set_size_inches(WIDTH, 3.6)
     return figure
 
 
 def mosaic(files: Path) -> Figure:
     """Draw overlapping fields as one image, each at its stage position."""
-    fields = xr.open_dataset(files / "fields.nd2", engine="nd2").image.sel(C="GFP")
+    dataset = xr.open_dataset(files / "fields.nd2", engine="nd2")
     figure, axis = plt.subplots(figsize=(WIDTH, 2.9), layout="constrained")
-    low, high = fields.quantile([0.01, 0.999]).values
-    width, height = float(fields.X[-1]), float(fields.Y[-1])
-    for field in fields:
-        left, top = float(field.stage_x), float(field.stage_y)
-        extent = (left, left + width, top + height, top)
-        axis.imshow(field, cmap="gray", vmin=low, vmax=high, extent=extent)
-        axis.text(
-            left + 4, top + 4, field.position_name.item(), color="yellow", fontsize=8, va="top"
-        )
-    axis.autoscale()
-    axis.set(xlabel="stage x [µm]", ylabel="stage y [µm]", aspect="equal")
-    axis.set_ylim(sorted(axis.get_ylim(), reverse=True))
+    picture = dataset.nd2.mosaic().nd2.rgb()
+    picture.plot.imshow(ax=axis, yincrease=False)
+    axis.set(xlabel="X [µm]", ylabel="Y [µm]", title="", aspect="equal")
     return figure
 
 
