@@ -10,7 +10,7 @@ PARALLEL := -n auto --dist worksteal
 PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright
 
 .PHONY: help demo docs recipes test test-wheel test-upstream coverage test-lowest test-newest fuzz lint types layers check release \
-  dependents bench-remote bench-facility bench oracle ngff napari clean
+  dependents bench-remote bench-facility bench oracle ngff napari napari-pictures clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -177,6 +177,9 @@ SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY),,$(if $(shell command -v xvfb-run),L
 napari: .venv-napari/.done ## test the napari plugin in an environment of its own, without a display on a virtual one
 	$(SCREEN) .venv-napari/bin/python -m pytest -p no:napari -o filterwarnings=default tests/napari \
 	  tests/integration/test_napari_manifest.py
+
+napari-pictures: .venv-napari/.done ## take the pictures of docs/napari.md
+	$(SCREEN) .venv-napari/bin/python docs/napari_pictures.py
 
 clean: ## remove the environment, caches and products
 	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct .venv-wheel .venv-upstream .venv-readme .venv-ngff .venv-napari .venv-dependents docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -120,7 +120,6 @@ def test_layers_look_as_the_file_says(cells: Path, viewer: Any) -> None:
     np.testing.assert_allclose(colors, [(0, 0, 0), (255, 0, 255), (0, 0, 0)], atol=3)
     viewer.layers["marks"].visible = True
     assert place(viewer, seen(viewer), 8, 8).any()
-    viewer.scale_bar.visible = True
     assert [str(unit) for unit in viewer.layers.extent.units] == [
         "second",
         "micrometer",
