@@ -10,13 +10,14 @@ import pytest
 import xarray as xr
 
 from nd2.index import index_files
-from tests.builder import Nd2Spec
+from tests.builder import Nd2Spec, build
 from tests.references import OLD_PARQUET
-from tests.servers import s3_bucket
+from tests.servers import range_server, s3_bucket
 from xarray_nd2 import ND2Parser, open_references, write_combined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 distributed = pytest.importorskip("distributed")
 icechunk = pytest.importorskip("icechunk")
@@ -154,26 +155,32 @@ def test_a_store_per_experiment_is_extended(
 def test_requests_of_a_virtual_dataset(
     bucket: dict[str, Any], registry: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file whose ends hold its metadata is opened by its length and its two ends."""
-    from xarray_nd2.references._obstore import ObstoreFile
+    """A file is opened by its two ends; nothing else is asked for."""
+    from xarray_nd2.references._obstore import ObstoreTransport
 
-    calls: list[str] = []
+    ranges: list[str] = []
+    original = ObstoreTransport._request
 
-    def count(name: str) -> None:
-        original = getattr(ObstoreFile, name)
+    def counted(self: Any, byte_range: str) -> Any:
+        ranges.append(byte_range.partition("-")[0])
+        return original(self, byte_range)
 
-        def counted(self: Any, *arguments: Any, **keywords: Any) -> Any:
-            calls.append(name)
-            return original(self, *arguments, **keywords)
-
-        monkeypatch.setattr(ObstoreFile, name, counted)
-
-    count("_info")
-    count("_cat_file")
+    monkeypatch.setattr(ObstoreTransport, "_request", counted)
     open_virtual(experiments(bucket)["TYX-24"][:4], registry)
-    assert (
-        sorted(calls) == ["_cat_file"] * 4 + ["_info"] * 4
-    )  # these files are shorter than both ends
+    assert sorted(ranges) == ["bytes="] * 4 + ["bytes=0"] * 4
+
+
+def test_requests_over_http(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 3)])
+    with range_server(tmp_path) as server:
+        address = server.url("")
+        store = obstore.HTTPStore(address, client_options={"allow_http": True})
+        registry = registries.ObjectStoreRegistry({address: store})
+        dataset = open_virtual([server.url("a.nd2")], registry)
+        assert [seen.method for seen in server.seen] == ["GET", "GET"]
+        assert dataset.attrs["nd2_source_size"] == (tmp_path / "a.nd2").stat().st_size
+        server.suffixes = False
+        assert open_virtual([server.url("a.nd2")], registry).sizes["T"] == 3
 
 
 def test_files_of_unlike_shape_are_a_tree(

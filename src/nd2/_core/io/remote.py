@@ -245,6 +245,9 @@ class FsspecSource(ByteSource):
 
 def _transport(fs: AbstractFileSystem, path: str) -> BlockingTransport:
     """Choose how requests are made; a subclass of a known file system may do things in its own way."""
+    own: type[BlockingTransport] | None = getattr(type(fs), "nd2_transport", None)
+    if own is not None and own.serves(fs):
+        return own(fs, path)
     special = _range_transport(protocol(fs))
     if special is not None and type(fs) is special.file_system:
         return special(fs, path)

@@ -56,6 +56,11 @@ class BlockingTransport:
         self.stat_is_free = protocol(fs) in ("memory", "file", "local")
         self.through_handle = is_cache(fs)
 
+    @classmethod
+    def serves(cls, fs: AbstractFileSystem) -> bool:
+        """Return whether this is how requests to a file system are made."""
+        return True
+
     def stat(self) -> Stat:
         """Ask for length and version."""
         return parse_info(self.fs.info(self.path), self.url)
