@@ -9,6 +9,7 @@ from nd2._core.cli.command import (
     DEST_OPTION,
     FILE,
     OUT_DIR,
+    OUTPUT,
     OVERWRITE,
     Command,
     arguments,
@@ -30,7 +31,7 @@ def _refs(options: argparse.Namespace) -> int:
     from nd2._core.io.destination import SUFFIXES, guess_format
     from xarray_nd2.references.kerchunk import FORMS, write_kerchunk
 
-    *_, last = options.files
+    last = options.output or options.files[-1]
     form = options.format or guess_format(last, FORMS)
     if options.url is not None and len(options.files) > 2:
         raise ValueError("--url is the address of a single file")
@@ -48,7 +49,7 @@ def _refs(options: argparse.Namespace) -> int:
         )
         print(task.dest)  # noqa: T201  # the output of a command
 
-    return run_tasks(options, SUFFIXES[FORMS[form]][0], write)
+    return run_tasks(options, SUFFIXES[FORMS[form]][0], write, dest=options.output)
 
 
 REFS = Command(
@@ -58,6 +59,7 @@ REFS = Command(
     "nd2 refs 's3://bucket/*.nd2' --out-dir refs",
     arguments(
         files_and_dest("a JSON file or a folder of Parquet, by default FILE.json in this folder"),
+        OUTPUT,
         OUT_DIR,
         value(
             "--format -f",

@@ -89,6 +89,18 @@ def test_outputs_in_the_folder_of_the_files_do_not_replace_them(
     assert Path("a.nd2").read_bytes() == before
 
 
+@pytest.mark.parametrize("command", ["crop", "rescue"])
+def test_a_pattern_that_a_shell_expands_to_two_files_replaces_none(
+    folder: tuple[Path, Nd2Spec], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = Path("b.nd2").read_bytes()
+    assert main([command, "a.nd2", "b.nd2"]) == 1
+    assert main([command, "a.nd2", "b.nd2", "--overwrite"]) == 1
+    assert f"nd2 {command}: to replace 'b.nd2', name it with --output" in capsys.readouterr().err
+    assert Path("b.nd2").read_bytes() == before
+    assert main([command, "a.nd2", "--output", "b.nd2", "--overwrite"]) == 0
+
+
 @pytest.mark.parametrize(
     ("command", "dest"),
     [
@@ -109,6 +121,8 @@ def test_the_output_is_the_second_path(
     tail = [*option, dest] if between else [dest, *option]
     assert main([*command, "a.nd2", *tail]) == 0
     assert Path(dest).exists()
+    assert main([*command, "a.nd2", "--output", f"new.{dest}"]) == 0
+    assert Path(f"new.{dest}").exists()
 
 
 def test_single_fields(folder: tuple[Path, Nd2Spec], capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,11 +30,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings(OLD_PARQUET)
 
 
+_NAMED = ("show", "events", "crop", "rescue")
+"""Commands that are tested with ``--output``; the others take the second path."""
+
+
 def command(*arguments: str, last: tuple[str, ...] = ()) -> Write:
     """Return a writer that runs the command; an error of its becomes one of Python."""
 
     def write(source: Path, dest: str, overwrite: bool) -> None:
-        where = ("--output", dest) if arguments[0] in ("show", "events") else (dest,)
+        where = ("--output", dest) if arguments[0] in _NAMED else (dest,)
         flag = ("--overwrite",) if overwrite else ()
         if main([arguments[0], str(source), *where, *arguments[1:], *last, *flag]):
             raise FileExistsError(dest)

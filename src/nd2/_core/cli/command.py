@@ -146,6 +146,7 @@ SEVERAL: dict[str, Any] = {"action": "append"}
 MANY: dict[str, Any] = {**SEVERAL, "default": []}
 FILE = value("file", "FILE", "path or URL of an ND2 file")
 FILES = value("files", "FILE", "paths, patterns or URLs of ND2 files", nargs="+")
+OUTPUT = value("--output -o", "PATH", "the output of a single file")
 OUT_DIR = value("--out-dir", "DIR", "folder or URL for the outputs of several files")
 DASK = value(
     "--dask", "ADDRESS", "work on the dask cluster of this scheduler, such as tcp://host:8786"

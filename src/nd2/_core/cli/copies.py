@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from nd2._core.cli.command import (
     OUT_DIR,
+    OUTPUT,
     OVERWRITE,
     POSITION,
     SEVERAL,
@@ -28,6 +30,21 @@ if TYPE_CHECKING:
 _AXES = "TZPYX"
 
 
+def _dest(options: argparse.Namespace) -> str | None:
+    """Return the output that ``--output`` names.
+
+    A shell may expand a pattern to two files: the second of two paths replaces no file.
+    """
+    from nd2._core.io.urls import local_path
+
+    second = options.files[1] if len(options.files) == 2 else ""
+    plain = options.output is None and options.out_dir is None
+    if second and plain and options.overwrite and os.path.lexists(local_path(second)):
+        raise ValueError(f"to replace {second!r}, name it with --output")
+    dest: str | None = options.output
+    return dest
+
+
 def _rescue(options: argparse.Namespace) -> int:
     from nd2._core.write.rescue import rescue_file
 
@@ -40,7 +57,7 @@ def _rescue(options: argparse.Namespace) -> int:
         )
         print(f"{task.dest}: {report}")
 
-    return run_tasks(options, ".nd2", rescue)
+    return run_tasks(options, ".nd2", rescue, dest=_dest(options))
 
 
 def _crop(options: argparse.Namespace) -> int:
@@ -53,13 +70,13 @@ def _crop(options: argparse.Namespace) -> int:
     def crop(file: ND2File, dest: str) -> None:
         file.write_nd2(dest, options.position, overwrite=options.overwrite, **picks)
 
-    return convert(options, ".nd2", crop)
+    return convert(options, ".nd2", crop, dest=_dest(options))
 
 
 RESCUE = Command(
     "copy what is left of a damaged file to a new file that any reader opens",
     "nd2 rescue broken.nd2 repaired.nd2\nnd2 rescue 'broken/*.nd2' --out-dir repaired",
-    arguments(files_and_dest("an ND2 file"), OUT_DIR, OVERWRITE),
+    arguments(files_and_dest("an ND2 file"), OUTPUT, OUT_DIR, OVERWRITE),
     _rescue,
 )
 
@@ -72,6 +89,7 @@ CROP = Command(
     "nd2 crop 'data/*.nd2' --out-dir first -T 0",
     arguments(
         files_and_dest("an ND2 file"),
+        OUTPUT,
         OUT_DIR,
         value("-T", "PICK", "time points: 3, 0:100, ::2 or 0,2,5", type=pick),
         value("-Z", "PICK", "planes, in the same way", type=pick),

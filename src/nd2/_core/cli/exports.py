@@ -9,6 +9,7 @@ from nd2._core.cli.command import (
     DEST_OPTION,
     LEVELS,
     OUT_DIR,
+    OUTPUT,
     OVERWRITE,
     POSITION,
     QUIET,
@@ -47,7 +48,7 @@ def _tiff(options: argparse.Namespace) -> int:
             levels=options.levels,
         )
 
-    return convert(options, ".ome.tif", write)
+    return convert(options, ".ome.tif", write, dest=options.output)
 
 
 def _zarr(options: argparse.Namespace) -> int:
@@ -78,7 +79,8 @@ def _zarr_files(options: argparse.Namespace, client: Any) -> int:
         )
 
     # On a cluster, opening and finishing some files overlap with the pixels of others.
-    return convert(options, ".ome.zarr", write, at_once=1 if client is None else _FILES_AT_ONCE)
+    at_once = 1 if client is None else _FILES_AT_ONCE
+    return convert(options, ".ome.zarr", write, dest=options.output, at_once=at_once)
 
 
 TIFF = Command(
@@ -89,6 +91,7 @@ TIFF = Command(
     "nd2 tiff 'data/*.nd2' --out-dir tiff",
     arguments(
         files_and_dest("by default FILE.ome.tif in this folder"),
+        OUTPUT,
         OUT_DIR,
         POSITION,
         LEVELS,
@@ -109,6 +112,7 @@ ZARR = Command(
     "nd2 zarr cells.nd2 s3://bucket/cells.zarr --dest-option key=... --dest-option secret=...",
     arguments(
         files_and_dest("a folder or URL, by default FILE.ome.zarr in this folder"),
+        OUTPUT,
         OUT_DIR,
         value("--chunks", "N,N,...", "shape of a chunk", type=numbers),
         value("--shards", "N,N,...", "shape of a shard", type=numbers),

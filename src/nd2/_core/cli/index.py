@@ -23,39 +23,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="ND2 files, patterns, folders and buckets")
     add("--recurse", "-r", action="store_true", help="search folders within folders")
-    add("--glob-pattern", "-g", default="*.nd2", help="names of files to take (%(default)s)")
+    add(
+        "--glob-pattern",
+        "-g",
+        default="*.nd2",
+        metavar="PATTERN",
+        help="names of files in folders (%(default)s)",
+    )
     add(
         "--sort-by",
         "-s",
         metavar="COLUMN",
-        help="column to sort by; with a hyphen behind it (kb-) in descending order",
+        help="column to sort by; a hyphen after the name (kb-) sorts in descending order",
     )
     add(
         "--format",
         "-f",
         choices=["table", "csv", "json", "parquet"],
-        help="by default that of the output, else table",
+        help="format of the output; by default that of its suffix, otherwise table",
     )
-    add("--output", "-o", metavar="PATH", help="file to write (standard output)")
+    add("--output", "-o", metavar="PATH", help="file to write; by default the standard output")
     add(
         "--update",
         "-u",
         metavar="TABLE",
         help="table of an earlier run (Parquet, CSV or JSON): read only files that are new or "
-        "changed, and write the table again, or to --output; it is made if it does not exist",
+        "changed, and write the whole table to --output, by default to TABLE itself, which is created if missing",
     )
-    add("--include", "-i", metavar="COLUMNS", help="only these, with commas between")
-    add("--exclude", "-e", metavar="COLUMNS", help="all but these")
-    add("--no-header", action="store_true", help="leave out the line of names")
-    add("--errors", action="store_true", help="only files that cannot be read")
+    add("--include", "-i", metavar="COLUMNS", help="columns to print, separated by commas")
+    add("--exclude", "-e", metavar="COLUMNS", help="columns to leave out")
+    add("--no-header", action="store_true", help="print no header")
+    add("--errors", action="store_true", help="print only files that cannot be read")
     add(
         "--filter",
         "-F",
         action="append",
         default=[],
         metavar="CONDITION",
-        help="only rows for which it is true, such as \"acquired > '2020' and kb < 500\", \"'Z' in axes\", "
-        '"shape[0] > 9" or "error"; may be given several times',
+        help="print only rows for which it is true, such as \"acquired > '2020' and kb < 500\", \"'Z' in axes\", "
+        '"shape[0] > 9" or "error"; repeatable',
     )
     for argument in (DASK, OVERWRITE, QUIET):
         add(*argument.names, **argument.options)

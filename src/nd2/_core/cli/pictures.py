@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nd2._core import errors
 from nd2._core.cli.command import (
     OUT_DIR,
+    OUTPUT,
     OVERWRITE,
     SEVERAL,
     Command,
@@ -110,16 +111,18 @@ SHOW = Command(
     "nd2 show 'data/*.nd2' --out-dir pictures",
     arguments(
         files_and_dest("PNG, JPEG, TIFF or PDF by its suffix, by default FILE.png in this folder"),
-        value("--output -o", "PATH", "the output, in another way"),
+        OUTPUT,
         OUT_DIR,
         value(
             "--frame -n",
             "N",
             "sequence index of a frame; repeatable",
-            type=int,
+            type=number(0),
             **SEVERAL,
         ),
-        value("--tiles -t", "N", "frames at most (%(default)s)", type=int, default=16),
+        value(
+            "--tiles -t", "N", "maximum number of frames (%(default)s)", type=number(1), default=16
+        ),
         value(
             "--channel -c",
             "C",
@@ -127,11 +130,11 @@ SHOW = Command(
             type=index_or_name,
             **SEVERAL,
         ),
-        flag("--split", "each channel in a tile of its own"),
-        value("--size", "N", "pixels of the longer side (up to 1024)", type=number(1)),
-        flag("--plain", "no scale bar and no names"),
-        flag("--animate", "an animation of the time points or planes: MP4, GIF or APNG"),
-        value("--axis", "LOOP", "the loop to animate (T, or else Z)"),
+        flag("--split", "show channels side by side instead of as a composite"),
+        value("--size", "N", "length of the longer side in pixels (up to 1024)", type=number(1)),
+        flag("--plain", "draw no scale bar and no names"),
+        flag("--animate", "write an animation of the time points or planes: MP4, GIF or APNG"),
+        value("--axis", "LOOP", "the loop to animate (T, otherwise Z)"),
         value("--fps", "N", "frames per second (%(default)s)", type=float, default=10.0),
         OVERWRITE,
     ),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nd2._core.cli.command import (
     FILES,
     OUT_DIR,
+    OUTPUT,
     OVERWRITE,
     Command,
     arguments,
@@ -194,7 +195,7 @@ EVENTS = Command(
     "nd2 events cells.nd2\nnd2 events cells.nd2 events.parquet\nnd2 events 'data/*.nd2' --out-dir tables",
     arguments(
         files_and_dest("by default the standard output"),
-        value("--output -o", "PATH", "the output of the only file"),
+        OUTPUT,
         OUT_DIR,
         value(
             "--format -f",
