@@ -312,7 +312,7 @@ def test_no_file_replaces_a_folder(raw: Path, name: str, overwrite: bool) -> Non
         write(raw, f"out{suffix}", overwrite)
 
 
-WRONG = {".tif": ".png", ".ome.tif": ".jpg", ".png": ".jpg", ".nd2": ".tif", ".zarr": ".zip"}
+WRONG = {".tif": ".png", ".ome.tif": ".jpg", ".png": ".bmp", ".nd2": ".tif", ".zarr": ".zip"}
 
 
 @pytest.mark.parametrize("name", WRITERS)
