@@ -74,7 +74,7 @@ REASONS = (
     ("position.pfsOffset", r"pfsOffset", ""),
     ("`to_xarray().S`", r"coords/S", ""),
     ("channel.index", r"channel/index", ""),
-    ("`events()` where times were recorded for some frames only", r"", "short_T"),
+    ("`events()` if times were recorded for some frames only", r"", "short_T"),
     ("OME metadata", r"ome_metadata|^metadata|processed|raw_image_metadata|standard_metadata", ""),
     ("OME metadata", r"dimension_properties/./unit|scale|physical_pixel", ""),
 )

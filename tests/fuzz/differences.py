@@ -216,9 +216,10 @@ def mutated(rng: random.Random) -> tuple[bytes, str]:
 
 
 _KNOWN = (
-    "uiWidthBytes",
+    "uiWidth",
     "uiComp",
     "eCompression",
+    "a byte of ImageAttributesLV!",
     "ImageMetadataSeqLV",
     "rename a frame",
     "a bit of a header",

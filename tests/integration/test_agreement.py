@@ -368,8 +368,8 @@ def from_ome(document: ome_types.OME) -> Claims:
         if image.acquisition_date is not None:
             claims["start"] = image.acquisition_date.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
         if pixels.time_increment is not None:
-            assert pixels.time_increment_unit.value == "ms"
-            claims["time_step", index] = pixels.time_increment
+            assert pixels.time_increment_unit.value == "s"  # bioio takes the step for seconds
+            claims["time_step", index] = pixels.time_increment * 1000
         label = image.stage_label
         if label is not None:
             if label.name != f"Position {index}":

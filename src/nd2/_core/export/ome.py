@@ -304,7 +304,7 @@ class _Builder:
             **_length("PhysicalSizeX", x),
             **_length("PhysicalSizeY", y),
             **_length("PhysicalSizeZ", facts.z_step if counts["Z"] > 1 else None),
-            **({} if step is None else {"TimeIncrement": step, "TimeIncrementUnit": "ms"}),
+            **({} if step is None else {"TimeIncrement": step / 1000}),
         )
         for index, channel in enumerate(facts.channels):
             self._channel(pixels, f"Channel:{number}:{index}", channel)
