@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from functools import cached_property
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,8 @@ POSITIONS = f"{OWN}/positions"
 
 _LARGE = 2048
 """Planes up to this size come in at most four tiles: many small ones take longer to read as a whole."""
+_MAX_READERS = 8
+"""Tiles that are computed at once: each holds rows of a frame, however many clients there are."""
 _CHUNK = re.compile(r"c(\.\d{1,12})+")
 _JSON = "application/json"
 _BYTES = "application/octet-stream"
@@ -128,6 +131,7 @@ class Store:
                 for labels in self.labels
             ]
             self._groups = list(self._describe())
+            self._readers = BoundedSemaphore(_MAX_READERS)
         except BaseException:
             self.reader.close()
             raise
@@ -194,7 +198,9 @@ class Store:
         grid = array.grid
         if len(index) != len(grid) or any(i >= n for i, n in zip(index, grid, strict=True)):
             return None
-        return _BYTES, np.ascontiguousarray(_read_chunk(array, index)).data.cast("B")
+        with self._readers:
+            values = np.ascontiguousarray(_read_chunk(array, index))
+        return _BYTES, values.data.cast("B")
 
     def _describe(self) -> Iterator[ZarrGroup]:
         """Describe the file: the root first."""
