@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 _MAX_THUMBNAILS = 1536
 """Wells of the largest plate."""
+_LARGE_THUMBNAILS = 3
+"""Thumbnails that are shown large; more are small, with a scroll bar."""
 _STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }
 body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem; overflow-wrap: anywhere } h2 { font-size: 1.1rem; margin-top: 2rem }
 pre { background: #8882; padding: .7em 1em; overflow-x: auto; border-radius: 4px }
 .images { display: flex; flex-wrap: wrap; gap: .8rem }
-figure { margin: 0; max-width: 16rem } figure img { max-width: 100%; background: #222 }
+.many { max-height: 24rem; overflow-y: auto; gap: .5rem } .many figure { width: 7rem }
+figure { margin: 0; max-width: 24rem } figure img { max-width: 100%; background: #222 }
 figcaption { font-size: .85rem; overflow-wrap: anywhere }
 .open { display: inline-block; padding: .4em 1em; border-radius: 4px; background: #2563eb; color: #fff;
   text-decoration: none }
@@ -50,7 +53,8 @@ def landing_page(store: Store, base: str) -> str:
 def _sections(store: Store, base: str) -> Iterator[str]:
     if viewer.is_installed():
         yield f'<p><a class="open" href="{VIEW}">Open in the viewer</a></p>'
-    yield f'<div class="images">{"".join(_images(store))}</div>'
+    several = " many" if store.positions > _LARGE_THUMBNAILS else ""
+    yield f'<div class="images{several}">{"".join(_images(store))}</div>'
     yield tables(store.reader, store.facts, path=False)
     yield _address(store, base)
     yield from _lines(store, base)
