@@ -1,6 +1,6 @@
 """``python -m bench.clients``: many clients of `nd2 serve` at once: errors, latency, memory, on the loopback device.
 
-Each client keeps a connection, and pans and zooms in one frame of 12,000 x 12,000 pixels: it requests four neighboring tiles of
+Each client keeps a connection, and pans and zooms in one large frame: it requests four neighboring tiles of
 a level, then others. ``--server`` serves the same answers by aiohttp or uvicorn, to compare them.
 """
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CACHE = Path(os.environ.get("ND2_BENCH_CACHE", Path(__file__).with_name(".cache")))
-SIDE = 12_000
 THREADS = 8
 """Threads that compute answers for the servers that have none of their own."""
 
@@ -61,12 +60,12 @@ HEADER = (
 )
 
 
-def frame_file() -> Path:
-    """Return a file of one large frame, which is written once."""
-    path = CACHE / f"frame_{SIDE}.nd2"
+def frame_file(side: int) -> Path:
+    """Return a file of one square frame, which is written once."""
+    path = CACHE / f"frame_{side}.nd2"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        values = np.random.default_rng(0).integers(0, 4000, (SIDE, SIDE), np.uint16)
+        values = np.random.default_rng(0).integers(0, 4000, (side, side), np.uint16)
         nd2.imwrite(path, values, axes="YX", voxel_size=(0.325, 0.325, 1.0))
     return path
 
@@ -192,13 +191,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.clients", description=__doc__)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument(
+        "--side", type=int, default=12_000, help="pixels; up to some 8000, all tiles stay in memory"
+    )
     parser.add_argument("--server", choices=["standard", "aiohttp", "uvicorn"], default="standard")
     parser.add_argument("--serve-only", metavar="FILE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve_only:
         serve_by(options.server, Path(options.serve_only))
         return
-    path = frame_file()
+    path = frame_file(options.side)
     command = [sys.executable, "-m", "bench.clients", "--server", options.server]
     with subprocess.Popen(
         [*command, "--serve-only", str(path)], stdout=subprocess.PIPE, text=True
