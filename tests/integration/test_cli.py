@@ -204,6 +204,24 @@ def test_serve(good: tuple[Path, Nd2Spec], bad: Path) -> None:
     assert b"Traceback" not in errors
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for another process")
+def test_view(good: tuple[Path, Nd2Spec], bad: Path) -> None:
+    run("view", bad, status=1)
+    command = [PROGRAM, "view", "--no-browser", "-v", str(good[0])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().decode().strip()
+        assert url.endswith("/view")
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"ssh -N -L " in errors
+    assert b'"GET /view HTTP/1.1" 302, ' in errors
+    assert b"Traceback" not in errors
+
+
 def test_urls_with_options(good: tuple[Path, Nd2Spec]) -> None:
     url = f"file://{good[0]}"
     assert "uint16" in run("info", url, "--storage-option", "auto_mkdir=false")
@@ -227,7 +245,7 @@ def test_info_of_channels_without_a_name(tmp_path: Path) -> None:
     assert [channel["name"] for channel in found["channels"]] == ["Channel 0", "Channel 1"]
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "refs", "serve"])
+@pytest.mark.parametrize("name", [*COMMANDS, "refs", "serve", "view"])
 def test_help_has_examples(name: str) -> None:
     text = run(name, "--help")
     assert "examples:" in text
@@ -238,7 +256,7 @@ def test_help_has_examples(name: str) -> None:
 
 def test_the_program(good: tuple[Path, Nd2Spec], bad: Path) -> None:
     text = run("--help")
-    assert all(name in text for name in (*COMMANDS, "refs", "serve"))
+    assert all(name in text for name in (*COMMANDS, "refs", "serve", "view"))
     assert run_process("--version").startswith(f"xarray-nd2 {version('xarray-nd2')} (API of nd2 ")
     run(status=2)
     assert "TZCYX" in run_process("index", good[0])
