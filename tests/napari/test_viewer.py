@@ -237,7 +237,7 @@ def test_a_file_in_a_bucket(model: Any, cells: Path, url: str) -> None:
 
 def test_a_damaged_file_says_what_is_wrong(model: Any, tmp_path: Path) -> None:
     (tmp_path / "a.nd2").write_bytes(b"something else, by its first bytes")
-    with pytest.raises(OSError, match="not recognized as ND2"):
+    with pytest.raises(OSError, match="not an ND2 file"):
         model.open(tmp_path / "a.nd2", plugin=PLUGIN)
 
 
