@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tifffile
 import xarray as xr
 
 import nd2
@@ -65,6 +66,18 @@ def test_a_dask_array_of_a_file(path: Path, client: Any) -> None:
     expected = SPEC.array.astype("u8").sum(axis=(1, 3, 4))
     np.testing.assert_array_equal(client.compute(total).result(), expected)
     np.testing.assert_array_equal(array.persist().max(axis=0).compute(), SPEC.array.max(axis=0))
+
+
+def test_arrays_in_the_memory_of_workers_are_written(
+    path: Path, client: Any, tmp_path: Path
+) -> None:
+    image = xr.open_dataset(path, engine="nd2", chunks={}).image.max("Z")
+    kept = client.persist(image)
+    expected = SPEC.array.max(axis=1)
+    kept.nd2.write_nd2(tmp_path / "a.nd2")
+    np.testing.assert_array_equal(nd2.imread(tmp_path / "a.nd2"), expected)
+    kept.nd2.write_tiff(tmp_path / "a.tif")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), expected)
 
 
 @pytest.mark.usefixtures("client")

@@ -278,7 +278,7 @@ class _Builder:
         name = self.facts.image_names(self.images)[image]
         if name:
             return _text(name)
-        stem = _text(file_stem(self.reader.source.url))
+        stem = _text(file_stem(self.reader.source.url)) or "image"
         return stem if self.images == 1 else f"{stem} (Series {image})"
 
     def _pixels(self, parent: Element, number: int, image: int, planes: bool) -> None:

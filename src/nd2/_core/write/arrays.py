@@ -195,7 +195,7 @@ class ArrayFrames:
             key[axis] = span
         part = self.image[tuple(key)]
         if hasattr(part, "compute"):
-            part = part.compute(scheduler="threads")
+            part = part.compute()
         return np.asarray(part).transpose(self.axes)
 
 
