@@ -160,7 +160,7 @@ bench-facility: $(VENV)/.test ## thousands of files and a file of 4 GB on a clus
 	$(BIN)/python -m bench.facility --write
 
 # for example: make bench BENCH="local -n 3 -k asarray"
-bench: $(VENV)/.test ## measure time and memory, compared with nd2 0.12.0 and NumPy; writes 11 GB of files once (BENCH: options; --write: into docs/performance.md)
+bench: $(VENV)/.test ## measure time and memory, compared with nd2 0.12.0 and NumPy; writes 11 GB of files once (BENCH: options; --write: into docs/benchmarks.md)
 	@test -x .venv-oracle/bin/python || bench/oracle_venv.sh
 	$(BIN)/python -m bench $(BENCH)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.harness import HEADER, HEADER_BEFORE, PYTHON, ROOT, SIDES, Case, measure, row, row_before
 
-PAGE = ROOT / "docs" / "performance.md"
+PAGE = ROOT / "docs" / "benchmarks.md"
 _MARKED = re.compile(r"(<!-- table: start -->\n).*?(<!-- table: end -->)", re.DOTALL)
 
 

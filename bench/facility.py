@@ -43,7 +43,7 @@ MODULES = (
     "nd2._core.catalog", "nd2._core.export.ome_zarr", "pandas", "s3fs", "fastparquet", "virtualizarr",
     "xarray_nd2.references.collection", "xarray_nd2.references.virtualizarr", "icechunk",
 )  # fmt: skip
-"""What is imported before the clock starts."""
+"""Modules that are imported before timing starts."""
 EXPERIMENTS = 10
 KEY, SECRET, REGION = "test-key", "test-secret", "us-east-1"
 HEADER = "| work | seconds | requests per file | peak MB |\n| --- | --: | --: | --: |"

@@ -28,7 +28,7 @@ REMOTE_LINES = ("open, sizes, metadata, experiment", "100 neighboring frames")
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A row of ``performance.md``: medians as on the page, with their unit; "" if not measured."""
+    """A row of ``benchmarks.md``: medians as on the page, with their unit; "" if not measured."""
 
     work: str
     ours: str
@@ -48,7 +48,7 @@ def local_speeds() -> list[Local]:
     """Return the results of `make bench`: every table of the page that compares ours with nd2."""
     return [
         Local(work, ours, theirs)
-        for work, ours, theirs, *_ in _lines("performance.md", ("work", "ours", "nd2 0.12.0"))
+        for work, ours, theirs, *_ in _lines("benchmarks.md", ("work", "ours", "nd2 0.12.0"))
     ]
 
 

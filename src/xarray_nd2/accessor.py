@@ -58,7 +58,7 @@ class _Accessor(Generic[_Labeled]):
         Parameters
         ----------
         name : str
-            Name of the position, as the file has it.
+            Name of the position in the file.
 
         Raises
         ------

@@ -89,13 +89,13 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         Parameters
         ----------
         filename_or_obj : str, os.PathLike, BinaryIO, fsspec.core.OpenFile
-            Local path, URL that fsspec knows, or open binary file.
+            Local path, URL that fsspec supports, or open binary file.
         mask_and_scale, concat_characters, decode_coords, decode_timedelta
             Accepted as xarray passes them; nothing in a file is encoded in these ways.
         decode_times, use_cftime
-            With ``time="absolute"``: whether and how seconds since the first frame become instants, as xarray has it.
+            With ``time="absolute"``: whether and how seconds since the first frame are decoded as dates; see xarray.
         drop_variables : str or iterable of str, optional
-            Variables to leave out; what only they need is not read.
+            Variables to leave out; data that only they need are not read.
         group : str, optional
             Group of the tree to open instead (see `open_groups_as_dict`): ``P0``, ``events``, ...
         storage_options : Mapping, optional
@@ -107,9 +107,9 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         position : int or str, optional
             Index or name of the only position to open.
         validate_frames : bool
-            Whether each frame's place is checked, and looked for nearby where the file's map is wrong.
+            Whether each frame's place is checked, and searched nearby if the file's map is wrong.
         search_window : int
-            How far frames are looked for then, in kilobytes of 1000 bytes.
+            Distance of that search in kilobytes (1000 bytes).
         rescue : bool
             Whether a file that was cut short, or whose map is lost, is opened as far as it goes.
         flat_frames : bool
@@ -117,7 +117,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         time : {"relative", "absolute"}
             Whether times are seconds on the clock of the acquisition, as recorded, or instants (``datetime64``, UTC).
         **unknown
-            Any other option is refused; the message suggests those that are like it.
+            Any other option raises an error, which suggests similar options.
 
         Returns
         -------
@@ -258,7 +258,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         Parameters
         ----------
         filename_or_obj : str, os.PathLike, BinaryIO, fsspec.core.OpenFile
-            Local path, URL that fsspec knows, or open binary file.
+            Local path, URL that fsspec supports, or open binary file.
         **options
             See `open_groups_as_dict`.
 

@@ -30,7 +30,7 @@ def to_dataset(
     decode_times: Any = True,
     use_cftime: bool | None = None,
 ) -> xr.Dataset:
-    """Make the dataset of a model; what lies in the file stays there until it is asked for."""
+    """Make the dataset of a model; data in the file are read on access."""
     variables: dict[str, xr.Variable] = {}
     # Labels have the blocks of the image, whatever their dtype suggests.
     blocks: dict[Hashable, tuple[int, ...]] | None = {} if model.labels else None

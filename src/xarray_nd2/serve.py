@@ -34,7 +34,7 @@ def serve(
     Parameters
     ----------
     path : str, os.PathLike, BinaryIO
-        Local path, URL that fsspec knows, or open binary file.
+        Local path, URL that fsspec supports, or open binary file.
     host : str
         Address to listen at. By default only programs on this machine can connect. There is no
         password: whoever reaches another address reads the file.

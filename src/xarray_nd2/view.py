@@ -37,7 +37,7 @@ def view(
     Parameters
     ----------
     path : str, os.PathLike, BinaryIO
-        Local path, URL that fsspec knows, or open binary file.
+        Local path, URL that fsspec supports, or open binary file.
     host, port
         As in `serve`.
     storage_options : Mapping, optional

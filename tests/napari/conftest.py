@@ -23,7 +23,7 @@ if find_spec("napari") is None or (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave warnings of napari and of what it stands on to them."""
+    """Ignore warnings of napari and its dependencies, but not those of this package."""
     for item in items:
         if "tests/napari" in item.nodeid:
             item.add_marker(pytest.mark.filterwarnings("ignore"))

@@ -1,7 +1,7 @@
 """Every error that the package raises about a file: one hierarchy, built in one place.
 
-Each class stands under the standard class that a caller would catch anyway (``OSError`` for what is no ND2 file,
-``ValueError`` for what is corrupt, ``NotImplementedError`` for what is not supported), and each message names the
+Each class is derived from the standard class that callers would catch anyway (``OSError`` for other files,
+``ValueError`` for corrupt ones, ``NotImplementedError`` for unsupported ones), and each message names the
 file and the place in it.
 """
 
@@ -37,7 +37,7 @@ class UnsupportedFileError(ND2Error, NotImplementedError):
 
 
 class SourceError(ND2Error, OSError):
-    """The bytes could not be had: a short read, a file that changed, a server that does not serve ranges."""
+    """The bytes could not be read: a short read, a file that changed, a server that does not serve ranges."""
 
 
 def _place(
@@ -56,7 +56,7 @@ def _place(
 
 
 def not_nd2(message: str, *, path: str = "") -> NotND2Error:
-    """Build the error for bytes that are no ND2 file."""
+    """Build the error for bytes that are not an ND2 file."""
     return NotND2Error(_place(message, path, "", None, None))
 
 
@@ -82,7 +82,7 @@ def corrupt_in(
     frame: int | None = None,
     offset: int | None = None,
 ) -> CorruptFileError:
-    """Build the error anew where file and chunk are known, from that of a decoder which knew neither."""
+    """Rebuild the error of a decoder with the file and the chunk, which the decoder did not know."""
     if isinstance(error, CorruptFileError):
         known = error.offset if offset is None else offset
         return corrupt(error.bare, path=path, chunk=chunk, frame=frame, offset=known)
@@ -97,14 +97,14 @@ def unsupported(
 
 
 def source(message: str, *, path: str = "", offset: int | None = None) -> SourceError:
-    """Build the error for bytes that could not be had."""
+    """Build the error for bytes that could not be read."""
     return SourceError(_place(message, path, "", None, offset))
 
 
 def beyond_end(offset: int, nbytes: int, size: int, *, path: str) -> SourceError:
     """Build the error for a read of bytes that the file does not have."""
     return source(
-        f"{nbytes} bytes asked for beyond the file's end at {size}", path=path, offset=offset
+        f"{nbytes} bytes were requested beyond the file's end at {size}", path=path, offset=offset
     )
 
 

@@ -51,7 +51,7 @@ class Clock:
 
     @property
     def units(self) -> dict[str, str]:
-        """Attributes for the unit, as CF has them."""
+        """Attributes for the unit, by the CF conventions."""
         if self.start is None:
             return {"units": "s"}
         since = np.datetime_as_string(self.start, unit="ms").replace("T", " ")

@@ -47,7 +47,7 @@ _UNITS = {
     "°": "degree",
     "sec": "s",
 }
-"""Units as CF and pint read them; others are passed on as the file has them."""
+"""Units as CF and pint read them; other units are passed on unchanged."""
 _AXES: dict[str, dict[str, Any]] = {
     "T": {"long_name": "time", "standard_name": "time", "axis": "T"},
     "Z": {"long_name": "Z", "axis": "Z"},
@@ -172,7 +172,7 @@ def _channel_coordinates(facts: Facts) -> dict[str, VariableModel]:
 
 
 def position_names(facts: Facts) -> VariableModel | None:
-    """Return the name of each position as the file has it, on the axis P; None where no position has a name."""
+    """Return the stored name of each position, on the axis P; None where no position has a name."""
     if facts.position_loop is None or not any(facts.position_names):
         return None
     names = np.array(facts.position_names, np.str_)

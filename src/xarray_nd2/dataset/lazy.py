@@ -84,7 +84,7 @@ class _SingleValues:
 
 @record
 class StoredColumn(_SingleValues):
-    """A column that lies in one chunk; what is read is the range that the frames span.
+    """A column in one chunk; only the range of the selected frames is read.
 
     Attributes
     ----------

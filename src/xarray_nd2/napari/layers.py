@@ -50,7 +50,7 @@ def read_layers(
     Parameters
     ----------
     path : str, os.PathLike, BinaryIO
-        Local path, URL that fsspec knows, or open binary file.
+        Local path, URL that fsspec supports, or open binary file.
     positions : {"axis", "layers"}
         Whether stage positions are an axis with a slider, or one set of layers for each position, placed by
         the position of the stage.
@@ -224,7 +224,7 @@ def _arrays(levels: Pyramid, picks: Mapping[str, int | slice]) -> list[Any]:
 
 def _layer(arrays: list[Any], options: dict[str, Any], kind: str) -> Layer:
     multiscale = len(arrays) > 1
-    # The pyramid keeps frames by itself: a second cache would cost memory, and 90 ms for a step of a slider.
+    # The pyramid caches frames: a second cache would cost memory, and 90 ms for a step of a slider.
     options = {**options, "multiscale": multiscale, "cache": False}
     return arrays if multiscale else arrays[0], options, kind
 

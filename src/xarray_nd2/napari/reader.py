@@ -1,4 +1,4 @@
-"""What napari calls to open files, folders of files, and several files as one stack."""
+"""Readers that napari calls to open files, folders of files, and several files as one stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What napari calls to save layers: image layers are the channels of one image, labels its binary layers."""
+"""Writers that napari calls to save layers: image layers are the channels of one image, labels its binary layers."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _is_from_dialog() -> bool:
 
 
 def to_dataset(layers: Sequence[Layer]) -> xr.Dataset:
-    """Return layers as one dataset, as the engine has it; nothing is computed.
+    """Return layers as a dataset like that of the engine; nothing is computed.
 
     Names, colors, sizes of pixels and steps are those of the layers. What else the file said from which the layers
     come is kept where their shape is still that of the file.
@@ -167,7 +167,7 @@ def _pixels(layer: Layer) -> Any:
 
     data, options, kind = layer
     pixels: Any = da.asarray(data[0] if options.get("multiscale") else data)  # type: ignore[no-untyped-call]
-    # Of numbers of objects ND2 takes any integer; true and false are none.
+    # ND2 takes object numbers of any integer type, but not booleans.
     return pixels.astype(np.uint8) if kind == "labels" and pixels.dtype == bool else pixels
 
 

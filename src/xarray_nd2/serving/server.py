@@ -230,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(Answer("", b"", HTTPStatus.NO_CONTENT), body=False)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Print a request where that is asked for."""
+        """Print a request if the user wants a log."""
         if self.logs:
             super().log_message(format, *args)
 

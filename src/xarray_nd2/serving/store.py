@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nd2._core.views.pyramid import LevelArray
 
 OWN = "_"
-"""Folder of keys that are no part of the OME-Zarr."""
+"""Folder of keys that are not part of the OME-Zarr."""
 POSITIONS = f"{OWN}/positions"
 """Group of all positions on an axis ``p``, which OME-Zarr has no name for: for the viewer."""
 

@@ -24,7 +24,7 @@ masks = st.none() | st.binary(max_size=5).map(lambda data: bytes(byte & 1 for by
 
 @st.composite
 def parameters(draw: st.DrawFn, kind: int) -> dict[str, Any]:
-    """Draw the parameters of a loop, as real files have them and as damaged ones might."""
+    """Draw the parameters of a loop, as in real files and in possibly damaged ones."""
     count = draw(counts)
     if kind == 8:
         periods = [{"uiCount": draw(counts), "dPeriod": 5.0} for _ in range(count)]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @st.composite
 def layouts(draw: st.DrawFn) -> PixelLayout:
     height, width = draw(st.integers(1, 9)), draw(st.integers(1, 40))
-    # Frames of one channel without padding, which lie as arrays have them, are read in a way of their own.
+    # Frames of one channel without padding, whose bytes are those of arrays, are read in a special way.
     channels = draw(st.one_of(st.just(1), st.integers(1, 12)))
     samples = draw(st.sampled_from([1, 1, 3]))
     dtype = np.dtype(draw(st.sampled_from(["u1", "<u2", "<i2", "<u4", "<f4"])))

@@ -100,7 +100,7 @@ def _completion(options: argparse.Namespace) -> None:
     parser = full_parser()
     for action in _actions(parser):
         if action.dest in _PATHS:
-            action.complete = shtab.FILE  # type: ignore[attr-defined]  # how shtab wants to be told
+            action.complete = shtab.FILE  # type: ignore[attr-defined]  # the attribute that shtab reads
     print(shtab.complete(parser, options.shell))
 
 

@@ -1,1 +1,1 @@
-"""Frames: which there are, where they lie in the file, and how any part of them is read."""
+"""Frames: their numbers, their locations in the file, and reading of any part of them."""

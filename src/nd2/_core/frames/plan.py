@@ -54,7 +54,7 @@ class Block:
 
 @record
 class Plan:
-    """What to read, in file order. Frames that are stored in pieces are read piece by piece.
+    """Reads in file order. Frames that are stored in pieces are read piece by piece.
 
     Attributes
     ----------

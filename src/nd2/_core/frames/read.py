@@ -152,7 +152,7 @@ class Frames:
             ),
             (
                 plan.offsets + nbytes > size,
-                f"the frame's data lies beyond the file's end at {size}",
+                f"the frame's data are beyond the file's end at {size}",
             ),
         ):
             if wrong.any():

@@ -57,7 +57,7 @@ class FrameTable:
 
     @cached_property
     def token(self) -> str:
-        """What distinguishes this table from others of the same file."""
+        """Digest that distinguishes this table from others of the same file."""
         import hashlib
 
         digest = hashlib.blake2b(digest_size=16)

@@ -114,7 +114,7 @@ class ModernReader(Reader):
     def _opening(self) -> dict[bytes, bytes]:
         """Data of the four chunks that every opening needs, read together."""
         positions = self.chunk_file.chunk_map.frame_position
-        # The header of the first frame, which `frames` needs, lies behind the picture metadata.
+        # The header of the first frame, which `frames` needs, follows the picture metadata.
         first = [(int(positions.min()), HEADER_SAMPLE)] if len(positions) else []
         spans = self.chunk_file.spans(OPENING)
         self.source.prefetch([*spans.values(), *first])
@@ -164,7 +164,7 @@ class ModernReader(Reader):
 
     @cached_property
     def _loops(self) -> list[ExpLoop]:
-        """The loops of the experiment as the file has them."""
+        """The loops of the experiment, as stored."""
         raw = self._opening_tree(experiment.NAMES)
         return [] if raw is None else experiment.decode(raw)
 
