@@ -39,7 +39,7 @@ THREADS = 8
 
 @dataclass
 class Found:
-    """What the clients saw."""
+    """Results of the clients."""
 
     seconds: list[float] = field(default_factory=list)
     nbytes: int = 0

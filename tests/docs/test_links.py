@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import sys
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +81,12 @@ def test_pictures_say_what_they_show() -> None:
     pictures = [link for page in PAGES for link in links(page) if link.is_picture]
     assert len(pictures) > 5
     assert [picture.target for picture in pictures if len(picture.text.split()) < 4] == []
+
+
+def test_the_page_on_installation_lists_every_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (DOCS / "installation.md").read_text(encoding="utf-8")
+    assert [extra for extra in project["optional-dependencies"] if f"`{extra}`" not in page] == []
 
 
 # Words that a microscopist types into the search.

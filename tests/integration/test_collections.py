@@ -155,7 +155,7 @@ def test_a_store_per_experiment_is_extended(
 def test_requests_of_a_virtual_dataset(
     bucket: dict[str, Any], registry: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file is opened by its two ends; nothing else is asked for."""
+    """A file is opened by its two ends; nothing else is requested."""
     from xarray_nd2.references._obstore import ObstoreTransport
 
     ranges: list[str] = []
