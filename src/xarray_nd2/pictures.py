@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,6 +80,10 @@ def _item(image: xr.DataArray, axis: str, item: int | str) -> int:
         if item not in known:
             raise errors.no_such("position", item, known)
         return int(known.index(item))
+    try:
+        item = operator.index(item)
+    except TypeError:
+        raise errors.not_integer(f"the index on axis {axis!r}", item) from None
     if not -size <= item < size:
         raise IndexError(f"index {item} is out of range for axis {axis!r} of size {size}")
     return item

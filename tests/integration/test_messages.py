@@ -83,6 +83,16 @@ MESSAGES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         IsADirectoryError,
         "'~~/folder' is a folder, not an ND2 file",
     ),
+    "7b position is a list": (
+        opened(lambda f: f.asarray([0])),  # type: ignore[arg-type]
+        TypeError,
+        "position must be an integer or a name, not [0]",
+    ),
+    "12a frame of metadata": (
+        opened(lambda f: f.frame_metadata("x")),  # type: ignore[arg-type]
+        TypeError,
+        "frame index must be an integer or a tuple, not 'x'",
+    ),
     "16 TIFF": (
         lambda: nd2.ND2File("tiff.nd2"),
         OSError,
@@ -129,6 +139,21 @@ MESSAGES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: nd2.imwrite("w.nd2", STACK),
         ValueError,
         "an array of 3 dimensions needs axes, such as axes='TYX'; its shape is (3, 4, 4)",
+    ),
+    "32a no image": (
+        lambda: nd2.imwrite("w.nd2", np.uint16(3)),
+        ValueError,
+        "an image has at least the dimensions Y and X; the array has the shape ()",
+    ),
+    "32b sizes": (
+        lambda: nd2.ND2Writer("w.nd2", (3, 4, 4), "uint16"),  # type: ignore[arg-type]
+        TypeError,
+        "sizes must map axes to sizes, as {'T': 3, 'Y': 512, 'X': 512}, not (3, 4, 4)",
+    ),
+    "32c axes": (
+        lambda: nd2.ND2Writer("w.nd2", {"T": 3}, "uint16"),
+        ValueError,
+        "the axes 'T' lack Y and X",
     ),
     "34 axis twice": (
         lambda: nd2.imwrite("w.nd2", STACK, axes="YYX"),
@@ -185,6 +210,11 @@ MESSAGES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         "there is no channel 'GFb'; did you mean 'GFP'? (file '~~/a.nd2')",
     ),
+    "45b text as an index": (
+        opened(lambda f: f.write_nd2("w.nd2", T="x")),
+        TypeError,
+        "the selection of loop 'T' must be integers or a slice, not 'x'",
+    ),
     "47 position of a plot": (
         lambda: engine().nd2.plot(P="B3"),
         ValueError,
@@ -194,6 +224,11 @@ MESSAGES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: engine().nd2.plot(P=7),
         IndexError,
         "index 7 is out of range for axis 'P' of size 3",
+    ),
+    "47b number of a plot": (
+        lambda: engine().nd2.plot(P=1.5),
+        TypeError,
+        "the index on axis 'P' must be an integer, not 1.5",
     ),
     "48 another dataset": (
         lambda: xr.Dataset({"a": ("x", [1])}).nd2.plot(),
@@ -211,6 +246,11 @@ MESSAGES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         TypeError,
         "expected several references, got one path, '*.json'; for a pattern, use "
         "sorted(glob.glob(pattern))",
+    ),
+    "51b a number as references": (
+        lambda: xarray_nd2.open_references(3),  # type: ignore[arg-type]
+        TypeError,
+        "references are a path, a URL or a mapping, not int",
     ),
     "59 endpoint": (
         lambda: nd2.ND2File(

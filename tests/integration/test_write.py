@@ -441,7 +441,7 @@ def test_types_that_files_do_not_hold(tmp_path: Path, dtype: str, advice: str) -
         (YX, {"positions": ["a"]}, "no axis 'P'"),
         (YX, {"times": [1.0, 2.0]}, "times have shape"),
         ({**YX, "T": 3}, {"times": [1.0, 2.0]}, "times have shape"),
-        ({**YX, "P": 3}, {"positions": ["a"]}, "1 positions for an axis P of 3"),
+        ({**YX, "P": 3}, {"positions": ["a"]}, "1 position for an axis P of 3"),
         ({**YX, "Z": 3}, {"z": [1.0]}, "z has shape"),
         (YX, {"columns": {"a": [1, 2]}}, "column 'a' has shape"),
         (YX, {"labels": {"a": np.zeros((2, 2), int)}}, "labels 'a' have shape"),

@@ -215,7 +215,7 @@ def _list_entries(
     storage_options: Mapping[str, Any] | None,
 ) -> Iterator[ListedFile | Record]:
     """Yield the files that paths stand for; a row with the error for what cannot be listed."""
-    for path in paths:
+    for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
         try:
             yield from list_files(
                 path, recurse=recurse, name_pattern=glob, storage_options=storage_options

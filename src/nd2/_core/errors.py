@@ -133,9 +133,9 @@ def _out_of_range(what: str, count: int, noun: str, path: str) -> IndexError:
     return IndexError(_place(message, path, "", None, None))
 
 
-def not_integer(name: str, value: object) -> TypeError:
-    """Build the error for an index that is not an integer."""
-    return TypeError(f"{name} must be an integer, not {value!r}")
+def not_integer(name: str, value: object, other: str = "") -> TypeError:
+    """Build the error for an index that is not an integer, nor what else is allowed."""
+    return TypeError(f"{name} must be an integer{' ' * bool(other)}{other}, not {value!r}")
 
 
 def closed(path: str) -> ValueError:

@@ -287,7 +287,11 @@ class ND2File(PrivateMembers):
         """
         if isinstance(seq_index, tuple):
             seq_index = self._reader.layout.grid.frame(seq_index)
-        return self._reader.frame_metadata(operator.index(seq_index))
+        try:
+            frame = operator.index(seq_index)
+        except TypeError:
+            raise errors.not_integer("frame index", seq_index, "or a tuple") from None
+        return self._reader.frame_metadata(frame)
 
     @overload
     def events(
@@ -587,10 +591,10 @@ class ND2File(PrivateMembers):
 
     def thumbnail(
         self,
-        frames: Sequence[int] | None = None,
+        frames: int | Sequence[int] | None = None,
         *,
         tiles: int = 1,
-        channels: Sequence[int | str] | None = None,
+        channels: int | str | Sequence[int | str] | None = None,
         split: bool = False,
         size: int | None = 256,
         annotated: bool = False,
@@ -601,12 +605,12 @@ class ND2File(PrivateMembers):
 
         Parameters
         ----------
-        frames : sequence of int, optional
+        frames : int or sequence of int, optional
             Sequence indices of the frames to show. By default the middle plane of the first stack, or with
             `tiles` some that are spread evenly.
         tiles : int
             Maximum number of frames shown side by side, if `frames` is not given.
-        channels : sequence of int or str, optional
+        channels : int, str, or sequence of them, optional
             Indices or names of the channels to show. By default all, but in composites none in bright field,
             which would cover the others.
         split : bool
@@ -635,6 +639,10 @@ class ND2File(PrivateMembers):
         from nd2._core.views.picture import PictureOptions, picture
 
         self._check_open()
+        if isinstance(frames, int):
+            frames = [frames]
+        if isinstance(channels, (int, str)):
+            channels = [channels]
         options = PictureOptions(frames, tiles, split, size, channels, annotated)
         return picture(self._reader, self._facts, options)
 

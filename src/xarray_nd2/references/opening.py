@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,6 @@ from xarray_nd2.references.kerchunk import TEMPLATE, fits_template
 from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import xarray as xr
 
 
@@ -132,6 +131,8 @@ def load(
 ) -> tuple[str | dict[str, Any], dict[str, Any], int]:
     """Read references, other than Parquet."""
     place = ""
+    if not isinstance(refs, (str, os.PathLike, Mapping)):
+        raise TypeError(f"references are a path, a URL or a mapping, not {type(refs).__name__}")
     if not isinstance(refs, (str, os.PathLike)):
         content: Any = dict(refs)
     else:

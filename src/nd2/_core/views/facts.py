@@ -7,6 +7,7 @@ and the picture metadata state (nominal).
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -321,7 +322,10 @@ class Facts:
                 raise errors.no_such("position", position, names, path=path)
             return names.index(position)
         count = dict(self.reader.layout.loops).get("P", 1)
-        index = int(position)
+        try:
+            index = operator.index(position)
+        except TypeError:
+            raise errors.not_integer("position", position, "or a name") from None
         if not -count <= index < count:
             raise errors.position_range(index, count, path=path)
         return index % count

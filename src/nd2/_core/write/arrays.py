@@ -206,6 +206,10 @@ def _axes(image: Any, axes: Sequence[str] | None, labels: Any) -> list[str]:
         upper = [name.upper() for name in axes]
         axes = upper if all(len(name) == 1 for name in axes) else axes
     if axes is None:
+        if len(image.shape) < 2:
+            raise ValueError(
+                f"an image has at least the dimensions Y and X; the array has the shape {image.shape}"
+            )
         if len(image.shape) != 2:
             example = _EXAMPLES.get(len(image.shape), "TPZCYX")
             raise ValueError(

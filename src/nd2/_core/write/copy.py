@@ -39,7 +39,7 @@ from nd2._core.structures import (
 from nd2._core.values import record
 from nd2._core.write.file_writer import FileWriter
 from nd2._core.write.plan import Plan, measured_time_loop
-from nd2._core.write.region import AXES, Region, copy_parts
+from nd2._core.write.region import AXES, Region, copy_parts, pick_indices
 from nd2._core.write.stream import ChunkStream
 from nd2._core.write.tables import FrameLog, Tables
 
@@ -80,7 +80,9 @@ def crop(
     if unknown := [name for name, pick in picks.items() if pick is not None and name not in known]:
         raise errors.no_such("axis", unknown[0], known, path=reader.source.url, kind=IndexError)
     region = Region.from_picks(reader, picks)
-    indices = [_indices(name, count, picks.get(name)) for name, count in loops.items()]
+    indices = [
+        pick_indices(f"loop {name!r}", count, picks.get(name)) for name, count in loops.items()
+    ]
     if region is None and all(
         len(index) == count for index, count in zip(indices, loops.values(), strict=True)
     ):
@@ -125,24 +127,6 @@ def _chunk_file(reader: Reader, action: str) -> ChunkFile:
     if reader.chunk_file is None:
         raise errors.unsupported(f"{action} a legacy file", path=reader.source.url)
     return reader.chunk_file
-
-
-def _indices(name: str, count: int, pick: Pick | None) -> NDArray[np.intp]:
-    """Return the picked steps of a loop."""
-    if pick is None:
-        return np.arange(count)
-    if isinstance(pick, slice):
-        steps = np.arange(count)[pick]
-    else:
-        steps = np.atleast_1d(np.asarray(pick, np.intp))
-        if ((steps < -count) | (steps >= count)).any():
-            raise IndexError(f"index {pick} is out of range for loop {name!r} of size {count}")
-        steps = np.where(steps < 0, steps + count, steps)
-    if not len(steps):
-        raise ValueError(f"the selection of loop {name!r} of size {count} is empty")
-    if (np.diff(steps) <= 0).any():
-        raise ValueError(f"the indices of loop {name!r} must be in increasing order")
-    return steps
 
 
 class CopiedTables(Tables):

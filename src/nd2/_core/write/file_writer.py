@@ -184,6 +184,8 @@ class FileWriter:
             if lacking:
                 raise IndexError(f"the index lacks the loops {lacking}")
             index = [index.get(name, 0) for name in names]
+        if isinstance(index, str):
+            raise errors.not_integer("frame index", index, "or a sequence or mapping of them")
         if isinstance(index, (int, np.integer)):
             number = int(index)
         else:

@@ -224,7 +224,7 @@ def resolve_sizes(
         if size < 1:
             raise ValueError(f"axis {name!r} has size {size}")
     if "Y" not in resolved or "X" not in resolved:
-        raise ValueError(f"axes {tuple(resolved)} lack Y and X")
+        raise ValueError(f"the axes {''.join(resolved)!r} lack Y and X")
     if resolved.get("S", 1) not in (1, 3):
         raise ValueError(f"{resolved['S']} samples of a pixel: a file holds 1, or 3 for color")
     frames = math.prod(size for name, size in resolved.items() if name not in PIXEL_DIMS)
@@ -301,7 +301,7 @@ def measured_time_loop(loop: TimeLoop, times: NDArray[np.float64]) -> TimeLoop:
 
 def _position_loop(count: int, nesting: int, positions: Sequence[PositionLike] | None) -> XYPosLoop:
     if positions is not None and len(positions) != count:
-        raise ValueError(f"{len(positions)} positions for an axis P of {count}")
+        raise ValueError(f"{errors.plural(len(positions), 'position')} for an axis P of {count}")
     points = [_position(point) for point in positions or [Position(StagePosition(0, 0, 0))] * count]
     sets_z = any(point.stagePositionUm[2] for point in points)
     return XYPosLoop(count, nesting, XYPosLoopParams(sets_z, points))

@@ -15,7 +15,7 @@ from nd2._core.values import record
 from nd2._core.write.compression import BackgroundCompression
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -65,7 +65,7 @@ class Region:
             If nothing is left, rows or columns are not contiguous, or channels not in increasing order.
         """
         old = reader.frames.pixels
-        channels = tuple(_indices("C", old.channels, picks.get("C")))
+        channels = tuple(pick_indices("axis 'C'", old.channels, picks.get("C")).tolist())
         rows, columns = (
             _span(axis, size, picks.get(axis))
             for axis, size in (("Y", old.height), ("X", old.width))
@@ -136,28 +136,30 @@ class Region:
         return items
 
 
-def _indices(axis: str, size: int, pick: Pick | None) -> list[int]:
-    """Return the chosen indices on an axis, in increasing order."""
+def pick_indices(axis: str, size: int, pick: Pick | None) -> NDArray[np.intp]:
+    """Return the chosen indices on a loop or axis, in increasing order."""
     if pick is None:
-        return list(range(size))
+        return np.arange(size)
     if isinstance(pick, slice):
-        found = list(range(size)[pick])
+        found = np.arange(size)[pick]
     else:
-        given: Sequence[int] = np.atleast_1d(np.asarray(pick, np.intp)).tolist()
-        wrong = next((index for index in given if not -size <= index < size), None)
-        if wrong is not None:
-            raise IndexError(f"index {wrong} is out of range for axis {axis!r} of size {size}")
-        found = [index % size for index in given]
-    if not found:
-        raise ValueError(f"the selection of axis {axis!r} of size {size} is empty")
-    if sorted(set(found)) != found:
-        raise ValueError(f"the indices of axis {axis!r} must be in increasing order")
+        given = np.atleast_1d(np.asarray(pick))
+        if given.size and given.dtype.kind not in "iu":
+            raise TypeError(f"the selection of {axis} must be integers or a slice, not {pick!r}")
+        wrong = given[(given < -size) | (given >= size)]
+        if len(wrong):
+            raise IndexError(f"index {wrong[0]} is out of range for {axis} of size {size}")
+        found = np.where(given < 0, given + size, given).astype(np.intp)
+    if not len(found):
+        raise ValueError(f"the selection of {axis} of size {size} is empty")
+    if (np.diff(found) <= 0).any():
+        raise ValueError(f"the indices of {axis} must be in increasing order")
     return found
 
 
 def _span(axis: str, size: int, pick: Pick | None) -> range:
     """Return chosen rows or columns, which must be contiguous."""
-    found = _indices(axis, size, pick)
+    found = pick_indices(f"axis {axis!r}", size, pick).tolist()
     if found[-1] - found[0] + 1 != len(found):
         raise ValueError(
             f"the selection of axis {axis!r} must be contiguous: pixels in between cannot be left out"

@@ -133,6 +133,10 @@ class ND2Writer(FileWriter):
         axes: Sequence[str] | None = None,
         **options: Unpack[WriterOptions],
     ) -> None:
+        if sizes is not None and not isinstance(sizes, Mapping):
+            raise TypeError(
+                f"sizes must map axes to sizes, as {{'T': 3, 'Y': 512, 'X': 512}}, not {sizes!r}"
+            )
         sizes = plans.resolve_sizes(sizes, shape, axes)
         tables = new_tables(sizes, dtype, options, path=str(path))
         samples = options.get("samples", "RGB")
