@@ -100,6 +100,7 @@ WORDS = (
     "mosaic",
     "plate",
     "well",
+    "movie",
     "napari",
     "Fiji",
     "ImageJ",
