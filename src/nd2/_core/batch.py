@@ -1,4 +1,4 @@
-"""One command over several files: patterns, ``--out-dir``, and errors that stop their own file only."""
+"""Commands over several files: patterns, ``--out-dir``, and errors that affect one file only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TIMEOUT = 10
 
 @record
 class Task:
-    """One file of a batch: where it is, and where its output goes."""
+    """One file of a batch: its path, and the path of its output."""
 
     source: str
     dest: str

@@ -30,7 +30,7 @@ _LOCAL_THREADS = 8
 _REMOTE_THREADS = 16
 """Threads for URLs. A file is opened by two requests at once, so these are 32 requests at once."""
 _MAX_BATCH = 64
-"""Most files of one task on a cluster."""
+"""Maximum number of files per task on a cluster."""
 
 
 class Record(TypedDict):
@@ -55,15 +55,15 @@ class Record(TypedDict):
     axes : str
         Letters of the axes.
     binary, rois : bool
-        Whether the file holds binary layers, and regions of interest.
+        Whether the file has binary layers, and regions of interest.
     software_name, software_version, grabber : str
-        What acquired it.
+        Acquisition software, its version, and the camera's interface.
     file_size : int
         Size in bytes.
     file_version : str
-        ETag, or modification time (of a local file in nanoseconds); empty if the server does not tell it.
+        ETag, or modification time (of a local file in nanoseconds); empty if unknown.
     error : str
-        Why the file could not be read; the other columns hold what could be found out.
+        Why the file could not be read; the other columns contain what could be read.
     """
 
     path: str
@@ -92,7 +92,7 @@ COLUMNS = list(_TYPES)
 def index_file(
     path: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
 ) -> Record:
-    """Return the row of one file; where it cannot be read, the row says why.
+    """Return the row of one file. If the file cannot be read, the row contains the error.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def index_file(
 
 
 def _empty_row(path: str | os.PathLike[str], error: Exception | None = None) -> Record:
-    """Return a row that says nothing but where the file is, and what is wrong with it."""
+    """Return the row of a file that cannot be read: its path and the error."""
     text = path if is_url(path) else os.path.abspath(local_path(path))
     row = cast("Record", {name: kind() for name, kind in _TYPES.items()})
     row["path"], row["name"] = redact(text), file_name(text)
@@ -214,7 +214,7 @@ def _list_entries(
     glob: str,
     storage_options: Mapping[str, Any] | None,
 ) -> Iterator[ListedFile | Record]:
-    """Yield the files that paths stand for; a row with the error for what cannot be listed."""
+    """Yield the files of paths; for a path that cannot be listed, a row with the error."""
     for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
         try:
             yield from list_files(
@@ -249,7 +249,7 @@ def _unchanged(
     earlier: Mapping[str, Record],
     storage_options: Mapping[str, Any] | None,
 ) -> dict[str, Record]:
-    """Return the earlier rows that still hold, by the paths of their files."""
+    """Return the earlier rows that are still valid, by the paths of their files."""
     rows = {}
     for file in files:
         row = earlier.get(redact(file.path))

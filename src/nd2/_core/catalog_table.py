@@ -26,7 +26,7 @@ _PRIORITY = (
     "name", "error", "axes", "shape", "dtype", "acquired", "kb", "experiment", "software_version",
     "software_name", "grabber", "version", "binary", "rois", "path", "file_size", "file_version",
 )  # fmt: skip
-"""Columns in the order in which they get a place on a terminal."""
+"""Columns by their priority on a terminal."""
 _MIN_WIDTH, _USUAL_WIDTH = 8, 24
 _GAP = "  "
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LISTED = 20
-"""How many names a message lists at most."""
+"""Maximum number of names that a message lists."""
 
 
 class ND2Error(Exception):
@@ -26,14 +26,14 @@ class NotND2Error(ND2Error, OSError):
 
 
 class CorruptFileError(ND2Error, ValueError):
-    """An ND2 file whose content contradicts itself, or which ends too early."""
+    """An ND2 file whose content is inconsistent, or which ends too early."""
 
     bare = ""
     offset: int | None = None
 
 
 class UnsupportedFileError(ND2Error, NotImplementedError):
-    """An ND2 file that uses a feature which this package does not read or write."""
+    """An ND2 file with a feature that this package does not read or write."""
 
 
 class SourceError(ND2Error, OSError):
@@ -134,7 +134,7 @@ def _out_of_range(what: str, count: int, noun: str, path: str) -> IndexError:
 
 
 def not_integer(name: str, value: object, other: str = "") -> TypeError:
-    """Build the error for an index that is not an integer, nor what else is allowed."""
+    """Build the error for an index of another type; ``other`` names what else is allowed."""
     return TypeError(f"{name} must be an integer{' ' * bool(other)}{other}, not {value!r}")
 
 
@@ -146,7 +146,7 @@ def closed(path: str) -> ValueError:
 
 
 def hint(name: str, names: Iterable[str | None]) -> str:
-    """Return what to add to the message that there is no such name: those that are like it, else those that there are."""
+    """Return the end of a message about an unknown name: similar names, otherwise all names."""
     from difflib import get_close_matches
 
     folded: dict[str, list[str]] = {}
@@ -170,7 +170,7 @@ def no_such(
     path: str = "",
     kind: type[Exception] = ValueError,
 ) -> Exception:
-    """Build the error for a name that does not exist, of whatever is called by names; it suggests those that do."""
+    """Build the error for a name that does not exist; it suggests names that do."""
     message = f"there is no {what} {name!r}{hint(name, names)}"
     return kind(_place(message, path, "", None, None))
 
@@ -195,31 +195,31 @@ def one_line(error: Exception) -> str:
 
 
 def exists(path: str) -> FileExistsError:
-    """Build the error for a destination that is there already, where nothing may be overwritten."""
+    """Build the error for a destination that exists and must not be overwritten."""
     return FileExistsError(
         errno.EEXIST, "already exists; pass overwrite=True (--overwrite) to replace it", path
     )
 
 
 def irreplaceable(path: str, reason: str) -> FileExistsError:
-    """Build the error for a destination that is not replaced, whatever the caller says."""
+    """Build the error for a destination that is never replaced."""
     return FileExistsError(errno.EEXIST, f"is not replaced: {reason}; write to another path", path)
 
 
 def unbound(error: OSError, address: str) -> OSError:
-    """Build the error for an address that a server cannot listen on, from the system's own."""
+    """Build the error for an address that a server cannot listen on, from the system's error."""
     reason = error.strerror or str(error)
     return OSError(error.errno, f"cannot be listened on: {reason[:1].lower()}{reason[1:]}", address)
 
 
 def unwritten(error: OSError, what: str, *, path: str) -> OSError:
-    """Build the error for bytes that could not be written, with the number of the system's own."""
+    """Build the error for bytes that could not be written, from the system's error."""
     reason = error.strerror or str(error)
     return OSError(error.errno, f"{reason} (while writing {what})", path)
 
 
 def unwritable(error: OSError, path: str, folder: str) -> OSError:
-    """Build the error for a destination that cannot be created, from the system's own."""
+    """Build the error for a destination that cannot be created, from the system's error."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         reason = f"the folder {folder!r} does not exist"
     elif error.errno in (errno.EACCES, errno.EPERM):

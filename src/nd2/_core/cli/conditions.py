@@ -45,7 +45,7 @@ def parse_condition(text: str, columns: Collection[str]) -> Condition:
 
 
 def _check_node(node: ast.AST, text: str, columns: Collection[str]) -> None:
-    """Refuse whatever is not allowed in a condition."""
+    """Raise an error for anything that a condition must not contain."""
     is_len = isinstance(node, ast.Call) and ast.unparse(node.func) == "len" and len(node.args) == 1
     if isinstance(node, ast.Name) and node.id not in columns and node.id != "len":
         raise ValueError(f"filter {text!r}: {errors.no_such('column', node.id, columns)}")

@@ -32,7 +32,7 @@ codecs.register_error(_HANDLER, _replace)
 
 
 def accept_all_characters() -> None:
-    """Let the streams replace what their encoding does not have, as under ``LC_ALL=C``."""
+    """Let the streams replace characters that their encoding does not support."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure: Any = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

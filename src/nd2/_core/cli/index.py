@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a parser the options of the command."""
+    """Add the arguments of the command to a parser."""
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="ND2 files, patterns, folders and buckets")
     add("--recurse", "-r", action="store_true", help="search folders within folders")
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None = None) -> int:
-    """Print or write a catalog; return 1 if a file could not be read, else 0."""
+    """Print or write a catalog; return the exit status, 1 if a file could not be read."""
     import pandas as pd
 
     from nd2._core.batch import cluster
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
         )
     form = options.format or (guess_format(output, FORMATS) if output else "table")
     if output is None and form == "parquet":
-        raise ValueError("Parquet is not text: say where to write it with --output")
+        raise ValueError("Parquet is not text; give an output file with --output")
     dest = None
     if output is not None:
         dest = resolve(
@@ -140,11 +140,11 @@ def _changes(earlier: pd.DataFrame, table: pd.DataFrame) -> str:
     new = len(now.keys() - before.keys())
     changed = sum(now[path] != before[path] for path in now.keys() & before.keys())
     gone = len(before.keys() - now.keys())
-    return f"{len(now)} files, {new} new, {changed} changed, {gone} removed"
+    return f"{errors.plural(len(now), 'file')}, {new} new, {changed} changed, {gone} removed"
 
 
 class Selection:
-    """Which rows to take, and their order; checked when it is made."""
+    """The rows to print, and their order. Options are checked on creation."""
 
     def __init__(self, filters: Iterable[str] = (), sort_by: str | None = None) -> None:
         from nd2._core.catalog import COLUMNS
@@ -220,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(
         prog="nd2 index",
-        description=f"Print what matters most of ND2 files. Columns: {', '.join(COLUMNS)}.",
+        description=f"Print the most important metadata of ND2 files. Columns: {', '.join(COLUMNS)}.",
     )
     add_arguments(parser)
     options = parser.parse_args(arguments)

@@ -53,7 +53,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _target(task: Task, formats: Sequence[str], *, overwrite: bool) -> Destination:
-    """Return the destination, in the format that its suffix says."""
+    """Return the destination, in the format of its suffix."""
     from nd2._core.io.destination import SUFFIXES, guess_format, resolve
 
     suffix = os.path.splitext(task.dest.lower())[1]

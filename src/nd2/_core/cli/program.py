@@ -38,7 +38,7 @@ COMMANDS = {
 
 
 _FAILURES = (OSError, ValueError, NotImplementedError, IndexError, ImportError, MemoryError)
-"""Errors that are about files and options; any other is a mistake in this package."""
+"""Errors of files and options. Any other error is a bug in this package."""
 
 
 def all_commands() -> Iterator[tuple[str, Command]]:
