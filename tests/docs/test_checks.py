@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / "tools"
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +91,29 @@ def test_the_layout_of_pages(layout: SimpleNamespace, tmp_path: Path) -> None:
     broken = " ".join(fault for name, _, fault in faults if name == "broken.html")
     assert "no picture no.png" in broken
     assert "leads nowhere: gone.html" in broken
+
+
+def test_workflows_pin_actions_by_hash() -> None:
+    uses = [
+        line.strip()
+        for path in (ROOT / ".github" / "workflows").glob("*.yml")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "uses:" in line
+    ]
+    pinned = re.compile(r"- uses: [\w./-]+@[0-9a-f]{40} # v[\d.]+")
+    assert len(uses) > 10
+    assert [line for line in uses if not pinned.fullmatch(line)] == []
+
+
+def test_pre_commit_has_the_versions_of_the_lint_group() -> None:
+    """The hooks install their own tools: each is pinned, and one that the lint group allows."""
+    config = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    pins = dict(re.findall(r'"(\w+)==([\d.]+)"', config))
+    lowest = dict(
+        re.findall(r'"(ruff|codespell)>=([\d.]+)"', (ROOT / "pyproject.toml").read_text("utf-8"))
+    )
+    assert pins.keys() == lowest.keys()
+    for name, version in pins.items():
+        assert [int(part) for part in version.split(".")] >= [
+            int(part) for part in lowest[name].split(".")
+        ]
