@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -117,3 +118,18 @@ def test_pre_commit_has_the_versions_of_the_lint_group() -> None:
         assert [int(part) for part in version.split(".")] >= [
             int(part) for part in lowest[name].split(".")
         ]
+
+
+def test_the_conda_recipe_and_the_citation_agree_with_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    recipe = (ROOT / "packaging" / "conda" / "recipe.yaml").read_text(encoding="utf-8")
+    run = recipe[recipe.index("  run:") : recipe.index("  run_constraints:")]
+    required = set(re.findall(r"^    - (?!python )(.*)$", run, re.MULTILINE))
+    wanted = {
+        re.sub(r"([a-z])(?=>=)", r"\1 ", text.replace("dask[array]", "dask-core"))
+        for text in project["dependencies"]
+    }
+    assert required == wanted
+    assert f"version: {project['version']}" in recipe
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {project['version']}\n" in citation
