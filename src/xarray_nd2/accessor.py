@@ -116,9 +116,12 @@ class _Accessor(Generic[_Labeled]):
         self,
         dest: str | os.PathLike[str],
         *,
+        compression: Literal["zlib", "lzw", "zstd"] | None = None,
+        levels: int | Literal["auto"] = 1,
+        overwrite: bool = False,
         progress: bool = False,
         modify_ome: Callable[[OME], None] | None = None,
-        **options: Unpack[WriterOptions],
+        **options: Any,
     ) -> None:
         """Write TIFF: OME-TIFF, an ImageJ hyperstack or BigTIFF, as `nd2.ND2File.write_tiff` does.
 
@@ -128,9 +131,11 @@ class _Accessor(Generic[_Labeled]):
         Parameters
         ----------
         dest : str or os.PathLike
-            The TIFF file; the complete file replaces it. A name with ``.ome.`` in it makes an
-            OME-TIFF.
-        progress, modify_ome
+            The TIFF file; it takes its name when it is complete. A name with ``.ome.`` in it makes
+            an OME-TIFF.
+        overwrite : bool
+            Whether to replace a file that exists.
+        compression, levels, progress, modify_ome
             See `nd2.ND2File.write_tiff`.
         **options
             Options of `nd2.ND2Writer` for the metadata; they override coordinates and attributes.
@@ -140,17 +145,25 @@ class _Accessor(Generic[_Labeled]):
         ImportError
             If tifffile is not installed.
         TypeError
-            If pixels are not numbers that the format has.
+            If pixels are not numbers that the format has, or there is no such option.
         ValueError
             If axes are unknown, labels contradict each other, or the suffix of ``dest`` belongs to
             another format; ``dest`` stays as it was.
         FileExistsError
-            If ``dest`` is an ND2 file, or the array reads it.
+            If ``dest`` exists, and is not to be overwritten, is an ND2 file, or the array reads it.
         """
         from nd2._core.export.tiff import write_tiff
 
-        reader, facts = self._file_view(dest, "TIFF", options, overwrite=True)
-        write_tiff(reader, facts, dest, progress=progress, modify_ome=modify_ome)
+        reader, facts = self._file_view(dest, "TIFF", options, overwrite=overwrite)
+        write_tiff(
+            reader,
+            facts,
+            dest,
+            compression=compression,
+            levels=levels,
+            progress=progress,
+            modify_ome=modify_ome,
+        )
 
     def write_ome_zarr(
         self,
@@ -232,9 +245,14 @@ class _Accessor(Generic[_Labeled]):
         from nd2._core.write.inputs import input_paths
         from nd2._core.write.virtual import array_reader
 
-        if overwrite:
-            sources = sorted(input_paths(self._labeled))
-            resolve(dest, form, overwrite=True, sources=sources, storage_options=storage_options)
+        resolve(
+            dest,
+            form,
+            overwrite=overwrite,
+            sources=sorted(input_paths(self._labeled)) if overwrite else (),
+            storage_options=storage_options,
+            local=form == "TIFF",
+        )
         reader = array_reader(self._labeled, **options)
         return reader, Facts(reader)
 

@@ -144,7 +144,7 @@ def test_color_is_written_red_green_blue(tmp_path: Path) -> None:
     data = np.random.default_rng(0).integers(0, 255, (2, 5, 7, 3), np.uint8)
     image = xr.DataArray(data, dims=tuple("TYXS"), coords={"S": list("RGB")})
     for one in (image, image.isel(S=[2, 1, 0]), image.chunk({"T": 1})):
-        one.nd2.write_tiff(tmp_path / "a.tif")
+        one.nd2.write_tiff(tmp_path / "a.tif", overwrite=True)
         np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), data)
 
 
@@ -153,7 +153,7 @@ def test_missing_frames_are_zero(tmp_path: Path) -> None:
     image = xr.DataArray(data, dims=tuple("TYX"))
     image = image.assign_coords(frame_present=("T", [True, False, True, True]))
     for one in (image, image.chunk({"T": 2})):
-        one.nd2.write_tiff(tmp_path / "a.tif")
+        one.nd2.write_tiff(tmp_path / "a.tif", overwrite=True)
         expected = data.copy()
         expected[1] = 0
         np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), expected)
@@ -202,6 +202,24 @@ def test_an_export_never_replaces_what_the_array_reads(rich: Path, tmp_path: Pat
         image.nd2.write_ome_zarr(path)
     assert rich.read_bytes() == before
     np.testing.assert_array_equal(dataset.image, pixels())
+
+
+def test_a_tiff_file_is_replaced_only_where_it_is_said(tmp_path: Path) -> None:
+    image = xr.DataArray(np.arange(35, dtype=np.uint16).reshape(5, 7), dims=("Y", "X"))
+    image.nd2.write_tiff(tmp_path / "a.tif")
+    with pytest.raises(FileExistsError, match="exists"):
+        (image + 1).nd2.write_tiff(tmp_path / "a.tif")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), image)
+    (image + 1).nd2.write_tiff(tmp_path / "a.tif", overwrite=True, compression="zlib")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), image + 1)
+    (image + 1).nd2.write_tiff(tmp_path / "b.ome.tif", levels=2)
+    with tifffile.TiffFile(tmp_path / "b.ome.tif") as tif:
+        assert [level.shape for level in tif.series[0].levels] == [(5, 7), (3, 4)]
+    with pytest.raises(TypeError, match="no option 'voxel_sise'; did you mean 'voxel_size'"):
+        image.nd2.write_tiff(tmp_path / "c.tif", voxel_sise=(1, 1))
+    with pytest.raises(ValueError, match="is written to local paths only"):
+        image.nd2.write_tiff("memory://c.tif")
+    assert not (tmp_path / "c.tif").exists()
 
 
 def test_axes_that_an_image_does_not_have(tmp_path: Path) -> None:
