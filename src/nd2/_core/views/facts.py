@@ -210,7 +210,7 @@ class Facts:
         """Whether the file says how large a pixel is."""
         return bool(self._metas) and all(self._metas[0].volume.axesCalibrated[:2])
 
-    @property
+    @cached_property
     def pixel_size(self) -> tuple[float, float] | None:
         """Size of a pixel in micrometers, x and y; None where it is not known."""
         x, y = positive(self.reader.voxel_size.x), positive(self.reader.voxel_size.y)
@@ -345,7 +345,7 @@ class Facts:
         year = instant.astype("datetime64[Y]").astype(int) + 1970
         return instant if year in _PLAUSIBLE_YEARS else None
 
-    @property
+    @cached_property
     def start_text(self) -> str | None:
         """The same as ISO 8601 with milliseconds."""
         return None if self.start is None else f"{np.datetime_as_string(self.start, unit='ms')}Z"
