@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from xarray_nd2.dataset.model import DatasetModel, VariableModel
 
 _BAND_BYTES = 64 << 20
+_REMOTE_BYTES, _REMOTE_FRAMES = 32 << 20, 128
+"""Most bytes and frames of a block of a remote file: dask reads one block per core at a time."""
 
 # Zarr 3 has no standard for texts of fixed width, and appending needs those in the store to have
 # the width of the new ones. Objects are written as texts of any length. Before xarray 2026.9,
@@ -60,8 +62,8 @@ def to_dataset(
 
 def _indexed(coords: Mapping[str, xr.Variable]) -> xr.Coordinates:
     """Return coordinates with the indexes that xarray would make; it would copy each of them several times."""
-    variables: dict[Hashable, xr.Variable] = dict(coords)
-    indexes: dict[Hashable, xr.Index] = {}
+    variables: dict[Any, xr.Variable] = dict(coords)
+    indexes: dict[Any, xr.Index] = {}
     for name, variable in coords.items():
         if variable.dims == (name,):
             indexes[name] = index = PandasIndex.from_variables({name: variable}, options={})
@@ -104,11 +106,21 @@ def decoded(
 
 
 def preferred_chunks(model: DatasetModel) -> dict[str, int]:
-    """Return the chunks that suit the file: a frame, or bands of rows where a frame is larger than 64 MiB."""
+    """Return the chunks that suit the file: a frame, bands of rows where a frame is larger than 64 MiB.
+
+    In remote files several frames, because each block waits for an answer.
+    """
     pixels = model.image.frames.pixels
     rows = max(min(_BAND_BYTES // max(pixels.row_bytes, 1), pixels.height), 1)
     sizes = dict(zip(model.image.dims, model.image.shape, strict=True))
-    whole = {"C", "X", "S"}
-    chunks = {dim: size if dim in whole else 1 for dim, size in sizes.items()}
-    banded = pixels.codec == "raw" and math.prod(pixels.shape) * pixels.dtype.itemsize > _BAND_BYTES
-    return {**chunks, "Y": rows if banded else pixels.height}
+    frame_bytes = math.prod(pixels.shape) * pixels.dtype.itemsize
+    banded = pixels.codec == "raw" and frame_bytes > _BAND_BYTES
+    chunks = {dim: size for dim, size in sizes.items() if dim in {"C", "X", "S"}}
+    frames = 1
+    if model.image.frames.source.concurrent:
+        frames = max(min(_REMOTE_BYTES // max(frame_bytes, 1), _REMOTE_FRAMES), 1)
+    for dim in reversed(model.image.grid.dims):
+        chunks[dim] = max(min(sizes[dim], frames), 1)
+        frames //= chunks[dim]
+    chunks["Y"] = rows if banded else pixels.height
+    return {dim: chunks[dim] for dim in sizes}

@@ -457,3 +457,34 @@ def test_arrays_pickle_small(url: str) -> None:
     file = opened(url)
     for array in (file.to_dask(), xr.open_dataset(url, engine="nd2", chunks={}).image):
         assert len(pickle.dumps(array)) < (64 << 10) + 16 * 1000
+
+
+def test_blocks_of_a_remote_file_hold_several_frames(server: RangeServer, url: str) -> None:
+    dataset = xr.open_dataset(url, engine="nd2", chunks={})
+    assert dataset.image.chunks[0][:2] == (16, 16)
+    server.reset()
+    server.latency = 0.05
+    dataset.image[:64].load()
+    assert server.requests <= 64
+    assert server.most_in_flight >= 8
+
+
+def test_one_frame_of_a_block_is_one_exact_request(
+    server: RangeServer, url: str, big: Sparse
+) -> None:
+    dataset = xr.open_dataset(url, engine="nd2", chunks={})
+    server.reset()
+    np.testing.assert_array_equal(dataset.image[77].values, big.frame(77))
+    assert (server.requests, server.sent) == (1, big.frame_bytes)
+    server.reset()
+    np.testing.assert_array_equal(dataset.image[77, 3:5].values, big.frame(77)[3:5])
+    assert (server.requests, server.sent) == (1, 2 * 1024 * 2)
+
+
+def test_blocks_of_small_remote_frames_take_few_requests(server: RangeServer, folder: Path) -> None:
+    made = build(folder / "frames.nd2", loops=[("T", 50), ("Z", 4)], height=8, width=8)
+    dataset = xr.open_dataset(server.url("frames.nd2"), engine="nd2", chunks={})
+    assert dataset.image.chunks[:2] == ((32, 18), (4,))
+    server.reset()
+    np.testing.assert_array_equal(dataset.image.values, made.array)
+    assert server.requests <= 8

@@ -13,11 +13,14 @@ from dask.base import compute
 
 import nd2
 from tests.builder import Nd2Spec, build
-from tests.servers import s3_bucket
+from tests.servers import range_server, s3_bucket
+from tests.sparse import build_sparse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.servers import RangeServer
 
 s3fs = pytest.importorskip("s3fs")
 pytest.importorskip("moto")
@@ -112,3 +115,36 @@ def test_an_index_in_the_bucket(bucket: dict[str, Any]) -> None:
     assert nd2.save_index(url, storage_options=bucket) == "s3://images/raw.nd2.index"
     with nd2.ND2File(url, storage_options=bucket, index=True) as file:
         np.testing.assert_array_equal(file.asarray(), SPECS["raw"].array)
+
+
+SCATTERED = range(100, 700, 8)
+"""Frames too far from each other to be read by one request."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[tuple[RangeServer, dict[str, Any]]]:
+    """A server that knows no more of S3 than to send ranges of objects, and the options to reach it."""
+    (tmp_path / "images").mkdir()
+    build_sparse(tmp_path / "images" / "a.nd2", count=800, height=32, width=256)
+    with range_server(tmp_path) as server:
+        server.latency = 0.05
+        yield server, {"anon": True, "client_kwargs": {"endpoint_url": server.url("")[:-1]}}
+
+
+def in_flight(server: RangeServer, options: dict[str, Any]) -> int:
+    dataset = xr.open_dataset("s3://images/a.nd2", engine="nd2", storage_options=options)
+    server.reset()
+    dataset.image[list(SCATTERED)].load()
+    assert server.requests == len(SCATTERED)
+    return server.most_in_flight
+
+
+def test_the_pool_of_connections_is_as_large_as_what_is_in_flight(
+    store: tuple[RangeServer, dict[str, Any]],
+) -> None:
+    assert in_flight(*store) > 30
+
+
+def test_a_pool_that_the_user_sized_stays(store: tuple[RangeServer, dict[str, Any]]) -> None:
+    server, options = store
+    assert in_flight(server, {**options, "config_kwargs": {"max_pool_connections": 7}}) <= 7

@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from s3fs.core import S3FileSystem, _error_wrapper
 
-from nd2._core.io.transport import Answer, RangeTransport, normal_version, sent_range
+from nd2._core.io.transport import (
+    IN_FLIGHT,
+    Answer,
+    RangeTransport,
+    max_in_flight,
+    normal_version,
+    sent_range,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from fsspec.spec import AbstractFileSystem
 
     from nd2._core.io.requests import Request
     from nd2._core.io.transport import Stat
@@ -22,6 +31,14 @@ class S3Transport(RangeTransport):
     """Objects in a bucket; what fails is repeated as often as ``s3fs`` repeats it."""
 
     file_system = S3FileSystem
+
+    def __init__(self, fs: AbstractFileSystem, path: str) -> None:
+        # The pool of connections holds 10 by default: other requests would wait for one.
+        options, settings = fs.storage_options, dict(fs.storage_options.get("config_kwargs") or {})
+        if "max_pool_connections" not in settings:
+            settings["max_pool_connections"] = min(max_in_flight(fs), IN_FLIGHT)
+            fs = type(fs)(*fs.storage_args, **{**options, "config_kwargs": settings})
+        super().__init__(fs, path)
 
     @asynccontextmanager
     async def _request(self, byte_range: str) -> AsyncIterator[Answer]:

@@ -24,7 +24,7 @@ WHOLE = 32 << 20
 """Files up to this length are read whole from servers that do not serve byte ranges."""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_IN_FLIGHT = 128
+IN_FLIGHT = 128
 # More parallel bytes are not faster, and requests that wait for their share of a slow line would time out.
 _BUSY = 64 << 20
 _MIN_IN_FLIGHT = 8
@@ -166,7 +166,7 @@ class AsyncTransport(BlockingTransport):
         """Make requests, as many at once as fsspec's settings say; after an error none is left running."""
         total = sum(request.stop - request.start for request in requests)
         limit = min(
-            self.fs.batch_size or _configured_limit(),
+            max_in_flight(self.fs),
             max(_BUSY * len(requests) // max(total, 1), _MIN_IN_FLIGHT),
         )
         remaining = iter(requests)
@@ -317,10 +317,11 @@ def is_cache(fs: AbstractFileSystem) -> bool:
     return protocol(fs) == "simplecache"
 
 
-def _configured_limit() -> int:
+def max_in_flight(fs: AbstractFileSystem) -> int:
+    """Return how many requests may be under way at once, as the file system or fsspec's configuration says."""
     from fsspec.config import conf
 
-    limit = int(conf.get("nofiles_gather_batch_size", _IN_FLIGHT))
+    limit = int(fs.batch_size or conf.get("nofiles_gather_batch_size", IN_FLIGHT))
     return limit if limit > 0 else 1 << 30
 
 
