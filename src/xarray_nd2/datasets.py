@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _BAND_BYTES = 64 << 20
 _REMOTE_BYTES, _REMOTE_FRAMES = 32 << 20, 128
-"""Most bytes and frames of a block of a remote file: dask reads one block per core at a time."""
+"""Most bytes and frames of a block of a remote file."""
 
 # Zarr 3 has no standard for texts of fixed width, and appending needs those in the store to have
 # the width of the new ones. Objects are written as texts of any length. Before xarray 2026.9,
@@ -47,8 +47,7 @@ def to_dataset(
         )
     for name, layer in model.labels.items():
         variables[name] = to_variable(layer, blocks)
-        chunks = {dim: size for dim, size in preferred.items() if dim in layer.dims}
-        variables[name].encoding["preferred_chunks"] = chunks
+        variables[name].encoding["preferred_chunks"] = preferred
     coords = {
         name: decoded(name, to_variable(variable), decode_times, use_cftime)
         for name, variable in model.coords.items()
@@ -105,22 +104,41 @@ def decoded(
     return FileVariable.from_variable(result)
 
 
-def preferred_chunks(model: DatasetModel) -> dict[str, int]:
-    """Return the chunks that suit the file: a frame, bands of rows where a frame is larger than 64 MiB.
+class BlockSizes(dict[str, int]):
+    """Sizes of the stored chunks by axis; where a default is needed, sizes of blocks of several chunks.
 
-    In remote files several frames, because each block waits for an answer.
+    xarray takes ``get(axis, length)`` for axes without a requested size, and ``get(axis)`` to warn
+    about requests that divide stored chunks.
+    """
+
+    def __init__(self, chunks: Mapping[str, int], blocks: Mapping[str, int]) -> None:
+        super().__init__(chunks)
+        self.blocks = dict(blocks)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the size of a stored chunk, or with a default the size of a block."""
+        return super().get(key) if default is None else self.blocks.get(key, default)
+
+
+def preferred_chunks(model: DatasetModel) -> dict[str, int]:
+    """Return the chunks that suit the file: a frame, or bands of rows where a frame is larger than 64 MiB.
+
+    dask reads one block per core at a time. Blocks of remote files hold several frames, because each
+    block waits for an answer.
     """
     pixels = model.image.frames.pixels
     rows = max(min(_BAND_BYTES // max(pixels.row_bytes, 1), pixels.height), 1)
     sizes = dict(zip(model.image.dims, model.image.shape, strict=True))
+    whole = {"C", "X", "S"}
+    chunks = {dim: size if dim in whole else 1 for dim, size in sizes.items()}
     frame_bytes = math.prod(pixels.shape) * pixels.dtype.itemsize
     banded = pixels.codec == "raw" and frame_bytes > _BAND_BYTES
-    chunks = {dim: size for dim, size in sizes.items() if dim in {"C", "X", "S"}}
-    frames = 1
-    if model.image.frames.source.concurrent:
-        frames = max(min(_REMOTE_BYTES // max(frame_bytes, 1), _REMOTE_FRAMES), 1)
-    for dim in reversed(model.image.grid.dims):
-        chunks[dim] = max(min(sizes[dim], frames), 1)
-        frames //= chunks[dim]
     chunks["Y"] = rows if banded else pixels.height
-    return {dim: chunks[dim] for dim in sizes}
+    if not model.image.frames.source.concurrent:
+        return chunks
+    blocks = dict(chunks)
+    count = min(_REMOTE_BYTES // max(frame_bytes, 1), _REMOTE_FRAMES)
+    for dim in reversed(model.image.grid.dims):
+        blocks[dim] = max(min(sizes[dim], count), 1)
+        count //= blocks[dim]
+    return BlockSizes(chunks, blocks)

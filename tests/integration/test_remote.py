@@ -460,6 +460,7 @@ def test_arrays_pickle_small(url: str) -> None:
 
 
 def test_blocks_of_a_remote_file_hold_several_frames(server: RangeServer, url: str) -> None:
+    assert xr.open_dataset(url, engine="nd2", chunks={"T": 5}).image.chunks[0][:2] == (5, 5)
     dataset = xr.open_dataset(url, engine="nd2", chunks={})
     assert dataset.image.chunks[0][:2] == (16, 16)
     server.reset()
