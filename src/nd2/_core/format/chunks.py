@@ -241,29 +241,50 @@ class ChunkMap:
         return int(self.starts[after]) - position if after < len(self.starts) else 0
 
 
+_PIECE = 1 << 20
+"""Bytes of a map that are parsed at once: arrays of millions of entries would not stay in the cache."""
+_MIN_FRAME_ENTRY = len(FRAME_PREFIX) + 18
+
+
 def parse_map(data: bytes, position: int, *, path: str = "") -> ChunkMap:
     """Decode a chunk map: a packed list of ``name!``, position (u64), data length (u64).
 
     The list is walked with array operations, because a map may list millions of frames.
     """
-    bangs = _name_ends(data)
-    starts = np.concatenate([[0], bangs[:-1] + 17]) if len(bangs) else bangs
-    end = _terminator(data, starts, bangs)
-    if end is None:
-        raise errors.corrupt("the chunk map has no end", path=path, chunk=MAP_NAME, offset=position)
-    starts, bangs = starts[:end], bangs[:end]
-    fields = _windows(data, 16)[bangs + 1].view("<u8").reshape(-1, 2)
-    is_frame, index = _frame_indices(data, starts, bangs)
-    others = {
-        data[start : bang + 1]: (int(where), int(size))
-        for start, bang, (where, size) in zip(
-            starts[~is_frame].tolist(),
-            bangs[~is_frame].tolist(),
-            fields[~is_frame].tolist(),
-            strict=True,
-        )
-    }
-    return ChunkMap(index, fields[is_frame, 0], fields[is_frame, 1], others, position)
+    others: dict[bytes, tuple[int, int]] = {}
+    most = len(data) // _MIN_FRAME_ENTRY + 1
+    index, fields = np.empty(most, np.int64), np.empty((2, most), np.uint64)
+    count = start = 0
+    size = _PIECE
+    while start < len(data):
+        piece = data[start : start + size]
+        bangs = _name_ends(piece)
+        starts = np.concatenate([[0], bangs[:-1] + 17]) if len(bangs) else bangs
+        end = _terminator(piece, starts, bangs)
+        entries = int(np.searchsorted(bangs, len(piece) - 16)) if end is None else end
+        starts, bangs = starts[:entries], bangs[:entries]
+        if entries:
+            values = _windows(piece, 16)[bangs + 1].view("<u8").reshape(-1, 2)
+            is_frame, found = _frame_indices(piece, starts, bangs)
+            stop = count + len(found)
+            index[count:stop] = found
+            fields[:, count:stop] = values[is_frame].T
+            count = stop
+            for first, bang, (where, nbytes) in zip(
+                starts[~is_frame].tolist(),
+                bangs[~is_frame].tolist(),
+                values[~is_frame].tolist(),
+                strict=True,
+            ):
+                others[piece[first : bang + 1]] = where, nbytes
+        if end is not None:
+            return ChunkMap(index[:count], fields[0, :count], fields[1, :count], others, position)
+        # An entry that the piece cuts is the first of the next one, which is longer if it holds no whole entry.
+        size = _PIECE if entries else 2 * size
+        if not entries and start + len(piece) == len(data):
+            break
+        start += int(bangs[-1]) + 17 if entries else 0
+    raise errors.corrupt("the chunk map has no end", path=path, chunk=MAP_NAME, offset=position)
 
 
 def _name_ends(data: bytes) -> NDArray[np.int64]:

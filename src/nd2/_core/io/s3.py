@@ -19,8 +19,6 @@ from nd2._core.io.transport import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from fsspec.spec import AbstractFileSystem
-
     from nd2._core.io.requests import Request
     from nd2._core.io.transport import Stat
 
@@ -32,12 +30,11 @@ class S3Transport(RangeTransport):
 
     file_system = S3FileSystem
 
-    def __init__(self, fs: AbstractFileSystem, path: str) -> None:
-        # The pool of connections holds 10 by default: other requests would wait for one.
-        options, settings = fs.storage_options, dict(fs.storage_options.get("config_kwargs") or {})
-        if "max_pool_connections" not in settings:
-            settings["max_pool_connections"] = min(max_in_flight(fs), IN_FLIGHT)
-            fs = type(fs)(*fs.storage_args, **{**options, "config_kwargs": settings})
+    def __init__(self, fs: S3FileSystem, path: str) -> None:
+        # The pool holds 10 connections by default, for which other requests would wait. It is made with
+        # the first request.
+        pool = {"max_pool_connections": min(max_in_flight(fs), IN_FLIGHT)}
+        fs.config_kwargs = {**pool, **fs.config_kwargs}
         super().__init__(fs, path)
 
     @asynccontextmanager

@@ -58,12 +58,15 @@ def locate_frames(
     if len(asked):
         headers = _frame_headers(source, position[asked].tolist(), index[asked].tolist())
         start[asked], data_size[asked] = _reconcile(source, chunk_map, headers, size[asked])
-    offsets = position + start + stamp
+    # In place: of millions of frames, each column takes many megabytes.
+    start += position
+    start += stamp
     # A chunk that is too short is an error when it is read, not a missing frame.
-    lengths = np.maximum(data_size, stamp + np.uint64(1)) - stamp
-    codec = frame_codec(source, offsets, lengths, pixels)
+    np.maximum(data_size, stamp + np.uint64(1), out=data_size)
+    data_size -= stamp
+    codec = frame_codec(source, start, data_size, pixels)
     table = np.zeros((2, count), np.uint64)
-    table[:, index] = offsets, lengths
+    table[0, index], table[1, index] = start, data_size
     return Frames(source, FrameTable(table[0], table[1]), replace(pixels, codec=codec))
 
 
