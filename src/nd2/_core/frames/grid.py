@@ -141,6 +141,8 @@ class FrameGrid:
     def steps(self, loop: str) -> NDArray[np.intp]:
         """Return the first frame of each step of a loop."""
         _, count, step = self._loop(loop)
+        if step == 1:
+            return np.arange(self.first, self.first + count)
         return self.first + np.arange(count) * step
 
     def _loop(self, loop: str) -> tuple[str, int, int]:

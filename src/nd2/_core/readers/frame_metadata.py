@@ -45,8 +45,6 @@ def stage_positions(
     experiment : sequence of ExpLoop
         The loops, outermost first.
     """
-    if not any(isinstance(loop, (XYPosLoop, ZStackLoop)) for loop in experiment):
-        return np.broadcast_to(np.array(first, np.float64), (count, 3))
     stage = np.empty((3, count)).T  # quicker to fill, and to take an axis from
     stage[:] = first
     within = stage[: len(indices[0]) if indices else 1]

@@ -23,7 +23,7 @@ from nd2._core.frames.layout import (
 )
 from nd2._core.readers.chunk_address import HEADER_SAMPLE, RESCUE_HINT
 from nd2._core.readers.reader import Reader
-from nd2._core.structures import CustomLoop, XYPosLoop
+from nd2._core.structures import CustomLoop, XYPosLoop, ZStackLoop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -267,6 +267,8 @@ class ModernReader(Reader):
     def stage_positions(self) -> NDArray[np.float64]:
         from nd2._core.readers import frame_metadata
 
+        if not any(isinstance(loop, (XYPosLoop, ZStackLoop)) for loop in self._loops):
+            return np.broadcast_to(np.array(self._first.stage, np.float64), (self.frame_count, 3))
         # Damaged loops may claim far more frames than there are.
         frames = np.arange(min(self._grid.size, self.frame_count))
         indices = list(self._grid.indices(frames).values())

@@ -396,9 +396,10 @@ class Facts:
         """
         count = len(frames)
         times = self.times(frames)
-        known = np.flatnonzero(np.isfinite(times))
-        if count and len(known) == count:
+        finite = np.isfinite(times)
+        if count and finite.all():
             return Series(times, "recorded")
+        known = np.flatnonzero(finite)
         nominal = self._nominal_times(frames)
         planned = _mean_step(nominal)
         if not len(known):
