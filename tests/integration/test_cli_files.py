@@ -154,6 +154,17 @@ def test_a_summary_fits_the_terminal(folder: tuple[Path, Nd2Spec]) -> None:
     assert any(line.startswith(" " * 11) for line in lines)
 
 
+@pytest.mark.parametrize("columns", [30, 40, 200])
+def test_a_table_of_events_fits_the_terminal(folder: tuple[Path, Nd2Spec], columns: int) -> None:
+    lines = _in_terminal([PROGRAM, "events", "a.nd2"], columns=columns).splitlines()
+    names, *rows = lines[:7]
+    assert names.startswith("Time [s]  Index")
+    assert len(rows) == 6
+    assert max(map(len, lines[:7])) <= columns
+    assert any("--format csv shows all" in line for line in lines[7:]) == (columns < 200)
+    assert main(["events", "a.nd2", "--format", "table", "--output", "x.csv"]) == 1
+
+
 def _in_terminal(command: Sequence[str], columns: int) -> str:
     """Return the output of a command in a terminal."""
     pty = pytest.importorskip("pty")

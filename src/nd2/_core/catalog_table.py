@@ -133,10 +133,10 @@ def format_table(
 
 
 def _choose_columns(natural: Mapping[str, int], width: int) -> dict[str, int]:
-    """Return the columns that have a place, those that matter most first."""
+    """Return the columns that fit, those of a catalog by their priority, others in their order."""
     chosen: dict[str, int] = {}
     total = -len(_GAP)
-    for name in sorted(natural, key=_PRIORITY.index):
+    for name in sorted(natural, key=(*_PRIORITY, *natural).index):
         need = min(natural[name], _USUAL_WIDTH) + len(_GAP)
         if total + need <= width or not chosen:
             chosen[name] = natural[name]

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from nd2._core.batch import Task
+    from nd2._core.file import ND2File
     from nd2._core.readers import Reader
     from nd2._core.views.facts import Facts
 
 _FORMS = {"csv": "CSV", "json": "JSON", "parquet": "Parquet"}
+_TABLE = "table"
+"""Format that is printed on terminals."""
 _INDENT = " " * 11
 _UNKNOWN = "unknown"
 
@@ -140,8 +143,13 @@ def _events(options: argparse.Namespace) -> int:
     output = options.output
     if output is None and len(options.files) == 2 and not options.files[1].lower().endswith(".nd2"):
         *options.files, output = options.files
-    form = options.format or guess_format(output or "", _FORMS)
     prints = output is None and options.out_dir is None
+    if prints and options.format is None and terminal_width() is not None:
+        form = _TABLE
+    else:
+        form = options.format or guess_format(output or "", _FORMS)
+    if form == _TABLE and not prints:
+        raise ValueError("a table is printed only; files are CSV, JSON or Parquet")
     if prints and form == "parquet":
         raise ValueError("Parquet is not text; give an output file")
     if prints and sum(len(expand(file, options.storage_options)) for file in options.files) > 1:
@@ -150,6 +158,9 @@ def _events(options: argparse.Namespace) -> int:
     def write(task: Task) -> None:
         dest = None
         with ND2File(task.source, storage_options=options.storage_options) as file:
+            if form == _TABLE:
+                _print_events(file)
+                return
             if not prints:
                 dest = resolve(
                     task.dest, _FORMS[form], overwrite=options.overwrite, sources=[file.path]
@@ -161,7 +172,27 @@ def _events(options: argparse.Namespace) -> int:
             dest.write(data)
             print(task.dest)
 
-    return run_tasks(options, SUFFIXES[_FORMS[form]][0], write, dest=output)
+    suffix = SUFFIXES[_FORMS["csv" if form == _TABLE else form]][0]
+    return run_tasks(options, suffix, write, dest=output)
+
+
+def _print_events(file: ND2File) -> None:
+    """Print a table that fits the terminal."""
+    import pandas as pd
+
+    from nd2._core.catalog_table import format_table
+
+    table = pd.DataFrame(file.events(orient="list")).map(_event_text)
+    text, left_out = format_table(table, terminal_width() or 0)
+    print(text)
+    if left_out:
+        sys.stderr.write(f"nd2 events: not shown: {', '.join(left_out)}; --format csv shows all\n")
+
+
+def _event_text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}" if value == value else ""
+    return str(value)
 
 
 def _table(file: Any, form: str) -> bytes:
@@ -200,8 +231,8 @@ EVENTS = Command(
         value(
             "--format -f",
             None,
-            "format of the output; by default that of its suffix, otherwise csv",
-            choices=_FORMS,
+            "format of the output; by default that of its suffix, otherwise table on a terminal, and csv",
+            choices=[*_FORMS, _TABLE],
         ),
         OVERWRITE,
     ),
