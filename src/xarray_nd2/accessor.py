@@ -182,8 +182,8 @@ class _Accessor(Generic[_Labeled]):
     ) -> Path | str:
         """Write OME-Zarr, as `nd2.ND2File.write_ome_zarr` does.
 
-        Lazy arrays are computed block by block, and each block once where chunks of the Zarr array
-        hold whole blocks or parts of one.
+        Lazy arrays are computed block by block, each block once; a block has at least one whole
+        frame (Y, X and all channels), and blocks are kept until all chunks that need them are written.
 
         Parameters
         ----------
@@ -304,7 +304,7 @@ class _Accessor(Generic[_Labeled]):
         Returns
         -------
         matplotlib.figure.Figure
-            Not shown: notebooks show what a cell returns, ``fig.savefig`` writes it.
+            A notebook shows it where it is the value of a cell; ``savefig`` writes it.
 
         Raises
         ------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import math
 import operator
 from typing import TYPE_CHECKING, Any
@@ -238,12 +239,21 @@ def row_name(number: int) -> str:
     return (chr(64 + first) if first else "") + chr(65 + last)
 
 
+@functools.cache
 def _figure_class() -> type[Figure]:
+    """Return a figure that notebooks show; matplotlib's own needs pyplot for that."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise errors.missing_package("matplotlib", "plot", "to draw") from error
-    return Figure
+
+    class NotebookFigure(Figure):
+        def _repr_png_(self) -> bytes:
+            out = io.BytesIO()
+            self.savefig(out, format="png")
+            return out.getvalue()
+
+    return NotebookFigure
 
 
 def _show(axes: Axes, values: NDArray[Any], picture: xr.DataArray) -> None:

@@ -200,3 +200,14 @@ def test_text_of_a_file_is_escaped(tmp_path: Path) -> None:
     dataset = xr.open_dataset(path, engine="nd2")
     dataset = dataset.assign_coords(channel_color=("C", ['"><script>', "#FFFFFF"]))
     assert "<script" not in dataset.nd2._repr_html_()
+
+
+def test_notebooks_show_pictures_without_pyplot(rich: Path) -> None:
+    """matplotlib's own figures are shown as text until pyplot is imported."""
+    pytest.importorskip("matplotlib")
+    pictures = xr.open_dataset(rich, engine="nd2").nd2
+    for figure in (pictures.thumbnail(64), pictures.plot(), pictures.plate()):
+        image = pytest.importorskip("PIL.Image").open(io.BytesIO(figure._repr_png_()))
+        size = figure.get_size_inches() * figure.dpi
+        np.testing.assert_allclose(image.size, size, atol=1)
+    assert max(pictures.thumbnail(64).get_size_inches() * 100) == 64
