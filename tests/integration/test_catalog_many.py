@@ -66,7 +66,7 @@ def test_only_new_and_changed_files_are_read(folder: Path, read: list[str]) -> N
     )
     read.clear()
     again = index_files([folder], recurse=True, update=first)
-    assert read == ["bad.nd2"]
+    assert read == []
     assert again == first
     os.utime(folder / "a.nd2", ns=(1, 1))
     build(folder / "b.nd2", loops=[("T", 3)])
@@ -74,7 +74,7 @@ def test_only_new_and_changed_files_are_read(folder: Path, read: list[str]) -> N
     build(folder / "new.nd2", SPEC)
     read.clear()
     rows = index_files([folder], recurse=True, update=pd.DataFrame(first))
-    assert sorted(read) == ["a.nd2", "b.nd2", "bad.nd2", "new.nd2"]
+    assert sorted(read) == ["a.nd2", "b.nd2", "new.nd2"]
     assert [row["name"] for row in rows] == ["a.nd2", "b.nd2", "bad.nd2", "new.nd2", "d.nd2"]
     assert rows[1]["shape"] == [3, 6, 8]
     assert rows == index_files([folder], recurse=True)
@@ -109,6 +109,33 @@ def test_a_table_that_the_command_keeps_up_to_date(
     assert main([*command, "-F", "shape[0] == 3", "-o", str(selection)]) == 0
     assert list(pd.read_csv(selection)["name"]) == ["c.nd2"]
     assert len(read_table(table)) == 5
+
+
+def test_files_that_could_not_be_reached_are_read_again(folder: Path, read: list[str]) -> None:
+    rows = index_files([folder])
+    away = [
+        {**row, "error": "SourceError: timeout"} if row["name"] == "b.nd2" else row for row in rows
+    ]
+    read.clear()
+    assert index_files([folder], update=pd.DataFrame(away)) == rows
+    assert read == ["b.nd2"]
+
+
+def test_a_server_that_is_away_empties_no_table(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "table.parquet"
+    assert main(["index", str(folder), "--update", str(table)]) == 1
+    before = table.read_bytes()
+    folder.rename(tmp_path / "away")
+    assert main(["index", str(folder), "--update", str(table)]) == 1
+    assert main(["index", str(folder / "*.nd2"), "--update", str(table)]) == 1
+    assert main(["index", "memory://no-such-folder", "--update", str(table)]) == 1
+    assert table.read_bytes() == before
+    err = capsys.readouterr().err
+    assert "No such file" in err
+    assert "matches no file" in err
+    assert "no-such-folder" in err
 
 
 def test_an_update_of_something_else_is_refused(

@@ -29,6 +29,10 @@ __all__ = ["Record", "index_file", "index_files"]
 _LOCAL_THREADS = 8
 _REMOTE_THREADS = 16
 """Threads for URLs. A file is opened by two requests at once, so these are 32 requests at once."""
+_CONTENT_ERRORS = {
+    kind.__name__
+    for kind in (errors.NotND2Error, errors.CorruptFileError, errors.UnsupportedFileError)
+}
 _MAX_BATCH = 64
 """Maximum number of files per task on a cluster."""
 
@@ -170,8 +174,8 @@ def index_files(
         Options for the file systems of URLs.
     update : str, os.PathLike, pandas.DataFrame or iterable of Record, optional
         Rows of an earlier run, or the Parquet, CSV or JSON file that ``nd2 index`` wrote. Rows of files
-        whose size and version (ETag or modification time) are the same are taken from it. Only new and
-        changed files are read, and those that could not be read then.
+        whose size and version (ETag or modification time) are the same are taken from it, those of damaged
+        files included. Only new and changed files are read, and those that could not be reached then.
     client : distributed.Client, optional
         Cluster whose workers read the files. They must reach the files by the same paths.
     progress : bool
@@ -186,7 +190,7 @@ def index_files(
     Raises
     ------
     OSError
-        If ``update`` cannot be read.
+        If ``update`` cannot be read; with ``update``, also if a path does not exist or cannot be listed.
     ValueError
         If ``update`` is not a catalog.
 
@@ -196,7 +200,7 @@ def index_files(
     >>> rows = index_files(["s3://bucket/plates"], recurse=True, update=rows)  # doctest: +SKIP
     """
     earlier = {} if update is None else _earlier_rows(update, storage_options)
-    entries = list(_list_entries(paths, recurse, glob, storage_options))
+    entries = list(_list_entries(paths, recurse, glob, storage_options, strict=update is not None))
     files = [entry for entry in entries if isinstance(entry, ListedFile)]
     rows = _unchanged(files, earlier, storage_options) if earlier else {}
     missing = [path for path in dict.fromkeys(file.path for file in files) if path not in rows]
@@ -213,14 +217,24 @@ def _list_entries(
     recurse: bool,
     glob: str,
     storage_options: Mapping[str, Any] | None,
+    *,
+    strict: bool,
 ) -> Iterator[ListedFile | Record]:
-    """Yield the files of paths; for a path that cannot be listed, a row with the error."""
+    """Yield the files of paths; for a path that cannot be listed, a row with the error.
+
+    With ``strict`` the error is raised: a server that is away must not empty a table.
+    """
     for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
         try:
-            yield from list_files(
+            for file in list_files(
                 path, recurse=recurse, name_pattern=glob, storage_options=storage_options
-            )
+            ):
+                if strict and not is_url(file.path):
+                    os.stat(file.path)
+                yield file
         except OSError as error:
+            if strict:
+                raise
             yield _empty_row(path, error)
 
 
@@ -253,7 +267,7 @@ def _unchanged(
     rows = {}
     for file in files:
         row = earlier.get(redact(file.path))
-        if row is not None and row["file_version"] and not row["error"]:
+        if row is not None and row["file_version"] and _is_final(row["error"]):
             rows[file.path] = row
     vague = [file.path for file in files if file.path in rows and not file.version]
     with ThreadPoolExecutor(2 * _REMOTE_THREADS, thread_name_prefix="nd2-index") as executor:
@@ -264,6 +278,11 @@ def _unchanged(
         if row and (now.size, now.version) != (row["file_size"], row["file_version"]):
             del rows[file.path]
     return rows
+
+
+def _is_final(error: str) -> bool:
+    """Return whether a file that did not change would be read with the same result."""
+    return not error or error.partition(":")[0] in _CONTENT_ERRORS
 
 
 def _read_in_threads(

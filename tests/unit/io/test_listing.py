@@ -59,3 +59,7 @@ def test_remote_files(folder: Path) -> None:
     ]
     with pytest.raises(FileNotFoundError, match="matches no file"):
         list(list_files("memory://listing/*.tif"))
+    [file] = list_files("memory://listing/a.txt")
+    assert (file.path, file.size) == ("memory:///listing/a.txt", 5)
+    with pytest.raises(FileNotFoundError, match="neither a file nor a folder"):
+        list(list_files("memory://listing/none"))

@@ -135,7 +135,10 @@ def _list_url(
         return
     found = _list_remote(url, storage_options, depth=None if recurse else 1)
     if not found:
-        yield ListedFile(url)
+        raise FileNotFoundError(errno.ENOENT, "is neither a file nor a folder with files", url)
+    if [file_name(file.path) for file in found] == [file_name(url)]:
+        yield from found  # a file without the usual suffix
+        return
     yield from (file for file in found if fnmatch(file.path.rpartition("/")[2], name_pattern))
 
 
