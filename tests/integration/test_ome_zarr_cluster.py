@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import xarray as xr
 
 import nd2
+import xarray_nd2.accessor  # noqa: F401  # arrays that no engine opened
 from nd2._core.cli import main
 from tests import rich_file
 from tests.builder import Nd2Spec, build
@@ -160,6 +163,27 @@ def test_what_is_no_client(tmp_path: Path) -> None:
     ):
         file.write_ome_zarr(tmp_path / "b.zarr", client="tcp://127.0.0.1:8786")
     assert not (tmp_path / "b.zarr").exists()
+
+
+def test_an_array_in_memory_is_sent_once(client: Any, tmp_path: Path) -> None:
+    image = xr.DataArray(
+        np.arange(40 << 14, dtype=np.uint32).reshape(40, 128, 128), dims=("T", "Y", "X")
+    )
+    sent: list[int] = []
+    submit = client.submit
+
+    def counted(*arguments: Any, **keywords: Any) -> Any:
+        sent.append(len(pickle.dumps((arguments[1:], keywords["options"], keywords["store"]))))
+        assert not isinstance(keywords["opener"], bytes)
+        return submit(*arguments, **keywords)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "submit", counted)
+        image.nd2.write_ome_zarr(tmp_path / "b.zarr", client=client, chunk_shape=(1, 128, 128))
+    image.nd2.write_ome_zarr(tmp_path / "serial.zarr", chunk_shape=(1, 128, 128))
+    assert len(sent) > 8
+    assert max(sent) < 10_000
+    assert contents(tmp_path / "b.zarr") == contents(tmp_path / "serial.zarr")
 
 
 def test_the_command(client: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

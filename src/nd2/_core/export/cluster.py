@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _Item = TypeVar("_Item")
 
+_MAX_MESSAGE = 1 << 20
+"""Most bytes in the arguments of each task; an array in memory may be larger."""
 _SPARE = 8
 """Tasks beyond two for each thread: there may be no worker yet, and adaptive clusters grow by them."""
 _MAX_WAIT = 300.0
@@ -73,6 +75,14 @@ def process(
         if running:
             with suppress(asyncio.TimeoutError, TimeoutError, asyncio.CancelledError):
                 wait(list(running), timeout=_MAX_WAIT)  # type: ignore[no-untyped-call]
+
+
+def share(client: Any, value: Any) -> Any:
+    """Return a pickle of a value for all tasks: bytes, or a future of them if they are many."""
+    import cloudpickle
+
+    data = cloudpickle.dumps(value)
+    return client.scatter(data, broadcast=True) if len(data) > _MAX_MESSAGE else data
 
 
 def own_threads() -> int:

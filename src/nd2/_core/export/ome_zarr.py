@@ -91,8 +91,9 @@ def write_ome_zarr(
                     export.write_blocks(target, store.backend, advance)
                 else:
                     parts = export.blocks.parts(export.frame_bytes, threads)
+                    opener = cluster.share(client, reopen)
                     tasks = cluster.process(
-                        client, _write_part, parts, reopen=reopen, options=options, store=store
+                        client, _write_part, parts, opener=opener, options=options, store=store
                     )
                     for part in tasks:
                         advance(part.frames)
@@ -133,10 +134,10 @@ class _Store:
         return Remote(self.place, self.storage_options)
 
 
-def _write_part(
-    part: BlockRange, *, reopen: Callable[[], Reader], options: _Options, store: _Store
-) -> None:
+def _write_part(part: BlockRange, *, opener: bytes, options: _Options, store: _Store) -> None:
     """Write some blocks, on a worker of a cluster, with as many threads as it has."""
+    import pickle
+
     import dask
 
     from nd2._core.views.facts import Facts
@@ -144,6 +145,7 @@ def _write_part(
     threads = cluster.own_threads()
     pool.limit(threads)
     target = store.target()
+    reopen: Callable[[], Reader] = pickle.loads(opener)
     # Lazy arrays are computed here, not by other tasks.
     with dask.config.set(scheduler="synchronous"), reopen() as reader:
         export = _Export.from_reader(reader, Facts(reader), options)
