@@ -185,6 +185,7 @@ def test_the_state_of_a_stack(tmp_path: Path) -> None:
         dimensions = view["dimensions"]
         assert dimensions["x"] == pytest.approx([0.25e-6, "m"])
         assert dimensions["z"] == pytest.approx([2e-6, "m"])
+        assert view["projectionScale"] == pytest.approx(1.3 * 5 * 2.0 / 0.25)
         position = dict(zip(dimensions, view["position"], strict=True))
         assert position == {"x": 14.5, "y": 9.5, "z": 2, "t": 0, "p": 0}
         (palette,) = view["toolPalettes"].values()

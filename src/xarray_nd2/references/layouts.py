@@ -169,7 +169,9 @@ def _ome_axes(dims: tuple[str, ...]) -> dict[str, str]:
     names = {dim: "c" if dim == "S" else dim.lower() for dim in dims}
     odd = [dim for dim in dims if dim not in _OME_ORDER]
     if odd:
-        raise ValueError(f"OME-Zarr has no axis for {', '.join(odd)}; use layout='flat'")
+        raise ValueError(
+            f"OME-Zarr has no axis for {', '.join(odd)}; references have it with layout='flat'"
+        )
     if "C" in dims and "S" in dims:
         raise ValueError(
             "OME-Zarr has one axis for channels: it cannot hold several color channels; "

@@ -105,7 +105,7 @@ def state(store: Store, base: str) -> dict[str, Any]:
         "displayDimensions": shown,
         "position": [_middle(name, sizes[name]) for name in (*shown, *others)],
         "crossSectionScale": zoom,
-        "projectionScale": 1.3 * max(sizes["x"], sizes["y"]),
+        "projectionScale": 1.3 * _extent(dimensions, sizes),
         "projectionOrientation": _ORIENTATION,
         "showSlices": False,
         "layers": [*_images(store, root, dimensions), *_labels(store, root)],
@@ -136,6 +136,16 @@ def _dimension(axis: Axis) -> tuple[float, str]:
     """Return the step of an axis in the viewer's unit."""
     factor, unit = _UNITS[axis.unit]
     return axis.step * factor, unit
+
+
+def _extent(dimensions: Mapping[str, tuple[float, str]], sizes: Mapping[str, int]) -> float:
+    """Return the longest side of an image or a stack in widths of a pixel."""
+    width, unit = dimensions["x"]
+    return max(
+        sizes[name] * dimensions[name][0] / width
+        for name in "xyz"
+        if name in sizes and dimensions[name][1] == unit
+    )
 
 
 def _images(
