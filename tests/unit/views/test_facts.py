@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,3 +132,26 @@ def test_the_time_step_is_that_of_time_points(sample: Path) -> None:
     with open_reader(sample) as reader:
         one = Facts(reader)
         assert one.time_step(steps(one)) == pytest.approx(10647.5, abs=0.1)
+
+
+def test_the_corner_of_a_frame_is_where_the_matrix_of_the_file_puts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The frame is 4 x 3 um; the stage, at its center, runs against the image along x, and is turned."""
+    one = facts(tmp_path / "a.nd2", loops=[("P", 2)], calibration=0.5)
+    stage = np.array([one.stage_x.values[1], one.stage_y.values[1]])
+    y, x = one.corner(1) or (np.nan, np.nan)
+    np.testing.assert_allclose((x, y), stage - (2.0, 1.5))
+    turn = np.array([[-0.6, 0.8], [0.8, 0.6]])
+    meta = one._metas[0]
+    matrix = (*(0.5 * turn[0]), 0.0, *(0.5 * turn[1]), 0.0)
+    volume = replace(meta.volume, pixelToStageTransformationMatrix=matrix)
+    monkeypatch.setattr(Facts, "_metas", [replace(meta, volume=volume)])
+    y, x = one.corner(1) or (np.nan, np.nan)
+    np.testing.assert_allclose(turn @ (x + 2.0, y + 1.5), stage)
+
+
+def test_a_corner_without_a_place(tmp_path: Path) -> None:
+    assert facts(tmp_path / "a.nd2", calibration=0.0).corner(0) is None
+    lost = facts(tmp_path / "b.nd2", chunks=stage([np.nan], [0.0], [0.0]))
+    assert lost.corner(0) is None

@@ -78,8 +78,8 @@ class ImageArray(da.Array):
         if all(item == slice(None) for item in key):
             return self
         chunks = tuple(
-            _chunks_of(blocks, item)
-            for blocks, item in zip(self.chunks, key, strict=True)
+            _chunks_of(blocks, item, size)
+            for blocks, item, size in zip(self.chunks, key, self.shape, strict=True)
             if isinstance(item, slice)
         )
         return to_dask(self.image.narrow(key), chunks)
@@ -119,9 +119,11 @@ def _basic(index: Any, shape: tuple[int, ...]) -> tuple[int | slice, ...] | None
     return tuple(key)
 
 
-def _chunks_of(blocks: tuple[int, ...], item: slice) -> tuple[int, ...]:
+def _chunks_of(blocks: tuple[int, ...], item: slice, size: int) -> tuple[int, ...]:
     """Return how much of each block of an axis a slice takes, in the order of the slice."""
-    positions = np.arange(sum(blocks))[item]
+    if len(range(size)[item]) == 1:
+        return (1,)  # the step of a slider, whatever the number of blocks
+    positions = np.arange(size)[item]
     block = np.searchsorted(np.cumsum(blocks), positions, side="right")
     edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(positions)]
     return tuple(b - a for a, b in pairwise(edges))
