@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -243,7 +244,7 @@ def collection(
     from xarray_nd2 import ND2Parser
 
     warm()
-    parallel: Any = "dask" if workers else False
+    parallel: Any = "dask" if workers else ThreadPoolExecutor
     with cluster(workers), Clock(endpoint) as clock:
         for name, urls in names.items():
             virtual = virtualizarr.open_virtual_mfdataset(
