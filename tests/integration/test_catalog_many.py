@@ -111,6 +111,16 @@ def test_a_table_that_the_command_keeps_up_to_date(
     assert len(read_table(table)) == 5
 
 
+def test_a_table_that_pandas_read(folder: Path, read: list[str], tmp_path: Path) -> None:
+    """Empty texts are NaN there, and shapes are texts."""
+    rows = index_files([folder])
+    pd.DataFrame(rows).to_csv(tmp_path / "table.csv", index=False)
+    read.clear()
+    again = index_files([folder], update=pd.read_csv(tmp_path / "table.csv"))
+    assert read == []
+    assert again == rows
+
+
 def test_files_that_could_not_be_reached_are_read_again(folder: Path, read: list[str]) -> None:
     rows = index_files([folder])
     away = [

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, cast, get_type_hints
 
 from nd2._core import errors
-from nd2._core.catalog_table import read_table
+from nd2._core.catalog_table import parse_shape, read_table
 from nd2._core.export.pipeline import bar
 from nd2._core.io import open_source
 from nd2._core.io.listing import ListedFile, list_files, stat_url
@@ -252,10 +252,18 @@ def _earlier_rows(
             raise ValueError(
                 "the table to update is not a catalog with the columns of this version"
             )
-        row = {name: record.get(name, kind()) for name, kind in _TYPES.items()}
-        row["shape"] = [int(n) for n in row["shape"]]
-        rows[row["path"]] = cast("Record", row)
+        row: dict[str, Any] = {"shape": parse_shape(record.get("shape", []))}
+        for name in COLUMNS:
+            if name != "shape":
+                row[name] = _convert(record.get(name), _TYPES[name])
+        rows[row["path"]] = cast("Record", {name: row[name] for name in COLUMNS})
     return rows
+
+
+def _convert(value: Any, kind: type[Any]) -> Any:
+    """Return a value as the type of its column; what tables hold in place of an empty text is one."""
+    missing = value is None or value != value
+    return kind() if missing else kind(value)
 
 
 def _unchanged(

@@ -71,11 +71,11 @@ def read_table(
     except Exception as error:
         raise ValueError(f"{str(path)!r} is not a table in {FORMATS[form]}: {error}") from error
     if "shape" in table:
-        table["shape"] = [_parse_shape(value) for value in table["shape"]]
+        table["shape"] = [parse_shape(value) for value in table["shape"]]
     return table
 
 
-def _parse_shape(value: Any) -> list[int]:
+def parse_shape(value: Any) -> list[int]:
     """Return a shape that CSV, or some writers of Parquet, hold as text."""
     if isinstance(value, bytes):
         value = value.decode()
