@@ -227,6 +227,15 @@ def test_versions(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"numpy:            {np.__version__}\n" in capsys.readouterr().out
 
 
+def test_versions_name_a_package_that_replaced_modules(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"{len(name)}.0")
+    assert main(["versions", "--json"]) == 0
+    conflict = json.loads(capsys.readouterr().out)["conflict"]
+    assert conflict.startswith("nd2 3.0 is installed over xarray-nd2; repair it by: pip uninstall")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="bash has other paths there")
 def test_completion(folder: tuple[Path, Nd2Spec], capsys: pytest.CaptureFixture[str]) -> None:
     for shell in ("zsh", "fish", "tcsh", "powershell"):
