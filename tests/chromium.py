@@ -6,6 +6,7 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +32,11 @@ _OPTIONS = [
 
 @dataclass
 class Traffic:
-    """Requests of a page for chunks: the path of each, and its bytes."""
+    """Requests of a page for chunks: the address of each, and its bytes; and all hosts that it asks."""
 
     chunks: list[tuple[str, int]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    places: set[str] = field(default_factory=set)
 
     @property
     def nbytes(self) -> int:
@@ -77,7 +79,12 @@ def new_page(browser: Any) -> Iterator[tuple[Any, Traffic]]:
         if message.type == "error":
             traffic.errors.append(message.text)
 
+    def asked(request: Any) -> None:
+        if request.url.startswith("http"):
+            traffic.places.add(urlsplit(request.url).netloc)
+
     page = browser.new_page()
+    page.on("request", asked)
     page.on("requestfinished", finished)
     page.on("pageerror", lambda error: traffic.errors.append(str(error)))
     page.on("console", said)

@@ -12,6 +12,7 @@ import nd2
 from nd2._core.frames.array import FrameArray
 from nd2._core.views.pyramid import pyramid
 from tests.builder import build
+from tests.servers import range_server
 from xarray_nd2.serve import serve
 
 if TYPE_CHECKING:
@@ -166,3 +167,26 @@ def test_labels_of_a_single_image(tmp_path: Path) -> None:
         root: Any = opened(endpoint.url)
         (name,) = root["labels"].attrs["ome"]["labels"]
         np.testing.assert_array_equal(root[f"labels/{name}/0"][...], mask)
+
+
+def test_a_remote_frame_is_transferred_once(tmp_path: Path) -> None:
+    spec = build(tmp_path / "a.nd2", loops=[("T", 3)], height=2100, width=700)
+    frame = 2100 * 700 * 2
+    with range_server(tmp_path) as server, serve(server.url("a.nd2")) as endpoint:
+        arrays = levels_of(opened(endpoint.url))  # with a sample of a frame, for the contrast
+        server.seen.clear()
+        np.testing.assert_array_equal(arrays[3][1], list(pyramid(spec.array[1], 4))[3])
+        assert frame <= server.sent < frame * 1.01
+        assert server.requests <= 2
+        for array in arrays[1:]:
+            array[1, ...]
+        assert server.sent < frame * 1.01
+        arrays[0][1, :512, :512]
+        assert server.sent < frame * 2.01
+
+
+def test_opening_a_remote_file_reads_little(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 50)], height=200, width=200)
+    with range_server(tmp_path) as server, serve(server.url("a.nd2")):
+        assert server.requests <= 3
+        assert server.sent < 1 << 19

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import re
@@ -94,8 +95,6 @@ def test_the_page_says_what_is_in_the_file(plate: Path) -> None:
 
 
 def test_the_lines_of_the_page_run(plate: Path, tmp_path: Path) -> None:
-    import html
-
     other = tmp_path / "one.nd2"
     build(other, loops=[("T", 2), ("Z", 3)], channels=2)
     for path, shape in ((plate, (30, 40)), (other, (6, 8))):
@@ -105,6 +104,16 @@ def test_the_lines_of_the_page_run(plate: Path, tmp_path: Path) -> None:
             exec(html.unescape(lines), names)
             assert names["plane"].shape == shape
             np.testing.assert_array_equal(names["lazy"], names["array"][...])
+
+
+def test_the_link_to_the_viewer_on_the_web(plate: Path) -> None:
+    with serve(plate) as endpoint:
+        (link,) = re.findall(r'href="(https:[^"]+)"', page(endpoint))
+        place, _, text = html.unescape(link).partition("#!")
+        assert place == f"{viewer.PUBLIC}/"
+        assert json.loads(unquote(text))["layers"][0]["source"].startswith(
+            f"zarr3://{endpoint.url}/"
+        )
 
 
 def test_a_thumbnail_of_each_position(plate: Path) -> None:

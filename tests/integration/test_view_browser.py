@@ -113,6 +113,7 @@ def test_channels_have_their_colors(
         wait_for_picture(page)
         picture = shot("channels")
         page.goto("about:blank")
+        assert traffic.places == {endpoint.url.removeprefix("http://")}
     for color in ((0, 0, 1), (0, 1, 0), (1, 0, 0)):
         assert share(picture, color) > 0.15
     assert traffic.errors == []

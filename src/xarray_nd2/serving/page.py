@@ -113,10 +113,11 @@ def _lines(store: Store, base: str) -> Iterator[str]:
             "the source of a layer"
         )
     yield _program("neuroglancer", source, note)
+    public = escape(viewer.public_url(viewer.state(store, base)))
     yield (
         "<p>Scripts of other websites may read this address only if it was started with "
-        "<code>--allow-origin</code>, such as "
-        f"<code>--allow-origin {viewer.PUBLIC}</code>.</p>"
+        "<code>--allow-origin</code>. After <code>nd2 serve --allow-origin "
+        f'{viewer.PUBLIC}</code>, <a href="{public}">this link</a> shows the file there.</p>'
     )
 
 

@@ -76,8 +76,16 @@ def client_answer(key: str) -> Answer | None:
 
 def client_url(base: str, state: Mapping[str, Any]) -> str:
     """Return the address at which the client shows a state."""
-    text = json.dumps(state, separators=(",", ":"))
-    return f"{base}{_CLIENT}/#!{quote(text, safe=',:/()[]{}')}"
+    return f"{base}{_CLIENT}/#!{_fragment(state)}"
+
+
+def public_url(state: Mapping[str, Any]) -> str:
+    """Return the address at which the viewer on the web shows a state."""
+    return f"{PUBLIC}/#!{_fragment(state)}"
+
+
+def _fragment(state: Mapping[str, Any]) -> str:
+    return quote(json.dumps(state, separators=(",", ":")), safe=",:/()[]{}")
 
 
 def state(store: Store, base: str) -> dict[str, Any]:
