@@ -54,6 +54,7 @@ class BenchFile:
 
 
 FILES = {
+    "tiny": BenchFile(10, 64, 64),
     "raw": BenchFile(1000, 1024, 1024),
     "small": BenchFile(100_000, 64, 64),
     "zlib": BenchFile(300, 1024, 1024, zlib=True),

@@ -33,6 +33,7 @@ SIDES = ("ours", "nd2", "numpy")
 # Imports next to nothing before the clock starts, so that importing can also be timed.
 _CHILD = """
 import sys, time
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 setup, run, FILE = sys.argv[1:4]
 sys.modules["pint"] = None  # installed for our tests only; ome-types would import it, which takes longer than itself
 space = {"FILE": FILE}
@@ -41,16 +42,19 @@ code = compile(run, "run", "exec")
 def memory(key):
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) << 10 for line in status if line.startswith(key))
+def cpu():
+    used = [getrusage(who) for who in (RUSAGE_SELF, RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 try:
     with open("/proc/self/clear_refs", "w") as peak:
         peak.write("5")
     before = memory("VmRSS")
 except OSError:
     before = None
-start = time.perf_counter()
+start, busy = time.perf_counter(), cpu()
 exec(code, space)
-seconds = time.perf_counter() - start
-print(repr((seconds, None if before is None else max(memory("VmHWM") - before, 0))))
+seconds, busy = time.perf_counter() - start, cpu() - busy
+print(repr((seconds, busy, None if before is None else max(memory("VmHWM") - before, 0))))
 """
 
 
@@ -78,6 +82,10 @@ class Case:
         Size of the result, with which peak memory is compared.
     time_goal, numpy_goal, memory_goal : float, optional
         The most that ours may take, as a ratio to nd2's time, to NumPy's time, to ``array_bytes``.
+    cpu_goal : float, optional
+        The most that ours may take, as a ratio to nd2's seconds of all cores.
+    cpu_limit : float, optional
+        The most seconds of all cores that ours may take.
     rounds : int, optional
         How often it is run; by default as often as the command says.
     """
@@ -95,6 +103,8 @@ class Case:
     time_goal: float | None = None
     numpy_goal: float | None = None
     memory_goal: float | None = None
+    cpu_goal: float | None = None
+    cpu_limit: float | None = None
     rounds: int | None = None
 
     def code(self, side: str) -> tuple[str, str]:
@@ -109,10 +119,17 @@ class Case:
 
 @dataclass(frozen=True)
 class Measured:
-    """One case on one side: median and least seconds, median bytes at the peak beyond what was there before."""
+    """One case on one side: median and least seconds, median bytes at the peak beyond what was there before.
+
+    Attributes
+    ----------
+    cpu : float
+        Median seconds of all cores, those of child processes included.
+    """
 
     seconds: float
     least: float
+    cpu: float
     peak: int | None
     rounds: int
 
@@ -123,16 +140,17 @@ def measure(case: Case, rounds: int, sides: Sequence[str] = SIDES) -> dict[str, 
     sides = [side for side in sides if case.code(side)[1]]
     if not Path(PYTHON["nd2"]).exists():
         sides = [side for side in sides if side != "nd2"]
-    found: dict[str, list[tuple[float, int | None]]] = {side: [] for side in sides}
+    found: dict[str, list[tuple[float, float, int | None]]] = {side: [] for side in sides}
     for turn in range(case.rounds or rounds):
         for side in sides if turn % 2 else sides[::-1]:
             _warm(path)
             found[side].append(_run(side, *case.code(side), path))
     return {
         side: Measured(
-            median(seconds for seconds, _ in values) / case.per,
-            min(seconds for seconds, _ in values) / case.per,
-            _median_peak([peak for _, peak in values]),
+            median(seconds for seconds, _, _ in values) / case.per,
+            min(seconds for seconds, _, _ in values) / case.per,
+            median(cpu for _, cpu, _ in values) / case.per,
+            _median_peak([peak for _, _, peak in values]),
             len(values),
         )
         for side, values in found.items()
@@ -148,16 +166,17 @@ def _warm(path: str) -> None:
                 pass
 
 
-def _run(side: str, setup: str, run: str, path: str) -> tuple[float, int | None]:
+def _run(side: str, setup: str, run: str, path: str) -> tuple[float, float, int | None]:
     command = [PYTHON[side], "-c", _CHILD, setup, run, path]
     # The package of this project is importable where it is installed only: not from the working folder.
     hidden = {"PYTHONPATH"} if side in ("nd2", "before") else set()  # it may name this project
+    hidden |= {"PYTHONDONTWRITEBYTECODE"}  # modules are compiled once, as an installed package is
     env = {name: value for name, value in os.environ.items() if name not in hidden}
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "bench", env=env)
     if done.returncode:
         raise RuntimeError(f"{side}: {run}\n{done.stderr}")
-    seconds, peak = ast.literal_eval(done.stdout.splitlines()[-1])
-    return float(seconds), peak
+    seconds, cpu, peak = ast.literal_eval(done.stdout.splitlines()[-1])
+    return float(seconds), float(cpu), peak
 
 
 def _median_peak(peaks: list[int | None]) -> int | None:
@@ -168,8 +187,9 @@ def _median_peak(peaks: list[int | None]) -> int | None:
 # ------------------------------------------------------------------------------------------------------------ the table
 
 HEADER = (
-    "| work | ours | nd2 0.12.0 | NumPy | ours / nd2 | of the best | goal | ours / NumPy | goal | peak, ours | peak, nd2 | goal |\n"
-    "| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |"
+    "| work | ours | nd2 0.12.0 | NumPy | ours / nd2 | of the best | goal | ours / NumPy | goal | peak, ours | peak, nd2 | goal "
+    "| CPU, ours | CPU, nd2 | ours / nd2 | goal |\n"
+    "| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |"
 )
 
 
@@ -187,13 +207,27 @@ def row(case: Case, found: dict[str, Measured]) -> str:
         _peak(ours, case, case.memory_goal),
         _peak(theirs, case, None),
         _goal(case.memory_goal),
+        *_cpu(case, ours, theirs),
     ]
     return f"| {' | '.join(cells)} |"
 
 
+def _cpu(case: Case, ours: Measured | None, theirs: Measured | None) -> list[str]:
+    """Return the cells about the time of all cores, their ratio, and the goal (in seconds or as a ratio)."""
+    if ours is None:
+        return ["", "", "", ""]
+    used = _time(ours.cpu)
+    if case.cpu_limit is not None and ours.cpu > case.cpu_limit:
+        used = f"**{used}**"
+    limit = _goal(case.cpu_goal) if case.cpu_limit is None else _time(case.cpu_limit)
+    if theirs is None:
+        return [used, "", "", limit]
+    return [used, _time(theirs.cpu), _marked(ours.cpu / theirs.cpu, case.cpu_goal), limit]
+
+
 HEADER_BEFORE = (
-    "| work | now | before | now / before | of the best | peak, now | peak, before |\n"
-    "| --- | --: | --: | --: | --: | --: | --: |"
+    "| work | now | before | now / before | of the best | peak, now | peak, before | CPU, now / before |\n"
+    "| --- | --: | --: | --: | --: | --: | --: | --: |"
 )
 
 
@@ -208,17 +242,20 @@ def row_before(case: Case, found: dict[str, Measured]) -> str:
         f"{now.least / before.least:.3g}",
         _peak(now, case, None),
         _peak(before, case, None),
+        _marked(now.cpu / before.cpu, MAX_SLOWDOWN),
     ]
     return f"| {' | '.join(cells)} |"
 
 
 def _seconds(found: Measured | None) -> str:
-    if found is None:
-        return ""
+    return "" if found is None else _time(found.seconds)
+
+
+def _time(seconds: float) -> str:
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if found.seconds >= size:
-            return f"{found.seconds / size:.3g} {unit}"
-    return f"{found.seconds / 1e-6:.3g} µs"
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-6:.3g} µs"
 
 
 def _ratio(ours: Measured | None, other: Measured | None, goal: float | None) -> str:

@@ -42,6 +42,7 @@ def test_a_case_is_measured_and_printed(tmp_path: Path, monkeypatch: pytest.Monk
     found = harness.measure(case, 2)
     assert set(found) == {"ours", "numpy"}
     assert found["ours"].rounds == 2
+    assert 0 < found["ours"].cpu < 1
     row = harness.row(case, found)
     assert row.startswith("| sum |")
     assert row.count("|") == harness.HEADER.splitlines()[0].count("|")
