@@ -14,7 +14,7 @@ _ROUNDS = 9
 
 
 @cache
-def _folder() -> str:
+def folder() -> str:
     """Write 1000 files of five frames of two channels, and return their folder."""
     folder = CACHE / "many"
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def _each(title: str, run: str, setup: str, limit: float | None) -> Case:
     return Case(
         f"each file: {title}",
         f"for _ in range({_TIMES}): {run}",
-        f"{_folder()}/0000.nd2",
+        f"{folder()}/0000.nd2",
         setup,
         theirs="",
         per=_TIMES,
@@ -79,13 +79,4 @@ CASES = [
     ),
     _each("to_kerchunk, checked", "to_kerchunk(FILE)", _KERCHUNK, 3e-3),
     _each("row of a catalog", "index_file(FILE)", _CATALOG, 2e-3),
-    Case(
-        f"open_mfdataset of {_FILES} files",
-        "d = xarray.open_mfdataset(files, engine='nd2', combine='nested', concat_dim='file')",
-        f"{_folder()}/0000.nd2",
-        f"{_ENGINE}; from pathlib import Path; files = sorted(Path(FILE).parent.glob('*.nd2'))",
-        theirs="",
-        cpu_limit=8.0,
-        rounds=3,
-    ),
 ]

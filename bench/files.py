@@ -34,6 +34,8 @@ class BenchFile:
     channels: int = 1
     zlib: bool = False
     sparse: bool = False
+    listed: bool = False
+    """Whether only the chunk map has the frames after the first: they are holes, without headers."""
 
     @property
     def spec(self) -> Nd2Spec:
@@ -63,6 +65,7 @@ FILES = {
     "large": BenchFile(1, 20_000, 20_000),
     # heads alone: its frames are holes
     "million": BenchFile(1_000_000, 4, 8, sparse=True),
+    **{f"listed{n}": BenchFile(n, 4, 8, listed=True) for n in (10**k for k in range(3, 8))},
 }
 
 
@@ -117,8 +120,16 @@ def write(path: Path, file: BenchFile) -> None:
 
         for name, data in [*head, (b"ImageMetadataSeqLV|0!", picture)]:
             put(name, data)
-        for k in range(file.frames):
+        first = position
+        for k in range(1 if file.listed else file.frames):
             put(chunks.frame_name(k), times[k].tobytes(), frames[k % count])
+        rest = None
+        if file.listed:
+            index, step = np.arange(1, file.frames), position - first
+            places = (first + step * index).astype(np.uint64)
+            rest = index, places, np.full(len(index), entries[-1][2], np.uint64)
+            position += step * len(index)
+            handle.seek(position)
         put(b"CustomData|AcqTimesCache!", times.tobytes())
         put(b"ImageAttributesLV!", attributes)
-        handle.write(chunks.encode_map(entries, position))
+        handle.write(chunks.encode_map(entries, position, rest))
