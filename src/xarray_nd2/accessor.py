@@ -182,8 +182,9 @@ class _Accessor(Generic[_Labeled]):
     ) -> Path | str:
         """Write OME-Zarr, as `nd2.ND2File.write_ome_zarr` does.
 
-        Lazy arrays are computed block by block, each block once; a block has at least one whole
-        frame (Y, X and all channels), and blocks are kept until all chunks that need them are written.
+        Lazy arrays are computed block by block; a block has at least one whole frame (Y, X and all
+        channels). The default chunks are such that each block is computed once. Chunks that span many
+        blocks may need some blocks again.
 
         Parameters
         ----------
@@ -214,6 +215,8 @@ class _Accessor(Generic[_Labeled]):
         reader, facts = self._file_view(
             dest, "OME-Zarr", options, storage_options, overwrite=overwrite
         )
+        if chunk_shape == "auto" and shard_shape is None and self._image.chunks is not None:
+            chunk_shape = self._chunks(reader, facts)
         return write_ome_zarr(
             reader,
             facts,
@@ -229,6 +232,20 @@ class _Accessor(Generic[_Labeled]):
             client=client,
             reopen=partial(array_reader, self._labeled, None, **options),
         )
+
+    def _chunks(self, reader: Reader, facts: Facts) -> tuple[int, ...]:
+        """Return chunks of an OME-Zarr that suit the blocks of the array."""
+        from nd2._core.export.blocks import Grid
+        from nd2._core.export.zarr_documents import ImageAxes
+        from nd2._core.views.placement import Placement
+        from xarray_nd2.chunking import export_chunks
+
+        placement = Placement.from_layout(reader.layout)
+        axes = ImageAxes.from_facts(facts, placement)
+        order = placement.nesting[::-1].lower()
+        grid = Grid.choose(axes, reader.dtype, order[0], "auto", None, 1)
+        chosen = dict(zip(axes.names, grid.chunks, strict=True))
+        return tuple(export_chunks(chosen, self._image.variable.chunksizes, order).values())
 
     def _file_view(
         self,

@@ -188,6 +188,32 @@ def test_each_block_is_computed_once_and_few_are_in_memory(tmp_path: Path) -> No
     assert sorted(calls) == list(range(0, frames, 4))
 
 
+@pytest.mark.parametrize("blocks", [(50, 1), (7, 3), (1, 6), (60, 6), (25, 6), (13, 1)])
+def test_the_chunks_of_a_store_suit_the_blocks(
+    tmp_path: Path, blocks: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+
+    def make(block_info: Any = None) -> Any:
+        place = block_info[None]["array-location"]
+        calls.append(place[:2])
+        return np.full([stop - start for start, stop in place], place[0][0], np.uint16)
+
+    chunks = tuple(
+        tuple(min(size, whole - start) for start in range(0, whole, size))
+        for size, whole in zip((*blocks, 64, 64), (60, 6, 64, 64), strict=True)
+    )
+    made = dask.array.map_blocks(  # type: ignore[no-untyped-call]
+        make, chunks=chunks, dtype=np.uint16, meta=np.empty((0,) * 4, np.uint16)
+    )
+    monkeypatch.setattr("nd2._core.write.virtual._KEPT", 0)
+    calls.clear()
+    path = xr.DataArray(made, dims=tuple("TZYX")).nd2.write_ome_zarr(tmp_path / "a.zarr")
+    assert len(calls) == len(chunks[0]) * len(chunks[1])
+    written = zarr.open_array(path / "0", mode="r")
+    np.testing.assert_array_equal(np.asarray(written[...]), made.compute())
+
+
 def test_an_export_never_replaces_what_the_array_reads(rich: Path, tmp_path: Path) -> None:
     dataset = xr.open_dataset(rich, engine="nd2", chunks={})
     before = rich.read_bytes()
