@@ -118,7 +118,7 @@ def write_files(folder: Path, count: int) -> None:
 
 
 @contextmanager
-def cluster(workers: int) -> Iterator[Any]:
+def cluster(workers: int, threads: int = 1) -> Iterator[Any]:
     """Give the client of a cluster on this machine, with imports done; None for no workers."""
     if not workers:
         yield None
@@ -127,7 +127,7 @@ def cluster(workers: int) -> Iterator[Any]:
 
     local: Any = LocalCluster(
         n_workers=workers,
-        threads_per_worker=1,
+        threads_per_worker=threads,
         processes=True,
         host="127.0.0.1",
         dashboard_address=":0",
@@ -245,7 +245,7 @@ def collection(
 
     warm()
     parallel: Any = "dask" if workers else ThreadPoolExecutor
-    with cluster(workers), Clock(endpoint) as clock:
+    with cluster(workers, threads=4), Clock(endpoint) as clock:
         for name, urls in names.items():
             virtual = virtualizarr.open_virtual_mfdataset(
                 urls,
