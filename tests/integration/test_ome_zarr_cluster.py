@@ -91,15 +91,23 @@ def test_a_file_in_a_bucket_to_a_bucket(client: Any, tmp_path: Path) -> None:
                     levels=2,
                     **extra,
                 )
+        endpoint = options["client_kwargs"]["endpoint_url"]
+        items = [f"client_kwargs.endpoint_url={endpoint}", "key=test-key", "secret=test-secret"]
+        command = ["zarr", "s3://images/*.nd2", "--out-dir", "s3://images/out", "--levels", "2"]
+        command += ["--chunks", "2,64,64", "--dask", client.scheduler.address]
+        for item in items:
+            command += ["--storage-option", item, "--dest-option", item]
+        assert main(command) == 0
         fs = s3fs.S3FileSystem(**options)
         found = [
             {
                 key.partition("/")[2].partition("/")[2]: fs.cat(key)
                 for key in fs.find(f"images/{n}.zarr")
             }
-            for n in ("serial", "b")
+            for n in ("serial", "b", "out/a.ome")
         ]
     assert found[0] == found[1]
+    assert {key.removeprefix("a.ome.zarr/"): data for key, data in found[2].items()} == found[0]
     assert len(found[0]) == 3 + 2 * 5
 
 
