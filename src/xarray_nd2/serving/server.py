@@ -174,7 +174,12 @@ class _Server(ThreadingHTTPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         with self._lock:
-            self._open[request] = threading.current_thread()
+            open_ = not self.closing.is_set()
+            if open_:
+                self._open[request] = threading.current_thread()
+        if not open_:
+            self.shutdown_request(request)
+            return
         try:
             super().process_request_thread(request, client_address)
         finally:
@@ -188,8 +193,8 @@ class _Server(ThreadingHTTPServer):
 
     def server_close(self) -> None:
         super().server_close()
-        self.closing.set()
         with self._lock:
+            self.closing.set()
             connections = dict(self._open)
         for connection in connections:
             try:
@@ -254,7 +259,7 @@ class _Handler(BaseHTTPRequestHandler):
         if found is None:
             message = f"there is no such key; {request.base} is a page for people in a browser"
             self._text(HTTPStatus.NOT_FOUND, message, body=body)
-        elif found.stream:
+        elif found.stream and body:
             self._stream(found)
         else:
             self._send(*self._part(found), body=body)

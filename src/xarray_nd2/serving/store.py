@@ -42,6 +42,8 @@ _LARGE = 2048
 """Planes up to this size come in at most four tiles: many small ones take longer to read as a whole."""
 _MAX_READERS = 8
 """Tiles that are computed at once: each holds rows of a frame, however many clients there are."""
+_MASK_BYTES = 64 << 20
+"""Memory for the masks of each binary layer; one mask in any case."""
 _CHUNK = re.compile(r"c(\.\d{1,12})+")
 _JSON = "application/json"
 _BYTES = "application/octet-stream"
@@ -127,7 +129,7 @@ class Store:
             ]
             self._pyramid = Pyramid(self.image)
             self._masks = [
-                Pyramid(FrameValues(labels.layer, self.image.grid), nearest=True)
+                Pyramid(FrameValues(labels.layer, self.image.grid), nearest=True, limit=_MASK_BYTES)
                 for labels in self.labels
             ]
             self._groups = list(self._describe())
@@ -164,7 +166,7 @@ class Store:
 
     @cached_property
     def limits(self) -> list[tuple[float, float]]:
-        """Range of values to display for each channel, from a sample of one frame."""
+        """Range of values to display for each channel, from a sample of a few frames."""
         try:
             return channel_limits(self.reader, self.facts)
         except (OSError, ValueError):  # a damaged frame

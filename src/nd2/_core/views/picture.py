@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _PERCENTILES = 0.1, 99.9
 """Percentiles of the values that become black and full color."""
+_SAMPLES = 4
+"""Frames from which the range of values to display is taken."""
 _WHITE = (255, 255, 255)
 _LARGEST, _LEGIBLE = 1024, 640
 """Pixels of the longer side by default: of large images, and up to which small ones are enlarged."""
@@ -287,7 +289,9 @@ def fitting_shape(
 
 
 def channel_limits(reader: Reader, facts: Facts, size: int = 512) -> list[tuple[float, float]]:
-    """Return the range of values to display for each channel, from a sample of one frame.
+    """Return the range of values to display for each channel, from a sample of a few frames.
+
+    These are middle planes, spread over positions and time: one position may be empty.
 
     Parameters
     ----------
@@ -296,7 +300,7 @@ def channel_limits(reader: Reader, facts: Facts, size: int = 512) -> list[tuple[
     """
     if facts.is_color and facts.max_value is not None:
         return [(0.0, float(facts.max_value))] * len(facts.channels)
-    frames = np.array(_frames(reader, PictureOptions(tiles=1)), np.intp)
+    frames = np.array(_sample_frames(reader), np.intp)
     channels, height, width, samples = reader.frames.pixels.shape
     steps = [max(-(-side // size), 1) for side in (height, width)]
     picks = (
@@ -307,6 +311,22 @@ def channel_limits(reader: Reader, facts: Facts, size: int = 512) -> list[tuple[
     )
     sample = reader.frames.read(frames, picks)
     return [contrast_limits(sample[:, c]) for c in range(channels)]
+
+
+def _sample_frames(reader: Reader) -> list[int]:
+    """Return the middle planes of a few positions and time points; any frame where all these are missing."""
+    loops = reader.layout.loops
+    count = min(max((n for name, n in loops if name[0] != "Z"), default=1), _SAMPLES)
+    parts = [k / max(count - 1, 1) for k in range(count)]
+    frames = {
+        reader.layout.grid.frame(
+            [n // 2 if name[0] == "Z" else round(part * (n - 1)) for name, n in loops]
+        )
+        for part in parts
+    }
+    present = reader.frames.table.present(reader.frame_count)
+    found = sorted(frame for frame in frames if frame < len(present) and present[frame])
+    return found or _frames(reader, PictureOptions(tiles=1))
 
 
 def _frames(reader: Reader, options: PictureOptions) -> list[int]:
