@@ -14,10 +14,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WIDTHS = (320, 390, 600, 768, 1008, 1024, 1100, 1200, 1280, 1366, 1440, 1680, 1920)
 SHOT_WIDTHS = (390, 1100, 1366, 1920)
@@ -148,8 +152,8 @@ def check(chromium: str, folder: Path, pages: list[str], widths: list[int]) -> l
     job = json.dumps([pages, widths])
     own = {"/harness": HARNESS.replace("JOB", job)}
     handler = type("Handler", (Pages,), {"own": own, "result": result, "done": done})
-    with _serve(handler, folder) as server, tempfile.TemporaryDirectory() as profile:
-        url = f"http://127.0.0.1:{server.server_port}/harness"
+    with serve(handler, folder) as port, tempfile.TemporaryDirectory() as profile:
+        url = f"http://127.0.0.1:{port}/harness"
         # The window is wider than every frame. Chromium runs until the result has arrived.
         command = [chromium, *FLAGS, f"--user-data-dir={profile}", "--window-size=2000,1000"]
         browser = subprocess.Popen(
@@ -171,7 +175,7 @@ def shoot(chromium: str, folder: Path, pages: list[str], shots: Path, height: in
     shots.mkdir(parents=True, exist_ok=True)
     own: dict[str, str] = {}
     handler = type("Handler", (Pages,), {"own": own, "result": [], "done": threading.Event()})
-    with _serve(handler, folder) as server:
+    with serve(handler, folder) as port:
         for page in pages:
             for width in SHOT_WIDTHS:
                 for theme in THEMES:
@@ -191,7 +195,7 @@ def shoot(chromium: str, folder: Path, pages: list[str], shots: Path, height: in
                                 f"--user-data-dir={profile}",
                                 f"--window-size={max(width, 500)},{height}",
                                 f"--screenshot={target}",
-                                f"http://127.0.0.1:{server.server_port}/shot",
+                                f"http://127.0.0.1:{port}/shot",
                             ],
                             check=True,
                             capture_output=True,
@@ -199,19 +203,23 @@ def shoot(chromium: str, folder: Path, pages: list[str], shots: Path, height: in
                         )
 
 
-class _serve:
-    """A server of a folder on a free port, for the time of a ``with`` block."""
+class Server(ThreadingHTTPServer):
+    """A server that says nothing when a browser leaves before its answer is complete."""
 
-    def __init__(self, handler: Any, folder: Path) -> None:
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Ignore the error."""
 
-    def __enter__(self) -> ThreadingHTTPServer:
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self.server
 
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+@contextmanager
+def serve(handler: Any, folder: Path) -> Iterator[int]:
+    """Serve a folder on a free port, for the time of a ``with`` block; the port is its value."""
+    server = Server(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def main() -> int:
