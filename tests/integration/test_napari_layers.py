@@ -73,7 +73,7 @@ def check_layers(sample: Path) -> None:
     with nd2.ND2File(sample) as file:
         facts = file._facts
         channels = [channel.unique_name for channel in facts.channels]
-        bright = [channel.is_bright_field for channel in facts.channels]
+        shown = facts.composite_channels
         binary = [layer.name for layer in file.binary_data or ()]
     assert sorted(options["name"] for _, options, _ in images(layers)) == sorted(channels)
     assert [o["name"] for _, o, kind in layers if kind == "labels"] == binary
@@ -88,7 +88,7 @@ def check_layers(sample: Path) -> None:
         x, y = facts.pixel_size or (1.0, 1.0)
         assert options["scale"][-2:] == (y, x)
         assert set(options["units"][-2:]) == {"um" if facts.calibrated else "pixel"}
-        assert options["visible"] is (not bright[index] or all(bright))
+        assert options["visible"] is (index in shown)
         assert options["metadata"]["dataset"].sizes["X"] == data.shape[-1 - options["rgb"]]
         if not options["rgb"]:
             assert options["colormap"] in ("gray", f"#{facts.channels[index].hex}")
@@ -376,6 +376,21 @@ def test_opening_reads_a_sample_of_one_frame(tmp_path: Path) -> None:
         server.reset()
         read_layers(server.url(large.name))
         assert server.sent < 4 << 20
+
+
+def test_positions_share_one_sample_and_one_cache(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", loops=[("P", 20)], channels=2, height=300, width=300)
+    frame = 300 * 300 * 2 * 2
+    with range_server(tmp_path) as server:
+        layers = read_layers(server.url("a.nd2"), positions="layers")
+        assert len(layers) == 40
+        assert server.sent < frame + (1 << 20)
+    limits = {
+        (options["metadata"]["channel"]["channel"]["name"], options["contrast_limits"])
+        for _, options, _ in layers
+    }
+    assert len(limits) == 2
+    assert len({id(data.image.pyramid) for data, _, _ in layers}) == 1
 
 
 def test_a_missing_frame_is_no_sample(tmp_path: Path) -> None:

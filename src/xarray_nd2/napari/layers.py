@@ -14,7 +14,7 @@ from nd2._core.views.jsonable import plain
 from nd2._core.views.picture import contrast_limits
 from nd2._core.views.pyramid import Pyramid
 from xarray_nd2.array import samples_are_reversed
-from xarray_nd2.dataset.build import dataset_model, position_model
+from xarray_nd2.dataset.build import dataset_model
 from xarray_nd2.dataset.lazy import FrameValues
 from xarray_nd2.datasets import to_dataset
 from xarray_nd2.napari.axes import Axes
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nd2._core.open import OpenOptions
     from nd2._core.readers import Reader
     from nd2._core.views.pyramid import Planes
-    from xarray_nd2.dataset.model import DatasetModel, VariableModel
+    from xarray_nd2.dataset.model import DatasetModel
 
 Layer: TypeAlias = tuple[Any, dict[str, Any], str]
 """Data, options of the layer, and its type: ``image``, ``labels``, ``shapes``, ``points``."""
@@ -39,6 +39,8 @@ MAX_PLANE = 4096
 _SAMPLE_BYTES = 16 << 20
 """Of larger frames, only some rows are read for the contrast."""
 _BANDS, _BAND_ROWS = 8, 4
+_IMAGE_BYTES, _LABEL_BYTES = 256 << 20, 64 << 20
+"""Bytes of frames and levels that are kept, of the image of a file and of each of its binary layers."""
 _SAMPLE_SIDE = 512
 
 
@@ -61,7 +63,7 @@ def read_layers(
     -------
     list of (data, options, type)
         One image for each channel, or for each image in color; labels for each binary layer; shapes for regions
-        of interest. Bright-field channels come first, below the others, and are hidden where there are others.
+        of interest. Channels that composites leave out, such as bright field, come first and are hidden.
         ``options["metadata"]`` holds the file's metadata, its events, and the file as an ``xarray.Dataset``.
 
     Raises
@@ -81,7 +83,13 @@ def read_layers(
     with open_reader(path, **options) as reader:
         facts = Facts(reader)
         model = dataset_model(reader, facts).with_source(reader.source.reopen())
-        whole = _Part(reader, facts, model, _metadata(reader, facts, model))
+        whole = _Part(
+            reader,
+            facts,
+            model.image,
+            _metadata(reader, facts, model),
+            _Pixels.from_model(model, facts),
+        )
         parts = [whole] if positions == "axis" else whole.positions()
         return [layer for part in parts for layer in part.layers()]
 
@@ -102,13 +110,46 @@ def _metadata(reader: Reader, facts: Facts, model: DatasetModel) -> dict[str, An
 
 
 @dataclass(frozen=True)
+class _Pixels:
+    """What all layers of a file share: the levels of the image and of the binary layers, and the range of each channel.
+
+    All positions share them, so that memory is bounded for the file as a whole, and channels can be compared.
+    """
+
+    levels: Pyramid
+    limits: list[tuple[float, float]]
+    labels: list[tuple[dict[str, Any], Pyramid]]
+
+    @classmethod
+    def from_model(cls, model: DatasetModel, facts: Facts) -> _Pixels:
+        """Read the sample that gives the ranges; nothing else is read."""
+        image = model.image
+        if samples_are_reversed(image):
+            image = image.narrow((*[slice(None)] * (image.ndim - 1), slice(None, None, -1)))
+        levels = _levels(image)
+        limits = _sampled_limits(levels, image)
+        labels = []
+        for layer in model.labels.values():
+            assert isinstance(layer.values, FrameValues)
+            labels.append((layer.attrs, _levels(layer.values, nearest=True, limit=_LABEL_BYTES)))
+        return cls(levels, limits, labels)
+
+
+@dataclass(frozen=True)
 class _Part:
-    """A file, or one position of it, of which layers are made."""
+    """A file, or one position of it, of which layers are made.
+
+    Attributes
+    ----------
+    image : FrameArray
+        The image of this part, whose axes the layers have.
+    """
 
     reader: Reader
     facts: Facts
-    model: DatasetModel
+    image: FrameArray
     metadata: Mapping[str, Any]
+    pixels: _Pixels
     position: int | None = None
 
     def positions(self) -> list[_Part]:
@@ -116,32 +157,20 @@ class _Part:
         loop = self.facts.position_loop
         if loop is None:
             return [self]
-        return [self._position(index) for index in range(self.model.image.all_sizes[loop])]
+        return [self._position(loop, index) for index in range(self.image.all_sizes[loop])]
 
-    def _position(self, index: int) -> _Part:
-        model = position_model(self.facts, self.model, index)
-        grid = model.image.grid
-        labels = {}
-        for name, layer in self.model.labels.items():
-            assert isinstance(layer.values, FrameValues)
-            values = FrameValues(layer.values.column, grid)
-            labels[name] = replace(layer, dims=values.dims, values=values)
+    def _position(self, loop: str, index: int) -> _Part:
         named = {"position": index, "position_name": self.facts.position_names[index]}
-        return replace(
-            self,
-            model=replace(model, labels=labels),
-            metadata={**self.metadata, **named},
-            position=index,
-        )
+        image = self.image.fix(loop, index).drop_dims(loop)
+        return replace(self, image=image, metadata={**self.metadata, **named}, position=index)
 
     def layers(self) -> list[Layer]:
         """Return images, labels and regions, from below to above."""
-        image = self.model.image
-        axes = Axes.from_image(self.facts, image, self._place())
+        axes = Axes.from_image(self.facts, self.image, self._place())
         layers = [
             *self._images(axes),
-            *(self._labels(layer, axes) for layer in self.model.labels.values()),
-            *region_layers(self.reader, self.facts, image, axes, self.position),
+            *(self._labels(attrs, levels, axes) for attrs, levels in self.pixels.labels),
+            *region_layers(self.reader, self.facts, self.image, axes, self.position),
         ]
         for _, options, _ in layers:
             options["metadata"] = {**self.metadata, **options.get("metadata", {})}
@@ -150,76 +179,75 @@ class _Part:
                 options["name"] = f"{options['name']} [{position}]"
         return layers
 
+    def _arrays(self, levels: Pyramid, **picks: int | slice) -> list[Any]:
+        """Return the levels of this part as dask arrays, at an index or a slice of the axes that are given."""
+        if self.position is not None and self.facts.position_loop is not None:
+            picks[self.facts.position_loop] = self.position
+        key = tuple(picks.get(dim, slice(None)) for dim in levels.dims)
+        arrays = []
+        for number in range(levels.levels):
+            level = levels.level(number).narrow(key)
+            whole = tuple(
+                size if dim in ("Y", "X") else part
+                for dim, size, part in zip(level.dims, level.shape, level.chunks, strict=True)
+            )
+            arrays.append(to_dask(level, whole if levels.levels == 1 else level.chunks))
+        return arrays
+
     def _place(self) -> tuple[float, float]:
         """Return where the corner of the image is, y and x in micrometers; 0 where positions are an axis."""
         if self.position is None:
             return (0.0, 0.0)
-        return self.facts.corner(self.model.image.grid.first) or (0.0, 0.0)
+        return self.facts.corner(self.image.grid.first) or (0.0, 0.0)
 
     def _images(self, axes: Axes) -> list[Layer]:
-        """Return one layer for each channel, those of bright field first."""
-        image, facts = self.model.image, self.facts
-        if samples_are_reversed(image):
-            image = image.narrow((*[slice(None)] * (image.ndim - 1), slice(None, None, -1)))
-        levels = _levels(image)
-        limits = _sampled_limits(levels, image, facts)
+        """Return one layer for each channel, first those that composites leave out."""
+        facts, levels = self.facts, self.pixels.levels
+        samples = self.image.sizes.get("S", 1)
         channels = facts.channels
         shown = facts.composite_channels
         layers: list[Layer] = []
-        for c in sorted(range(len(channels)), key=lambda c: not channels[c].is_bright_field):
+        for c in sorted(range(len(channels)), key=shown.__contains__):
             channel = channels[c]
+            covers = channel.is_bright_field or c not in shown
             options = {
                 "name": channel.unique_name,
                 "visible": c in shown,
                 "metadata": {"channel": plain(channel.meta)},
                 **axes.options(),
             }
-            if image.sizes.get("S", 1) >= 3:  # the fourth sample would be taken for transparency
-                arrays = _arrays(levels, {"C": c, "S": slice(3)})
+            if samples >= 3:  # the fourth sample would be taken for transparency
+                arrays = self._arrays(levels, C=c, S=slice(3))
                 layers.append(_layer(_bright(arrays, facts), {**options, "rgb": True}, "image"))
                 continue
             gray = {
                 "rgb": False,
                 "colormap": "gray" if channel.hex == "FFFFFF" else f"#{channel.hex}",
-                "blending": "translucent_no_depth" if channel.is_bright_field else "additive",
-                "contrast_limits": limits[c],
+                "blending": "translucent_no_depth" if covers else "additive",
+                "contrast_limits": self.pixels.limits[c],
             }
-            for sample in range(image.sizes.get("S", 1)):
-                arrays = _arrays(levels, {"C": c, "S": sample})
+            for sample in range(samples):
+                arrays = self._arrays(levels, C=c, S=sample)
                 layers.append(_layer(arrays, {**options, **gray}, "image"))
         return layers
 
-    def _labels(self, layer: VariableModel, axes: Axes) -> Layer:
-        assert isinstance(layer.values, FrameValues)
-        arrays = _arrays(_levels(layer.values, nearest=True), {})
-        known = {"channel": layer.attrs.get("channel"), "color": layer.attrs.get("color")}
+    def _labels(self, attrs: Mapping[str, Any], levels: Pyramid, axes: Axes) -> Layer:
+        known = {"channel": attrs.get("channel"), "color": attrs.get("color")}
         options = {
-            "name": layer.attrs["long_name"],
+            "name": attrs["long_name"],
             "opacity": 0.5,
             "metadata": {"binary_layer": known},
             **axes.options(),
         }
-        return _layer(arrays, options, "labels")
+        return _layer(self._arrays(levels), options, "labels")
 
 
-def _levels(planes: FrameArray | Planes, *, nearest: bool = False) -> Pyramid:
+def _levels(
+    planes: FrameArray | Planes, *, nearest: bool = False, limit: int = _IMAGE_BYTES
+) -> Pyramid:
     y = planes.dims.index("Y")
     large = max(planes.shape[y : y + 2]) > MAX_PLANE
-    return Pyramid(planes, None if large else 1, nearest=nearest)
-
-
-def _arrays(levels: Pyramid, picks: Mapping[str, int | slice]) -> list[Any]:
-    """Return the levels as dask arrays, at an index or a slice of the axes that are given."""
-    key = tuple(picks.get(dim, slice(None)) for dim in levels.dims)
-    arrays = []
-    for number in range(levels.levels):
-        level = levels.level(number).narrow(key)
-        whole = tuple(
-            size if dim in ("Y", "X") else part
-            for dim, size, part in zip(level.dims, level.shape, level.chunks, strict=True)
-        )
-        arrays.append(to_dask(level, whole if levels.levels == 1 else level.chunks))
-    return arrays
+    return Pyramid(planes, None if large else 1, nearest=nearest, limit=limit)
 
 
 def _layer(arrays: list[Any], options: dict[str, Any], kind: str) -> Layer:
@@ -235,7 +263,7 @@ def _bright(arrays: list[Any], facts: Facts) -> list[Any]:
     return [array << spare for array in arrays] if facts.max_value and spare > 0 else arrays
 
 
-def _sampled_limits(levels: Pyramid, image: FrameArray, facts: Facts) -> list[tuple[float, float]]:
+def _sampled_limits(levels: Pyramid, image: FrameArray) -> list[tuple[float, float]]:
     """Return the range of values to show of each channel, by a sample of the frame in the middle.
 
     A viewer shows this frame first. It is kept, so that showing it reads nothing more.
