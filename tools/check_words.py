@@ -74,6 +74,7 @@ RULES = (
     (r"\b(un)?told\b", "given, stated"),
     (r"\bmicrometre", "micrometer"),
     (r"\bfsspec knows\b", "fsspec supports"),
+    (r"\{doc\}`", "a Markdown link, which also works in the repository"),
     (r"\bNikon Elements\b", "NIS-Elements"),
     (r"\b(OME-zarr|OME-tiff|Ome-Zarr|Ome-Tiff)\b", "OME-Zarr, OME-TIFF"),
     (r"\bXArray\b|\bXarray\b(?! is)", "xarray"),
