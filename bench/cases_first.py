@@ -23,7 +23,7 @@ def _command(arguments: str) -> Case:
 
 
 _XARRAY = "import numpy, pandas, xarray"
-# What xarray asks every entry point for before it opens the first file; kerchunk's imports zarr.
+# xarray loads every entry point before it opens the first file; that of kerchunk imports zarr.
 _ENGINES = "xarray.backends.list_engines()"
 
 CASES = [
