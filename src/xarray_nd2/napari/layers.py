@@ -111,7 +111,7 @@ def _metadata(reader: Reader, facts: Facts, model: DatasetModel) -> dict[str, An
 
 @dataclass(frozen=True)
 class _Pixels:
-    """What all layers of a file share: the levels of the image and of the binary layers, and the range of each channel.
+    """Data that all layers of a file share: the levels of the image and of the binary layers, and the range of each channel.
 
     All positions share them, so that memory is bounded for the file as a whole, and channels can be compared.
     """
