@@ -2,6 +2,7 @@
 
 Blocks of all variables must agree on the axes that they share, or ``Dataset.chunks`` and
 ``map_blocks`` fail. Coordinates of a frame are small: in dask, each would be a task per frame.
+Exports of arrays in blocks have chunks that suit them.
 """
 
 from __future__ import annotations
