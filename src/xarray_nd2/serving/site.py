@@ -32,7 +32,7 @@ class FileSite:
     """One file, for programs and for people."""
 
     def __init__(self, path: Any, storage_options: Mapping[str, Any] | None) -> None:
-        self.store = Store(path, storage_options)
+        self.store: Store = Store(path, storage_options)
         self._thumbnail = lru_cache(_KEPT_THUMBNAILS)(self._draw)
 
     def close(self) -> None:

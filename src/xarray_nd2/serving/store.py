@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.frames.array import FrameArray
+    from nd2._core.readers import Reader
     from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.views.pyramid import LevelArray
+    from xarray_nd2.dataset.model import DatasetModel
 
 OWN = "_"
 """Folder of keys that are not part of the OME-Zarr."""
@@ -114,26 +116,26 @@ class Store:
     """
 
     def __init__(self, path: Any, storage_options: Mapping[str, Any] | None) -> None:
-        self.reader = open_reader(path, storage_options=storage_options)
+        self.reader: Reader = open_reader(path, storage_options=storage_options)
         try:
-            self.facts = Facts(self.reader)
+            self.facts: Facts = Facts(self.reader)
             model = dataset_model(self.reader, self.facts, labels=False)
             # Clients need not know in which folder the file is.
             attrs = {**model.attrs, "source": file_name(str(model.attrs["source"]))}
-            self._model = replace(model, attrs=attrs)
+            self._model: DatasetModel = replace(model, attrs=attrs)
             self.image: FrameArray = model.image
-            self.name = str(attrs["source"])
-            self.labels = [
+            self.name: str = str(attrs["source"])
+            self.labels: list[Labels] = [
                 Labels(zarr_documents.label_name(i, layer.info.name), layer.info.name, layer)
                 for i, layer in enumerate(self.reader.binary_layers)
             ]
-            self._pyramid = Pyramid(self.image)
-            self._masks = [
+            self._pyramid: Pyramid = Pyramid(self.image)
+            self._masks: list[Pyramid] = [
                 Pyramid(FrameValues(labels.layer, self.image.grid), nearest=True, limit=_MASK_BYTES)
                 for labels in self.labels
             ]
-            self._groups = list(self._describe())
-            self._readers = BoundedSemaphore(_MAX_READERS)
+            self._groups: list[ZarrGroup] = list(self._describe())
+            self._readers: BoundedSemaphore = BoundedSemaphore(_MAX_READERS)
         except BaseException:
             self.reader.close()
             raise

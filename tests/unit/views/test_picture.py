@@ -33,11 +33,11 @@ def test_limits_of_values(values: Any, limits: tuple[float, float]) -> None:
 
 def test_limits_of_channels_are_those_of_the_middle_plane(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
-    values = np.arange(3 * 2 * 700 * 40, dtype=np.uint32).reshape(3, 2, 700, 40) % 50_000
+    values = np.arange(3 * 2 * 40 * 700, dtype=np.uint32).reshape(3, 2, 40, 700) % 50_000
     nd2.imwrite(path, values.astype(np.uint16), axes="ZCYX")
     with open_reader(path) as reader:
         found = channel_limits(reader, Facts(reader))
-    expected = [np.percentile(values[1, c, ::2], (0.1, 99.9)) for c in range(2)]
+    expected = [np.percentile(values[1, c, :, ::2], (0.1, 99.9)) for c in range(2)]
     np.testing.assert_allclose(found, expected)
 
 

@@ -25,6 +25,11 @@ _PERCENTILES = 0.1, 99.9
 """Percentiles of the values that become black and full color."""
 _SAMPLES = 4
 """Frames from which the range of values to display is taken."""
+_BANDS, _BAND_ROWS = 8, 32
+"""Bands of rows of each of them."""
+_SAMPLE_WIDTH = 512
+_SAMPLE_BYTES = 64 << 20
+"""Bytes to read for them, except for the first."""
 _WHITE = (255, 255, 255)
 _LARGEST, _LEGIBLE = 1024, 640
 """Pixels of the longer side by default: of large images, and up to which small ones are enlarged."""
@@ -288,35 +293,31 @@ def fitting_shape(
     return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
-def channel_limits(reader: Reader, facts: Facts, size: int = 512) -> list[tuple[float, float]]:
-    """Return the range of values to display for each channel, from a sample of a few frames.
+def channel_limits(reader: Reader, facts: Facts) -> list[tuple[float, float]]:
+    """Return the range of values to display for each channel, from some rows of a few frames.
 
     These are middle planes, spread over positions and time: one position may be empty.
-
-    Parameters
-    ----------
-    size : int
-        Rows and columns of the sample, at most.
     """
     if facts.is_color and facts.max_value is not None:
         return [(0.0, float(facts.max_value))] * len(facts.channels)
-    frames = np.array(_sample_frames(reader), np.intp)
     channels, height, width, samples = reader.frames.pixels.shape
-    steps = [max(-(-side // size), 1) for side in (height, width)]
-    picks = (
-        range(channels),
-        range(0, height, steps[0]),
-        range(0, width, steps[1]),
-        range(samples),
-    )
-    sample = reader.frames.read(frames, picks)
+    rows: range | NDArray[np.intp] = range(height)
+    if height > _BANDS * _BAND_ROWS:
+        # Bands, not every n-th row: of a remote file, each is one request.
+        starts = np.linspace(0, height - _BAND_ROWS, _BANDS).astype(np.intp)
+        rows = (starts[:, None] + np.arange(_BAND_ROWS)).reshape(-1)
+    step = max(-(-width // _SAMPLE_WIDTH), 1)
+    picks = (range(channels), rows, range(0, width, step), range(samples))
+    sample = reader.frames.read(np.array(_sample_frames(reader, len(rows)), np.intp), picks)
     return [contrast_limits(sample[:, c]) for c in range(channels)]
 
 
-def _sample_frames(reader: Reader) -> list[int]:
+def _sample_frames(reader: Reader, rows: int) -> list[int]:
     """Return the middle planes of a few positions and time points; any frame where all these are missing."""
-    loops = reader.layout.loops
+    loops, pixels = reader.layout.loops, reader.frames.pixels
+    nbytes = pixels.row_bytes * rows if pixels.codec == "raw" else pixels.frame_bytes
     count = min(max((n for name, n in loops if name[0] != "Z"), default=1), _SAMPLES)
+    count = max(min(count, _SAMPLE_BYTES // max(nbytes, 1)), 1)
     parts = [k / max(count - 1, 1) for k in range(count)]
     frames = {
         reader.layout.grid.frame(
