@@ -84,9 +84,16 @@ def test_outputs_in_the_folder_of_the_files_do_not_replace_them(
     folder: tuple[Path, Nd2Spec], capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = Path("a.nd2").read_bytes()
-    assert main(["crop", "a.nd2", "--out-dir", ".", "-T", "0", "--overwrite"]) == 1
+    Path("out").mkdir()
+    Path("out/a.nd2").write_bytes(before)
+    for out_dir in (".", "out"):
+        command = ["crop", "a.nd2", "--out-dir", out_dir, "-T", "0"]
+        assert main(command) == 1
+        assert main([*command, "--overwrite"]) == 1
+        assert "name it with --output" in capsys.readouterr().err
+        assert Path(out_dir, "a.nd2").read_bytes() == before
+    assert main(["crop", "a.nd2", "--output", "a.nd2", "--overwrite"]) == 1
     assert "it is the file that is read" in capsys.readouterr().err
-    assert Path("a.nd2").read_bytes() == before
 
 
 @pytest.mark.parametrize("command", ["crop", "rescue"])
@@ -96,7 +103,7 @@ def test_a_pattern_that_a_shell_expands_to_two_files_replaces_none(
     before = Path("b.nd2").read_bytes()
     assert main([command, "a.nd2", "b.nd2"]) == 1
     assert main([command, "a.nd2", "b.nd2", "--overwrite"]) == 1
-    assert f"nd2 {command}: to replace 'b.nd2', name it with --output" in capsys.readouterr().err
+    assert "to replace 'b.nd2', name it with --output" in capsys.readouterr().err
     assert Path("b.nd2").read_bytes() == before
     assert main([command, "a.nd2", "--output", "b.nd2", "--overwrite"]) == 0
 

@@ -30,19 +30,18 @@ if TYPE_CHECKING:
 _AXES = "TZPYX"
 
 
-def _dest(options: argparse.Namespace) -> str | None:
-    """Return the output that ``--output`` names.
+def _overwrites(options: argparse.Namespace, dest: str) -> bool:
+    """Return whether an output may replace an ND2 file: only the one that ``--output`` names.
 
-    A shell may expand a pattern to two files: the second of two paths replaces no file.
+    A shell may expand a pattern to two files, and a folder may hold raw data of the same names.
     """
     from nd2._core.io.urls import local_path
 
-    second = options.files[1] if len(options.files) == 2 else ""
-    plain = options.output is None and options.out_dir is None
-    if second and plain and options.overwrite and os.path.lexists(local_path(second)):
-        raise ValueError(f"to replace {second!r}, name it with --output")
-    dest: str | None = options.output
-    return dest
+    if not options.overwrite or options.output is not None:
+        return bool(options.overwrite)
+    if os.path.lexists(local_path(dest)):
+        raise ValueError(f"to replace {dest!r}, name it with --output")
+    return False
 
 
 def _rescue(options: argparse.Namespace) -> int:
@@ -53,11 +52,11 @@ def _rescue(options: argparse.Namespace) -> int:
             task.source,
             task.dest,
             storage_options=options.storage_options,
-            overwrite=options.overwrite,
+            overwrite=_overwrites(options, task.dest),
         )
         print(f"{task.dest}: {report}")
 
-    return run_tasks(options, ".nd2", rescue, dest=_dest(options))
+    return run_tasks(options, ".nd2", rescue, dest=options.output)
 
 
 def _crop(options: argparse.Namespace) -> int:
@@ -68,9 +67,9 @@ def _crop(options: argparse.Namespace) -> int:
         picks["C"] = options.channel
 
     def crop(file: ND2File, dest: str) -> None:
-        file.write_nd2(dest, options.position, overwrite=options.overwrite, **picks)
+        file.write_nd2(dest, options.position, overwrite=_overwrites(options, dest), **picks)
 
-    return convert(options, ".nd2", crop, dest=_dest(options))
+    return convert(options, ".nd2", crop, dest=options.output)
 
 
 RESCUE = Command(
