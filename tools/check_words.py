@@ -56,7 +56,7 @@ RULES = (
     (r"\bbut for\b", "except for"),
     (r"\b(by|of) itself\b", "automatically"),
     (r"\bspeaks? of\b", "mentions"),
-    (r"\bas (\w+ ){1,3}(has|have) (it|them)\b", "as in ..."),
+    (r"\bas ([\w`.]+ ){1,3}(has|have) (it|them)\b", "as in ..."),
     (r"\blead(s|ing)? on\b", "continues, is resolved"),
     (r"\bcould not be had\b", "cannot be read"),
     (r"\b(otherwise|else) than\b", "other than"),

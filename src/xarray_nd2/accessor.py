@@ -392,7 +392,7 @@ class _Accessor(Generic[_Labeled]):
     def mosaic(self, *, pixel_to_stage: ArrayLike | None = None) -> xr.DataArray:
         """Place the fields of the axis P by their stage positions, as one large lazy image.
 
-        Pixels are read when they are used, only those of the part. The array has no blocks:
+        Pixels of a selection are read when you access their values. The array has no blocks:
         ``.chunk({"Y": 2048, "X": 2048})`` makes it a dask array.
 
         Parameters

@@ -31,8 +31,8 @@ def view(
 ) -> Endpoint:
     """Show a file in the browser, from a thread of its own, until the endpoint is closed.
 
-    The viewer is neuroglancer (extra ``view``). Where it is not installed, the page of the file is
-    shown, as `serve` has it.
+    The viewer is neuroglancer (extra ``view``). If it is not installed, the page of the file is
+    shown, as by `serve`.
 
     Parameters
     ----------
