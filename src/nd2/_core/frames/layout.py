@@ -94,7 +94,7 @@ class Layout:
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """Sizes of the axes that are longer than 1, as ``ND2File.sizes`` has them."""
+        """Sizes of the axes that are longer than 1, as in ``ND2File.sizes``."""
         return {name: size for name, size in self.all_sizes.items() if size > 1}
 
     @cached_property
