@@ -23,6 +23,7 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,8 @@ _MARKED = re.compile(r"(<!-- bench-facility -->\n).*?(<!-- /bench-facility -->)"
 BUCKET = "facility"
 LATENCY = "FACILITY_LATENCY"
 MODULES = (
-    "nd2._core.catalog", "nd2._core.export.ome_zarr", "pandas", "s3fs", "fastparquet", "virtualizarr",
+    "nd2._core.catalog", "nd2._core.export.ome_zarr", "pandas", "s3fs", "fastparquet", "tensorstore",
+    "virtualizarr",
     "xarray_nd2.references.collection", "xarray_nd2.references.virtualizarr", "icechunk",
 )  # fmt: skip
 """Modules that are imported before timing starts."""
@@ -526,7 +528,11 @@ def main() -> None:
         return
     chosen = options.only or parts
     os.environ[LATENCY] = str(options.latency)
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
+    machine = (
+        f"{options.files} files and {options.gigabytes:g} GB, {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f} at the start, {date.today():%Y-%m-%d}:"
+    )
+    print(f"{machine}\n")
     table = Table()
     with tempfile.TemporaryDirectory() as temporary:
         if {"catalog", "collection"} & {*chosen}:
@@ -548,7 +554,7 @@ def main() -> None:
     print(f"\nload at the end {os.getloadavg()[0]:.1f}")
     if options.write:
         text = PAGE.read_text(encoding="utf-8")
-        lines = "\n".join(table.lines)
+        lines = "\n".join([machine, "", *table.lines])
         PAGE.write_text(_MARKED.sub(rf"\g<1>\n{lines}\n\n\g<2>", text), encoding="utf-8")
 
 
