@@ -14,10 +14,23 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.harness import HEADER, HEADER_BEFORE, PYTHON, ROOT, SIDES, Case, measure, row, row_before
+from bench.harness import (
+    HEADER,
+    HEADER_BEFORE,
+    HEADER_CPU,
+    PYTHON,
+    ROOT,
+    SIDES,
+    Case,
+    measure,
+    row,
+    row_before,
+    row_cpu,
+)
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-_MARKED = re.compile(r"(<!-- table: start -->\n).*?(<!-- table: end -->)", re.DOTALL)
+CPU = ("first", "many", "scaling")
+"""Modules whose table has the seconds of all cores."""
 
 
 def main() -> None:
@@ -38,21 +51,25 @@ def main() -> None:
     options = parser.parse_args()
     if options.before and options.write:
         parser.error("--write takes the table without --before")
-    sides: tuple[str, ...] = SIDES
-    header, line = HEADER, row
-    if options.before:
-        PYTHON["before"] = options.before
-        sides, header, line = ("ours", "before"), HEADER_BEFORE, row_before
     load = os.getloadavg()[0]
-    print(f"{os.cpu_count()} cores, load {load:.1f}; medians, {options.rounds} rounds\n")
-    print(header, flush=True)
-    rows = [header]
-    for group in options.groups or groups:
+    print(f"{os.cpu_count()} cores, load {load:.1f}; medians, {options.rounds} rounds")
+    tables: dict[str, list[str]] = {}
+    for group in sorted(options.groups or groups, key=lambda group: group in CPU):
+        name, header, line = (
+            ("cpu", HEADER_CPU, row_cpu) if group in CPU else ("table", HEADER, row)
+        )
+        sides: tuple[str, ...] = SIDES
+        if options.before:
+            PYTHON["before"] = options.before
+            sides, name, header, line = ("ours", "before"), "before", HEADER_BEFORE, row_before
         cases: list[Case] = import_module(f"bench.cases_{group}").CASES
         for case in cases:
             if options.match in case.name:
-                rows.append(line(case, measure(case, options.rounds, sides)))
-                print(rows[-1], flush=True)
+                if name not in tables:
+                    tables[name] = [header]
+                    print(f"\n{header}", flush=True)
+                tables[name].append(line(case, measure(case, options.rounds, sides)))
+                print(tables[name][-1], flush=True)
     end = os.getloadavg()[0]
     print(f"\nload at the end {end:.1f}")
     if options.write:
@@ -63,8 +80,15 @@ def main() -> None:
             f"Python {platform.python_version()}, NumPy {version('numpy')}, nd2 0.12.0 in a\n"
             f'separate environment; `make bench BENCH="{" ".join(words)}"`, load {load:.1f} at the start and {end:.1f} at the end:'
         )
-        table = "\n".join([about, "", *rows, "", ""])
-        PAGE.write_text(_MARKED.sub(lambda m: m[1] + table + m[2], PAGE.read_text()))
+        for name, rows in tables.items():
+            write_table(name, "\n".join([about, "", *rows, "", ""]))
+
+
+def write_table(name: str, text: str) -> None:
+    """Replace a table of the page."""
+    marked = re.compile(rf"(<!-- {name}: start -->\n).*?(<!-- {name}: end -->)", re.DOTALL)
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(marked.sub(lambda m: m[1] + text + m[2], page), encoding="utf-8")
 
 
 if __name__ == "__main__":

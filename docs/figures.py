@@ -36,7 +36,7 @@ README_PICTURE = Path(__file__).parent / "images" / "cells.png"
 INK = {"light": "#222222", "dark": "#d8dbde"}
 # Rows of the performance table that the figure shows.
 SHOWN = (
-    "import nd2, open a file, its sizes",
+    "first use: sizes, metadata",
     "open to first frame, 100,000 frames",
     "engine: open, 2 GB raw",
     "engine: open, load everything, 2 GB raw",
@@ -224,11 +224,25 @@ def remote(_: Path) -> Figure:
     return figure
 
 
+def scaling(_: Path) -> Figure:
+    """Draw CPU seconds over the number of frames and of files, from the table of the page on benchmarks."""
+    found = speeds.scaling()
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH + 2, 3), layout="constrained")
+    for axis, unit in zip(panels, ("frames", "files"), strict=True):
+        for (work, counted), points in found.items():
+            if counted == unit:
+                axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=work)
+        axis.set(xscale="log", yscale="log", xlabel=unit, ylabel="CPU seconds")
+        axis.legend(fontsize=7, frameon=False)
+    return figure
+
+
 def _legend(axis: Axes) -> None:
     axis.legend(loc="lower right", fontsize=8)
 
 
 FIGURES: dict[str, Callable[[Path], Figure]] = {
+    "scaling.svg": scaling,
     "data_path.svg": lambda _: data_path(),
     "z_stack.png": z_stack,
     "composite.png": composite,

@@ -15,6 +15,9 @@ _TIME = re.compile(r"([\d.]+) (s|ms|µs)")
 _UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6}
 _README_TABLE = re.compile(r"(?<=<!-- speeds -->\n).*?(?=<!-- /speeds -->)", re.DOTALL)
 
+_COUNT = re.compile(r"(.*), ([\d,]+) (frame|file)s?")
+CPU_HEADER = ("work", "ours", "nd2 0.12.0", "ours / nd2", "goal", "clock, ours")
+
 # Rows that the README repeats, with their names on the pages.
 LOCAL_LINES = (
     "open to first frame, 100,000 frames",
@@ -50,6 +53,20 @@ def local_speeds() -> list[Local]:
         Local(work, ours, theirs)
         for work, ours, theirs, *_ in _lines("benchmarks.md", ("work", "ours", "nd2 0.12.0"))
     ]
+
+
+def scaling() -> dict[tuple[str, str], list[tuple[int, float]]]:
+    """Return counts and CPU seconds of each piece of work that was measured for several counts.
+
+    Keys are the work and the unit of the counts: frames or files.
+    """
+    found: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for work, ours, *_ in _lines("benchmarks.md", CPU_HEADER):
+        match = _COUNT.fullmatch(work)
+        if match is not None:
+            point = int(match[2].replace(",", "")), seconds(ours)
+            found.setdefault((match[1], f"{match[3]}s"), []).append(point)
+    return {key: points for key, points in found.items() if len(points) > 1}
 
 
 def remote_speeds() -> list[Remote]:
