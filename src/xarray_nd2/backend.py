@@ -155,7 +155,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
                 time=time,
             )
             return groups["/"]
-        with open_reader(
+        reader = open_reader(
             filename_or_obj,
             storage_options=storage_options,
             index=index,
@@ -163,7 +163,8 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             validate_frames=validate_frames,
             search_window=search_window,
             rescue=rescue,
-        ) as reader:
+        )
+        try:
             model = dataset_model(
                 reader,
                 Facts(reader),
@@ -172,16 +173,20 @@ class ND2BackendEntrypoint(BackendEntrypoint):
                 time=time,
                 dropped=_names(drop_variables),
             )
-            # Everything reads through a source that opens when it is needed: nothing is held between opening and the
-            # first read, and what xarray closes can still be read, as its copies in other processes can.
-            lasting = reader.source.reopen()
+        except BaseException:
+            reader.close()
+            raise
+        # The source opens again when it is needed: nothing is held between opening and the first read,
+        # and what xarray closes can still be read, as its copies in other processes can.
+        source = reader.source
+        source.settle()
         dataset = to_dataset(
-            model.with_source(lasting),
+            model,
             without_image="image" in _names(drop_variables),
             decode_times=decode_times,
             use_cftime=use_cftime,
         )
-        dataset.set_close(lasting.release)
+        dataset.set_close(source.release)
         return dataset
 
     def open_groups_as_dict(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from xarray.indexes import PandasIndex
 
 from xarray_nd2.array import lazy, samples_are_reversed
 from xarray_nd2.chunking import FileVariable
@@ -54,20 +53,9 @@ def to_dataset(
     }
     if "S" in coords and samples_are_reversed(model.image):
         coords["S"] = coords["S"][::-1]
-    dataset = xr.Dataset(variables, _indexed(coords), model.attrs)
+    dataset = xr.Dataset(variables, coords, model.attrs)
     dataset.encoding["source"] = model.attrs["source"]
     return dataset
-
-
-def _indexed(coords: Mapping[str, xr.Variable]) -> xr.Coordinates:
-    """Return coordinates with the indexes that xarray would make; it would copy each of them several times."""
-    variables: dict[Any, xr.Variable] = dict(coords)
-    indexes: dict[Any, xr.Index] = {}
-    for name, variable in coords.items():
-        if variable.dims == (name,):
-            indexes[name] = index = PandasIndex.from_variables({name: variable}, options={})
-            variables |= index.create_variables({name: variable})
-    return xr.Coordinates(variables, indexes)
 
 
 def to_variable(

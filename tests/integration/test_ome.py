@@ -17,6 +17,7 @@ import xmlschema
 
 import nd2
 from nd2._core.chunks import regions
+from nd2._core.export import ome
 from nd2._core.export.ome_rois import add_roi
 from nd2._core.format import clx_lite
 from nd2.structures import (
@@ -319,3 +320,12 @@ def test_a_region_of_a_position_belongs_to_its_image(tmp_path: Path) -> None:
         ["ROI:0"],
         ["ROI:0", "ROI:1"],
     ]
+
+
+def test_text_is_that_of_element_tree() -> None:
+    root = ET.Element("a", {"x": '&<>"\r\n\t é', "y": ""})
+    ET.SubElement(root, "b").text = '&<>"\n\t é'
+    ET.SubElement(ET.SubElement(root, "c"), "d", {"e": "1"})
+    parts: list[str] = []
+    ome._serialize(root, parts)
+    assert "".join(parts) == ET.tostring(root, encoding="unicode")

@@ -221,12 +221,15 @@ class FsspecSource(ByteSource):
     def release(self) -> None:
         self._blocks = []
 
-    def reopen(self) -> FsspecSource:
-        # Large parts that are in memory stay behind.
-        new = object.__new__(FsspecSource)
+    def settle(self) -> None:
+        # Coordinates are in the parts that are kept.
         whole = self._stat is not None and not self._stat.ranges
-        kept = [block for block in self._blocks if whole or len(block[1]) <= _KEPT]
-        new.__dict__.update(self.__dict__, _closed=False, _blocks=kept, _lock=threading.Lock())
+        self._blocks = [block for block in self._blocks if whole or len(block[1]) <= _KEPT]
+
+    def reopen(self) -> FsspecSource:
+        new = object.__new__(FsspecSource)
+        new.__dict__.update(self.__dict__, _closed=False, _lock=threading.Lock())
+        new.settle()
         return new
 
     def __getstate__(self) -> dict[str, Any]:

@@ -92,6 +92,10 @@ class ByteSource(ABC):
     def release(self) -> None:
         """Release the handle and the memory; the next read opens the file again."""
 
+    def settle(self) -> None:
+        """Give back what a file that was just opened does not need before its pixels are read."""
+        self.release()
+
     def close(self) -> None:
         """Release for good; may be called twice. Reading afterwards raises ``ValueError``."""
         self._closed = True
