@@ -227,13 +227,16 @@ def remote(_: Path) -> Figure:
 def scaling(_: Path) -> Figure:
     """Draw CPU seconds over the number of frames and of files, from the table of the page on benchmarks."""
     found = speeds.scaling()
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH + 2, 3), layout="constrained")
-    for axis, unit in zip(panels, ("frames", "files"), strict=True):
+    units = [unit for unit in ("frames", "files") if any(counted == unit for _, counted in found)]
+    figure, panels = plt.subplots(
+        len(units), 1, figsize=(WIDTH, 2.6 * len(units)), layout="constrained", squeeze=False
+    )
+    for axis, unit in zip(panels[:, 0], units, strict=True):
         for (work, counted), points in found.items():
             if counted == unit:
                 axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=work)
         axis.set(xscale="log", yscale="log", xlabel=unit, ylabel="CPU seconds")
-        axis.legend(fontsize=7, frameon=False)
+        axis.legend(fontsize=8, frameon=False)
     return figure
 
 
