@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,22 +51,22 @@ class FrameGrid:
             step *= count
         return cls(tuple(loops), 0, tuple(name for name, _, _ in loops))
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of all loops."""
         return tuple(name for name, _, _ in self.loops)
 
-    @property
+    @cached_property
     def counts(self) -> tuple[int, ...]:
         """Counts of all loops."""
         return tuple(count for _, count, _ in self.loops)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """Size of each of ``dims``."""
         return tuple(count for name, count, _ in self.loops if name in self.dims)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of frames."""
         return math.prod(self.counts)
@@ -88,7 +89,7 @@ class FrameGrid:
             frame += int(pick[0]) * step
         return frame
 
-    @property
+    @cached_property
     def _steps(self) -> list[int]:
         return [step for name, _, step in self.loops if name in self.dims]
 
