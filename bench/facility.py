@@ -186,7 +186,7 @@ def catalog(place: str, endpoint: str, workers: int, table: str, update: bool) -
 
 
 _LOOP = """
-import json, resource, sys, time
+import json, sys, time
 import nd2, fsspec
 files, options = json.loads(sys.stdin.read())
 keywords = {"storage_options": options} if options else {}
@@ -197,7 +197,9 @@ for path in files:
         rows.append((path, file.version, file.sizes, str(file.dtype), [str(loop) for loop in file.experiment],
             file.text_info.get("date"), file.binary_data is not None, len(file.rois)))
 seconds = time.perf_counter() - start
-print(json.dumps({"seconds": seconds, "files": len(rows), "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}))
+with open("/proc/self/status") as status:
+    peak = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+print(json.dumps({"seconds": seconds, "files": len(rows), "peak": peak}))
 """
 
 
