@@ -8,14 +8,14 @@ from bench.files import CACHE
 from bench.harness import Case
 from tests.builder import build
 
-_FILES = 1000
+_FILES = 2000
 _TIMES = 100
 _ROUNDS = 9
 
 
 @cache
 def folder() -> str:
-    """Write 1000 files of five frames of two channels, and return their folder."""
+    """Write 2000 files of five frames of two channels, and return their folder."""
     folder = CACHE / "many"
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(_FILES):

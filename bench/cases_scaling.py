@@ -1,13 +1,13 @@
-"""Benchmarks over 1,000 to 10,000,000 frames, which must take time in proportion, and over 1 to 1,000 files."""
+"""Benchmarks over 1,000 to 10,000,000 frames, which must take time in proportion, and over 1 to 2,000 files."""
 
 from __future__ import annotations
 
 from bench.cases_many import folder
-from bench.cases_write import FOLDER
+from bench.cases_write import FOLDER, WRITE
 from bench.harness import Case
 
 FRAMES = tuple(10**k for k in range(3, 8))
-FILES = (1, 10, 100, 1000)
+FILES = (1, 10, 100, 1000, 2000)
 
 _ENGINE = "import xarray; xarray.open_dataset(FIRST, engine='nd2').close()"
 _REFERENCES = "import fastparquet, kerchunk.df; from xarray_nd2 import write_kerchunk"
@@ -50,13 +50,24 @@ CASES = [
     ),
     *(
         Case(
+            scaled("write", count, "frames"),
+            WRITE.format(sizes={"T": count, "Y": 8, "X": 8}, compression=None, n=count),
+            None,
+            f"import nd2, numpy as np; nd2.ND2Writer; {FOLDER}; frame = np.zeros((8, 8), 'u2')",
+            theirs="",
+            rounds=3,
+        )
+        for count in FRAMES[:-1]
+    ),
+    *(
+        Case(
             scaled("open_mfdataset", count, "files"),
             "d = xarray.open_mfdataset(files, engine='nd2', combine='nested', concat_dim='file')",
             f"{folder()}/0000.nd2",
             "FIRST = FILE\n"
             f"{_ENGINE}; from pathlib import Path; files = sorted(Path(FILE).parent.glob('*.nd2'))[:{count}]",
             theirs="",
-            cpu_limit=8.0 if count == FILES[-1] else None,
+            cpu_limit=8.0 if count == 1000 else None,
             rounds=3,
         )
         for count in FILES
