@@ -258,6 +258,8 @@ def s3_bucket(specs: Mapping[str, Nd2Spec], folder: Path) -> Iterator[dict[str, 
     with s3_server() as options:
         fs = s3fs.S3FileSystem(**options)
         fs.call_s3("create_bucket", Bucket="images")
+        if left := fs.find("images"):  # servers of one process have the same buckets
+            fs.rm(left)
         for name, spec in specs.items():
             build(folder / f"{name}.nd2", spec)
             fs.put_file(str(folder / f"{name}.nd2"), f"images/{name}.nd2")

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 import nd2
 import xarray_nd2
 from tests.builder import build
+from xarray_nd2 import pictures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +113,7 @@ def test_parquet_without_fastparquet(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_pictures_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(tmp_path / "a.nd2", loops=[("T", 2)])
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    pictures._figure_class.cache_clear()
     dataset = xr.open_dataset(tmp_path / "a.nd2", engine="nd2")
     for draw in (dataset.nd2.plot, dataset.nd2.thumbnail):
         with pytest.raises(ImportError, match=r"xarray-nd2\[plot\]"):
