@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +12,10 @@ import zarr
 import nd2
 from tests import rich_file
 from tests.builder import build
-from xarray_nd2.napari import read_layers, writer
+from xarray_nd2.napari import read_layers
 from xarray_nd2.napari.writer import to_dataset, write_nd2, write_ome_zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from xarray_nd2.napari.layers import Layer
@@ -44,16 +41,6 @@ def plain(name: str = "cells", kind: str = "image", **options: Any) -> Layer:
         "colormap": {"name": "red", "colors": np.array([[0, 0, 0, 1], [1, 0, 0, 1]])},
     }
     return options.pop("data", pixels()), given | options, kind
-
-
-def from_dialog(write: Callable[..., list[str]]) -> Callable[..., list[str]]:
-    """Return a function that calls a writer as napari's dialog does."""
-
-    def _save_layers_dialog(*arguments: Any) -> list[str]:
-        return write(*arguments)
-
-    name = {"__name__": "napari._qt.qt_viewer", "write": write}
-    return FunctionType(_save_layers_dialog.__code__, name, closure=_save_layers_dialog.__closure__)
 
 
 def test_layers_become_channels_with_names_colors_and_axes(tmp_path: Path) -> None:
@@ -174,54 +161,24 @@ def test_ome_zarr_has_levels_names_and_labels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(group[f"labels/{name}/0"][...], masks)  # type: ignore[index]
 
 
-def test_nothing_that_exists_is_replaced_unless_the_dialog_asked(tmp_path: Path) -> None:
-    build(tmp_path / "raw.nd2")
-    raw = (tmp_path / "raw.nd2").read_bytes()
-    with pytest.raises(FileExistsError):
-        write_nd2(str(tmp_path / "raw.nd2"), [plain()])
-    assert (tmp_path / "raw.nd2").read_bytes() == raw
-    assert from_dialog(write_nd2)(str(tmp_path / "raw.nd2"), [plain()])
-    assert nd2.imread(tmp_path / "raw.nd2").shape == SHAPE
-
-
-def test_the_dialog_did_not_ask_about_a_name_without_its_suffix(tmp_path: Path) -> None:
-    build(tmp_path / "raw.nd2")
-    raw = (tmp_path / "raw.nd2").read_bytes()
-    with pytest.raises(FileExistsError):
-        from_dialog(write_nd2)(str(tmp_path / "raw"), [plain()])
-    assert (tmp_path / "raw.nd2").read_bytes() == raw
-
-
-def test_a_file_that_the_layers_read_is_never_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["raw.nd2", "raw"])
+def test_no_file_is_replaced(tmp_path: Path, name: str) -> None:
     path = tmp_path / "raw.nd2"
     build(path, loops=[("T", 3)], channels=2)
     raw = path.read_bytes()
-    with pytest.raises(FileExistsError, match="the file that is read"):
-        from_dialog(write_nd2)(str(path), read_layers(path))
+    for layers in ([plain()], read_layers(path)):
+        with pytest.raises(FileExistsError):
+            write_nd2(str(tmp_path / name), layers)
     assert path.read_bytes() == raw
 
 
-def test_an_ome_zarr_is_replaced_only_if_the_dialog_asked(tmp_path: Path) -> None:
+def test_no_folder_is_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "a.zarr"
     write_ome_zarr(str(folder), [plain()])
     with pytest.raises(FileExistsError):
-        write_ome_zarr(str(folder), [plain()])
-    from_dialog(write_ome_zarr)(str(folder), [plain(data=pixels(5))])
-    np.testing.assert_array_equal(zarr.open_array(folder / "0", mode="r"), pixels(5))
+        write_ome_zarr(str(folder), [plain(data=pixels(5))])
+    np.testing.assert_array_equal(zarr.open_array(folder / "0", mode="r"), pixels())
     build(folder / "raw.nd2")
-    with pytest.raises(FileExistsError, match="ND2"):
-        from_dialog(write_ome_zarr)(str(folder), [plain()])
+    with pytest.raises(FileExistsError):
+        write_ome_zarr(str(folder), [plain()])
     assert (folder / "raw.nd2").exists()
-    shutil.rmtree(folder)
-    folder.mkdir()
-    (folder / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="not empty"):
-        from_dialog(write_ome_zarr)(str(folder), [plain()])
-    assert (folder / "notes.txt").exists()
-
-
-def test_only_napari_s_own_dialog_counts() -> None:
-    def _save_layers_dialog() -> bool:
-        return writer._is_from_dialog()
-
-    assert not _save_layers_dialog()

@@ -268,21 +268,26 @@ def test_a_result_without_a_file_is_saved(model: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(file.binary_data[0], model.layers["nuclei"].data)  # type: ignore[index]
 
 
-def test_the_dialog_replaces_a_file_after_asking(
+def test_the_dialog_saves_a_new_file_and_replaces_none(
     viewer: Any, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     viewer.open(cells, plugin=PLUGIN)
     build(tmp_path / "old.nd2")
+    old = (tmp_path / "old.nd2").read_bytes()
     asked: list[str] = []
+    names = ["new.nd2", "old.nd2"]
 
     def choose(self: QFileDialog, *arguments: Any, **options: Any) -> tuple[str, str]:
         asked.append(options["filter"])
         assert not options["options"] & QFileDialog.Option.DontConfirmOverwrite
         name = next(one for one in options["filter"].split(";;") if "*.nd2" in one)
-        return str(tmp_path / "old.nd2"), name
+        return str(tmp_path / names.pop(0)), name
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
     viewer.window._qt_viewer._save_layers_dialog()
     assert "ND2" in asked[0]
     assert "*.zarr" in asked[0]
-    np.testing.assert_array_equal(nd2.imread(tmp_path / "old.nd2"), nd2.imread(cells))
+    np.testing.assert_array_equal(nd2.imread(tmp_path / "new.nd2"), nd2.imread(cells))
+    with pytest.raises(FileExistsError):
+        viewer.window._qt_viewer._save_layers_dialog()
+    assert (tmp_path / "old.nd2").read_bytes() == old

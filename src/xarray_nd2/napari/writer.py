@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +25,7 @@ _LOOPS = "TPZU"
 def write_nd2(path: str, layers: Sequence[Layer]) -> list[str]:
     """Write layers as an ND2 file.
 
-    A file that exists is replaced only where napari's dialog named it, which asks first; never one that the
-    layers still read.
+    A file that exists is never replaced, whatever napari's dialog asked.
 
     Parameters
     ----------
@@ -44,7 +42,7 @@ def write_nd2(path: str, layers: Sequence[Layer]) -> list[str]:
     Raises
     ------
     FileExistsError
-        If the file exists and nobody was asked, or the layers read it.
+        If the file exists.
     TypeError
         If ND2 cannot store the type; the message suggests one that fits.
     ValueError
@@ -52,15 +50,15 @@ def write_nd2(path: str, layers: Sequence[Layer]) -> list[str]:
     """
     from nd2._core.write.arrays import imwrite
 
-    path, overwrite = _destination(path, ".nd2")
-    imwrite(path, to_dataset(layers), overwrite=overwrite)
+    path = _with_suffix(path, ".nd2")
+    imwrite(path, to_dataset(layers))
     return [path]
 
 
 def write_ome_zarr(path: str, layers: Sequence[Layer]) -> list[str]:
     """Write layers as OME-Zarr, with the levels of a pyramid.
 
-    A folder is replaced only where napari's dialog named it, and only if it is OME-Zarr.
+    A folder that exists is never replaced.
 
     Parameters
     ----------
@@ -77,33 +75,19 @@ def write_ome_zarr(path: str, layers: Sequence[Layer]) -> list[str]:
     Raises
     ------
     FileExistsError
-        If the folder exists and nobody was asked, or it is not OME-Zarr.
+        If the folder exists.
     ValueError
         If the layers do not fit together.
     """
     from xarray_nd2.accessor import ND2Accessor
 
-    path, overwrite = _destination(path, ".zarr")
-    ND2Accessor(to_dataset(layers)).write_ome_zarr(path, levels="auto", overwrite=overwrite)
+    path = _with_suffix(path, ".zarr")
+    ND2Accessor(to_dataset(layers)).write_ome_zarr(path, levels="auto")
     return [path]
 
 
-def _destination(path: str, suffix: str) -> tuple[str, bool]:
-    """Return the path with a suffix, and whether it may be replaced."""
-    if not Path(path).suffix:
-        return path + suffix, False  # nobody was asked about this name
-    return path, _is_from_dialog()
-
-
-def _is_from_dialog() -> bool:
-    """Return whether napari's dialog named the file: it asks before it takes the name of one that exists."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        module = str(frame.f_globals.get("__name__", ""))
-        if frame.f_code.co_name == "_save_layers_dialog" and module.startswith("napari."):
-            return True
-        frame = frame.f_back
-    return False
+def _with_suffix(path: str, suffix: str) -> str:
+    return path if Path(path).suffix else path + suffix
 
 
 def to_dataset(layers: Sequence[Layer]) -> xr.Dataset:
