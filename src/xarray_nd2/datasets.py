@@ -101,7 +101,7 @@ class BlockSizes(dict[str, int]):
 
     def __init__(self, chunks: Mapping[str, int], blocks: Mapping[str, int]) -> None:
         super().__init__(chunks)
-        self.blocks = dict(blocks)
+        self.blocks: dict[str, int] = dict(blocks)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the size of a stored chunk, or with a default the size of a block."""
