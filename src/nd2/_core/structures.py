@@ -245,7 +245,7 @@ class Period(TimeLoopParams):
 
 @value_type
 class NETimeLoopParams(Value):
-    """Phases of a non-equidistant time loop, those that were used."""
+    """Phases of a non-equidistant time loop that were used."""
 
     periods: list[Period]
 
@@ -300,7 +300,7 @@ class TimeLoop(Value):
 
 @value_type
 class NETimeLoop(Value):
-    """Time loop made of phases with periods of their own."""
+    """Time loop of phases, each with its own period."""
 
     count: int
     nestingLevel: int
@@ -469,7 +469,7 @@ class TimeStamp(Value):
 
 
 class PFSStatus(IntEnum):
-    """State of the Perfect Focus System; files hold further, undocumented values."""
+    """State of the Perfect Focus System; files also contain undocumented values."""
 
     ERROR = -1
     IN_RANGE = 0
