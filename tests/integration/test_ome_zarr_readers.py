@@ -154,15 +154,11 @@ def steps(source: Path, position: int, axes: list[str]) -> list[tuple[float, str
     with nd2.ND2File(source) as file:
         selected = position if "P" in file.sizes else None
         voxel = file.voxel_size()._asdict()
-        loops = file.experiment
     with xr.open_dataset(source, engine="nd2", position=selected, squeeze=False) as dataset:
         found = {axis: step(dataset, axis.upper()) for axis in axes}
         for axis in {"y", "x"} & found.keys():  # also of one row or column
             if "units" in dataset[axis.upper()].attrs:
                 found[axis] = voxel[axis], "micrometer"
-        if "t" in found and dataset["T"].attrs.get("source") == "mixed":
-            (parameters,) = (loop.parameters for loop in loops if loop.type == "TimeLoop")
-            found["t"] = parameters.periodDiff.avg or parameters.periodMs, "millisecond"
     return list(found.values())
 
 
