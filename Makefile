@@ -182,5 +182,5 @@ napari-pictures: .venv-napari/.done ## take the pictures of docs/napari.md
 	$(SCREEN) .venv-napari/bin/python docs/napari_pictures.py
 
 clean: ## remove the environment, caches and products
-	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct .venv-wheel .venv-upstream .venv-readme .venv-ngff .venv-napari .venv-dependents docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct .venv-wheel .venv-upstream .venv-readme .venv-ngff .venv-napari .venv-dependents docs/_build docs/jupyter_execute htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} +

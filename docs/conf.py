@@ -36,7 +36,7 @@ extensions = [
     "sphinx_copybutton",
 ]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
-exclude_patterns = ["_build", "README.md"]
+exclude_patterns = ["_build", "jupyter_execute", "README.md"]
 default_role = "py:obj"
 
 html_theme = "furo"
