@@ -190,13 +190,13 @@ def test_raw_data_added_to_an_old_folder_at_the_last_moment_stays(
     assert os.listdir(tmp_path) == ["a.zarr"]
 
 
-@pytest.mark.skipif(
-    sys.platform not in ("linux", "darwin"), reason="the system renames in two steps"
-)
+@pytest.mark.parametrize("renames", [True, False])
 def test_a_file_that_appears_at_the_last_moment_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: bool
 ) -> None:
-    """Between the last look and the renaming."""
+    """Between the last look and the renaming, for which some file systems need a hard link."""
+    if not renames:
+        monkeypatch.setattr(parts, "_rename", lambda *_: False)
     path = tmp_path / "a.json"
     check = Destination.check
 
@@ -445,6 +445,44 @@ def test_raw_data_added_to_a_new_remote_folder_stays(memory: MemoryFileSystem) -
     with pytest.raises(KeyError):
         write()
     assert "/b/a.zarr/raw.nd2" in memory.find("/")
+
+
+def test_raw_data_added_to_an_old_remote_folder_stays(
+    memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last look at the old folder and its replacement."""
+    memory.pipe_file("/b/a.zarr/zarr.json", GROUP)
+    check = Destination.check
+
+    def appear(dest: Destination) -> None:
+        check(dest)
+        if memory.exists("/b/a.zarr.part/zarr.json"):
+            memory.pipe_file("/b/a.zarr/raw.nd2", ND2)
+
+    monkeypatch.setattr(Destination, "check", appear)
+    dest = resolve("memory://b/a.zarr", "OME-Zarr", overwrite=True)
+    with pytest.raises(FileExistsError, match=r"raw\.nd2"), dest.folder() as url:
+        memory.pipe_file(url.removeprefix("memory:/") + "/zarr.json", GROUP + b" ")
+    assert memory.cat_file("/b/a.zarr/raw.nd2") == ND2
+    assert memory.cat_file("/b/a.zarr/zarr.json") == GROUP
+    assert memory.cat_file("/b/a.zarr.part/zarr.json") == GROUP + b" "
+
+
+def test_what_others_add_to_the_new_remote_folder_is_moved_and_not_removed(
+    memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.pipe_file("/b/a.zarr/zarr.json", GROUP)
+    remove = MemoryFileSystem.rm
+
+    def appear(fs: MemoryFileSystem, path: list[str], **options: object) -> None:
+        if any(".part/" in one for one in path):
+            memory.pipe_file("/b/a.zarr.part/raw.nd2", ND2)
+        remove(fs, path, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "rm", appear)
+    with resolve("memory://b/a.zarr", "OME-Zarr", overwrite=True).folder() as url:
+        memory.pipe_file(url.removeprefix("memory:/") + "/zarr.json", GROUP + b" ")
+    assert memory.find("/") == ["/b/a.zarr.part/raw.nd2", "/b/a.zarr/zarr.json"]
 
 
 def test_an_object_of_others_does_not_mark_a_folder_as_ours(memory: MemoryFileSystem) -> None:

@@ -31,7 +31,7 @@ from nd2._core.io.urls import is_url, local_path, redact
 from nd2._core.values import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _Key = TypeVar("_Key")
 
@@ -124,12 +124,12 @@ class Destination:
             raise errors.irreplaceable(self.name, f"the folder is not empty and is not {self.form}")
         if not self.overwrite:
             raise errors.exists(self.name)
-        if (nd2 := self.first_nd2()) is not None:
-            raise errors.irreplaceable(self.name, f"it contains the ND2 file {nd2!r}")
+        self._check_nd2(self._files())
 
-    def first_nd2(self) -> str | None:
-        """Return the first ND2 file in the folder."""
-        return next(filter(self._is_nd2, self._files()), None)
+    def _check_nd2(self, names: Iterable[str]) -> None:
+        """Raise an error if one of the files of the folder is an ND2 file."""
+        if (nd2 := next(filter(self._is_nd2, names), None)) is not None:
+            raise errors.irreplaceable(self.name, f"it contains the ND2 file {nd2!r}")
 
     def _exists(self) -> bool:
         return os.path.lexists(self.path) if self.fs is None else bool(self.fs.exists(self.path))
@@ -242,11 +242,9 @@ class Destination:
                     self.check()
         except BaseException:
             with suppress(Exception):  # the first error is the one to report
-                new = replace(self, path=self.path + suffix)
-                if new.first_nd2() is None:  # others may have added files
-                    _clear(self.fs, new.path)
                 if suffix:
                     self.fs.rm_file(f"{self.path}/{PART}")
+                replace(self, path=self.path + suffix).discard()
             raise
         with explained(self.name):
             if suffix:
@@ -273,12 +271,25 @@ class Destination:
                 for root in roots:
                     self.fs.put_file(str(root), f"{target}/{root.name}")
 
+    def discard(self) -> None:
+        """Remove the files of a remote folder that is not complete, unless others put an ND2 file there."""
+        files = list(self._files())
+        self._check_nd2(files)
+        if files:
+            self.fs.rm([f"{self.path}/{name}" for name in files])
+        _remove_empty(self.fs, self.path)
+
     def _move(self, stage: str) -> None:
-        """Replace the folder by a complete one, which stays where it is if that fails."""
+        """Replace the folder by a complete one, which stays where it is if that fails.
+
+        Exactly the files that were listed and checked are removed: other programs may add some.
+        """
         try:
             self.fs.invalidate_cache()
             mark = f"{self.path}/{PART}"  # until the end: it permits to write again after a crash
-            if old := [name for name in self.fs.find(self.path) if name != mark]:
+            old = [name for name in self.fs.find(self.path) if name != mark]
+            self._check_nd2(name[len(self.path) :].lstrip("/") for name in old)
+            if old:
                 self.fs.rm(old)
             files = sorted(
                 self.fs.find(stage), key=lambda name: name in [f"{stage}/{r}" for r in _ROOTS]
@@ -291,7 +302,9 @@ class Destination:
                 f"{self.name + stage[len(self.path) :]!r}"
             )
             raise
-        _clear(self.fs, stage)
+        if files:
+            self.fs.rm(files)
+        _remove_empty(self.fs, stage)
 
     def part(self) -> Part:
         """Return the local file or folder that will replace the destination."""
@@ -419,15 +432,16 @@ def _normal(url: str) -> str:
     return f"{scheme}://{posixpath.normpath(path.lstrip('/'))}"
 
 
-def _clear(fs: Any, path: str) -> None:
-    """Remove a remote folder. A bucket is only emptied."""
+def _remove_empty(fs: Any, path: str) -> None:
+    """Remove a remote folder whose files were removed, if it has no others. Object stores have no empty folders."""
     fs.invalidate_cache()
-    if not fs.exists(path):
+    if not ("/" in path.strip("/") and fs.isdir(path)):
         return
-    if "/" in path.strip("/"):
-        fs.rm(path, recursive=True)
-    else:
-        fs.rm(fs.find(path))
+    found = fs.find(path, withdirs=True, detail=True)
+    folders = [name for name, info in found.items() if info["type"] == "directory"]
+    for folder in [*sorted(folders, key=len, reverse=True), path]:
+        with suppress(OSError):
+            fs.rmdir(folder)
 
 
 def _document(data: bytes) -> dict[str, Any]:

@@ -86,8 +86,10 @@ class Part:
         else:
             replaces = os.path.lexists(self.final)
             self._check(self.final)
-            if replaces or not _rename(self.place, self.final, _NO_REPLACE):
+            if replaces:
                 os.replace(self.place, self.final)
+            elif not _rename(self.place, self.final, _NO_REPLACE):
+                _link_or_replace(self.place, self.final)
             self._made = []  # other processes may use the temporary name now
         self._parents = []
 
@@ -152,6 +154,24 @@ def _rename(source: Path, target: Path, flag: dict[str, int]) -> bool:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
         return not failed
     return False
+
+
+def _link_or_replace(source: Path, target: Path) -> None:
+    """Give a file a new name that must not exist, also where `_rename` is not supported (NFS).
+
+    Raises
+    ------
+    FileExistsError
+        If ``target`` exists. File systems without hard links cannot tell.
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):
+        os.replace(source, target)
+    else:
+        os.unlink(source)
 
 
 def _remove(path: Path) -> None:
