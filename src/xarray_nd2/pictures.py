@@ -14,7 +14,7 @@ import xarray as xr
 from nd2._core import errors
 from nd2._core.export.zarr_documents import plate_fields
 from nd2._core.frames.array import PIXEL_DIMS
-from nd2._core.views.facts import channel_indices, composite_channels, positive
+from nd2._core.views.channels import channel_indices, composite_channels, positive
 from nd2._core.views.picture import blend, scale_bar, scaled, to_8bit
 
 if TYPE_CHECKING:

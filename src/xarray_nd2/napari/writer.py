@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nd2._core.views.facts import unique_names
+from nd2._core.views.channels import unique_names
 from xarray_nd2.napari.reader import stack
 
 if TYPE_CHECKING:

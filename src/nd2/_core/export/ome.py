@@ -20,7 +20,7 @@ from nd2._core.export.ome_rois import add_roi
 from nd2._core.io.urls import file_stem
 from nd2._core.region_types import ScopeType
 from nd2._core.values import record
-from nd2._core.views.facts import positive
+from nd2._core.views.channels import positive
 from nd2._core.views.jsonable import plain
 from nd2._core.views.placement import Placement, image_counts, nesting
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from nd2._core.frames.layout import Layout
     from nd2._core.readers import Reader
     from nd2._core.region_types import ROI
-    from nd2._core.views.facts import ChannelFacts, Facts
+    from nd2._core.views.channels import ChannelFacts
+    from nd2._core.views.facts import Facts
 
 NAMESPACE = "https://github.com/tlambert03/nd2"
 """Namespace of the annotation that holds the undecoded metadata; that of the public package nd2, whose form it has."""

@@ -18,13 +18,19 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH
 from nd2._core.values import record
+from nd2._core.views.channels import (
+    ChannelFacts,
+    channel_indices,
+    composite_channels,
+    positive,
+    unique_names,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from nd2._core.chunks.capture import Capture
     from nd2._core.chunks.recorded_data import RecordedColumn
     from nd2._core.readers import Reader
     from nd2._core.structures import Channel, Microscope
@@ -52,48 +58,6 @@ class Series:
 
     values: NDArray[Any]
     source: Source
-
-
-@record
-class ChannelFacts:
-    """Facts of a channel.
-
-    Attributes
-    ----------
-    meta : Channel or None
-        The structure; None where metadata and image disagree about the number of channels.
-    """
-
-    name: str
-    unique_name: str
-    rgb: tuple[int, int, int]
-    meta: Channel | None
-    capture: Capture
-
-    @property
-    def hex(self) -> str:
-        """Color as ``RRGGBB``."""
-        return "{:02X}{:02X}{:02X}".format(*self.rgb)
-
-    @property
-    def excitation_nm(self) -> float | None:
-        """Excitation wavelength in nanometers."""
-        return None if self.meta is None else positive(self.meta.channel.excitationLambdaNm)
-
-    @property
-    def emission_nm(self) -> float | None:
-        """Emission wavelength in nanometers."""
-        return None if self.meta is None else positive(self.meta.channel.emissionLambdaNm)
-
-    @property
-    def modality(self) -> tuple[str, ...]:
-        """Flags of the modality."""
-        return () if self.meta is None else tuple(self.meta.microscope.modalityFlags)
-
-    @property
-    def is_bright_field(self) -> bool:
-        """Whether the channel shows transmitted light; see `is_bright_field`."""
-        return is_bright_field(self.modality)
 
 
 @record
@@ -483,70 +447,6 @@ class Facts:
                 return Series(np.where(values > 0, values, np.nan), "recorded")
         exposure = self.channels[channel].capture.exposure_ms
         return Series(np.array(exposure or math.nan), "nominal" if exposure else None)
-
-
-def is_bright_field(modality: Collection[str]) -> bool:
-    """Return whether flags of a modality mean transmitted light: bright on a bright background.
-
-    Phase contrast, DIC and the transmitted-light detectors of confocal microscopes also have the flag.
-    """
-    return "brightfield" in modality and "fluorescence" not in modality
-
-
-def composite_channels(
-    modalities: Sequence[Collection[str]],
-    colors: Sequence[str],
-    emissions: Sequence[float | None],
-) -> list[int]:
-    """Return which channels a composite shows by default: none that would cover the others.
-
-    That is bright field; and where others have a wavelength, a white channel without one: cameras
-    record transmitted light with the flags of fluorescence. All channels, if no other is left.
-    """
-    named = any(emissions)
-    shown = [
-        i
-        for i, (modality, color, emission) in enumerate(
-            zip(modalities, colors, emissions, strict=True)
-        )
-        if not is_bright_field(modality)
-        and not (named and not emission and color.lstrip("#").upper() == "FFFFFF")
-    ]
-    return shown or list(range(len(modalities)))
-
-
-def positive(value: float | None) -> float | None:
-    """Return a finite value above zero; None for others."""
-    return value if value is not None and math.isfinite(value) and value > 0 else None
-
-
-def channel_indices(
-    channels: Sequence[int | str], names: Sequence[str], *, path: str = ""
-) -> list[int]:
-    """Return the indices of channels given by index or name, each once; of several of a name, the first."""
-    indices = []
-    for channel in channels:
-        if isinstance(channel, str):
-            if channel not in names:
-                raise errors.no_such("channel", channel, names, path=path)
-            indices.append(names.index(channel))
-        else:
-            if not -len(names) <= channel < len(names):
-                raise errors.channel_range(channel, len(names), path=path)
-            indices.append(channel % len(names))
-    return list(dict.fromkeys(indices))
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """Make names unique with a suffix that makes no name which another has."""
-    unique: list[str] = []
-    for i, name in enumerate(names):
-        candidate, number = name, 1
-        while candidate in ([*names[:i], *unique] if number == 1 else [*names, *unique]):
-            number += 1
-            candidate = f"{name} ({number})"
-        unique.append(candidate)
-    return unique
 
 
 def _take(values: NDArray[Any] | None, frames: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from nd2._core.readers import Reader
-    from nd2._core.views.facts import ChannelFacts, Facts
+    from nd2._core.views.channels import ChannelFacts
+    from nd2._core.views.facts import Facts
 
 
 def summary(reader: Reader, facts: Facts) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from nd2._core.structures import (
     StagePosition,
     TextInfo,
 )
-from nd2._core.views.facts import unique_names
+from nd2._core.views.channels import unique_names
 from nd2._core.write.plan import significant_bits_range
 
 if TYPE_CHECKING:

@@ -1,0 +1,144 @@
+"""Channels: the facts of one, and the rules for names and composites of several.
+
+The rules take plain values, because they hold for labeled arrays as well as for files.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from nd2._core import errors
+from nd2._core.values import record
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from nd2._core.chunks.capture import Capture
+    from nd2._core.structures import Channel
+
+
+@record
+class ChannelFacts:
+    """Facts of a channel.
+
+    Attributes
+    ----------
+    meta : Channel or None
+        The structure; None if metadata and image disagree on the number of channels.
+    """
+
+    name: str
+    unique_name: str
+    rgb: tuple[int, int, int]
+    meta: Channel | None
+    capture: Capture
+
+    @property
+    def hex(self) -> str:
+        """Color as ``RRGGBB``."""
+        return "{:02X}{:02X}{:02X}".format(*self.rgb)
+
+    @property
+    def excitation_nm(self) -> float | None:
+        """Excitation wavelength in nanometers."""
+        return None if self.meta is None else positive(self.meta.channel.excitationLambdaNm)
+
+    @property
+    def emission_nm(self) -> float | None:
+        """Emission wavelength in nanometers."""
+        return None if self.meta is None else positive(self.meta.channel.emissionLambdaNm)
+
+    @property
+    def modality(self) -> tuple[str, ...]:
+        """Flags of the modality."""
+        return () if self.meta is None else tuple(self.meta.microscope.modalityFlags)
+
+    @property
+    def is_bright_field(self) -> bool:
+        """Whether the channel shows transmitted light; see `is_bright_field`."""
+        return is_bright_field(self.modality)
+
+
+def is_bright_field(modality: Collection[str]) -> bool:
+    """Return whether flags of a modality mean transmitted light: bright on a bright background.
+
+    Phase contrast, DIC and the transmitted-light detectors of confocal microscopes also have the flag.
+    """
+    return "brightfield" in modality and "fluorescence" not in modality
+
+
+def composite_channels(
+    modalities: Sequence[Collection[str]],
+    colors: Sequence[str],
+    emissions: Sequence[float | None],
+) -> list[int]:
+    """Return the indices of the channels that a composite shows by default.
+
+    Channels that would cover the others are left out: bright field; and, if any channel has a
+    wavelength, white channels without one, because cameras record transmitted light with the flags
+    of fluorescence. If all channels would be left out, all are shown.
+
+    Parameters
+    ----------
+    modalities : sequence of collections of str
+        Flags of each channel.
+    colors : sequence of str
+        ``RRGGBB`` or ``#RRGGBB``.
+    emissions : sequence of float or None
+        Wavelengths; None or 0 if unknown.
+    """
+    named = any(emissions)
+    shown = [
+        i
+        for i, (modality, color, emission) in enumerate(
+            zip(modalities, colors, emissions, strict=True)
+        )
+        if not is_bright_field(modality)
+        and not (named and not emission and color.lstrip("#").upper() == "FFFFFF")
+    ]
+    return shown or list(range(len(modalities)))
+
+
+def channel_indices(
+    channels: Sequence[int | str], names: Sequence[str], *, path: str = ""
+) -> list[int]:
+    """Return the indices of channels given by index or name, without repetitions.
+
+    A name selects the first channel of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is no channel of that name.
+    IndexError
+        If there is no channel of that index.
+    """
+    indices = []
+    for channel in channels:
+        if isinstance(channel, str):
+            if channel not in names:
+                raise errors.no_such("channel", channel, names, path=path)
+            indices.append(names.index(channel))
+        else:
+            if not -len(names) <= channel < len(names):
+                raise errors.channel_range(channel, len(names), path=path)
+            indices.append(channel % len(names))
+    return list(dict.fromkeys(indices))
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Make names unique by suffixes such as `` (2)``; a new name is never that of another item."""
+    unique: list[str] = []
+    for i, name in enumerate(names):
+        candidate, number = name, 1
+        while candidate in ([*names[:i], *unique] if number == 1 else [*names, *unique]):
+            number += 1
+            candidate = f"{name} ({number})"
+        unique.append(candidate)
+    return unique
+
+
+def positive(value: float | None) -> float | None:
+    """Return a value that is finite and above zero; None for all others."""
+    return value if value is not None and math.isfinite(value) and value > 0 else None
