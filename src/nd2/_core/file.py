@@ -524,10 +524,8 @@ class ND2File(PrivateMembers):
         return array.read((slice(None),) * array.ndim, out)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        if copy is False:
-            raise ValueError("the pixels are in a file: an array of them is always a copy")
-        data = self.asarray()
-        return data if dtype is None else data.astype(dtype, copy=False)
+        self._check_open()
+        return self._array.__array__(dtype, copy)
 
     def to_dask(
         self, wrapper: bool = True, copy: bool = True, *, chunks: Any = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from nd2._core.chunks.recorded_data import decode_values
+from nd2._core.frames.lazy import LazyArray
 from nd2._core.frames.selection import select
 from nd2._core.values import record
 
@@ -175,7 +176,7 @@ class TableColumn(_SingleValues):
 
 
 @record
-class FrameValues:
+class FrameValues(LazyArray):
     """A column on the frame axes of an array."""
 
     column: Column
@@ -212,12 +213,6 @@ class FrameValues:
     def with_source(self, source: ByteSource) -> FrameValues:
         """Return the same values over another source of the same bytes."""
         return replace(self, column=self.column.with_source(source))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        if copy is False:
-            raise ValueError("the values are in a file: an array of them is always a copy")
-        values = self.read((slice(None),) * len(self.dims))
-        return values if dtype is None else values.astype(dtype, copy=False)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("xarray_nd2", *self.column.token(), repr(self.grid))

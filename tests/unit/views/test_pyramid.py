@@ -226,6 +226,8 @@ def test_levels_are_lazy_arrays_that_travel(tmp_path: Path) -> None:
     assert level.__dask_tokenize__() != Pyramid(image, 2).level(1).__dask_tokenize__()
     with pytest.raises(IndexError, match="axis 'T' of size 2"):
         level[2]
+    with pytest.raises(IndexError, match="too many"):
+        level[(0,) * (level.ndim + 1)]
     with pytest.raises(IndexError, match="no level 2"):
         Pyramid(image, 2).level(2)
     with pytest.raises(ValueError, match="always a copy"):

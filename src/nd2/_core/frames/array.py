@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core.frames.grid import FrameGrid
-from nd2._core.frames.selection import compose, expand, is_whole, select
+from nd2._core.frames.lazy import LazyArray
+from nd2._core.frames.selection import compose, is_whole, select
 from nd2._core.values import record
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ PIXEL_DIMS = ("C", "Y", "X", "S")
 
 
 @record
-class FrameArray:
+class FrameArray(LazyArray):
     """An array of frames that reads what is indexed, and nothing else.
 
     It pickles to the frame table and the file's address. It works in other processes, and after
@@ -108,11 +109,6 @@ class FrameArray:
         return dict(zip(self.dims, self.shape, strict=True))
 
     @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.dims)
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a sample."""
         return self.frames.pixels.dtype
@@ -173,19 +169,6 @@ class FrameArray:
             if len(unique) < len(index):
                 return np.take(self.frames.read(unique, picks), inverse, axis=0, out=out)
         return self.frames.read(index, picks, out)
-
-    def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Index as NumPy does with integers, slices and ``...``; arrays select orthogonally."""
-        items = expand(key, self.ndim)
-        if len(items) > self.ndim:
-            raise IndexError(f"too many indices for an array of {self.ndim} dimensions")
-        return self.read(tuple(items))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        if copy is False:
-            raise ValueError("the pixels are in a file: an array of them is always a copy")
-        data = self[...]
-        return data if dtype is None else data.astype(dtype, copy=False)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         frames = self.frames

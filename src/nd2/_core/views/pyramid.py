@@ -13,7 +13,8 @@ import numpy as np
 
 from nd2._core.frames.array import PIXEL_DIMS, FrameArray
 from nd2._core.frames.cache import FrameCache
-from nd2._core.frames.selection import as_index, compose, expand, is_whole, select
+from nd2._core.frames.lazy import LazyArray
+from nd2._core.frames.selection import as_index, compose, is_whole, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,7 +222,7 @@ class Pyramid:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LevelArray:
+class LevelArray(LazyArray):
     """A level of a pyramid, or a part of it, as a lazy array that reads what is indexed.
 
     Attributes
@@ -242,11 +243,6 @@ class LevelArray:
         """Size of each of ``dims``."""
         pairs = zip(self.pyramid.dims, self.window, strict=True)
         return tuple(len(pick) for dim, pick in pairs if dim in self.dims)
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.dims)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -279,15 +275,6 @@ class LevelArray:
         given = iter(picks)
         pairs = zip(self.pyramid.dims, self.window, strict=True)
         return tuple(compose(w, next(given)) if dim in self.dims else w for dim, w in pairs)
-
-    def __getitem__(self, key: Any) -> NDArray[Any]:
-        return self.read(tuple(expand(key, self.ndim)))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        if copy is False:
-            raise ValueError("the pixels are in a file: an array of them is always a copy")
-        data = self[...]
-        return data if dtype is None else data.astype(dtype, copy=False)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         how = repr((self.number, self.window, self.dims))
