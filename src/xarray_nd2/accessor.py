@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ome_types import OME
 
     from nd2._core.file import ND2File
-    from nd2._core.readers import Reader
-    from nd2._core.views.facts import Facts
     from nd2._core.write.plan import WriterOptions
 
 _Labeled = TypeVar("_Labeled", xr.Dataset, xr.DataArray)
@@ -153,8 +151,9 @@ class _Accessor(Generic[_Labeled]):
             If ``dest`` exists, and is not to be overwritten, is an ND2 file, or the array reads it.
         """
         from nd2._core.export.tiff import write_tiff
+        from xarray_nd2.exports import export_reader
 
-        reader, facts = self._file_view(dest, "TIFF", options, overwrite=overwrite)
+        reader, facts = export_reader(self._labeled, dest, "TIFF", options, overwrite=overwrite)
         write_tiff(
             reader,
             facts,
@@ -211,12 +210,13 @@ class _Accessor(Generic[_Labeled]):
         """
         from nd2._core.export.ome_zarr import write_ome_zarr
         from nd2._core.write.virtual import array_reader
+        from xarray_nd2.exports import export_chunks, export_reader
 
-        reader, facts = self._file_view(
-            dest, "OME-Zarr", options, storage_options, overwrite=overwrite
+        reader, facts = export_reader(
+            self._labeled, dest, "OME-Zarr", options, storage_options, overwrite=overwrite
         )
         if chunk_shape == "auto" and shard_shape is None and self._image.chunks is not None:
-            chunk_shape = self._chunks(reader, facts)
+            chunk_shape = export_chunks(reader, facts, self._image.variable.chunksizes)
         return write_ome_zarr(
             reader,
             facts,
@@ -232,46 +232,6 @@ class _Accessor(Generic[_Labeled]):
             client=client,
             reopen=partial(array_reader, self._labeled, None, **options),
         )
-
-    def _chunks(self, reader: Reader, facts: Facts) -> tuple[int, ...]:
-        """Return chunks of an OME-Zarr that suit the blocks of the array."""
-        from nd2._core.export.blocks import Grid
-        from nd2._core.export.zarr_documents import ImageAxes
-        from nd2._core.views.placement import Placement
-        from xarray_nd2.chunking import export_chunks
-
-        placement = Placement.from_layout(reader.layout)
-        axes = ImageAxes.from_facts(facts, placement)
-        order = placement.nesting[::-1].lower()
-        grid = Grid.choose(axes, reader.dtype, order[0], "auto", None, 1)
-        chosen = dict(zip(axes.names, grid.chunks, strict=True))
-        return tuple(export_chunks(chosen, self._image.variable.chunksizes, order).values())
-
-    def _file_view(
-        self,
-        dest: Any,
-        form: str,
-        options: Mapping[str, Any],
-        storage_options: Mapping[str, Any] | None = None,
-        *,
-        overwrite: bool = False,
-    ) -> tuple[Reader, Facts]:
-        """Return the file that `nd2.imwrite` would make; refuse a destination that the array reads."""
-        from nd2._core.io.destination import resolve
-        from nd2._core.views.facts import Facts
-        from nd2._core.write.inputs import input_paths
-        from nd2._core.write.virtual import array_reader
-
-        resolve(
-            dest,
-            form,
-            overwrite=overwrite,
-            sources=sorted(input_paths(self._labeled)) if overwrite else (),
-            storage_options=storage_options,
-            local=form == "TIFF",
-        )
-        reader = array_reader(self._labeled, **options)
-        return reader, Facts(reader)
 
     def rgb(
         self, channels: int | str | Sequence[int | str] | None = None, **indexers: int | str

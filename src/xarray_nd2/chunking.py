@@ -2,21 +2,16 @@
 
 Blocks of all variables must agree on the axes that they share, or ``Dataset.chunks`` and
 ``map_blocks`` fail. Coordinates of a frame are small: in dask, each would be a task per frame.
-Exports of arrays in blocks have chunks that suit them.
 """
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from xarray_nd2.array import ND2BackendArray
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
 
 _OPENING = "open_dataset-"
 """Start of the names that xarray gives to arrays when it opens files."""
@@ -59,33 +54,6 @@ class FileVariable(xr.Variable):
         if blocks is not None:
             blocks.update(blocked.chunksizes)
         return blocked
-
-
-def export_chunks(
-    chunks: Mapping[str, int], blocks: Mapping[Hashable, Sequence[int]], order: str
-) -> dict[str, int]:
-    """Return the chunks of an export each within one block of the array.
-
-    Parameters
-    ----------
-    chunks : Mapping
-        Chunks on the axes of OME-Zarr, of which t and z may change; never to more pixels.
-    blocks : Mapping
-        Sizes of the blocks on the axes of the array.
-    order : str
-        ``"tz"`` or ``"zt"``: the axis first that is to have the longer chunks.
-    """
-    aligned = dict(chunks)
-    planes = math.prod(chunks.get(name, 1) for name in order)
-    for name in order:
-        if name in chunks:
-            sizes = blocks.get(name.upper(), ())
-            # A block of any length may end the axis.
-            common = math.gcd(*sizes[:-1]) or sum(sizes)
-            whole = [n for n in range(1, planes + 1) if common % n == 0]
-            aligned[name] = max(whole, default=1) if len(sizes) > 1 else min(planes, common)
-            planes //= aligned[name]
-    return aligned
 
 
 def _innermost(data: Any) -> Any:
