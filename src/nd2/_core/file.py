@@ -489,11 +489,13 @@ class ND2File(PrivateMembers):
 
     def _at_position(self, position: int | str | None) -> tuple[FrameArray, int | None]:
         """Return the array of one position (all, if None or if the file has no positions), and its index."""
-        array, layout = self._array, self._reader.layout
-        if position is None:
-            return array, None
-        index = self._facts.position_index(position)
-        return (array.fix("P", index) if layout.sizes.get("P") else array), index
+        array, index = self._array, self._position_index(position)
+        if index is not None and self._reader.layout.sizes.get("P"):
+            array = array.fix("P", index)
+        return array, index
+
+    def _position_index(self, position: int | str | None) -> int | None:
+        return None if position is None else self._facts.position_index(position)
 
     def asarray(
         self, position: int | str | None = None, *, out: NDArray[Any] | None = None
@@ -731,7 +733,7 @@ class ND2File(PrivateMembers):
             progress=progress,
             on_frame=on_frame,
             modify_ome=modify_ome,
-            position=None if position is None else self._facts.position_index(position),
+            position=self._position_index(position),
             compression=compression,
             levels=levels,
         )
@@ -821,7 +823,7 @@ class ND2File(PrivateMembers):
             shard_shape=shard_shape,
             backend=backend,
             progress=progress,
-            position=None if position is None else self._facts.position_index(position),
+            position=self._position_index(position),
             force_series=force_series,
             include_all_metadata=include_all_metadata,
             include_labels=include_labels,
@@ -875,15 +877,7 @@ class ND2File(PrivateMembers):
         from nd2._core.write.copy import crop
 
         self._check_open()
-        if position is not None:
-            index = self._facts.position_index(position)
-            if "P" in dict(self._reader.layout.loops):
-                picks["P"] = index
-        channels = picks.get("C")
-        if channels is not None and not isinstance(channels, (int, slice)):
-            names = [channels] if isinstance(channels, str) else channels
-            picks["C"] = sorted(self._facts.channel_indices(names))
-        crop(self._reader, dest, cast("Mapping[str, Any]", picks), overwrite=overwrite)
+        crop(self._reader, self._facts, dest, position, picks, overwrite=overwrite)
 
     def writer(
         self,

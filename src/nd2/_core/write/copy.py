@@ -53,8 +53,10 @@ if TYPE_CHECKING:
     from nd2._core.readers import Reader
     from nd2._core.readers.chunk_file import ChunkFile
     from nd2._core.structures import ExpLoop
+    from nd2._core.views.facts import Facts
 
 Pick: TypeAlias = "int | slice | Sequence[int]"
+NamedPick: TypeAlias = "Pick | str | Sequence[str] | None"
 
 _BATCH = 16 << 20
 """Bytes that are copied at once."""
@@ -68,16 +70,19 @@ _PYRAMID = b"Downsampled"
 
 def crop(
     reader: Reader,
+    facts: Facts,
     dest: str | os.PathLike[str],
-    picks: Mapping[str, Pick | None],
+    position: int | str | None,
+    named_picks: Mapping[str, NamedPick],
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write some frames of a file, or a part of each, as a new file."""
+    """Write some frames of a file, or a part of each, as a new file; see ``ND2File.write_nd2``."""
     _chunk_file(reader, "writing a part of")
     loops = dict(reader.layout.loops)
     known = (*loops, *AXES)
-    if unknown := [name for name, pick in picks.items() if pick is not None and name not in known]:
+    picks = _indices(facts, position, named_picks)
+    if unknown := [name for name in picks if name not in known]:
         raise errors.no_such("axis", unknown[0], known, path=reader.source.url, kind=IndexError)
     region = Region.from_picks(reader, picks)
     indices = [
@@ -91,6 +96,23 @@ def crop(
     else:
         frames = reader.layout.grid.frames(indices).reshape(-1)
         _copy(reader, dest, _Selection(reader, frames, indices, region), overwrite)
+
+
+def _indices(
+    facts: Facts, position: int | str | None, named_picks: Mapping[str, NamedPick]
+) -> dict[str, Pick]:
+    """Return the picks of axes, with the indices of positions and channels that are given by name."""
+    picks: dict[str, Any] = {axis: pick for axis, pick in named_picks.items() if pick is not None}
+    if position is not None:
+        index = facts.position_index(position)  # also checked if there are no positions
+        if "P" in dict(facts.reader.layout.loops):
+            picks["P"] = index
+    channels = picks.get("C", 0)
+    if isinstance(channels, str):
+        picks["C"] = facts.channel_indices([channels])
+    elif np.ndim(channels):
+        picks["C"] = sorted(facts.channel_indices(channels))
+    return picks
 
 
 def copy_rescued(reader: Reader, dest: str | os.PathLike[str], *, overwrite: bool = False) -> None:
