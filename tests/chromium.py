@@ -1,10 +1,12 @@
-"""The Chromium of the system, driven by playwright, with WebGL in software."""
+"""The Chromium of the system: its path, its options, and pages that playwright opens, with WebGL in software."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import SimpleHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -12,14 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PROGRAM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+PROGRAM = next(filter(None, map(shutil.which, _NAMES)), None)
+"""Path of Chromium or Chrome, or None."""
 WIDTH, HEIGHT = 1200, 800
-_OPTIONS = [
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
+_OPTIONS = (
     "--no-sandbox",
     "--disable-background-networking",
     "--disable-component-update",
@@ -27,7 +26,25 @@ _OPTIONS = [
     "--disable-quic",
     "--disable-sync",
     "--no-first-run",
-]
+)
+_WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+HEADLESS = ("--headless", "--disable-gpu", *_OPTIONS)
+"""Options of a command that opens a page without a window and without WebGL."""
+
+
+class AnswerHandler(SimpleHTTPRequestHandler):
+    """Serves files silently, and collects the JSON documents that pages post, in `answers`."""
+
+    answers: list[Any]
+
+    def do_POST(self) -> None:
+        """Keep a document."""
+        self.answers.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Log nothing."""
 
 
 @dataclass
@@ -57,7 +74,7 @@ def chromium(profile: Path) -> Iterator[Any]:
         browser = playwright.chromium.launch_persistent_context(
             profile,
             executable_path=PROGRAM,
-            args=_OPTIONS,
+            args=[*_OPTIONS, *_WEBGL],
             viewport={"width": WIDTH, "height": HEIGHT},
         )
         try:

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.chromium import HEADLESS, PROGRAM, AnswerHandler  # found by the line above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,17 +29,7 @@ if TYPE_CHECKING:
 WIDTHS = (320, 390, 600, 768, 1008, 1024, 1100, 1200, 1280, 1366, 1440, 1680, 1920)
 SHOT_WIDTHS = (390, 1100, 1366, 1920)
 THEMES = ("light", "dark")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--hide-scrollbars",
-]
+FLAGS = (*HEADLESS, "--hide-scrollbars")
 SECONDS = 600
 
 # A page that opens each page in a frame of each width, and posts what it finds.
@@ -102,11 +95,10 @@ document.body.append(frame);
 </script>"""
 
 
-class Pages(SimpleHTTPRequestHandler):
+class Pages(AnswerHandler):
     """Serves the built pages and the pages of this tool, and takes the result."""
 
     own: dict[str, str]
-    result: list[Any]
     done: threading.Event
 
     def do_GET(self) -> None:
@@ -124,19 +116,8 @@ class Pages(SimpleHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Take the result."""
-        self.result.extend(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(204)
-        self.end_headers()
+        super().do_POST()
         self.done.set()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Log nothing."""
-
-
-def find_chromium() -> str | None:
-    """Return the path of Chromium or Chrome; None if there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    return next(filter(None, map(shutil.which, names)), None)
 
 
 def page_names(folder: Path) -> list[str]:
@@ -147,11 +128,11 @@ def page_names(folder: Path) -> list[str]:
 
 def check(chromium: str, folder: Path, pages: list[str], widths: list[int]) -> list[Any]:
     """Return [page, width, fault] for each fault."""
-    result: list[Any] = []
+    answers: list[Any] = []
     done = threading.Event()
     job = json.dumps([pages, widths])
     own = {"/harness": HARNESS.replace("JOB", job)}
-    handler = type("Handler", (Pages,), {"own": own, "result": result, "done": done})
+    handler = type("Handler", (Pages,), {"own": own, "answers": answers, "done": done})
     with serve(handler, folder) as port, tempfile.TemporaryDirectory() as profile:
         url = f"http://127.0.0.1:{port}/harness"
         # The window is wider than every frame. Chromium runs until the result has arrived.
@@ -167,14 +148,15 @@ def check(chromium: str, folder: Path, pages: list[str], widths: list[int]) -> l
         finally:
             browser.terminate()
             browser.wait()
-    return result
+    faults: list[Any] = answers[0]
+    return faults
 
 
 def shoot(chromium: str, folder: Path, pages: list[str], shots: Path, height: int) -> None:
     """Save a picture of each page at each width and in each theme."""
     shots.mkdir(parents=True, exist_ok=True)
     own: dict[str, str] = {}
-    handler = type("Handler", (Pages,), {"own": own, "result": [], "done": threading.Event()})
+    handler = type("Handler", (Pages,), {"own": own, "answers": [], "done": threading.Event()})
     with serve(handler, folder) as port:
         for page in pages:
             for width in SHOT_WIDTHS:
@@ -230,18 +212,17 @@ def main() -> int:
     parser.add_argument("--shots", type=Path, help="save pictures of the pages into this folder")
     parser.add_argument("--height", type=int, default=1400, help="of the pictures, in pixels")
     arguments = parser.parse_args()
-    chromium = find_chromium()
-    if chromium is None:
+    if PROGRAM is None:
         print("Chromium is not installed: the layout of the pages is not checked")
         return 0
     pages = arguments.page or page_names(arguments.folder)
-    found = check(chromium, arguments.folder, pages, list(WIDTHS))
+    found = check(PROGRAM, arguments.folder, pages, list(WIDTHS))
     for page, width, fault in found:
         print(f"{page}{f' at {width} px' if width else ''}: {fault}")
     if not found:
         print(f"{len(pages)} pages, {len(WIDTHS)} widths from {WIDTHS[0]} to {WIDTHS[-1]} px: ok")
     if arguments.shots:
-        shoot(chromium, arguments.folder, pages, arguments.shots, arguments.height)
+        shoot(PROGRAM, arguments.folder, pages, arguments.shots, arguments.height)
     return min(len(found), 1)
 
 

@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.chromium import PROGRAM
+
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "tools"
 
@@ -75,17 +77,15 @@ def test_the_exit_status_tells_of_phrases(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+@pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium")
 def test_the_layout_of_pages(layout: SimpleNamespace, tmp_path: Path) -> None:
-    chromium = layout.find_chromium()
-    if chromium is None:
-        pytest.skip("Chromium is not installed")
     page = "<!doctype html><article style='width:{}'>text <a href='{}'>link</a>{}</article>"
     image = "<img class='figure' width=9 height=9 src='{}'>"
     (tmp_path / "good.html").write_text(page.format("90%", "wide.html", ""))
     (tmp_path / "wide.html").write_text(page.format("700px", "good.html", ""))
     (tmp_path / "broken.html").write_text(page.format("90%", "gone.html", image.format("no.png")))
     names = layout.page_names(tmp_path)
-    faults = layout.check(chromium, tmp_path, names, [400, 800])
+    faults = layout.check(PROGRAM, tmp_path, names, [400, 800])
     assert {(name, width) for name, width, _ in faults if name != "broken.html"} == {
         ("wide.html", 400)
     }

@@ -7,13 +7,14 @@ import shutil
 import subprocess
 import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from tests.builder import build
+from tests.chromium import HEADLESS, PROGRAM, AnswerHandler
 from xarray_nd2 import write_kerchunk
 from xarray_nd2.serve import serve
 
@@ -21,13 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 NPM = shutil.which("npm")
 
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium"),
+    pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium"),
     pytest.mark.skipif(NPM is None, reason="there is no npm, which installs zarrita"),
 ]
 
@@ -80,10 +78,8 @@ REFERENCES = """
 """
 
 
-class _Pages(SimpleHTTPRequestHandler):
-    """Serves a folder, parts of files too, and keeps what a page answers."""
-
-    answers: list[Any]
+class _Pages(AnswerHandler):
+    """Serves a folder, also ranges of files."""
 
     def do_GET(self) -> None:
         span = self.headers.get("Range")
@@ -98,14 +94,6 @@ class _Pages(SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
-
-    def do_POST(self) -> None:
-        self.answers.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
 
 
 @pytest.fixture(scope="session")
@@ -154,11 +142,8 @@ def browse(pages: tuple[Path, str, list[Any]], pytestconfig: pytest.Config) -> C
         picture = pictures / f"{name}.png"
         picture.unlink(missing_ok=True)
         command = [
-            str(CHROMIUM),
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
+            str(PROGRAM),
+            *HEADLESS,
             f"--user-data-dir={folder / 'profile'}",
             "--window-size=520,520",
             "--virtual-time-budget=20000",
