@@ -12,7 +12,6 @@ import matplotlib as mpl
 
 mpl.use("agg")
 
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,19 +53,18 @@ SHOWN = (
 
 
 def build_figures(folder: Path) -> None:
-    """Write all figures into a folder, and the files that they show into its sibling ``files``."""
+    """Write all figures and ``dataset.txt``, a printed dataset, into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = folder.parent / "files"
-    shutil.rmtree(files, ignore_errors=True)  # left by an earlier build
-    files.mkdir()
-    write_example_files(files)
-    (files / "dataset.txt").write_text(dataset_as_text(files), encoding="utf-8")
-    for theme in INK:
-        for name, draw in FIGURES.items():
-            with plt.rc_context(style(theme)):
-                figure = draw(files)
-                figure.savefig(folder / themed(name, theme), dpi=200, transparent=True)
-                plt.close(figure)
+    with tempfile.TemporaryDirectory() as temporary:
+        files = Path(temporary)
+        write_example_files(files)
+        (folder / "dataset.txt").write_text(dataset_as_text(files), encoding="utf-8")
+        for theme in INK:
+            for name, draw in FIGURES.items():
+                with plt.rc_context(style(theme)):
+                    figure = draw(files)
+                    figure.savefig(folder / themed(name, theme), dpi=200, transparent=True)
+                    plt.close(figure)
 
 
 def themed(name: str, theme: str) -> str:
