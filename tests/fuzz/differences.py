@@ -228,8 +228,9 @@ _KNOWN = (
 
 Rows shorter than their pixels: Nikon's SDK reads them as this package does. Components that contradict the channels of
 the metadata: the packages take the shape from different chunks. Compressed frames that the attributes call raw: the
-peer returns the compressed bytes as pixels. Names such as ``ImageDataSeq|01!``: only numbers as
-NIS-Elements writes them count here. Headers: the peer does not read those of frames.
+peer returns the compressed bytes as pixels. A byte of the attributes can be part of any of these values. Names such as
+``ImageDataSeq|01!``: only numbers as NIS-Elements writes them count here. Headers: the peer does not read those of
+frames.
 """
 
 

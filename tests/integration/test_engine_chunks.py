@@ -132,6 +132,7 @@ def test_blocks_of_samples_agree(sample: Path) -> None:
         dataset.to_zarr({}, compute=False, zarr_format=2, consolidated=False)
         if chunks == "auto":
             xr.testing.assert_equal(mapped.compute(), whole)
+            xr.testing.assert_identical(dataset.compute(), whole)
 
 
 def test_frame_coordinates_cost_opening_nothing(tmp_path: Path) -> None:
