@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from xarray_nd2.dataset.lazy import Lazy
+    from xarray_nd2.dataset.lazy import FrameValues
 
 
 class ND2BackendArray(BackendArray):
@@ -28,7 +28,9 @@ class ND2BackendArray(BackendArray):
     """
 
     def __init__(
-        self, values: Lazy | FrameArray, blocks: dict[Hashable, tuple[int, ...]] | None = None
+        self,
+        values: FrameArray | FrameValues,
+        blocks: dict[Hashable, tuple[int, ...]] | None = None,
     ) -> None:
         if isinstance(values, FrameArray) and samples_are_reversed(values):
             values = values.narrow((*[slice(None)] * (values.ndim - 1), slice(None, None, -1)))
@@ -87,7 +89,7 @@ class LazyIndex(indexing.LazilyIndexedArray):
 
 
 def lazy(
-    values: Lazy | FrameArray, blocks: dict[Hashable, tuple[int, ...]] | None = None
+    values: FrameArray | FrameValues, blocks: dict[Hashable, tuple[int, ...]] | None = None
 ) -> LazyIndex:
     """Return an array for a variable of xarray that reads on access."""
     return LazyIndex(ND2BackendArray(values, blocks))

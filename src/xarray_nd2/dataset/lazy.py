@@ -23,33 +23,6 @@ if TYPE_CHECKING:
     from xarray_nd2.dataset.clock import Clock
 
 
-class Lazy(Protocol):
-    """An array that reads what is indexed; unpickling it opens nothing."""
-
-    @property
-    def dims(self) -> tuple[str, ...]:
-        """Axes."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Size of each axis."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of an item."""
-
-    def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        """Read a part by outer indexing: an integer, a slice or an index array for each axis."""
-
-    async def read_async(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        """Read as `read` does; other coroutines run meanwhile."""
-
-    def with_source(self, source: ByteSource) -> Lazy:
-        """Return the same array over another source of the same bytes."""
-
-    def __dask_tokenize__(self) -> tuple[Any, ...]: ...
-
-
 class Column(Protocol):
     """A value (or a plane of values) for each frame, by the frames' sequence indices."""
 

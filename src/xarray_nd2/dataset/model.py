@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from nd2._core.frames.array import FrameArray
     from nd2._core.io import ByteSource
-    from xarray_nd2.dataset.lazy import Lazy
+    from xarray_nd2.dataset.lazy import FrameValues
 
 
 @record
@@ -25,7 +25,7 @@ class VariableModel:
     """A variable: its axes, its values, and its attributes."""
 
     dims: tuple[str, ...]
-    values: NDArray[Any] | Lazy
+    values: NDArray[Any] | FrameValues
     attrs: dict[str, Any] = field(default_factory=dict)
 
     @property

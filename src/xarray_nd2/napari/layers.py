@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from nd2._core.frames.array import FrameArray
+    from nd2._core.frames.lazy import LazyArray
     from nd2._core.open import OpenOptions
     from nd2._core.readers import Reader
-    from nd2._core.views.pyramid import Planes
     from xarray_nd2.dataset.model import DatasetModel
 
 Layer: TypeAlias = tuple[Any, dict[str, Any], str]
@@ -242,9 +242,7 @@ class _Part:
         return _layer(self._arrays(levels), options, "labels")
 
 
-def _levels(
-    planes: FrameArray | Planes, *, nearest: bool = False, limit: int = _IMAGE_BYTES
-) -> Pyramid:
+def _levels(planes: LazyArray, *, nearest: bool = False, limit: int = _IMAGE_BYTES) -> Pyramid:
     y = planes.dims.index("Y")
     large = max(planes.shape[y : y + 2]) > MAX_PLANE
     return Pyramid(planes, None if large else 1, nearest=nearest, limit=limit)

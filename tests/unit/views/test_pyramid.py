@@ -12,6 +12,7 @@ import pytest
 
 from nd2._core.export.zarr_documents import ImageAxes
 from nd2._core.frames.array import FrameArray
+from nd2._core.frames.lazy import LazyArray
 from nd2._core.frames.read import Frames
 from nd2._core.open import open_reader
 from nd2._core.views import pyramid as module
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Counted:
+class Counted(LazyArray):
     """An image in memory that counts the rows that are read of each frame."""
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
     def __init__(self, values: NDArray[Any], dims: tuple[str, ...], *, fail: int = 0) -> None:
         self.values, self.dims = values, dims

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nd2._core.frames.selection import expand
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -21,8 +22,18 @@ class LazyArray:
         def dims(self) -> tuple[str, ...]:
             """Axes."""
 
+        @property
+        def shape(self) -> tuple[int, ...]:
+            """Size of each axis."""
+
+        @property
+        def dtype(self) -> np.dtype[Any]:
+            """Type of an item."""
+
         def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-            """Read a part by outer (orthogonal) indexing."""
+            """Read a part by outer indexing: an integer, a slice or an index array for each axis."""
+
+        def __dask_tokenize__(self) -> tuple[Any, ...]: ...
 
     @property
     def ndim(self) -> int:

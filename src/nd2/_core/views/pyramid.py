@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -70,27 +70,6 @@ def halve(data: NDArray[Any], *, axis: int = -2, nearest: bool = False) -> NDArr
     return total.astype(data.dtype, copy=False)
 
 
-class Planes(Protocol):
-    """An image, or the masks of a binary layer, with levels. Its axes are those of frames, then those of pixels."""
-
-    @property
-    def dims(self) -> tuple[str, ...]:
-        """Axes, Y and X among them."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Size of each axis."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of a pixel."""
-
-    def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        """Read a part by outer indexing: an integer, a slice or an index array for each axis."""
-
-    def __dask_tokenize__(self) -> tuple[Any, ...]: ...
-
-
 class Pyramid:
     """The levels of the frames of an image, computed when they are read.
 
@@ -100,8 +79,8 @@ class Pyramid:
 
     Parameters
     ----------
-    planes : FrameArray or Planes
-        The image, or a binary layer.
+    planes : LazyArray
+        The image, or the masks of a binary layer, on the axes of frames, then those of pixels.
     levels : int, optional
         Number of levels; by default until a level fits into a tile of 512 x 512.
     nearest : bool
@@ -112,7 +91,7 @@ class Pyramid:
 
     def __init__(
         self,
-        planes: FrameArray | Planes,
+        planes: LazyArray,
         levels: int | None = None,
         *,
         nearest: bool = False,
