@@ -1,4 +1,4 @@
-"""Frames in memory, and parts of them, for tests of the read plan and of the lazy array."""
+"""Frames in memory, selections of them, and a log of frames that are read."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from nd2._core.frames.table import FrameTable
 from nd2._core.io import open_source
 
 if TYPE_CHECKING:
+    import pytest
     from numpy.typing import NDArray
 
     from nd2._core.format.pixels import PixelLayout
@@ -38,6 +39,19 @@ def make_frames(
         content += data
     source = open_source(io.BytesIO(content))
     return Frames(source, FrameTable(table[0], table[1]), layout), pixels
+
+
+def log_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which each frame is added when it is read."""
+    seen: list[int] = []
+    read = Frames.read
+
+    def spy(self: Frames, index: NDArray[np.intp], *rest: Any, **options: Any) -> NDArray[Any]:
+        seen.extend(index.tolist())
+        return read(self, index, *rest, **options)
+
+    monkeypatch.setattr(Frames, "read", spy)
+    return seen
 
 
 def axis_pick(size: int) -> st.SearchStrategy[Any]:

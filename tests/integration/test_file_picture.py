@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 
 import nd2
-from nd2._core.frames.read import Frames
 from tests.builder import build
+from tests.frames import log_reads
 from tests.samples import each_sample
 
 if TYPE_CHECKING:
@@ -34,14 +34,7 @@ def test_channels_by_name_and_by_index(named: Path) -> None:
 def test_thumbnail_of_the_middle_plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.nd2"
     build(path, loops=[("T", 2), ("Z", 5)], height=600, width=300)
-    seen: list[int] = []
-    read = Frames.read
-
-    def spy(self: Frames, index: Any, *rest: Any, **options: Any) -> Any:
-        seen.extend(index.tolist())
-        return read(self, index, *rest, **options)
-
-    monkeypatch.setattr(Frames, "read", spy)
+    seen = log_reads(monkeypatch)
     with nd2.ND2File(path) as file:
         picture = file.thumbnail(size=100)
         assert seen == [2]

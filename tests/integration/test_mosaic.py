@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 import nd2
+from tests.frames import log_reads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,17 +70,8 @@ def test_fields_are_placed_and_later_ones_cover_earlier_ones(tmp_path: Path) -> 
 def test_only_the_fields_of_a_part_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nd2._core.frames.read import Frames
-
     dataset = write(tmp_path / "a.nd2", PLACES)
-    seen: list[int] = []
-    read = Frames.read
-
-    def spy(self: Frames, index: Any, *rest: Any, **options: Any) -> Any:
-        seen.extend(index.tolist())
-        return read(self, index, *rest, **options)
-
-    monkeypatch.setattr(Frames, "read", spy)
+    seen = log_reads(monkeypatch)
     whole = dataset.nd2.mosaic()
     assert seen == []
     whole[:, 21:].load()

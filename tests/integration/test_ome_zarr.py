@@ -12,7 +12,6 @@ import zarr
 import nd2
 from nd2._core.export import blocks as blocks_module
 from nd2._core.export import zarr_documents
-from nd2._core.frames.read import Frames
 from tests.builder import build
 from tests.exports import as_tczyx as expected
 from tests.exports import (
@@ -22,12 +21,12 @@ from tests.exports import (
     images,
     stored,
 )
+from tests.frames import log_reads
 from tests.samples import ABSENT, SAMPLES, each_sample
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
 
 yaozarrs = pytest.importorskip("yaozarrs")
 pytestmark = pytest.mark.filterwarnings("ignore:.*but its loops:UserWarning")
@@ -268,14 +267,7 @@ def test_frames_are_read_once_in_the_order_of_the_file(
     order = [5, 0, 3, 1, 4, 2]
     build(source, loops=[("T", 2), ("P", 3)], order=order)
     monkeypatch.setattr(blocks_module, "_CHUNK", 96)
-    seen: list[int] = []
-    read = Frames.read
-
-    def spy(self: Frames, index: NDArray[np.intp], *rest: Any, **options: Any) -> NDArray[Any]:
-        seen.extend(index.tolist())
-        return read(self, index, *rest, **options)
-
-    monkeypatch.setattr(Frames, "read", spy)
+    seen = log_reads(monkeypatch)
     with nd2.ND2File(source) as file:
         file.write_ome_zarr(tmp_path / "a.zarr")
     assert seen == order

@@ -14,9 +14,9 @@ import pytest
 
 import nd2
 from nd2._core.export import tiff as tiff_module
-from nd2._core.frames.read import Frames
 from tests.builder import build
 from tests.exports import images, killed
+from tests.frames import log_reads
 from tests.samples import each_sample
 
 if TYPE_CHECKING:
@@ -161,22 +161,9 @@ def test_frames_are_read_once_in_the_order_of_the_file(
     order = [5, 0, 3, 1, 4, 2]
     build(source, loops=[("T", 2), ("P", 3)], order=order)
     monkeypatch.setattr(tiff_module, "_BLOCK", 1)
-    seen = spied(monkeypatch)
+    seen = log_reads(monkeypatch)
     nd2.nd2_to_tiff(source, tmp_path / "a.ome.tif")
     assert seen == order
-
-
-def spied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list to which each frame is added when it is read."""
-    seen: list[int] = []
-    read = Frames.read
-
-    def spy(self: Frames, index: NDArray[np.intp], *rest: Any, **options: Any) -> NDArray[Any]:
-        seen.extend(index.tolist())
-        return read(self, index, *rest, **options)
-
-    monkeypatch.setattr(Frames, "read", spy)
-    return seen
 
 
 def test_memory_does_not_grow_with_the_file(
