@@ -6,6 +6,7 @@ import re
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
+from nd2._core.views.colors import stored_hex
 from xarray_nd2.dataset.lazy import FrameValues
 from xarray_nd2.dataset.model import VariableModel
 
@@ -29,8 +30,7 @@ def label_layers(
         if info.comp_name:
             attrs["channel"] = info.comp_name
         if info.color is not None:
-            red, green, blue = info.color & 255, info.color >> 8 & 255, info.color >> 16 & 255
-            attrs["color"] = f"#{red:02X}{green:02X}{blue:02X}"
+            attrs["color"] = stored_hex(info.color)
         labels = FrameValues(layer, image.grid)
         found[name] = VariableModel(labels.dims, labels, attrs)
     return {name: variable for name, variable in found.items() if name not in dropped}

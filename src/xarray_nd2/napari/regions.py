@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nd2._core.views.colors import stored_hex
 from nd2._core.views.regions import outline, region_kind, region_steps
 
 if TYPE_CHECKING:
@@ -88,9 +89,8 @@ def _described(placed: Sequence[_Placed]) -> dict[str, Any]:
 
 
 def _colors(placed: Sequence[_Placed]) -> list[str]:
-    """Return the color of each region, which files store as 0x00BBGGRR."""
-    colors = [one.region.info.color for one in placed]
-    return [f"#{c & 255:02X}{c >> 8 & 255:02X}{c >> 16 & 255:02X}" for c in colors]
+    """Return the color of each region."""
+    return [stored_hex(one.region.info.color) for one in placed]
 
 
 def _placed(regions: Sequence[ROI], facts: Facts, image: FrameArray) -> Iterator[_Placed]:

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from nd2._core._version import CREATOR
-from nd2._core.export.ome_rois import add_roi
+from nd2._core.export.ome_rois import add_roi, ome_color
 from nd2._core.io.urls import file_stem
 from nd2._core.region_types import ScopeType
 from nd2._core.values import record
@@ -172,13 +172,6 @@ def _scalar(value: Any) -> str:
 def _length(name: str, value: float | None) -> dict[str, Any]:
     """Return attributes for a length in micrometers; empty where it is not known."""
     return {} if value is None else {name: float(value), f"{name}Unit": "µm"}
-
-
-def _color(rgb: Sequence[int]) -> int:
-    """Return a color as OME writes it: RGBA in a signed integer."""
-    red, green, blue = rgb
-    value = red << 24 | green << 16 | blue << 8 | 255
-    return value - (1 << 32) if value >> 31 else value
 
 
 @record
@@ -355,7 +348,7 @@ class _Builder:
         attributes: dict[str, Any] = {}
         # Samples of color have neither one color nor one wavelength.
         if channel.meta is not None and samples == 1:
-            attributes["Color"] = _color(channel.rgb)
+            attributes["Color"] = ome_color(channel.rgb)
             for name, length in (
                 ("EmissionWavelength", channel.emission_nm),
                 ("ExcitationWavelength", channel.excitation_nm),

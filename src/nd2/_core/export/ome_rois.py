@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import SubElement
 
 from nd2._core.region_types import InterpType
+from nd2._core.views.colors import stored_rgb
 from nd2._core.views.regions import outline, region_kind, region_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from xml.etree.ElementTree import Element
 
     from nd2._core.region_types import ROI
@@ -43,7 +44,7 @@ def add_roi(
     for number, step in enumerate(steps):
         common = {
             "ID": f"Shape:{index}:{number}",
-            "StrokeColor": str(_stroke(roi.info.color)),
+            "StrokeColor": str(ome_color(stored_rgb(roi.info.color))),
             "Locked": str(bool(roi.info.locked)).lower(),
         }
         if label:
@@ -55,9 +56,10 @@ def add_roi(
     SubElement(element, "Description").text = f"{_purpose(roi.info.interpType)}, {kind.name}"
 
 
-def _stroke(color: int) -> int:
-    """Return a color stored as 0x00BBGGRR as OME writes it: RGBA in a signed integer."""
-    value = (color & 255) << 24 | (color >> 8 & 255) << 16 | (color >> 16 & 255) << 8 | 255
+def ome_color(rgb: Sequence[int]) -> int:
+    """Return a color as OME writes it: RGBA in a signed integer."""
+    red, green, blue = rgb
+    value = red << 24 | green << 16 | blue << 8 | 255
     return value - (1 << 32) if value >> 31 else value
 
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from nd2._core.values import record
+from nd2._core.views.colors import stored_rgb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -288,6 +289,5 @@ def image_label(color: int | None) -> dict[str, Any]:
     """Return the block that marks an image as labels; ``color`` is 0x00BBGGRR."""
     block: dict[str, Any] = {"source": {"image": "../../"}}
     if color is not None:
-        rgb = [color & 255, color >> 8 & 255, color >> 16 & 255]
-        block["colors"] = [{"label-value": 1, "rgba": [*rgb, 255]}]
+        block["colors"] = [{"label-value": 1, "rgba": [*stored_rgb(color), 255]}]
     return block
