@@ -31,7 +31,6 @@ def acquire(folder: Path) -> None:
             np.zeros(tuple(sizes.values()), np.uint16),
             axes="".join(sizes),
             start=datetime(2026, 5, 4 + day, tzinfo=UTC),
-            overwrite=True,
         )
     whole = (folder / "stack.nd2").read_bytes()
     (folder / "broken.nd2").write_bytes(whole[: len(whole) // 2])
@@ -39,7 +38,8 @@ def acquire(folder: Path) -> None:
 
 def main() -> None:
     """Write the archive, index it, and open the long time-lapses in two channels."""
-    acquire(FOLDER)
+    if not FOLDER.exists():
+        acquire(FOLDER)
     table = pd.DataFrame(index_files([FOLDER]))
     print(table[["name", "axes", "shape", "acquired", "kb"]].to_string(), "\n")
 

@@ -24,7 +24,6 @@ def acquire(path: Path) -> None:
         channels=["DAPI", "GFP"],
         voxel_size=(0.325, 0.325, 1.5),
         positions=["control", "drug 1 nM", "drug 10 nM"],
-        overwrite=True,
     ) as writer:
         for p in range(sizes["P"]):
             centers = rng.uniform(10, 86, (8, 2))
@@ -52,7 +51,8 @@ def main() -> None:
 
     OUT.mkdir(exist_ok=True)
     source, dest = OUT / "positions.nd2", OUT / "projections.ome.tif"
-    acquire(source)
+    if not source.exists():
+        acquire(source)
     project(source, dest)
     with tifffile.TiffFile(dest) as tiff:
         for series in tiff.series:

@@ -30,7 +30,6 @@ def acquire(path: Path) -> None:
         axes="TYX",
         channels=["DAPI"],
         voxel_size=(0.325, 0.325),
-        overwrite=True,
     )
 
 
@@ -45,7 +44,8 @@ def main() -> None:
     """Write a file, segment it frame by frame, write image and labels, and measure the nuclei."""
     OUT.mkdir(exist_ok=True)
     source, dest = OUT / "nuclei.nd2", OUT / "nuclei-segmented.nd2"
-    acquire(source)
+    if not source.exists():
+        acquire(source)
 
     with xr.open_dataset(source, engine="nd2") as dataset:
         labels = xr.apply_ufunc(

@@ -55,7 +55,6 @@ def acquire(path: Path) -> None:
         axes="TCYX",
         channels=["DAPI", "GFP"],
         times=5000.0 * np.arange(12),
-        overwrite=True,
     )
 
 
@@ -63,7 +62,8 @@ def main() -> None:
     """Upload a file, write references to it, and read it in two ways."""
     OUT.mkdir(exist_ok=True)
     local, references = OUT / "timelapse.nd2", OUT / "timelapse.json"
-    acquire(local)
+    if not local.exists():
+        acquire(local)
     with bucket() as options:
         fsspec.filesystem("s3", **options).put(str(local), URL)
 

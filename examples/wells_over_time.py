@@ -25,7 +25,6 @@ def acquire(path: Path) -> None:
         channels=["RFP", "GFP"],
         voxel_size=(0.65, 0.65),
         positions=WELLS,
-        overwrite=True,
     ) as writer:
         for t, p in np.ndindex(sizes["T"], sizes["P"]):
             levels = np.array([400.0, 200.0 + 20.0 * p * t])[:, None, None]
@@ -49,7 +48,8 @@ def main() -> None:
     """Write the file, measure it, save the table."""
     OUT.mkdir(exist_ok=True)
     source, dest = OUT / "wells.nd2", OUT / "wells.csv"
-    acquire(source)
+    if not source.exists():
+        acquire(source)
     table = intensities(source)
     table.to_csv(dest, float_format="%.3f")
     print(table.groupby("well").agg({"RFP": "mean", "GFP": ["first", "last"]}).round(1))

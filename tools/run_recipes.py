@@ -31,10 +31,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("page", type=Path)
     parser.add_argument("--python", help="run each block alone, with this interpreter")
-    parser.add_argument("--times", type=int, default=1, help="how often to run the page")
+    parser.add_argument("--times", type=int, default=1, help="number of runs")
     arguments = parser.parse_args()
     page: Path = arguments.page
     here = Path.cwd()
+    if any(here.iterdir()):
+        parser.error(
+            f"{str(here)!r} is not empty: the recipes and their files would replace others"
+        )
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line for each request
     runpy.run_path(str(ROOT / "docs" / "example_files.py"))["write_example_files"](here)
     failures = 0

@@ -38,7 +38,7 @@ def test_all_examples_are_run_and_described() -> None:
 def test_a_script_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     mpl.use("agg")
-    for _ in range(2):  # the second run replaces what the first one wrote
+    for _ in range(2):  # the second run reads the file that exists, and replaces the results
         runpy.run_path(str(EXAMPLES / name), run_name="__main__")
     assert [made for made in MADE[name] if not (tmp_path / "demo-output" / made).exists()] == []
 
