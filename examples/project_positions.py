@@ -37,12 +37,9 @@ def acquire(path: Path) -> None:
 
 def project(source: Path, dest: Path) -> None:
     """Write the maximum along Z of every position and channel as OME-TIFF."""
-    projected = dest.with_name("projected.nd2")
     with xr.open_dataset(source, engine="nd2", chunks={}) as dataset:
         # The labels include the names of positions and channels, and the pixel size.
-        nd2.imwrite(projected, dataset.image.max("Z", keep_attrs=True), overwrite=True)
-    with nd2.ND2File(projected) as file:
-        file.write_tiff(dest)
+        dataset.image.max("Z").nd2.write_tiff(dest, overwrite=True)
 
 
 def main() -> None:
