@@ -1,6 +1,6 @@
 """``python -m bench``: run benchmarks and print the table.
 
-Every module ``bench/cases_*.py`` has a list ``CASES``; to add benchmarks is to add such a module.
+Every module ``bench/cases_*.py`` has a list ``CASES``; to add benchmarks, add such a module.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bench.harness import (
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 CPU = ("first", "many", "scaling")
-"""Modules whose table has the seconds of all cores."""
+"""Modules whose table contains seconds of all cores."""
 
 
 def main() -> None:

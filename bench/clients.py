@@ -1,7 +1,7 @@
 """``python -m bench.clients``: many clients of `nd2 serve` at once: errors, latency, memory, on the loopback device.
 
 Each client keeps a connection, and pans and zooms in one large frame: it requests four neighboring tiles of
-a level, then others. ``--server`` serves the same answers by aiohttp or uvicorn, to compare them.
+a level, then others. ``--server`` serves the same responses with aiohttp or uvicorn, to compare them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 CACHE = Path(os.environ.get("ND2_BENCH_CACHE", Path(__file__).with_name(".cache")))
 THREADS = 8
-"""Threads that compute answers for the servers that have none of their own."""
+"""Threads that compute responses for aiohttp and uvicorn, which have none for this."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ HEADER = (
 
 
 def frame_file(side: int) -> Path:
-    """Return a file of one square frame, which is written once."""
+    """Return a file of one square frame, written if it does not exist."""
     path = CACHE / f"frame_{side}.nd2"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def frame_file(side: int) -> Path:
 
 
 def steps(chooser: random.Random, levels: list[tuple[int, int]]) -> Iterator[str]:
-    """Give the paths that a person who pans and zooms causes, without an end."""
+    """Yield the paths that a user requests by panning and zooming, endlessly."""
     while True:
         level = chooser.randrange(len(levels))
         rows, columns = levels[level]
@@ -115,7 +115,7 @@ async def client(
 async def load(
     url: str, clients: int, duration: float, process: psutil.Process
 ) -> tuple[Found, int]:
-    """Let all clients work; return what they saw, and the largest memory of the server."""
+    """Run all clients; return their results, and the peak memory of the server in bytes."""
     with urllib.request.urlopen(f"{url}/zarr.json", timeout=60) as answer:
         members = json.load(answer)["consolidated_metadata"]["metadata"]
     levels = []
@@ -134,7 +134,7 @@ async def load(
 
 
 def serve_by(server: str, path: Path) -> None:
-    """Serve a file by one of the servers, and print its address first."""
+    """Print the address of one of the servers, and serve a file with it."""
     if server == "standard":
         with serve(path) as endpoint:
             print(endpoint.url, flush=True)
@@ -187,7 +187,7 @@ async def _uvicorn(site: FileSite) -> None:
 
 
 def main() -> None:
-    """Run a server in a process of its own, and clients here."""
+    """Run a server in a separate process, and clients in this one."""
     parser = argparse.ArgumentParser(prog="bench.clients", description=__doc__)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)

@@ -1,9 +1,8 @@
 """``make bench-facility``: thousands of files as a catalog, as a collection, and a large file converted on a cluster.
 
-A server of S3 (moto) runs on the loopback device, in a process of its own, waits a moment before each answer, and counts
-requests. Each piece of work runs
-in a process of its own. Times are without the start of Python and of the cluster. With ``--write`` the table in
-``docs/collections.md`` is replaced by what was found.
+An S3 server (moto) runs on the loopback device in a separate process, waits before each response, and counts requests.
+Each piece of work runs in a separate process. Times do not include the start of Python and of the cluster. ``--write``
+replaces the table in ``docs/collections.md``.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ HEADER = "| work | seconds | requests per file | peak MB |\n| --- | --: | --: | 
 
 
 def serve() -> None:
-    """Serve S3, count requests by thousands of which none is logged; runs until it is killed."""
+    """Serve S3 and count requests, without logging them; runs until it is killed."""
     import logging
 
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -79,7 +78,7 @@ def serve() -> None:
 
 @contextmanager
 def s3() -> Iterator[str]:
-    """Run the server; gives its address."""
+    """Run the server; yield its address."""
     command = [sys.executable, "-m", "bench.facility", "--serve"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
@@ -97,7 +96,7 @@ def storage_options(endpoint: str) -> dict[str, Any]:
 
 
 def requests(endpoint: str) -> int:
-    """Return how many requests the server has had."""
+    """Return the number of requests that the server received."""
     with urllib.request.urlopen(f"{endpoint}/__requests") as response:
         return int(response.read())
 
@@ -116,12 +115,9 @@ def write_files(folder: Path, count: int) -> None:
         )
 
 
-# --- work that runs in a process of its own; each returns what it wants to be known ---
-
-
 @contextmanager
 def cluster(workers: int, threads: int = 1) -> Iterator[Any]:
-    """Give the client of a cluster on this machine, with imports done; None for no workers."""
+    """Yield the client of a cluster on this machine, after imports; None without workers."""
     if not workers:
         yield None
         return
@@ -204,7 +200,7 @@ print(json.dumps({"seconds": seconds, "files": len(rows), "peak": peak}))
 
 
 def registry_of(endpoint: str) -> Any:
-    """Return VirtualiZarr's way to the bucket."""
+    """Return the registry with which VirtualiZarr reads the bucket."""
     from obspec_utils.registry import ObjectStoreRegistry
     from obstore.store import S3Store
 
@@ -221,7 +217,7 @@ def registry_of(endpoint: str) -> Any:
 
 
 def repository(endpoint: str, name: str, *, create: bool) -> Any:
-    """Return an Icechunk repository in the bucket, which may read the files there."""
+    """Return an Icechunk repository in the bucket, with access to the files there."""
     import icechunk
 
     keys: dict[str, Any] = {"access_key_id": KEY, "secret_access_key": SECRET}
@@ -318,7 +314,7 @@ def _peak() -> int:
 
 
 def conversion(file: str, dest: str, workers: int, levels: int, kill: bool) -> dict[str, Any]:
-    """Convert a large file on a cluster, or without one; a worker may be killed in the middle."""
+    """Convert a large file, on a cluster if there are workers; `kill` kills one during the conversion."""
     with ExitStack() as stack:
         client = stack.enter_context(cluster(workers))
         pids = list(client.run(os.getpid).values()) if client else []
@@ -342,7 +338,7 @@ def conversion(file: str, dest: str, workers: int, levels: int, kill: bool) -> d
 
 
 def _kill(pid: int, part: Path, frames: int) -> None:
-    """Kill a worker when a third of the chunks of the first level is there."""
+    """Kill a worker when a third of the chunks of the first level is written."""
     while sum(1 for path in (part / "0").rglob("*") if path.is_file()) < max(frames // 3, 2):
         time.sleep(0.05)
     os.kill(pid, signal.SIGKILL)
@@ -354,11 +350,8 @@ WORK: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-# --- the parent ---
-
-
 def run(work: str, **arguments: Any) -> dict[str, Any]:
-    """Do a piece of work in a process of its own."""
+    """Do a piece of work in a separate process."""
     command = [sys.executable, "-W", "ignore", "-m", "bench.facility", "--work", work]
     done = subprocess.run(
         command,
@@ -392,7 +385,7 @@ def loop(files: list[str], endpoint: str = "") -> dict[str, Any]:
 
 
 class Table:
-    """Rows of the result, printed as they are found."""
+    """Rows of the result, printed when they are added."""
 
     def __init__(self) -> None:
         self.lines = [HEADER]
@@ -407,7 +400,7 @@ class Table:
 
 
 def show_catalog(table: Table, folder: Path, endpoint: str, count: int, theirs: bool) -> None:
-    """Catalog the files: first, brought up to date, in one process and in two."""
+    """Catalog the files, then update the catalogs, in one process and in two."""
     tables = folder.parent / "tables"
     tables.mkdir()
     local = sorted(map(str, folder.rglob("*.nd2")))
@@ -548,7 +541,7 @@ def main() -> None:
                 if "catalog" in chosen:
                     show_catalog(table, folder, endpoint, options.files, ORACLE.exists())
                 if "collection" in chosen:
-                    if "catalog" in chosen:  # some files have become longer
+                    if "catalog" in chosen:  # it changed some files
                         write_files_again(folder, endpoint, options.files)
                     show_collection(table, folder, endpoint)
         if "conversion" in chosen:
@@ -561,7 +554,7 @@ def main() -> None:
 
 
 def write_files_again(folder: Path, endpoint: str, count: int) -> None:
-    """Bring back the files that were changed."""
+    """Restore the files that were changed."""
     shutil.rmtree(folder)
     folder.mkdir()
     write_files(folder, count)

@@ -63,14 +63,14 @@ FILES = {
     "channels3": BenchFile(170, 1024, 1024, channels=3),
     "channels4": BenchFile(128, 1024, 1024, channels=4),
     "large": BenchFile(1, 20_000, 20_000),
-    # heads alone: its frames are holes
+    # only headers: its frames are holes
     "million": BenchFile(1_000_000, 4, 8, sparse=True),
     **{f"listed{n}": BenchFile(n, 4, 8, listed=True) for n in (10**k for k in range(3, 8))},
 }
 
 
 def path_of(name: str) -> Path:
-    """Return the path of a file, written if it is not there yet."""
+    """Return the path of a file, written if it does not exist."""
     path = CACHE / f"{name}.nd2"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)

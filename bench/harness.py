@@ -65,7 +65,7 @@ class Case:
     Attributes
     ----------
     name : str
-        What the table calls it.
+        Name in the table.
     run : str
         The code that is timed. It sees the file's path as ``FILE``.
     file : str, optional
@@ -73,21 +73,21 @@ class Case:
     setup : str
         Code that runs before the clock starts.
     theirs, theirs_setup : str, optional
-        The same for nd2 0.12.0, where it differs; ``theirs=""`` where it has no such thing.
+        The same for nd2 0.12.0, if it differs; ``theirs=""`` if it has no equivalent.
     numpy, numpy_setup : str
         The same for plain NumPy; empty to leave it out.
     per : int
-        How many pieces of work ``run`` does: the time shown is that of one.
+        Number of pieces of work that ``run`` does: the table shows the time of one.
     array_bytes : int
         Size of the result, with which peak memory is compared.
     time_goal, numpy_goal, memory_goal : float, optional
-        The most that ours may take, as a ratio to nd2's time, to NumPy's time, to ``array_bytes``.
+        Limits of ours, as ratios to nd2's time, to NumPy's time, to ``array_bytes``.
     cpu_goal : float, optional
-        The most that ours may take, as a ratio to nd2's seconds of all cores.
+        Limit of ours, as a ratio to nd2's seconds of all cores.
     cpu_limit : float, optional
-        The most seconds of all cores that ours may take.
+        Limit of ours, in seconds of all cores.
     rounds : int, optional
-        How often it is run; by default as often as the command says.
+        Number of rounds; by default that of the command.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Case:
     rounds: int | None = None
 
     def code(self, side: str) -> tuple[str, str]:
-        """Return setup and timed code of a side; the latter is empty where the side has none."""
+        """Return setup and timed code of a side; the latter is empty if the side is not measured."""
         if side == "numpy":
             return self.numpy_setup, self.numpy
         if side == "nd2":
@@ -119,12 +119,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Measured:
-    """One case on one side: median and least seconds, median bytes at the peak beyond what was there before.
+    """Results of one case on one side: median and minimum seconds, median peak memory in bytes above the start.
 
     Attributes
     ----------
     cpu : float
-        Median seconds of all cores, those of child processes included.
+        Median seconds of all cores, including those of child processes.
     """
 
     seconds: float
@@ -135,7 +135,7 @@ class Measured:
 
 
 def measure(case: Case, rounds: int, sides: Sequence[str] = SIDES) -> dict[str, Measured]:
-    """Run a case on all of its sides, in turn; the side that begins changes with every round."""
+    """Run a case on all of its sides, in turn; the order of the sides alternates between rounds."""
     path = str(path_of(case.file)) if case.file in FILES else case.file or ""
     sides = [side for side in sides if case.code(side)[1]]
     if not Path(PYTHON["nd2"]).exists():
@@ -168,7 +168,7 @@ def _warm(path: str) -> None:
 
 def _run(side: str, setup: str, run: str, path: str) -> tuple[float, float, int | None]:
     command = [PYTHON[side], "-c", _CHILD, setup, run, path]
-    # The package of this project is importable where it is installed only: not from the working folder.
+    # The package of this project is importable only if it is installed: not from the working folder.
     hidden = {"PYTHONPATH"} if side in ("nd2", "before") else set()  # it may name this project
     hidden |= {"PYTHONDONTWRITEBYTECODE"}  # modules are compiled once, as an installed package is
     env = {name: value for name, value in os.environ.items() if name not in hidden}
@@ -193,7 +193,7 @@ HEADER = (
 
 
 def row(case: Case, found: dict[str, Measured]) -> str:
-    """Return a case as a line of the table; peaks are multiples of the array, or MB where there is none."""
+    """Return a case as a line of the table; peaks are multiples of the array, or MB if the result is not an array."""
     ours, theirs, numpy = (found.get(side) for side in SIDES)
     cells = [
         case.name,

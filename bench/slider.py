@@ -32,7 +32,7 @@ def write(path: Path, steps: int) -> None:
 
 
 def measure(viewer: ViewerModel, steps: int, path: Path) -> dict[str, list[float]]:
-    """Return the seconds of each step of the slider, those of the processor, and those of reading the frame alone."""
+    """Return for each step of the slider its seconds, its CPU seconds, and the seconds of only reading the frame."""
     times: dict[str, list[float]] = {"step": [], "processor": [], "reading": []}
     with nd2.ND2File(path) as file:
         for step in range(steps):
@@ -61,7 +61,7 @@ def main() -> None:
         start = time.perf_counter()
         add_layers(viewer, path)
         print(f"load {os.getloadavg()[0]:.1f}; open and show: {time.perf_counter() - start:.3f} s")
-        # The cache holds 256 MiB, 16 frames: the second round reads them all again.
+        # The cache is limited to 256 MiB, 16 frames, so the second round reads all frames again.
         for name in ("first round", "second round"):
             print(f"{name}, milliseconds: minimum, median, maximum")
             for what, seconds in measure(viewer, steps, path).items():
