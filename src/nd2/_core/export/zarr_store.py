@@ -9,6 +9,7 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from nd2._core.export.gate import GatedStore
 
 Backend = Literal["auto", "zarr", "tensorstore"]
-_LEFT_BEHIND = (".partial", ".__lock")
-"""Ends of the names under which zarr-python and tensorstore write a file before it is complete."""
+_LEFT_BEHIND = re.compile(r"(\.[0-9a-f]{32}\.partial|\.__lock)$")
+"""Ends of the names that zarr-python and tensorstore give to a file before it is complete."""
 
 
 class Array(Protocol):
@@ -67,7 +68,7 @@ class Target(ABC):
         return _ZarrArray(zarr.open_array(self._gate, path=name, mode="r+", zarr_format=3))
 
     def sweep(self) -> None:
-        """Remove what a process that was killed left of its chunks. Stores of objects keep nothing."""
+        """Remove incomplete chunks of processes that were killed. Object stores do not have any."""
 
     def shut(self) -> None:
         """Allow no more writes, and wait for those that have started."""
@@ -97,11 +98,12 @@ class Folder(Target):
         return super().array(name, backend, threads)
 
     def sweep(self) -> None:
-        """Remove what a process that was killed left of its chunks."""
+        # The export made the folder, and links to other folders are not followed.
         for folder, _, names in os.walk(self.path):
             for name in names:
-                if name.endswith(_LEFT_BEHIND):
-                    os.unlink(os.path.join(folder, name))
+                if _LEFT_BEHIND.search(name):
+                    with suppress(FileNotFoundError):  # a worker that was given up may go on
+                        os.unlink(os.path.join(folder, name))
 
 
 class Remote(Target):
