@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nd2._core.views.html import swatch, table
+from nd2._core.views.html import MAX_NAMES, block, listed, swatch, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import xarray as xr
-
-_MAX_NAMES = 12
-"""How many channels, or names of positions, are listed at most."""
 
 
 def as_text(image: xr.DataArray) -> str:
@@ -38,7 +35,7 @@ def as_html(image: xr.DataArray, source: str) -> str:
     parts = [f"<div><strong>nd2</strong> {escape(source)} ({escape(str(image.dtype))})</div>"]
     parts.append(table(("axis", "size", "step", ""), axes))
     parts.append(table(("channel", "", "emission", "modality"), channels))
-    return f'<div class="nd2-file" style="overflow-x:auto">{"".join(parts)}</div>'
+    return block(parts)
 
 
 def _axes(image: xr.DataArray, *, all_axes: bool = False) -> Iterator[tuple[str, str, str, str]]:
@@ -46,7 +43,7 @@ def _axes(image: xr.DataArray, *, all_axes: bool = False) -> Iterator[tuple[str,
     for dim, size in image.sizes.items():
         step, names = _step(image, dim), ""
         if str(dim)[0] == "P":
-            names = _listed(image.coords.get("position_name", image.coords.get(dim)))
+            names = _names(image.coords.get("position_name", image.coords.get(dim)))
         if step or names or all_axes:
             yield str(dim), str(size), step, names
 
@@ -66,12 +63,10 @@ def _step(image: xr.DataArray, dim: Any) -> str:
     return f"{step:.4g} {'µm' if unit == 'micrometer' else unit}"
 
 
-def _listed(coord: xr.DataArray | None) -> str:
+def _names(coord: xr.DataArray | None) -> str:
     if coord is None or coord.dtype.kind not in "OUT":
         return ""
-    names = [str(name) for name in np.atleast_1d(coord.values)]
-    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    return ", ".join(names[:_MAX_NAMES]) + more
+    return listed(map(str, np.atleast_1d(coord.values)))
 
 
 def _channels(image: xr.DataArray) -> Iterator[tuple[str, str, str, str]]:
@@ -85,8 +80,8 @@ def _channels(image: xr.DataArray) -> Iterator[tuple[str, str, str, str]]:
         return [None] * len(names) if found is None else list(np.atleast_1d(found.values))
 
     columns = [values(name) for name in ("channel_color", "emission_wavelength", "modality")]
-    for name, color, emission, modality in list(zip(names, *columns, strict=True))[:_MAX_NAMES]:
+    for name, color, emission, modality in list(zip(names, *columns, strict=True))[:MAX_NAMES]:
         wave = "" if emission is None or not emission > 0 else f"{emission:.4g} nm"
         yield name, str(color or ""), wave, str(modality or "")
-    if len(names) > _MAX_NAMES:
-        yield f"and {len(names) - _MAX_NAMES} more", "", "", ""
+    if len(names) > MAX_NAMES:
+        yield f"and {len(names) - MAX_NAMES} more", "", "", ""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from nd2._core.readers import Reader
     from nd2._core.views.facts import Facts
 
-_SHOWN = 12
-"""How many channels, or names of positions, are listed at most."""
+MAX_NAMES = 12
+"""Most channels, and names of positions, that are listed."""
 _KINDS = {
     "T": "time",
     "Z": "z stack",
@@ -41,6 +41,11 @@ def tables(reader: Reader, facts: Facts, *, path: bool) -> str:
         table(("channel", "", "excitation", "emission", "modality"), _channels(facts)),
         table((), _properties(reader, facts, path=path)),
     ]
+    return block(parts)
+
+
+def block(parts: Iterable[str]) -> str:
+    """Return the element that contains the tables of a summary."""
     return f'<div class="nd2-file" style="overflow-x:auto">{"".join(parts)}</div>'
 
 
@@ -80,9 +85,9 @@ def _described(name: str, loop: Mapping[str, Any], reader: Reader, facts: Facts)
     if loop.get("period_ms"):
         step = f"{loop['period_ms'] / 1000:.4g} s"
     if "phases" in loop:
-        what += f", in phases of {_listed(map(str, loop['phases']))}"
+        what += f", in phases of {listed(map(str, loop['phases']))}"
     if "names" in loop:
-        what += f": {_listed(loop['names'])}"
+        what += f": {listed(loop['names'])}"
     return step, what
 
 
@@ -91,14 +96,15 @@ def _pixel_size(name: str, facts: Facts) -> str:
     return "" if size is None else f"{size[name == 'Y']:.4g} µm"
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Return names as a text; of many, the first ones and the number of the others."""
     known = list(names)
-    more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-    return ", ".join(known[:_SHOWN]) + more
+    more = f" and {len(known) - MAX_NAMES} more" if len(known) > MAX_NAMES else ""
+    return ", ".join(known[:MAX_NAMES]) + more
 
 
 def _channels(facts: Facts) -> Iterator[tuple[str, ...]]:
-    for channel in facts.channels[:_SHOWN]:
+    for channel in facts.channels[:MAX_NAMES]:
         known = channel_facts(channel)
         lengths = (
             f"{known[key]:.4g} nm" if key in known else ""
@@ -110,8 +116,8 @@ def _channels(facts: Facts) -> Iterator[tuple[str, ...]]:
             *lengths,
             escape(", ".join(channel.modality)),
         )
-    if len(facts.channels) > _SHOWN:
-        yield (f"and {len(facts.channels) - _SHOWN} more",)
+    if len(facts.channels) > MAX_NAMES:
+        yield (f"and {len(facts.channels) - MAX_NAMES} more",)
 
 
 def _properties(reader: Reader, facts: Facts, *, path: bool) -> Iterator[tuple[str, str]]:
