@@ -38,7 +38,7 @@ class FrameCache:
     ) -> NDArray[Any]:
         """Return a frame, from `decode` unless it is kept. The caller must not write to it.
 
-        The frame that was not used for longest goes first; one of a higher ``cost`` outlasts as many others.
+        The least recently used frame is dropped first; one with a ``cost`` stays for as many more drops.
         """
         from concurrent.futures import Future
 
@@ -65,7 +65,10 @@ class FrameCache:
             self._nbytes += rows.nbytes
             while self._nbytes > self.limit:
                 kept = (key for key, future in self._frames.items() if future.done())
-                oldest = min(kept, key=self._ranks.__getitem__)  # of equal ones the first
+                oldest = next(kept)
+                # Without costs, the first one has the lowest rank.
+                if self._ranks[oldest] > self._lowest:
+                    oldest = min((oldest, *kept), key=self._ranks.__getitem__)
                 self._lowest = self._ranks.pop(oldest)
                 self._nbytes -= self._frames.pop(oldest).result().nbytes
         return rows
