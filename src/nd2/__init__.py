@@ -1,6 +1,6 @@
 """Read and write Nikon ND2 microscopy files.
 
-Importing this package loads NumPy and little else: every name below is loaded when it is first used.
+Importing this package is cheap: every name below, and NumPy, is loaded when it is first used.
 """
 
 from __future__ import annotations

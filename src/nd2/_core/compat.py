@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from nd2._core.structures import ExpLoop, XYPosLoop
 
 __author__ = "xarray-nd2 developers"
-"""What ``nd2.__author__`` gives (a splitter prints it)."""
+"""Value of ``nd2.__author__`` (a splitter prints it)."""
 NEW_HEADER_MAGIC = MAGIC_BYTES
 """First bytes of a file (aicsimageio before 4.14, Chromagnon)."""
 OLD_HEADER_MAGIC = LEGACY_MAGIC_BYTES
 """First bytes of a legacy file (aicsimageio before 4.14, Chromagnon)."""
 POSITION_NAME = "XYPos:{}"
-"""Name of a position that has none in the file."""
+"""Name of a position that is not named in the file."""
 
 
 class T(TypedDict):
@@ -64,7 +64,7 @@ class PrivateMembers:
     _reader: Reader
 
     _NO_IDX = -1
-    """What `_seq_index_from_coords` gives for a file without loops."""
+    """Value of `_seq_index_from_coords` for a file without loops."""
 
     def _position_names(self, loop: XYPosLoop | None = None) -> list[str]:
         """Name of each position, one for a file without positions (bioio-nd2, aicsimageio)."""

@@ -1,8 +1,8 @@
 """Every error that the package raises about a file: one hierarchy, built in one place.
 
-Each class is derived from the standard class that callers would catch anyway (``OSError`` for other files,
-``ValueError`` for corrupt ones, ``NotImplementedError`` for unsupported ones), and each message names the
-file and the place in it.
+Each class is derived from the standard class that callers would catch anyway (``OSError`` for files that are
+not ND2, ``ValueError`` for corrupt files, ``NotImplementedError`` for unsupported ones), and each message names
+the file and the place in it.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _out_of_range(what: str, count: int, noun: str, path: str) -> IndexError:
 
 
 def not_integer(name: str, value: object, other: str = "") -> TypeError:
-    """Build the error for an index of another type; ``other`` names what else is allowed."""
+    """Build the error for an index of another type; ``other`` names the other allowed types."""
     return TypeError(f"{name} must be an integer{' ' * bool(other)}{other}, not {value!r}")
 
 

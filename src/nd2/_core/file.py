@@ -181,7 +181,7 @@ class ND2File(PrivateMembers):
             self.close()
 
     def _reopen(self) -> Callable[[], Reader]:
-        """Return what opens the file, in other processes as well."""
+        """Return a function that opens the file, also in other processes."""
         source, index = self._reader.source.reopen(), self._reader.index
         return partial(open_reader, source, index, **self._options)
 
@@ -391,8 +391,8 @@ class ND2File(PrivateMembers):
             Whether the type prefix is removed from names: ``uiModeFQ`` becomes ``ModeFQ``.
         include : set of str, optional
             Names of the only chunks to take, such as ``{"ImageMetadataLV"}``. Custom chunks, which are left
-            out by default, can be named (``{"CustomData|GUIDStore"}``). A name that the file does not have
-            gives a warning.
+            out by default, can be named (``{"CustomData|GUIDStore"}``). Names that the file does not have
+            cause a warning.
         exclude : set of str, optional
             Names of chunks to leave out.
 
@@ -601,7 +601,7 @@ class ND2File(PrivateMembers):
     ) -> Picture:
         """Return a small picture of the image, each channel in its color and stretched, like ``nd2 show``.
 
-        Of uncompressed frames, only the rows that the picture shows are read.
+        Only the rows that the picture shows are read from uncompressed frames.
 
         Parameters
         ----------

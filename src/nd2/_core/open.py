@@ -222,7 +222,7 @@ def save_index(
 
 
 def make_index(path: Any, storage_options: Mapping[str, Any] | None = None) -> Index:
-    """Collect what opening a file needs."""
+    """Collect the metadata that opening a file needs."""
     from nd2._core.readers.sidecar import Index, Recorder
 
     with open_reader(path, storage_options=storage_options) as reader:

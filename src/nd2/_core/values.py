@@ -81,7 +81,7 @@ def value_type(cls: type[_T]) -> type[_T]:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def record(cls: type[_T]) -> type[_T]:
-    """Make a dataclass, when it is first used, that type checkers take as frozen."""
+    """Make a dataclass, when it is first used, that is frozen for type checkers."""
     for name, method in {"__repr__": _repr, "__eq__": _eq, "__hash__": _hash}.items():
         if name not in vars(cls):
             setattr(cls, name, method)

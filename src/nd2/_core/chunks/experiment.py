@@ -158,6 +158,7 @@ def _valid(points: list[Position], mask: object) -> list[Position]:
 
 
 def z_stack_params(pars: fields.Tree, count: int) -> ZStackLoopParams:
+    """Return the geometry of a stack of ``count`` planes from the tree of its parameters."""
     low, high, home = (fields.real(pars, key) for key in ("dZLow", "dZHigh", "dZHome"))
     step = fields.real(pars, "dZStep")
     if step == 0 and count > 1:

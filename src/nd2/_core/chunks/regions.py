@@ -141,7 +141,7 @@ def pick_positions(stored: Items, numbers: Mapping[int, int]) -> Items:
             name = f"{match[1]}{number}"
         if isinstance(value, Items):
             value = pick_positions(value, numbers)
-        if value is not None:  # XML metadata may hold what is not a number
+        if value is not None:  # XML metadata may hold invalid numbers
             items.append((name, value))
     return items
 

@@ -145,8 +145,8 @@ def decode(
     """Decode a payload to nested dictionaries.
 
     Unnamed children get the keys ``i0000000000``, ``i0000000001``, ... Among named children, the
-    unnamed ones become a list (a single one itself) under ``""``. Of children with one name the
-    last wins; `decode_items` keeps all. A byte array becomes the tree that it encodes, or else a
+    unnamed ones become a list (a single one itself) under ``""``. The last of children with
+    the same name wins; `decode_items` keeps all. A byte array becomes the tree that it encodes, or else a
     list of integers.
     """
     tree: dict[str, Any] = _decode(

@@ -240,7 +240,7 @@ def encode_map(entries: Iterable[tuple[bytes, bytes, int]]) -> bytes:
 
 
 def walk(read: Callable[[int, int], bytes], file_size: int) -> BoxMap:
-    """Rebuild the map of a file that has none, from box to box; a box that is cut ends the walk.
+    """Rebuild the map of a file without one, from box to box; a box that is cut ends the walk.
 
     Notes
     -----

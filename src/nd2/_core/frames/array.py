@@ -36,7 +36,7 @@ class FrameArray(LazyArray):
     Attributes
     ----------
     frames : Frames
-        What reads the pixels.
+        The stored frames, which read the pixels.
     """
 
     frames: Frames

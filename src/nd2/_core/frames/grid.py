@@ -34,7 +34,7 @@ class FrameGrid:
     first : int
         Sequence index of the frame at the origin.
     dims : tuple of str
-        The loops that are axes, in their order. Of others, the first item counts.
+        The loops that are axes, in their order. The first item of other loops is used.
     """
 
     loops: tuple[tuple[str, int, int], ...]

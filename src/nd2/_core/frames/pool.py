@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 _lock = threading.Lock()
 _executor: ThreadPoolExecutor | None = None
-_limit = 8
+_MAX_THREADS = 8
+_limit = _MAX_THREADS
 
 
 def limit(threads: int) -> None:
-    """Use fewer threads in this process, such as a worker of a cluster to which some cores belong."""
+    """Limit the threads of this process, for example of a cluster worker that may use only some cores."""
     global _limit
-    _limit = min(max(threads, 1), 8)
+    _limit = min(max(threads, 1), _MAX_THREADS)
 
 
 def workers() -> int:

@@ -52,7 +52,7 @@ class Frames:
     def frame(self, index: int) -> NDArray[Any]:
         """Read one whole frame, shape (C, Y, X, S), C-contiguous; zero if it is missing.
 
-        The usual case of `read`, without what many frames and parts of frames need.
+        A fast path for the usual case of `read`.
         """
         pixels, size = self.pixels, self.pixels.frame_bytes
         offset, length = self.table.location(index)
@@ -142,7 +142,7 @@ class Frames:
             job.out[place][:, as_index(places)] = part
 
     def _check(self, plan: Plan) -> None:
-        """Refuse what the table cannot mean, before anything is allocated or read."""
+        """Refuse impossible entries of the table, before anything is allocated or read."""
         size, shortest = self.source.size, self._min_bytes
         nbytes = shortest if self.pixels.codec == "raw" else plan.lengths
         for wrong, message in (
@@ -274,7 +274,7 @@ class _Job:
     def _puts(
         self, blocks: Sequence[Block], targets: Sequence[tuple[int, memoryview]]
     ) -> list[tuple[Any, Any, Any]]:
-        """Return the calls that rearrange what was not read straight into the output."""
+        """Return the calls that rearrange the blocks that were not read straight into the output."""
         pairs = zip(blocks, targets, strict=True)
         return [(self._put, block, data) for block, (_, data) in pairs if not block.direct]
 
@@ -319,7 +319,7 @@ class _Job:
         return partial and nbytes <= self.frames.cache.limit * plan.pieces
 
     def _run_cached(self) -> None:
-        """Take the parts from frames that are kept, and keep those that are decoded."""
+        """Take the parts from kept frames, and keep the frames that are decoded."""
         cache, source, plan = self.frames.cache, self.frames.source, self.plan
         spans = list(zip(plan.offsets.tolist(), plan.lengths.tolist(), strict=True))
         rows = plan.rows.tolist()

@@ -94,7 +94,7 @@ def as_slice(pick: range) -> slice:
 
 
 def as_index(pick: Pick) -> slice | NDArray[np.intp]:
-    """Return what takes positions out of an array: a slice where they are equally spaced."""
+    """Return the index of positions in an array: a slice if they are equally spaced."""
     return as_slice(pick) if isinstance(pick, range) else pick
 
 

@@ -1,4 +1,4 @@
-"""Files of paths, patterns, folders and buckets, with the properties that a listing returns."""
+"""Files at paths and in folders and buckets, and files that match patterns, with length and version."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class ListedFile:
     path : str
         Absolute path or URL.
     size : int
-        Length in bytes; -1 if the listing does not say it.
+        Length in bytes; -1 if the listing does not have it.
     version : str
-        ETag, or modification time (of a local file in nanoseconds); empty if the listing does not say it.
+        ETag, or modification time (of a local file in nanoseconds); empty if the listing does not have it.
     """
 
     path: str
@@ -77,9 +77,9 @@ def list_files(
     name_pattern: str = "*.nd2",
     storage_options: Mapping[str, Any] | None = None,
 ) -> Iterator[ListedFile]:
-    """Yield the files that a path, a pattern, or a folder stands for; those of a folder sorted.
+    """Yield the file at a path, or the sorted files that are in a folder or match a pattern.
 
-    A file that does not exist is yielded as well: opening it says why.
+    A file that does not exist is yielded as well; opening it raises the error.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ _TAIL = 4096
 _RESOLUTIONS = (2_000_000_000, 1_000_000_000, 1_000_000, 1_000, 100)
 _CHANGED = "the file changed since it was opened; open it again"
 _LOST = (errno.ESTALE, errno.ENOTCONN)
-"""Errors of network file systems that a new handle may cure."""
+"""Errors of network file systems after which a new handle may work."""
 
 
 class LocalSource(ByteSource):

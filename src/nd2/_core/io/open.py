@@ -1,4 +1,4 @@
-"""Turns what a user passes as a file (path, URL, file object) into a byte source."""
+"""Byte sources of the files that users pass: paths, URLs and file objects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SEVERAL = "xarray.open_mfdataset(files, engine='nd2') opens several files as on
 
 
 def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> ByteSource:
-    """Open what a user passes as a file."""
+    """Open a path, a URL or a file object."""
     if isinstance(file, (list, tuple, set)):
         raise TypeError(
             f"expected one file, got a {type(file).__name__} of {len(file)}; {_SEVERAL}"

@@ -34,7 +34,7 @@ _KEPT = 1 << 20
 class FsspecSource(ByteSource):
     """Bytes of a file that fsspec reaches.
 
-    Nothing is asked of the server before the first read. That one fetches the file's two ends, and with them its
+    No request is made before the first read. That one fetches the file's two ends, and with them its
     length and its version (ETag or modification time), against which later reads are checked.
     """
 
@@ -149,7 +149,7 @@ class FsspecSource(ByteSource):
         return self._stat
 
     def _open(self) -> None:
-        """Read the file's two ends, for the metadata in them or because the file comes only as a whole."""
+        """Read the file's two ends, for the metadata in them or because the server sends only the whole file."""
         with self._lock:
             if not self._blocks:
                 self._read_ends(_HEAD, _TAIL)
@@ -259,7 +259,7 @@ def _transport(fs: AbstractFileSystem, path: str) -> BlockingTransport:
 
 
 def _range_transport(name: str) -> type[RangeTransport] | None:
-    """Return what makes the requests of a protocol, if its file system is installed."""
+    """Return the class that makes the requests of a protocol, if its file system is installed."""
     with suppress(ImportError):
         if name in ("http", "https"):
             from nd2._core.io.http import HttpTransport

@@ -1,4 +1,4 @@
-"""Planning of remote reads: which ranges become one request, and putting a stream of bytes where it belongs."""
+"""Planning of remote reads: which ranges become one request, and copying a stream of bytes into buffers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Tuning:
 
     @classmethod
     def current(cls) -> Tuning:
-        """Return what fsspec's configuration says now."""
+        """Return the settings that fsspec's configuration has now."""
         from fsspec.config import conf
 
         found = conf.get("nd2", {})
@@ -48,7 +48,7 @@ class Tuning:
 
 @record
 class Request:
-    """One range to ask for, and the buffers that take parts of it.
+    """One range to request, and the buffers for parts of it.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ def _cut(targets: Sequence[tuple[int, memoryview]], block: int) -> Sequence[tupl
 
 
 class Scatter:
-    """Takes the bytes of one request as they come, and puts each where it belongs."""
+    """Copies the bytes of one response into the buffers of the request, as they arrive."""
 
     def __init__(self, request: Request, url: str) -> None:
         self._request, self._url = request, url
@@ -109,7 +109,7 @@ class Scatter:
         self._next = 0
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes."""
+        """Copy the next bytes."""
         start = self._position
         end = start + len(chunk)
         if end > self._request.stop:
@@ -127,7 +127,7 @@ class Scatter:
         self._position = end
 
     def finish(self) -> None:
-        """Check that every byte has come."""
+        """Check that all bytes have arrived."""
         if self._position != self._request.stop:
             raise self._wrong(self._position - self._request.start, "")
 

@@ -26,7 +26,7 @@ _READ = 1 << 20
 
 
 class S3Transport(RangeTransport):
-    """Objects in a bucket; what fails is repeated as often as ``s3fs`` repeats it."""
+    """Objects in a bucket; failed requests are repeated as often as ``s3fs`` repeats them."""
 
     file_system = S3FileSystem
 

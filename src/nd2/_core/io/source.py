@@ -64,7 +64,7 @@ class ByteSource(ABC):
         return self._closed
 
     def read_many(self, spans: Sequence[Span]) -> list[bytes]:
-        """Read several ranges, at the same time where the source can."""
+        """Read several ranges, in parallel if the source can."""
         return [self.read(offset, nbytes) for offset, nbytes in spans]
 
     def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
@@ -93,7 +93,7 @@ class ByteSource(ABC):
         """Release the handle and the memory; the next read opens the file again."""
 
     def settle(self) -> None:
-        """Give back what a file that was just opened does not need before its pixels are read."""
+        """Release what is not needed between opening a file and reading its pixels."""
         self.release()
 
     def close(self) -> None:

@@ -108,7 +108,7 @@ class AsyncTransport(BlockingTransport):
 
     def __init__(self, fs: AbstractFileSystem, path: str) -> None:
         if fs.asynchronous:
-            # One that belongs to the caller's event loop cannot be used from threads: take its twin.
+            # One that belongs to the caller's event loop cannot be used from threads; an equal one can.
             options = {
                 k: v for k, v in fs.storage_options.items() if k not in ("asynchronous", "loop")
             }
@@ -203,7 +203,7 @@ class Answer:
 
 
 class RangeTransport(AsyncTransport):
-    """File systems whose responses can be looked at: each tells length and version of the file along with its bytes.
+    """File systems whose responses can be inspected: each has the length and the version of the file.
 
     So a file's length needs no separate request, and a change of the file between two reads is detected.
     """
@@ -301,13 +301,13 @@ async def _read_body(chunks: AsyncIterator[bytes], limit: int) -> bytes:
 
 
 def _asked_bytes(byte_range: str) -> int:
-    """Return the most bytes that a header ``Range`` asks for."""
+    """Return the maximum number of bytes that a header ``Range`` requests."""
     start, _, stop = byte_range.removeprefix("bytes=").partition("-")
     return int(stop) - int(start) + 1 if start else int(stop)
 
 
 def protocol(fs: AbstractFileSystem) -> str:
-    """Return the first protocol of a file system; asked of its class, because caches pass on what is inside them."""
+    """Return the first protocol of a file system, from its class: instances of caches have that of the cached one."""
     protocol = type(fs).protocol
     return protocol if isinstance(protocol, str) else str(protocol[0])
 
@@ -318,7 +318,7 @@ def is_cache(fs: AbstractFileSystem) -> bool:
 
 
 def max_in_flight(fs: AbstractFileSystem) -> int:
-    """Return how many requests may be under way at once, as the file system or fsspec's configuration says."""
+    """Return the maximum number of parallel requests, from the file system or fsspec's configuration."""
     from fsspec.config import conf
 
     limit = int(fs.batch_size or conf.get("nofiles_gather_batch_size", IN_FLIGHT))
@@ -326,14 +326,14 @@ def max_in_flight(fs: AbstractFileSystem) -> int:
 
 
 def end_spans(size: int, head: int, tail: int) -> list[tuple[int, int]]:
-    """Return start and stop of a file's two ends, of the whole file where they meet."""
+    """Return start and stop of a file's two ends, or of the whole file if they meet."""
     if size <= head + tail:
         return [(0, size)] if size and head else [(max(size - tail, 0), size)] if size else []
     return [(0, head), (size - tail, size)] if head else [(size - tail, size)]
 
 
 def parse_info(info: Mapping[str, Any], url: str) -> Stat:
-    """Return length and version from what ``fs.info`` says."""
+    """Return length and version from the result of ``fs.info``."""
     if info.get("type") == "directory":
         raise IsADirectoryError(f"a folder, not an ND2 file: {url!r}")
     if info.get("size") is None:
@@ -342,7 +342,7 @@ def parse_info(info: Mapping[str, Any], url: str) -> Stat:
 
 
 def info_version(info: Mapping[str, Any]) -> str:
-    """Return the ETag or the modification time from what ``fs.info`` says; empty if it has neither."""
+    """Return the ETag or the modification time from the result of ``fs.info``; empty without either."""
     keys = ("ETag", "etag", "mtime", "Last-Modified", "LastModified", "last_modified", "created")
     return normal_version(next((str(info[key]) for key in keys if info.get(key)), ""))
 

@@ -26,7 +26,7 @@ def is_url(path: object) -> TypeGuard[str]:
 
 
 def local_path(path: str | bytes | os.PathLike[Any]) -> str:
-    """Return a path as text, ``~`` expanded; of a ``file://`` URL, the path in it."""
+    """Return a path as text, ``~`` expanded; for a ``file://`` URL, the path in it."""
     text = os.fsdecode(os.fspath(path))
     if text.startswith("file://"):
         from fsspec.core import strip_protocol
@@ -36,7 +36,7 @@ def local_path(path: str | bytes | os.PathLike[Any]) -> str:
 
 
 def file_name(url: str) -> str:
-    """Return the name of the file at a path or URL; of a chained URL, that of the innermost file."""
+    """Return the name of the file at a path or URL; for a chained URL, that of the innermost file."""
     place = next((part for part in url.split("::") if "://" in part), None)
     if place is None:
         from pathlib import PurePath

@@ -66,7 +66,7 @@ class ChunkAddress:
     size : int
         Length of its data in bytes, according to the chunk map.
     extent : int
-        Bytes from its header to the next chunk at most: the data lie within them, however long the name field is.
+        Maximum bytes from its header to the next chunk. They include the data, whatever the length of the name field.
     """
 
     source: ByteSource

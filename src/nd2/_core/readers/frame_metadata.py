@@ -36,8 +36,8 @@ def stage_positions(
 ) -> NDArray[np.float64]:
     """Return the position of the stage at each frame, shape (count, 3), in micrometers.
 
-    A loop over positions sets x and y, and z if it drives to it; what no loop sets is that of the
-    picture metadata. A stack adds ``(i - homeIndex) * stepUm`` to z, for every type of stack and in
+    A loop over positions sets x and y, and z if it drives to it; the picture metadata has the
+    coordinates that no loop sets. A stack adds ``(i - homeIndex) * stepUm`` to z, for every type of stack and in
     either direction. Frames beyond the loops have the position of the picture metadata.
 
     Parameters
@@ -63,8 +63,8 @@ def stage_positions(
 def time_stamp(recorded_ms: float | None, first: FirstFrame) -> TimeStamp:
     """Return the time of a frame; without a recorded time, that of the picture metadata.
 
-    The Julian day number is that of the picture metadata plus the frame's milliseconds: what
-    Nikon's reader gives, though in real files the former already is the first frame's.
+    The Julian day number is that of the picture metadata plus the frame's milliseconds, as
+    in Nikon's reader, although in real files the former already is that of the first frame.
     """
     if recorded_ms is None or not math.isfinite(recorded_ms):
         recorded_ms = first.time_ms
@@ -81,7 +81,7 @@ def frame_metadata(
     time: TimeStamp,
 ) -> FrameMetadata:
     """Return the metadata of a frame; its channels share time, position and focus."""
-    # a negative offset means that there is none, as in the loop over positions
+    # a negative offset means that none was recorded, as in the loop over positions
     offset = float(pfs_offset) if pfs_offset is not None and pfs_offset >= 0 else None
     position = Position(StagePosition(*stage_um), offset, name)
     return FrameMetadata(

@@ -58,7 +58,7 @@ def locate_frames(
     if len(asked):
         headers = _frame_headers(source, position[asked].tolist(), index[asked].tolist())
         start[asked], data_size[asked] = _reconcile(source, chunk_map, headers, size[asked])
-    # In place: of millions of frames, each column takes many megabytes.
+    # In place: for millions of frames, each column takes many megabytes.
     start += position
     start += stamp
     # A chunk that is too short is an error when it is read, not a missing frame.
@@ -202,7 +202,7 @@ def _read_sample_header(
 ) -> chunks.ChunkHeader | None:
     """Return the header of a frame, the first in the file if it will do, that holds for all frames.
 
-    It agrees with the map and with the next chunk, and its pixels start on a page. None if there is none.
+    It agrees with the map and with the next chunk, and its pixels start on a page. None without such a frame.
     """
     position = chunk_map.frame_position
     for k in _sample_order(position):

@@ -102,11 +102,11 @@ class LayerChunks(Sequence["NDArray[Any] | None"]):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type that holds any number of an object, whatever a single mask needs."""
+        """Type that can hold the number of any object, in all masks of the layer."""
         return np.dtype("u4" if self.info.tiles is None else f"u{self.info.tiles.bits // 8}")
 
     def take(self, frames: NDArray[np.intp], picks: Picks) -> NDArray[Any]:
-        """Return a part of the masks of some frames, zero where there is none."""
+        """Return a part of the masks of some frames, zero for frames without a mask."""
         rows, columns = picks
         part = np.zeros((len(frames), len(rows), len(columns)), self.dtype)
         if part.size:

@@ -103,7 +103,7 @@ class LegacyReader(Reader):
             raise self._corrupt(error, tag) from error
 
     def _document(self, tag: bytes, index: int = 0) -> dict[str, Any]:
-        """Decode the XML box of a tag; empty if there is none."""
+        """Decode the XML box of a tag; empty without one."""
         payloads = self.payloads(tag, index, index + 1)
         return self._decode(tag, payloads[0]) if payloads else {}
 

@@ -91,7 +91,7 @@ _MAX_SMALL_CHUNK = 64 << 10
 class ModernReader(Reader):
     """Decodes the chunks of one file on access, each once.
 
-    ``dtype`` is the type of samples where it is not one that files hold: of arrays to export.
+    ``dtype`` replaces the type of samples: arrays to export may have types that files cannot have.
     """
 
     chunk_file: ChunkFile
@@ -444,7 +444,7 @@ class ModernReader(Reader):
         return self._decode_all(keys, strip_prefix=strip_prefix)
 
     def _decode_all(self, keys: dict[bytes, str], *, strip_prefix: bool = True) -> dict[str, Any]:
-        """Decode chunks, and return their content under new names; as bytes what cannot be decoded."""
+        """Decode chunks, and return their content under new names; bytes if a chunk cannot be decoded."""
         trees: dict[str, Any] = {}
         budget = clx_lite.Budget()  # one for all: a file may have thousands of small chunks
         for (name, key), data in zip(keys.items(), self.chunk_file.chunk_many(keys), strict=True):
@@ -477,7 +477,7 @@ class ModernReader(Reader):
 
 
 def _cell(values: NDArray[Any] | None, frame: int) -> Any:
-    """Return what was recorded for a frame; None if nothing was."""
+    """Return the recorded value of a frame; None without one."""
     return None if values is None or frame >= len(values) else values[frame].item()
 
 

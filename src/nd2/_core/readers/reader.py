@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 class Reader(ABC):
     """Decodes the content of one file on access, and keeps it.
 
-    What a format may lack has a default: empty, or None.
+    Properties that a format may lack have a default: empty, or None.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Reader(ABC):
     @property
     @abstractmethod
     def text_info(self) -> TextInfo:
-        """Free text; empty if there is none."""
+        """Free text; empty without any."""
 
     @property
     @abstractmethod
@@ -188,7 +188,7 @@ class Reader(ABC):
         return {}
 
     def prefetch_recorded_data(self) -> None:
-        """Announce that all of these columns will be read: a remote file gives them together."""
+        """Announce that all of these columns will be read; those of a remote file are fetched together."""
 
     @property
     def experiment_events(self) -> list[ExperimentEvent]:
@@ -239,5 +239,5 @@ class Reader(ABC):
         return None
 
     def load_metadata(self) -> None:
-        """Read what opening a file needs: the part of it that a sidecar index keeps."""
+        """Read the metadata that opening a file needs, which a sidecar index keeps."""
         _ = self.attributes, self.experiment, self.text_info, self.metadata

@@ -1,4 +1,4 @@
-"""Files whose chunk map, start or attributes are lost: a scan finds the chunks, a report says what is lost."""
+"""Files whose chunk map, start or attributes are lost: a scan finds the chunks, and a report lists the losses."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class Rescue:
         )
 
     def report(self, reader: Reader) -> RescueReport:
-        """Return what was found, after reading everything that a reader reads from these chunks."""
+        """Return what was found and lost, after reading frames and metadata through a reader."""
         for name in self._scan.lost:
             self._note(f"the chunk {name!r} is cut")
         damaged: NDArray[np.int64] = self._scan.cut

@@ -2,7 +2,7 @@
 
 If a chunk has a plausible header and the next chunk follows it, the pass skips it as a whole, so that
 nothing within its data is taken for a chunk. Otherwise the pass goes on byte by byte to a header that
-lies where headers lie (on a page, or as far from one as another header in the file), or that is
+is in a usual place (on a page, or as far from one as another header in the file), or that is
 followed by another header or the end of the file.
 """
 
@@ -73,7 +73,7 @@ class _Window:
         self._data = self.source.read(position, min(max(nbytes, self._least), self.size - position))
 
     def header(self, position: int, *, peek: bool = False) -> ChunkHeader | None:
-        """Return the header at a position, None if there is none; `peek` leaves the window where it is."""
+        """Return the header at a position, or None; `peek` leaves the window where it is."""
         if self._last is not None and self._last.position == position:
             return self._last
         if position + HEADER.size > self.size:
@@ -99,7 +99,7 @@ class _Window:
         return name and ChunkHeader(position, name[0], name_length, data_length)
 
     def find(self, position: int) -> int:
-        """Return the next position of the magic number, from ``position`` on; the file's size if there is none."""
+        """Return the next position of the magic number, from ``position`` on, or the file's size."""
         while position + HEADER.size <= self.size:
             at = position - self._start
             if not 0 <= at <= len(self._data) - HEADER.size:
@@ -146,7 +146,7 @@ def scan_chunks(source: ByteSource, magic: bytes = MAGIC_BYTES) -> Iterator[Scan
 
 
 def _behind(window: _Window, header: ChunkHeader) -> int | None:
-    """Return where the chunk after another one starts (or the file ends); None if there is none."""
+    """Return where the chunk after another one starts (or the file ends); None without one."""
     padded = header.position + page_up(header.end - header.position)
     for position in (padded, header.end) if padded != header.end else (padded,):
         if window.header(position, peek=True):
@@ -217,7 +217,7 @@ def collect(found: Iterable[ScannedChunk], end: int) -> Scan:
         else:
             lost.add(header.name)
     table = np.array(frames, np.uint64).reshape(-1, 4)
-    # Of equal indices the last one counts: the first when read backwards.
+    # The last of equal indices counts: the first one in reverse order.
     numbers, place = np.unique(table[::-1, 0], return_index=True)
     table = table[::-1][place]
     chunk_map = ChunkMap(numbers.astype(np.int64), table[:, 1], table[:, 2], others, end)

@@ -87,7 +87,7 @@ class Index:
         return decode_index, (encode_index(self),)
 
     def attach(self, source: ByteSource) -> None:
-        """Give the source what the index holds of its bytes."""
+        """Give the source the bytes that the index holds, after a check that they are those of the file."""
         source.keep(self.blocks)
         _, size, version = source.identity
         comparable = version and self.version and version.isdigit() == self.version.isdigit()
@@ -129,7 +129,7 @@ class Index:
 
 
 def default_index_path(path: Any) -> Any:
-    """Return what opens the index next to a file."""
+    """Return the path or URL of the index next to a file, as a type that can be opened."""
     fs, inner = getattr(path, "fs", None), getattr(path, "path", None)
     if fs is not None and isinstance(inner, str):
         from fsspec.core import OpenFile

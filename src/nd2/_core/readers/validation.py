@@ -1,7 +1,8 @@
 """Chunk maps of files in which bytes were lost or inserted: every position is checked.
 
 The map, every frame and every other chunk must start with the magic number and with its own name. A
-chunk that does not is looked for around its place. What is not found counts as missing, with a warning.
+chunk that does not is searched for around its stated position. One that is not found counts as
+missing, with a warning.
 """
 
 from __future__ import annotations
