@@ -210,7 +210,7 @@ def test_frames_that_are_said_to_be_compressed_and_are_not(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name_field", [0, 40])
-def test_a_place_where_another_frame_stands_is_named(path: Path, name_field: int) -> None:
+def test_a_place_of_another_frame_is_named(path: Path, name_field: int) -> None:
     build(path, loops=[("T", 5)], name_field=name_field)
 
     def change(known: ChunkMap) -> ChunkMap:
@@ -225,7 +225,7 @@ def test_a_place_where_another_frame_stands_is_named(path: Path, name_field: int
 
 
 @pytest.mark.parametrize("name", [attributes.NAMES[0], texts.NAMES[0], recorded_data.TIMES])
-def test_a_place_where_another_chunk_stands_is_named(path: Path, name: bytes) -> None:
+def test_a_place_of_another_chunk_is_named(path: Path, name: bytes) -> None:
     build(path, loops=[("T", 5)])
 
     def change(known: ChunkMap) -> ChunkMap:

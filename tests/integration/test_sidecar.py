@@ -141,7 +141,7 @@ def test_the_engine_takes_an_index(tmp_path: Path) -> None:
         np.testing.assert_array_equal(tree["P1"]["image"].values, spec.array[1])
 
 
-def test_an_index_beside_the_file(tmp_path: Path) -> None:
+def test_an_index_next_to_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
     spec = build(path, loops=[("T", 3)])
     nd2.save_index(path)

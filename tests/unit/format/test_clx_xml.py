@@ -153,7 +153,7 @@ def test_characters_that_xml_does_not_allow_are_dropped() -> None:
     assert decode(data) == {"s": "ab & c", "n": 1}
 
 
-def test_a_cut_tail_leaves_what_stands_before_it() -> None:
+def test_a_cut_tail_keeps_the_elements_before_it() -> None:
     whole = encode({"n": 1, "level": {"m": 2, "s": "x"}})
     trees = []
     for end in range(len(whole)):

@@ -62,7 +62,7 @@ def test_a_megabyte_of_text_takes_less_than_seconds(
     assert time.process_time() - start < 3  # quadratic expressions took minutes
 
 
-def test_the_step_of_planes_stands_behind_its_loop() -> None:
+def test_the_step_of_planes_follows_its_loop() -> None:
     text = "Dimensions: Z(5)\r\n Z Stack Loop: 5\r\n- Range\r\n- Step: 0,75 µm\r\n"
     assert legacy.stated_step(text) == 0.75
     assert legacy.stated_step("- Step: 0.75") is None

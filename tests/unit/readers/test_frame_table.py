@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import warnings
+import zlib
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +14,11 @@ import pytest
 import nd2
 from nd2._core.format import chunks
 from nd2._core.format.clx_lite import I32
+from nd2._core.format.pixels import PixelLayout
 from nd2._core.io import open_source
 from nd2._core.open import open_reader
+from nd2._core.readers.frame_table import frame_codec
+from nd2._core.readers.sidecar import Recorder
 from tests.builder import Nd2Spec, build
 
 if TYPE_CHECKING:
@@ -185,6 +190,17 @@ def test_frames_are_compressed_whatever_the_attributes_state(
         assert file.attributes.compressionType is None
         np.testing.assert_array_equal(file.asarray(), spec.array)
         np.testing.assert_array_equal(file.read_frame(0).squeeze(), spec.frames[0].squeeze())
+
+
+def test_a_few_of_many_frames_show_that_they_are_compressed(path: Path) -> None:
+    streams = [zlib.compress(bytes(8), 0).ljust(length, b"\0") for length in range(20, 20 + 5000)]
+    path.write_bytes(b"".join(streams))
+    lengths = np.array([len(stream) for stream in streams], np.uint64)
+    pixels = PixelLayout(1, 4, 1, 1, np.dtype("<u2"), 8)
+    with closing(open_source(path)) as file:
+        source = Recorder(file)
+        assert frame_codec(source, lengths.cumsum() - lengths, lengths, pixels) == "zlib"
+        assert len(source.blocks) <= 1024 + 16
 
 
 def test_an_index_keeps_how_frames_are_stored(path: Path) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from nd2._core.format.pixels import Codec, PixelLayout
     from nd2._core.io import ByteSource
 
+_MAX_STARTS = 1024
+"""Frames of different lengths whose first bytes are read to find zlib streams."""
 _MAX_STREAMS = 16
 """Frames that look like zlib streams and are inflated to see whether they are."""
 _PADDED_START = chunks.PAGE - chunks.TIMESTAMP
@@ -90,11 +92,12 @@ def frame_codec(
 def _any_zlib(
     source: ByteSource, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], nbytes: int
 ) -> bool:
-    """Return whether a frame is a zlib stream of ``nbytes`` bytes; reads one frame of each length."""
+    """Return whether a frame is a zlib stream of ``nbytes`` bytes; reads one frame per length."""
     size = np.uint64(source.size)
     inside = lengths <= size - np.minimum(offsets, size)
     lengths, first = np.unique(lengths[inside], return_index=True)
-    offsets = offsets[inside][first]
+    step = len(lengths) // _MAX_STARTS + 1  # millions of compressed frames have many lengths
+    lengths, offsets = lengths[::step], offsets[inside][first[::step]]
     starts = source.read_many([(offset, 2) for offset in offsets.tolist()])
     similar = np.flatnonzero([is_zlib(start) for start in starts])[:_MAX_STREAMS]
     # A stream is at most a little longer than its data.
