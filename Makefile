@@ -41,13 +41,13 @@ $(VENV)/.lint: $(VENV)/.test
 	$(INSTALL) --group lint
 	@touch $@
 
-# The readers of OME-Zarr that the tests ask have an environment of their own.
+# The readers of OME-Zarr that the tests use have a separate environment.
 .venv-ngff/.done: pyproject.toml $(VENV)/.base
 	@test -d .venv-ngff || $(PYTHON) -m venv --without-pip .venv-ngff
 	$(PIP) --python .venv-ngff/bin/python install --quiet --group ngff
 	@touch $@
 
-# napari brings a toolkit for windows, and pins of its own.
+# napari installs a window toolkit, and has its own pins.
 .venv-napari/.done: pyproject.toml $(VENV)/.base
 	@test -d .venv-napari || $(PYTHON) -m venv --without-pip .venv-napari
 	$(PIP) --python .venv-napari/bin/python install --quiet --editable '.[napari,remote]' --group napari
@@ -73,8 +73,8 @@ demo: $(VENV)/.demo ## write a small ND2 file, open it in every way, save a pict
 test: $(VENV)/.test ## run the tests (7 minutes on 2 cores); some need sample files, see CONTRIBUTING.md
 	$(BIN)/python -m pytest $(PARALLEL)
 
-# The environment has no link to src: what is not in the wheel is missed.
-test-wheel: $(VENV)/.release ## run the tests on the built wheel, in an environment of its own
+# The environment has no link to src: files missing from the wheel make tests fail.
+test-wheel: $(VENV)/.release ## run the tests on the built wheel, in a separate environment
 	rm -rf dist && $(BIN)/python -m build --quiet --wheel
 	$(BIN)/uv venv --quiet --clear --no-python-downloads --python $(NEWEST_PYTHON) .venv-wheel
 	$(BIN)/uv pip install --quiet --python .venv-wheel/bin/python "$$(echo dist/*.whl)[all]" --group test
@@ -90,11 +90,11 @@ test-upstream: $(VENV)/.release ## run the tests with pre-releases of the depend
 	  --index $(NIGHTLY) numpy pandas xarray || echo "no nightly wheels: pre-releases on PyPI only"
 	.venv-upstream/bin/python -m pytest $(PARALLEL)
 
-coverage: $(VENV)/.test ## run the tests, fail where they reach fewer than 95 % of lines; pages in htmlcov
+coverage: $(VENV)/.test ## run the tests, fail if they reach fewer than 95 % of lines; pages in htmlcov
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-report=html
 
 # Separate, new environments: the oldest direct dependencies that pyproject.toml allows, and the newest.
-# Interpreters that are on the path but do not run (pyenv's) are passed over.
+# Interpreters that are on the path but do not run (pyenv's) are skipped.
 NEWEST_PYTHON ?= $(shell for python in python3.13 python3.12 $(PYTHON); do \
   $$python -c '' 2>/dev/null && { echo $$python; break; }; done)
 test-lowest: RESOLUTION := lowest-direct
@@ -174,7 +174,7 @@ ngff: .venv-ngff/.done ## environment of other people's readers of OME-Zarr, whi
 # libxcb-render-util0
 SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY),,$(if $(shell command -v xvfb-run),LIBGL_ALWAYS_SOFTWARE=1 \
   xvfb-run -a -s "-screen 0 1400x900x24 +extension GLX"))
-napari: .venv-napari/.done ## test the napari plugin in an environment of its own, without a display on a virtual one
+napari: .venv-napari/.done ## test the napari plugin in a separate environment; without a display, on a virtual one
 	$(SCREEN) .venv-napari/bin/python -m pytest -p no:napari -o filterwarnings=default tests/napari \
 	  tests/integration/test_napari_manifest.py
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from bench.files import FILES
 from bench.harness import Case
 
-# Both sides open the file once before the clock starts: what the libraries import for the first one is not counted,
-# nor what closing the first one takes. xarray imports dask when the first values are read.
+# Both sides open the file once before timing starts: imports for the first file are not counted, nor is closing it. xarray imports dask when the first values are read.
 OURS = """import xarray
 with xarray.open_dataset(FILE, engine='nd2') as first:
     first.image.isel(T=0).values

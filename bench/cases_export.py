@@ -7,7 +7,7 @@ from bench.harness import Case
 
 _LIMIT = round(300e6 / FILES["raw"].array_bytes, 3)
 # The previous output is removed and buffers are flushed before timing starts, so that every round writes to an idle disk.
-# Memory for the system's cache is asked of the host before the clock starts: it takes a virtual machine 0.3 to 5 s.
+# Memory for the page cache is requested before timing starts: a virtual machine needs 0.3 to 5 s to get it from its host.
 _SETUP = """
 import atexit, mmap, nd2, os, shutil, tempfile
 folder = tempfile.mkdtemp(dir=os.path.dirname(FILE))

@@ -1,6 +1,6 @@
-"""Benchmarks of the first second: what a new process spends before it has an answer, beyond importing NumPy.
+"""Benchmarks of the first use: CPU time of a new process up to its first result, without importing NumPy.
 
-The seconds of all cores count, because those of the clock depend on what else the machine does.
+CPU seconds of all cores count, because wall-clock time depends on other work on the machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How benchmarks run: each side in processes of its own, in turn, several times; medians and their ratios.
+"""Run benchmarks: each side in separate processes, in turns, several times; medians and their ratios.
 
 A case is a few lines of Python as text, because the sides run in different environments: this package in one, PyPI's
 ``nd2`` 0.12.0 in another, compared with NumPy on the same bytes.
@@ -183,8 +183,6 @@ def _median_peak(peaks: list[int | None]) -> int | None:
     known = [peak for peak in peaks if peak is not None]
     return int(median(known)) if known else None
 
-
-# ------------------------------------------------------------------------------------------------------------ the table
 
 HEADER = (
     "| work | ours | nd2 0.12.0 | NumPy | ours / nd2 | of the best | goal | ours / NumPy | goal | peak, ours | peak, nd2 | goal |\n"

@@ -1,7 +1,7 @@
 """``make bench-remote``: requests, bytes and seconds of remote reads, compared with nd2 0.12.0, counted by the server.
 
 A file of 1000 frames of 2 MB is served over HTTP on the loopback device, without latency and with 50 ms before each
-answer. Each piece of work runs in a process of its own; the table in ``docs/cloud.md`` is replaced by what was found.
+answer. Each piece of work runs in a separate process; the results replace the table in ``docs/cloud.md``.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Found:
 def run(
     server: RangeServer, side: str, setup: str, code: str, latency: float, index: Path
 ) -> Found:
-    """Run one piece of work in a process of its own."""
+    """Run one piece of work in a separate process."""
     urls = server.url("small.nd2"), server.url("big.nd2")
     command = [PYTHON[side], "-c", _CHILD, setup, code, *urls, str(index)]
     server.latency = 0.0
@@ -130,7 +130,7 @@ def run(
 
 
 def table(server: RangeServer, index: Path, rounds: int) -> str:
-    """Run everything on both sides, in turn, and return the table."""
+    """Run everything on both sides, in turns, and return the table."""
     lines = [
         "| work | requests | nd2 0.12.0 | bytes | nd2 0.12.0 | seconds | nd2 0.12.0 | seconds at 50 ms | nd2 0.12.0 |",
         "| --- | --: | --: | --: | --: | --: | --: | --: | --: |",

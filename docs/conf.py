@@ -53,7 +53,7 @@ html_theme_options = {
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
-# The notebook is executed by every build, in a folder of its own.
+# Every build executes the notebook, in a temporary folder.
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True

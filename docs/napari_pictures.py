@@ -1,6 +1,6 @@
 """Pictures of the page about napari: synthetic files that look like cells, shown by the plugin.
 
-``make napari-pictures`` writes them into ``docs/images``, on a virtual display where there is no other.
+``make napari-pictures`` writes them into ``docs/images``, on a virtual display if there is no other.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Cells:
     Attributes
     ----------
     nuclei, bodies : ndarray of int, shape (SIDE, SIDE)
-        Number of the cell at each pixel, 0 for none.
+        Number of the cell at each pixel, 0 for background.
     """
 
     def __init__(self, seed: int, count: int = 40, radius: float = 17.0) -> None:

@@ -49,7 +49,7 @@ class AnswerHandler(SimpleHTTPRequestHandler):
 
 @dataclass
 class Traffic:
-    """Requests of a page for chunks: the address of each, and its bytes; and all hosts that it asks."""
+    """Requests of a page: address and bytes of each chunk, error messages, and all hosts."""
 
     chunks: list[tuple[str, int]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Traffic:
 
     @property
     def levels(self) -> set[str]:
-        """Levels of which something was requested."""
+        """Levels from which chunks were requested."""
         return {path.split("/")[-2] for path, _ in self.chunks}
 
 
@@ -85,7 +85,7 @@ def chromium(profile: Path) -> Iterator[Any]:
 
 @contextmanager
 def new_page(browser: Any) -> Iterator[tuple[Any, Traffic]]:
-    """Give a new page, and what it requests."""
+    """Yield a new page, and its requests."""
     traffic = Traffic()
 
     def finished(request: Any) -> None:

@@ -33,7 +33,7 @@ def images(path: Path) -> list[NDArray[Any]]:
 
 
 def masks(path: Path) -> list[list[NDArray[Any]]]:
-    """Masks of each position, for each binary layer, axes T, Z, 1, Y, X, 1; 0 where there is none."""
+    """Masks of each position, for each binary layer, axes T, Z, 1, Y, X, 1; 0 for missing masks."""
     with nd2.ND2File(path) as file:
         loops = dict(file._reader.layout.loops)
         count = file._reader.layout.frame_count

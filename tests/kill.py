@@ -247,8 +247,8 @@ def run(
 ) -> Counter[str]:
     """Kill a writer at random moments; return how often each kind of output was left.
 
-    What a killed process left is removed before the next one, here or by `remove_parts`. A remote
-    folder would otherwise be written to ``NAME.part2``.
+    The incomplete output of a killed process is removed before the next one starts, here or by
+    `remove_parts`. A remote folder would otherwise be written to ``NAME.part2``.
     """
     rng = random.Random(seed)
     place = f"{base}/{writer.name}"

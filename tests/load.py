@@ -24,7 +24,7 @@ import numpy as np
 
 
 def usage() -> dict[str, float]:
-    """Return what the process holds."""
+    """Return the descriptors, threads and memory of the process."""
     gc.collect()
     status = Path("/proc/self/status").read_text()
     kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
@@ -99,7 +99,7 @@ def run_tasks(paths: list[Path], count: int) -> None:
 
 
 def main(count: int, limit: int, tasks: int) -> None:
-    """Print what the process holds before and after."""
+    """Print descriptors, threads and memory before and after."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     with tempfile.TemporaryDirectory() as folder:
         paths = files(Path(folder), count)

@@ -85,7 +85,7 @@ def plate_by_ngff_zarr(folder: str) -> dict[str, Any]:
 
 
 def by_models(kind: str, folder: str) -> str | None:
-    """Return what the format's own models have against a group; None if nothing."""
+    """Return the error of the format's own models for a group; None if it is valid."""
     import zarr
     from ome_zarr_models import v05
 

@@ -39,5 +39,5 @@ def assert_same(virtual: xr.Dataset, dataset: xr.Dataset) -> None:
 
 
 def about(dataset: xr.Dataset) -> dict[str, Any]:
-    """Attributes, without those that say where the file is and what it was like."""
+    """Return attributes without the location and the state of the file."""
     return {name: value for name, value in dataset.attrs.items() if name not in ABOUT_THE_FILE}

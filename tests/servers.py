@@ -52,7 +52,7 @@ class Fault:
     shorten : int
         Bytes that are left out at the end, in body, Content-Length and Content-Range.
     times : int
-        How often it happens.
+        Number of times it happens.
     """
 
     when: Callable[[Seen], bool] = lambda seen: seen.method == "GET"

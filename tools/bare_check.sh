@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The first hour of a newcomer: a clone in an empty folder, a clean HOME, no cache of pip; the README's commands, the
-# documentation, and each recipe copied out of the README. A line for each step; fails where one fails.
+# documentation, and each recipe copied out of the README. Prints a line for each step; fails if one fails.
 #   tools/bare_check.sh [REPOSITORY]     KEEP=1 keeps the folder, SKIP='make test' leaves out a command
 set -uo pipefail
 repository=${1:-$(cd "$(dirname "$0")/.." && pwd)}
@@ -9,7 +9,7 @@ folder=$(mktemp -d "${TMPDIR:-/tmp}/bare.XXXXXX")
 mkdir "$folder/home" "$folder/tmp" "$folder/desk"
 failures=0
 
-# Nothing is inherited but the way to programs and to the network.
+# Only settings for programs and the network are inherited.
 clean=(HOME="$folder/home" TMPDIR="$folder/tmp" PIP_NO_CACHE_DIR=1)
 while IFS= read -r name; do
   case $name in
@@ -19,7 +19,7 @@ while IFS= read -r name; do
   esac
 done < <(compgen -e)
 
-# step NAME FOLDER COMMAND...: run, say how long it took and whether it went well
+# step NAME FOLDER COMMAND...: run, and print the time and whether it succeeded
 step() {
   local name=$1 where=$2 start=$SECONDS log="$folder/tmp/step.log"
   shift 2
@@ -42,7 +42,7 @@ while IFS= read -r command; do
 done < <(sed -n '/^```\(sh\|console\)$/,/^```$/{/^```/d;s/^\$ //;s/ *#.*//;/./p}' "$clone/README.md")
 step "make docs" "$clone" make docs
 
-# The README's install lines, each in an environment of its own; the address of the project is the clone's here.
+# The README's install lines, each in a separate environment; the address of the project is replaced by the clone's.
 recipes="$folder/desk/recipes"
 number=0
 while IFS= read -r command; do

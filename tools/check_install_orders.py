@@ -97,7 +97,7 @@ def build_empty(folder: Path) -> Path:
 
 
 def works(order: str, wheel: Path, empty: Path, folder: Path) -> bool:
-    """Carry out an order in an environment of its own; print and return whether all works afterwards."""
+    """Carry out an order in a separate environment; print and return whether everything works afterwards."""
     place = Path(tempfile.mkdtemp(dir=folder))
     environment, room = place / "environment", place / "room"
     room.mkdir(parents=True)
@@ -146,7 +146,7 @@ def works(order: str, wheel: Path, empty: Path, folder: Path) -> bool:
 
 
 def quiet(*command: str, cwd: Path | None = None) -> None:
-    """Run a command; show what it says where it fails."""
+    """Run a command; print its output if it fails."""
     done = subprocess.run(
         command, cwd=cwd, env=clean_variables(), capture_output=True, text=True, check=False
     )

@@ -2,7 +2,7 @@
 
 ``python tools/check_pages.py docs/_build`` reports pages that are wider than the window, content that is cut off at its
 right edge, pictures that are missing, and links between pages that lead nowhere. ``--shots FOLDER`` also saves
-pictures of all pages. Without Chromium it says so, and succeeds.
+pictures of all pages. Without Chromium it prints a message and succeeds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ THEMES = ("light", "dark")
 FLAGS = (*HEADLESS, "--hide-scrollbars")
 SECONDS = 600
 
-# A page that opens each page in a frame of each width, and posts what it finds.
+# A page that opens each page in a frame of each width, and posts the faults.
 HARNESS = """<!doctype html><meta charset="utf-8"><body><script>
 const [pages, widths] = JOB;
 function faults(frame, width) {

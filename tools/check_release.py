@@ -24,7 +24,7 @@ SDIST_FILES = {"LICENSE", "README.md", "CHANGELOG.md", "Makefile", "pyproject.to
 def main() -> int:
     """Check the one wheel and the one sdist of a folder; return the number of complaints."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="holds one wheel and one sdist")
+    parser.add_argument("folder", type=Path, help="folder with one wheel and one sdist")
     parser.add_argument("--extra", action="append", help="only this extra ('' for none)")
     arguments = parser.parse_args()
     (wheel,) = arguments.folder.resolve().glob("*.whl")
@@ -48,7 +48,7 @@ def known_extras() -> list[str]:
 
 
 def project_files() -> set[str]:
-    """Return the files that git knows, with forward slashes, from the root."""
+    """Return the files that git tracks, with forward slashes, relative to the root."""
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
     )
@@ -93,7 +93,7 @@ def compare(archive: str, names: set[str], known: set[str], typed: list[str]) ->
 
 
 def used_in_clean_room(wheel: Path, extra: str) -> bool:
-    """Install a wheel with one extra in an environment of its own and use it there; return whether that works."""
+    """Install a wheel with one extra in a separate environment, and use it there; return whether that works."""
     what = f"xarray-nd2[{extra}]" if extra else "xarray-nd2"
     with tempfile.TemporaryDirectory() as folder:
         environment = Path(folder) / "environment"

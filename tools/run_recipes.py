@@ -1,10 +1,10 @@
-"""Run each Python block of a page, as a reader would who copies one after the other, and print a line for each.
+"""Run each Python block of a page, one after another, as a reader would, and print a line for each.
 
 ``python tools/run_recipes.py README.md`` runs in an empty folder, which it fills with the documentation's example files;
 ``s3://bucket`` and ``https://host`` are servers on this machine that also have them.
 
-``--python PYTHON`` runs each block alone, in a new process of another environment, for example of the one that the
-README installs. ``--times 2`` runs everything twice, because a reader may.
+``--python PYTHON`` runs each block alone, in a new process of another environment, for example the one that the README
+installs. ``--times 2`` runs everything twice, as a reader may.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Use the installed package with one extra, and see that what other extras are for says which one is lacking.
+"""Use the installed package with one extra, and check that errors of other features name the missing extra.
 
 ``python tools/use_extra.py EXTRA`` runs in an environment that has the package and that extra, and nothing else.
 """
@@ -209,17 +209,17 @@ USES: dict[str, tuple[str, Callable[[], None]]] = {
     "distributed": ("distributed", distributed),
     "napari": ("napari", napari),
 }
-"""Extras without which something is refused: a package that each brings, and what to do with it."""
+"""Extras that a feature needs: a package that each installs, and a function that uses the feature."""
 
 EASES: dict[str, Callable[[], None]] = {"ome-zarr": ome_zarr, "cli": cli}
-"""Extras that something is better with, and nothing refused without."""
+"""Extras that improve a feature, which also works without them."""
 
 APART = {"napari"}
-"""Extras that ``all`` does not hold."""
+"""Extras that ``all`` does not include."""
 
 
 def lacks() -> dict[str, Callable[[], object]]:
-    """Return what to try where the package of an extra is not there."""
+    """Return for each extra a call that raises ImportError without its package."""
     import xarray as xr
 
     import xarray_nd2.napari
@@ -246,7 +246,7 @@ def lacks() -> dict[str, Callable[[], object]]:
             pass
 
     def catalog() -> None:
-        import xarray_nd2.intake  # noqa: F401  # only whether it is there
+        import xarray_nd2.intake  # noqa: F401  # the import fails without intake
 
     return {
         "remote": lambda: nd2.ND2File("s3://bucket/small.nd2"),
@@ -262,7 +262,7 @@ def lacks() -> dict[str, Callable[[], object]]:
 
 
 def main(extra: str) -> None:
-    """Use the base and the extra; try what the other extras are for."""
+    """Use the base and the extra; try the features of the other extras."""
     site = Path(sysconfig.get_path("purelib")).resolve()
     assert Path(nd2.__file__).resolve().is_relative_to(site), (
         f"not the installed one: {nd2.__file__}"
@@ -278,7 +278,7 @@ def main(extra: str) -> None:
         if name in wanted:
             ease()
             used.append(name)
-    assert extra in {"", "all", *used}, f"nothing is known of the extra {extra!r}"
+    assert extra in {"", "all", *used}, f"unknown extra {extra!r}"
     refused = []
     for name, attempt in lacks().items():
         if find_spec(USES[name][0]) is not None:

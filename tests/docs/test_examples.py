@@ -1,4 +1,4 @@
-"""The examples run as they are, in an empty folder, and make what they say."""
+"""The examples run unchanged in an empty folder, and write the files that they announce."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ def known() -> int:
 
 
 def main() -> int:
-    """Start both processes, wait, and say what they found."""
+    """Start both processes, wait, and print the findings."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=float(os.environ.get("FUZZ_SECONDS", 60)))
     parser.add_argument("--folder", type=Path, help="where findings and counts are kept")
@@ -218,7 +218,7 @@ def main() -> int:
     if given.group:
         work(given.group, folder, given.seconds)
         return 0
-    # One arena, and large blocks given back at once: what an input takes is measured by the address space.
+    # One arena, and large blocks returned immediately: the address space measures the memory of an input.
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
     from tests.fuzz.differences import ORACLE
 

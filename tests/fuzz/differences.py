@@ -38,7 +38,7 @@ _DIED = {"error": "the process died"}
 
 
 class Reader:
-    """One of the packages in a process of its own, which is started again where it dies."""
+    """One of the packages in a separate process, which is started again if it dies."""
 
     def __init__(self, *python: str) -> None:
         self._python = python
@@ -54,7 +54,7 @@ class Reader:
         )
 
     def ask(self, path: Path) -> dict[str, Any]:
-        """Return what it reads from a file."""
+        """Return the results of the package for a file."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{path}\n")

@@ -101,7 +101,7 @@ def validate(data: bytes) -> None:
 
 
 def rescue(data: bytes) -> None:
-    """The same, of what a scan finds."""
+    """The same, for the chunks that a scan finds."""
     with nd2.ND2File(io.BytesIO(data), rescue=True) as file:
         _everything(file)
 
@@ -203,7 +203,7 @@ def prepare() -> None:
 
 @contextmanager
 def _bounded(nbytes: int) -> Iterator[None]:
-    """Limit time, and the address space to what it is now and what an input may take."""
+    """Limit time, and the address space to its present size plus the memory that an input may take."""
     previous = signal.signal(signal.SIGALRM, _too_long)
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
