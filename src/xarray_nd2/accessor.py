@@ -123,8 +123,8 @@ class _Accessor(Generic[_Labeled]):
     ) -> None:
         """Write TIFF: OME-TIFF, an ImageJ hyperstack or BigTIFF, as `nd2.ND2File.write_tiff` does.
 
-        Lazy arrays are computed block by block, and each block once. Coordinates and attributes say
-        the same as in an ND2 file by `nd2.imwrite`.
+        Lazy arrays are computed block by block, and each block once. Coordinates and attributes have
+        the same meaning as for `nd2.imwrite`.
 
         Parameters
         ----------
@@ -242,7 +242,7 @@ class _Accessor(Generic[_Labeled]):
         ----------
         channels : int, str, or sequence of these, optional
             Indices or names of the channels to show. By default all but those in bright field,
-            which would cover the others; all where every channel is bright field.
+            which would cover the others; all if every channel is bright field.
         **indexers : int
             Index on the axes of the frames (``T=3, Z=0``); by default the first time and position,
             the middle plane.
@@ -281,7 +281,7 @@ class _Accessor(Generic[_Labeled]):
         Returns
         -------
         matplotlib.figure.Figure
-            A notebook shows it where it is the value of a cell; ``savefig`` writes it.
+            A notebook shows it as the value of a cell; ``savefig`` writes it.
 
         Raises
         ------
@@ -365,7 +365,7 @@ class _Accessor(Generic[_Labeled]):
         Returns
         -------
         xarray.DataArray
-            Without P; Y and X in micrometers from the upper left corner. 0 where there is no field.
+            Without P; Y and X in micrometers from the upper left corner. 0 outside of the fields.
 
         Raises
         ------
@@ -423,14 +423,14 @@ class ND2Accessor(_Accessor[xr.Dataset]):
         Parameters
         ----------
         dim : str
-            The axis. Where the dataset does not have it, the coordinate is a single value.
+            The axis. If the dataset does not have it, the coordinate is a single value.
         name : str
             Name of the coordinate. Its values are paths or URLs.
 
         Raises
         ------
         ValueError
-            If the dataset does not say where it came from.
+            If the dataset does not have the path of its file.
         """
         dataset: xr.Dataset = self._labeled
         dims = (dim,) if dim in dataset.dims else ()
@@ -457,7 +457,7 @@ class ND2Accessor(_Accessor[xr.Dataset]):
         Raises
         ------
         ValueError
-            If the dataset does not say where it came from (it was opened from a file object without
+            If the dataset does not have the path of its file (it was opened from a file object without
             a name).
         """
         from nd2._core.file import ND2File
@@ -483,7 +483,7 @@ class ND2Accessor(_Accessor[xr.Dataset]):
         Raises
         ------
         ValueError
-            If the dataset does not say where it came from.
+            If the dataset does not have the path of its file.
         OSError
             If the file cannot be opened.
         """

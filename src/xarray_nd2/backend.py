@@ -130,7 +130,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         OSError
             If the file cannot be opened, or is not ND2.
         ValueError
-            If it is damaged, has no such group or position, or does not say when it was recorded; if ``group``
+            If it is damaged, has no such group or position, or does not have the time of its first frame; if ``group``
             and ``position`` are given.
         IndexError
             If it has no position of that index.
@@ -229,7 +229,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         dict of str to xarray.Dataset
             ``/`` what all positions share; ``/P0``, ``/P1`` ... each position as ``open_dataset(position=...)`` gives
             it; ``/labels`` the binary layers; ``/events`` the table of recorded data and the events; ``/tiles`` the
-            fields of a stitched image. The last three are there where the file has them.
+            fields of a stitched image. The last three exist only if the file has them.
         """
         _refuse(unknown, [name for name in self.open_dataset_parameters if name != "position"])
         with open_reader(

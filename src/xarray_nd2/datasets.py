@@ -93,7 +93,7 @@ def decoded(
 
 
 class BlockSizes(dict[str, int]):
-    """Sizes of the stored chunks by axis; where a default is needed, sizes of blocks of several chunks.
+    """Sizes of the stored chunks by axis; with a default, sizes of blocks of several chunks.
 
     xarray takes ``get(axis, length)`` for axes without a requested size, and ``get(axis)`` to warn
     about requests that divide stored chunks.
@@ -109,7 +109,7 @@ class BlockSizes(dict[str, int]):
 
 
 def preferred_chunks(model: DatasetModel) -> dict[str, int]:
-    """Return the chunks that suit the file: a frame, or bands of rows where a frame is larger than 64 MiB.
+    """Return the chunks that suit the file: a frame, or bands of rows if a frame is larger than 64 MiB.
 
     dask reads one block per core at a time. Blocks of remote files hold several frames, because each
     block waits for an answer.

@@ -74,7 +74,7 @@ def _of_positions(image: xr.DataArray, name: str) -> NDArray[np.float64]:
 def _matrix(attrs: Mapping[Any, Any], pixel: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the shift on the stage (x, y) in micrometers for a pixel to the right, and one down.
 
-    Where the metadata does not say it, the stage and the image have the same axes.
+    Without such metadata, the stage and the image have the same axes.
     """
     try:
         volume = json.loads(attrs["nd2_metadata"])["channels"][0]["volume"]
@@ -87,7 +87,7 @@ def _matrix(attrs: Mapping[Any, Any], pixel: NDArray[np.float64]) -> NDArray[np.
 
 
 class _Fields(BackendArray):
-    """A large image made of fields, read where it is indexed; later fields cover earlier ones.
+    """A large image made of fields, of which indexed parts are read; later fields cover earlier ones.
 
     Parameters
     ----------

@@ -91,7 +91,7 @@ def _item(image: xr.DataArray, axis: str, item: int | str) -> int:
 
 
 def _channel_names(picture: xr.DataArray) -> list[str]:
-    """Return the name of each channel; empty texts where the dataset does not say them."""
+    """Return the name of each channel; empty texts if they are unknown."""
     if "C" not in picture.coords:
         return [""] * picture.sizes["C"]
     return [str(name) for name in np.atleast_1d(picture["C"].values)]
@@ -287,7 +287,7 @@ def _show(axes: Axes, values: NDArray[Any], picture: xr.DataArray) -> None:
 
 
 def _scale_bar(picture: xr.DataArray) -> tuple[float, str] | None:
-    """Return the length in pixels and the text of a scale bar; None where pixels have no known size."""
+    """Return the length in pixels and the text of a scale bar; None if the size of a pixel is unknown."""
     x = picture.coords.get("X")
     if x is None or "units" not in x.attrs or x.size < 2:
         return None

@@ -1,4 +1,4 @@
-"""Summary of an image for people: axes, channels in their colors, positions; nothing is read but coordinates."""
+"""Summary of an image: axes, channels in their colors, positions. Only coordinates are read."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def as_html(image: xr.DataArray, source: str) -> str:
 
 
 def _axes(image: xr.DataArray, *, all_axes: bool = False) -> Iterator[tuple[str, str, str, str]]:
-    """Yield name, size, step and names of each axis; by default only those with something to say."""
+    """Yield name, size, step and names of each axis; by default only of axes with a step or names."""
     for dim, size in image.sizes.items():
         step, names = _step(image, dim), ""
         if str(dim)[0] == "P":
@@ -49,7 +49,7 @@ def _axes(image: xr.DataArray, *, all_axes: bool = False) -> Iterator[tuple[str,
 
 
 def _step(image: xr.DataArray, dim: Any) -> str:
-    """Return the mean distance of neighbors on an axis with its unit; empty where it has no meaning."""
+    """Return the mean distance of neighbors on an axis with its unit; empty if it is not meaningful."""
     coord = image.coords.get(dim)
     if coord is None or coord.size < 2 or str(dim)[0] not in "TZYX":
         return ""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def dataset_attrs(reader: Reader, facts: Facts) -> dict[str, Any]:
-    """Return the attributes of the dataset, without what the file does not say."""
+    """Return the attributes of the dataset, without those that are unknown."""
     optics = facts.optics
     pixel = facts.pixel_size
     attrs: dict[str, Any] = {

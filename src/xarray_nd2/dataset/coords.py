@@ -131,9 +131,9 @@ def axis_coordinates(
 
 
 def _channel_coordinates(facts: Facts) -> dict[str, VariableModel]:
-    """Return what the file says about each channel, on the axis C.
+    """Return the metadata of each channel, on the axis C.
 
-    Empty where the metadata and the image do not agree on the number of channels.
+    Empty if the metadata and the image do not agree on the number of channels.
     """
     channels = facts.channels
     if any(channel.meta is None for channel in channels):
@@ -172,7 +172,7 @@ def _channel_coordinates(facts: Facts) -> dict[str, VariableModel]:
 
 
 def position_names(facts: Facts) -> VariableModel | None:
-    """Return the stored name of each position, on the axis P; None where no position has a name."""
+    """Return the stored name of each position, on the axis P; None if no position has a name."""
     if facts.position_loop is None or not any(facts.position_names):
         return None
     names = np.array(facts.position_names, np.str_)
@@ -198,7 +198,7 @@ def frame_coordinates(
 def time_coordinate(
     reader: Reader, facts: Facts, grid: FrameGrid, clock: Clock
 ) -> dict[str, VariableModel]:
-    """Return the recorded time of each frame; empty where nothing was recorded."""
+    """Return the recorded time of each frame; empty if no time was recorded."""
     column: Column
     if not facts.has_times:
         return {}
@@ -289,7 +289,7 @@ def _recorded(reader: Reader, column: RecordedColumn) -> Column | None:
 
 
 def _presence(reader: Reader, image: FrameArray) -> Mapping[str, VariableModel]:
-    """Return which frames the file holds; empty where it holds all."""
+    """Return whether the file has each frame; empty if it has all."""
     present = image.frames.table.present(reader.layout.frame_count)
     if present.all():
         return {}

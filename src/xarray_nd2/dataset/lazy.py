@@ -63,9 +63,9 @@ class StoredColumn(_SingleValues):
     Attributes
     ----------
     count : int
-        Number of values; frames beyond them have none (NaN).
+        Number of values; frames beyond them are NaN.
     clock : Clock, optional
-        Tells how the values, times in milliseconds, become what is given.
+        Converts the values, times in milliseconds.
     """
 
     chunk: ChunkAddress

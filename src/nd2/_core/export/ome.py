@@ -170,7 +170,7 @@ def _scalar(value: Any) -> str:
 
 
 def _length(name: str, value: float | None) -> dict[str, Any]:
-    """Return attributes for a length in micrometers; empty where it is not known."""
+    """Return attributes for a length in micrometers; empty if unknown."""
     return {} if value is None else {name: float(value), f"{name}Unit": "µm"}
 
 
@@ -290,7 +290,7 @@ class _Builder:
         return element
 
     def _stage_label(self, parent: Element, image: int) -> None:
-        """Add name and place of a position, where the file has positions."""
+        """Add name and place of a position, if the file has positions."""
         if self.facts.position_loop is None:
             return
         frame = self.placement.index[self.placement.image == image][:1]
@@ -459,7 +459,7 @@ class _Builder:
         return times - times[:1]
 
     def _time_point(self, time: float) -> int | None:
-        """Return the time point of a time in milliseconds since the first frame; None where it is not known."""
+        """Return the time point of a time in milliseconds since the first frame; None if unknown."""
         if not np.isfinite(self._elapsed).all():
             return None
         later = np.flatnonzero(self._elapsed >= time)
@@ -471,7 +471,7 @@ def _first(table: Mapping[str, str], flags: Sequence[str]) -> str | None:
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float | None]:
-    """Return values with six decimals; None where they are not finite."""
+    """Return values with six decimals; None if they are not finite."""
     rounded, finite = np.round(values, 6).tolist(), np.isfinite(values).tolist()
     return [value if known else None for value, known in zip(rounded, finite, strict=True)]
 

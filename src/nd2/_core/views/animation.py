@@ -1,4 +1,4 @@
-"""Animations of a time lapse or a stack: MP4, GIF and APNG, through imageio."""
+"""Animations of a time lapse or a stack: MP4 through ffmpeg, GIF and APNG through Pillow."""
 
 from __future__ import annotations
 
@@ -118,14 +118,14 @@ def _ffmpeg(path: Path, fps: float, shape: tuple[int, int]) -> Iterator[Any]:
         raise errors.missing_package("imageio-ffmpeg", "animate", "to write MP4") from error
     height, width = shape
     source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps} -i -"
-    # The format is given because the name of an unfinished file does not say it.
+    # The name of an unfinished file does not have the suffix of the format.
     output = "-an -c:v libx264 -pix_fmt yuv420p -crf 20 -movflags +faststart -f mp4"
     command = [get_ffmpeg_exe(), "-y", "-v", "error", *source.split(), *output.split(), str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             yield process.stdin
         except BrokenPipeError:
-            pass  # said below, with the reason
+            pass  # raised below, with the reason
         except BaseException:
             process.kill()
             raise

@@ -30,7 +30,7 @@ _FACTS = (
 
 @dataclass(frozen=True, eq=False, slots=True)
 class BinaryLayer(Sequence["NDArray[Any] | None"]):
-    """One binary layer: a sequence of masks, one for each frame, None where a frame has none.
+    """One binary layer: a sequence of masks, one for each frame, or None for a frame without a mask.
 
     Attributes
     ----------
@@ -86,12 +86,12 @@ class BinaryLayer(Sequence["NDArray[Any] | None"]):
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
-        """Shape of the first mask, (Y, X); empty if there is none."""
+        """Shape of the first mask, (Y, X); empty if there are no masks."""
         first = next(self._masks(), None)
         return () if first is None else first[1].shape
 
     def _masks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Give frame and mask where there is one."""
+        """Yield each frame that has a mask, and the mask."""
         for frame in getattr(self.data, "present", range(len(self.data))):
             mask = self.data[frame]
             if mask is not None:

@@ -87,7 +87,7 @@ def annotate(
     facts: Facts,
     painter: Painter,
 ) -> None:
-    """Draw on tiles, in place: where each is in the loops, channels in their colors, a scale bar on the first."""
+    """Draw on tiles, in place: their places in the loops, names of channels in their colors, a scale bar on the first."""
     height, width, _ = tiles[0].shape
     if min(height, width) < _MIN_SIDE:
         return
@@ -118,7 +118,7 @@ def annotate(
 
 
 def frame_text(frame: int, reader: Reader, facts: Facts) -> str:
-    """Return where a frame is in the loops; empty for a file of one frame."""
+    """Return the place of a frame in the loops as a text; empty for a file of one frame."""
     layout = reader.layout
     if frame >= layout.frame_count:
         return f"frame {frame}" if reader.frame_count > 1 else ""

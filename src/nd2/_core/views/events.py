@@ -54,7 +54,7 @@ def events(
 
 
 def loop_columns(reader: Reader, facts: Facts) -> dict[str, NDArray[Any]]:
-    """Return what the loops say of their frames, by column: time, index, index on each loop, names, heights."""
+    """Return the columns that follow from the loops: time, index, index on each loop, names, heights."""
     layout = reader.layout
     count = layout.frame_count
     columns: dict[str, NDArray[Any]] = {}
@@ -84,7 +84,7 @@ def recorded_columns(reader: Reader, taken: dict[str, NDArray[Any]]) -> dict[str
 
 
 def _header(title: str, identifier: str, unit: str, taken: Mapping[str, object]) -> str:
-    """Return the title of a column with its unit; where that is taken, one with the identifier."""
+    """Return the title of a column with its unit; if that is taken, one with the identifier."""
     suffix = f" [{unit}]" if unit else ""
     names = (title, identifier, f"{title} ({identifier})")
     free = [name for name in names if name and not {name, name + suffix} & taken.keys()]
@@ -137,7 +137,7 @@ def _merged(
 def _records(
     columns: Mapping[str, NDArray[Any]], count: int, occurrences: list[ExperimentEvent]
 ) -> list[dict[str, Any]]:
-    """Return rows that hold what there is."""
+    """Return rows without missing cells."""
     rows: list[dict[str, Any]] = []
     values = {name: column.tolist() for name, column in columns.items()}
     for start, stop in pairwise(sorted({0, count, *map(len, values.values())})):

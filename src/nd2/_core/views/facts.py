@@ -1,7 +1,7 @@
 """The facts of a file, determined once: every output reads names, places, times and calibration here.
 
-A fact that files may hold in two ways carries its source: what the devices recorded, or what the acquisition planned
-and the picture metadata state (nominal).
+Files may hold a fact in two ways, so it has a source: values that the devices recorded, or values that the acquisition
+planned and the picture metadata state (nominal).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nd2._core.structures import Channel, Microscope
 
 Source = Literal["recorded", "nominal", "mixed"] | None
-"""Where values come from; None where the file says nothing."""
+"""Source of values; None if the file does not have them."""
 
 STAGE_COLUMNS = ("X", "Y", "Z")
 """Identifiers of the columns of recorded data that hold the position of the stage."""
@@ -53,7 +53,7 @@ class Series:
     Attributes
     ----------
     source : str or None
-        ``"recorded"``, ``"nominal"``, ``"mixed"``; None where the file does not say them.
+        ``"recorded"``, ``"nominal"`` or ``"mixed"``; None if the file does not have the values.
     """
 
     values: NDArray[Any]
@@ -130,7 +130,7 @@ class Facts:
 
     @cached_property
     def software(self) -> str:
-        """Name and version of the software that wrote the file; empty where it is not known."""
+        """Name and version of the software that wrote the file; empty if unknown."""
         return self.reader.text_info.get("appVersion") or self.reader.software
 
     @property
@@ -140,9 +140,9 @@ class Facts:
 
     @property
     def max_value(self) -> int | None:
-        """Largest value that the significant bits hold; None where they say nothing about the range.
+        """Largest value of the significant bits; None if they do not limit the range.
 
-        That is floating point, and integers that only arrays to export have, such as sums.
+        They do not limit floating point, nor types that ND2 files do not have, such as sums in an array to export.
         """
         if self.reader.dtype not in (np.uint8, np.uint16):
             return None
@@ -150,9 +150,9 @@ class Facts:
 
     @cached_property
     def display_range(self) -> tuple[float, float] | None:
-        """Range of values to display: that of the significant bits, or that of one frame.
+        """Range of values to display: that of the significant bits, or else that of one frame.
 
-        None where neither is known.
+        None if both are unknown.
         """
         if self.max_value is not None:
             return 0.0, float(self.max_value)
@@ -171,18 +171,18 @@ class Facts:
 
     @cached_property
     def calibrated(self) -> bool:
-        """Whether the file says how large a pixel is."""
+        """Whether the file has the size of a pixel."""
         return bool(self._metas) and all(self._metas[0].volume.axesCalibrated[:2])
 
     @cached_property
     def pixel_size(self) -> tuple[float, float] | None:
-        """Size of a pixel in micrometers, x and y; None where it is not known."""
+        """Size of a pixel in micrometers, x and y; None if unknown."""
         x, y = positive(self.reader.voxel_size.x), positive(self.reader.voxel_size.y)
         return (x, y) if self.calibrated and x and y else None
 
     @property
     def z_step(self) -> float | None:
-        """Distance of two planes in micrometers; None where it is not known."""
+        """Distance between two planes in micrometers; None if unknown."""
         known = bool(self._metas) and self._metas[0].volume.axesCalibrated[2]
         return positive(self.reader.voxel_size.z) if known else None
 
@@ -193,7 +193,7 @@ class Facts:
         return dict(zip(names, self.reader.experiment, strict=True))
 
     def heights(self, loop: str, count: int) -> NDArray[np.float64]:
-        """Return the height of each plane of a stack over home in micrometers, as Nikon's reader places the stage."""
+        """Return the height of each plane of a stack above the home plane in micrometers, as Nikon's reader does."""
         stack = self._loops.get(loop)
         if stack is None:
             return np.zeros(count)
@@ -231,10 +231,10 @@ class Facts:
         return Series(self.reader.stage_positions[:, axis], "recorded" if legacy else "nominal")
 
     def corner(self, frame: int) -> tuple[float, float] | None:
-        """Return where the first corner of a frame is in the plane of the sample, as y and x in micrometers.
+        """Return the position of the first corner of a frame in the plane of the sample, y and x in micrometers.
 
-        The stage is at the center of a frame. Its axes are turned into those of the image as the file says; without
-        that they count as parallel. None where the stage or the size of a pixel is not known.
+        The stage is at the center of a frame. The matrix of the file converts its axes to those of the image; without
+        a matrix they are parallel. None if the stage or the size of a pixel is unknown.
         """
         place = np.array([self.stage_x.values[frame], self.stage_y.values[frame]], np.float64)
         if self.pixel_size is None or not np.isfinite(place).all():
@@ -253,12 +253,12 @@ class Facts:
 
     @cached_property
     def position_loop(self) -> str | None:
-        """Name of the axis of positions; None where the file has none."""
+        """Name of the axis of positions; None if the file does not have one."""
         return next((name for name, loop in self._loops.items() if loop.type == "XYPosLoop"), None)
 
     @cached_property
     def position_names(self) -> tuple[str, ...]:
-        """Name of each position, empty where it has none; no items where the file has no positions."""
+        """Name of each position, which may be empty. Without an axis of positions, there are no items."""
         if self.position_loop is None:
             return ()
         points = self._loops[self.position_loop].parameters.points
@@ -298,7 +298,7 @@ class Facts:
 
     @cached_property
     def start(self) -> np.datetime64 | None:
-        """Instant of the first frame in UTC, to the millisecond; None where the file does not say a plausible one.
+        """Instant of the first frame in UTC, to the millisecond; None if unknown or implausible.
 
         A Julian day number as a double resolves 0.04 ms.
         """
@@ -323,7 +323,7 @@ class Facts:
 
     @cached_property
     def frame_times(self) -> NDArray[np.float64] | None:
-        """Recorded time of each frame in milliseconds, NaN where it is missing; None where nothing was recorded.
+        """Recorded time of each frame in milliseconds, NaN if it is missing; None if no time was recorded.
 
         Several times that are all exactly 0 were not recorded.
         """
@@ -334,7 +334,7 @@ class Facts:
 
     @property
     def has_times(self) -> bool:
-        """Whether times were recorded; the first of them decides if it is not 0, without reading the others."""
+        """Whether times were recorded; if the first is not 0, the others are not read."""
         if "frame_times" not in vars(self):
             chunk = self.reader.chunk_address("CustomData|AcqTimesCache")
             if chunk is not None and chunk.size >= 8 and any(chunk.read(0, 8)):
@@ -342,21 +342,21 @@ class Facts:
         return self.frame_times is not None
 
     def times(self, frames: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return the recorded times of frames in milliseconds; NaN where nothing was recorded."""
+        """Return the recorded times of frames in milliseconds; NaN if unknown."""
         return _take(self.frame_times, frames)
 
     @property
     def first_time(self) -> float:
-        """Time of the first frame in milliseconds; 0 where it was not recorded."""
+        """Time of the first frame in milliseconds; 0 if unknown."""
         time = float(self.times(np.zeros(1, np.intp))[0])
         return time if math.isfinite(time) else 0.0
 
     def step_times(self, frames: NDArray[np.intp]) -> Series:
         """Return the times of steps, each given by its first frame, in milliseconds.
 
-        Recorded times where they are recorded. Steps between two of them are interpolated; others continue with the mean
-        recorded step, or with the nominal one. Where no step is known, the values are the numbers of the steps, without
-        a source.
+        Missing times between two recorded ones are interpolated. Times before the first and after the last continue
+        with the mean recorded step, or else with the nominal one. If no step is known, the values are the numbers of
+        the steps, and there is no source.
         """
         count = len(frames)
         times = self.times(frames)
@@ -382,7 +382,7 @@ class Facts:
     def time_step(self, frames: NDArray[np.intp]) -> float | None:
         """Return the time between two steps, each given by its first frame, in milliseconds.
 
-        The mean of `step_times`; the nominal one where that is not above zero; None where it is not known.
+        The mean step of `step_times`; the nominal one if that is not above zero; None if unknown.
         """
         series = self.step_times(frames)
         if series.source is None:
@@ -403,7 +403,7 @@ class Facts:
 
     @cached_property
     def recorded(self) -> Mapping[str, RecordedColumn]:
-        """Columns of recorded data, without those of stage and exposure that hold zeros where the metadata hold more.
+        """Columns of recorded data, without those of stage and exposure that contain only zeros against the metadata.
 
         Some versions of the software write such columns for images of several channels.
         """
@@ -428,17 +428,17 @@ class Facts:
         return column.values.dtype.kind in "iuf" and not column.values.any()
 
     def _frame_values(self, column: RecordedColumn, frames: int) -> NDArray[np.float64] | None:
-        """Return the values of a column for each frame, NaN beyond its end; None where it does not cover the loops."""
+        """Return the values of a column for each frame, NaN beyond its end; None if it does not cover the loops."""
         values = column.values
         if values.dtype.kind not in "iuf" or len(values) < self.reader.layout.frame_count:
             return None
         return _take(values, np.arange(frames))
 
     def exposure(self, channel: int) -> Series:
-        """Return the exposure of a channel in milliseconds, one value or one for each frame; NaN where it is unknown.
+        """Return the exposure of a channel in milliseconds, one value, or one for each frame; NaN if unknown.
 
-        The column of recorded exposures holds one value for each frame: it says which exposure a channel had where
-        frames have one channel.
+        The column of recorded exposures holds one value for each frame: it is the exposure of a
+        channel only if frames have one channel.
         """
         column = self.recorded.get(EXPOSURE_COLUMNS[0])
         if column is not None and self.reader.layout.channels == 1:
@@ -461,7 +461,7 @@ def _take(values: NDArray[Any] | None, frames: NDArray[np.intp]) -> NDArray[np.f
 
 
 def _mean_step(times: NDArray[np.float64], steps: int | None = None) -> float | None:
-    """Return the mean distance of times; None where it is not above zero."""
+    """Return the mean distance of times; None if it is not above zero."""
     steps = len(times) - 1 if steps is None else steps
     return positive(float(times[-1] - times[0]) / steps) if steps > 0 else None
 

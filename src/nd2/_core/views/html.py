@@ -1,4 +1,4 @@
-"""Summary of a file for notebooks: tables of its axes, its channels, and a few facts, without reading pixels."""
+"""Summary of a file for notebooks: tables of its axes, its channels and a few facts. Pixels are not read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KINDS = {
 
 
 def file_table(reader: Reader, facts: Facts) -> str:
-    """Return what is in a file as HTML; nothing is read but metadata. All text from the file is escaped."""
+    """Return a summary of a file as HTML. Only metadata are read; all text from the file is escaped."""
     name = escape(file_name(reader.source.url))
     return f"<div><strong>ND2File</strong> {name}</div>{tables(reader, facts, path=True)}"
 

@@ -1,4 +1,4 @@
-"""Metadata and structures in a form that JSON can hold."""
+"""Metadata and structures as values for JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON can hold it.
+    """Return a value in the types of JSON.
 
     Structures become dicts, bytes become base64; numbers that are not finite become None, other objects text.
     """

@@ -52,7 +52,7 @@ class PictureOptions:
     channels : sequence of int or str, optional
         By default all, but in composites none in bright field.
     annotated : bool
-        Whether to draw a scale bar, and the names of what is shown.
+        Whether to draw a scale bar, and the names of frames and channels.
     """
 
     frames: Sequence[int] | None = None
@@ -72,7 +72,7 @@ class PictureOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A picture, which a notebook shows where it is the value of a cell.
+    """A picture, which a notebook shows as the value of a cell.
 
     Attributes
     ----------
@@ -197,13 +197,13 @@ class Painter:
 
     @property
     def colors(self) -> NDArray[np.float64]:
-        """Color of each channel, from 0 to 1; white where the file has only one."""
+        """Color of each channel, from 0 to 1; white if the file has only one."""
         single = len(self._facts.channels) == 1
         rgb = [_WHITE if single else self._facts.channels[c].rgb for c in self.channels]
         return np.array(rgb) / 255
 
     def read(self, frames: Sequence[int]) -> NDArray[Any]:
-        """Return what is shown of frames, shape (n, C, Y, X, S), samples red, green, blue."""
+        """Return the visible pixels of frames, shape (n, C, Y, X, S), samples red, green, blue."""
         unique = np.unique(np.array(frames, np.intp))
         pixels = self._reader.frames.read(unique, self._picks)[np.searchsorted(unique, frames)]
         return pixels[..., ::-1] if self._reader.frames.pixels.sample_order == "BGR" else pixels
@@ -313,7 +313,7 @@ def channel_limits(reader: Reader, facts: Facts) -> list[tuple[float, float]]:
 
 
 def _sample_frames(reader: Reader, rows: int) -> list[int]:
-    """Return the middle planes of a few positions and time points; any frame where all these are missing."""
+    """Return the middle planes of a few positions and time points; any frame if all these are missing."""
     loops, pixels = reader.layout.loops, reader.frames.pixels
     nbytes = pixels.row_bytes * rows if pixels.codec == "raw" else pixels.frame_bytes
     count = min(max((n for name, n in loops if name[0] != "Z"), default=1), _SAMPLES)

@@ -102,7 +102,7 @@ class Placement:
         return np.argsort(offsets, kind="stable")
 
     def grid(self, values: NDArray[np.float64]) -> list[list[float | None]] | None:
-        """Return values of the frames on the axes T and Z of their image; None for NaN, or where all are NaN."""
+        """Return values of the frames on the axes T and Z of their image; None for NaN, or if all are NaN."""
         if not np.isfinite(values).any():
             return None
         table = np.empty(len(values))
@@ -127,7 +127,7 @@ def nesting(layout: Layout) -> str:
 
 
 def frame_tables(facts: Facts, placement: Placement) -> dict[str, Any]:
-    """Return times and stage positions of the frames of one image, which no axis of OME-Zarr can say."""
+    """Return times and stage positions of the frames of one image, for which OME-Zarr does not have axes."""
     tables: dict[str, Any] = {}
     index = placement.index
     columns = {"time_ms": ("recorded", facts.times(index))} | {

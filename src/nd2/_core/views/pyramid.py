@@ -146,7 +146,7 @@ class Pyramid:
         return out
 
     def _is_bulk(self, loops: Picks, pixels: Picks) -> bool:
-        """Return whether whole frames are wanted that are too many, or too large, to be kept."""
+        """Return whether whole frames are requested that are too many, or too large, to keep."""
         height = self.planes.shape[self._axis]
         nbytes = self._frame_bytes * math.prod(map(len, loops))
         return (

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def summary(reader: Reader, facts: Facts) -> dict[str, Any]:
-    """Return what is in a file, as JSON can hold it; what is not known is left out."""
+    """Return a summary as values for JSON, without those that are unknown."""
     layout = reader.layout
     date = facts.start_date
     count = layout.frame_count
@@ -60,7 +60,7 @@ def time_step(reader: Reader, facts: Facts) -> float | None:
 
 
 def _positions(reader: Reader, facts: Facts) -> list[dict[str, Any]]:
-    """Return name and place of each position; empty where the file has no loop over positions."""
+    """Return name and place of each position; empty if the file does not have a loop over positions."""
     if facts.position_loop is None:
         return []
     placement = Placement.from_layout(reader.layout)
@@ -82,7 +82,7 @@ def _duration(facts: Facts) -> float | None:
 
 
 def loop_facts(loop: Any) -> dict[str, Any]:
-    """Return what there is to say about a loop, as JSON can hold it."""
+    """Return the known facts of a loop as values for JSON."""
     found: dict[str, Any] = {"type": loop.type, "count": loop.count}
     if loop.type == "TimeLoop":
         found["period_ms"] = loop.parameters.periodDiff.avg or loop.parameters.periodMs
@@ -98,7 +98,7 @@ def loop_facts(loop: Any) -> dict[str, Any]:
 
 
 def channel_facts(channel: ChannelFacts) -> dict[str, Any]:
-    """Return what there is to say about a channel, as JSON can hold it."""
+    """Return the known facts of a channel as values for JSON."""
     found: dict[str, Any] = {
         "name": channel.name,
         "color": f"#{channel.hex}",

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 _BLOCK = 16 << 20
 """Bytes that are read at once from an array that is neither in memory nor chunked."""
-
-
 _EXAMPLES = {3: "TYX", 4: "TCYX", 5: "TZCYX"}
 """Axes for arrays of some numbers of dimensions, for a message."""
 
@@ -48,7 +46,7 @@ def imwrite(
     path : str or os.PathLike
         The file to write.
     array : ndarray, dask array, xarray.DataArray, or xarray.Dataset
-        Pixels of uint8, uint16 or float32. Of a dataset, the image is written, and ``labels_...``
+        Pixels of uint8, uint16 or float32. The image of a dataset is written, and its ``labels_...``
         become binary layers. Dask arrays are computed block by block.
     axes : str or sequence of str, optional
         Axis of each dimension: T, P, Z, U, C, Y, X, S, in any order. By default the names of the
@@ -64,7 +62,7 @@ def imwrite(
     of the engine give start, software, objective and bit depth, its coordinates ``stage_x``,
     ``stage_y``, ``stage_z`` and ``channel_exposure`` stage and exposure. Further coordinates of the
     frames become recorded data. Color samples are red, green, blue, unless ``samples`` or labels on
-    S differ. Frames are omitted where the coordinate ``frame_present`` is false.
+    S differ. Frames whose coordinate ``frame_present`` is false are omitted.
 
     Raises
     ------
@@ -116,7 +114,7 @@ class ArrayFrames:
     axes : list of int
         Axis of ``image`` for each of ``sizes``.
     options : WriterOptions
-        What the labels say, and the user.
+        Values from the labels, and those of the user.
     present : ndarray of bool, shape of the loops, optional
         Which frames exist; None for all.
     """

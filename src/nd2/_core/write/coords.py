@@ -174,7 +174,7 @@ def _lengths(image: xr.DataArray, dim: str | None) -> NDArray[np.float64] | None
 
 
 def _voxel_size(image: xr.DataArray, by_axis: Mapping[str, str]) -> tuple[float, float] | None:
-    """Return the steps of X and Y; None where they count pixels, by ones without a unit."""
+    """Return the steps of X and Y; None if they are pixel numbers, without a unit."""
     steps = []
     for axis in "XY":
         coordinate = _numeric(image, by_axis.get(axis))
@@ -236,7 +236,7 @@ def _times(
 
 
 def _period(coordinate: xr.DataArray | None) -> float | None:
-    """Return the step of times that were planned, in milliseconds; None where others tell it, or it varies."""
+    """Return the step of planned times in milliseconds; None if it varies, or if all times were recorded."""
     if coordinate is None or coordinate.attrs.get("source") not in ("nominal", "mixed"):
         return None
     times = _milliseconds(coordinate, 1000.0)

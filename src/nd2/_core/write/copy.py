@@ -116,7 +116,7 @@ def _indices(
 
 
 def copy_rescued(reader: Reader, dest: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write what is left of a damaged file as a sound one, up to the last frame that is whole."""
+    """Write the rest of a damaged file as a sound one, up to the last whole frame."""
     _chunk_file(reader, "writing a copy of")
     table = reader.frames.table
     present = np.flatnonzero(table.present(len(table)))
@@ -267,7 +267,7 @@ class _Selection:
     region: Region | None = None
 
     def chunks(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield name and data of all chunks besides the frames, adapted to the selection."""
+        """Yield name and data of all chunks except the frames, adapted to the selection."""
         reader = self.reader
         source = _chunk_file(reader, "copying")
         names = source.names

@@ -118,7 +118,7 @@ class Region:
                     if name == "sPicturePlanes"
                     else self.pick_planes(value)
                 )
-            if value is not None:  # XML metadata may hold what is not a number
+            if value is not None:  # XML metadata may have items without a value
                 items.append((name, value))
         return items
 

@@ -95,8 +95,8 @@ def rescue_nd2(
                 continue
             frame = _frame(source, chunk.header, frame_shape, kind) if chunk.whole else None
             if verbose:
-                said = "cut or too short" if frame is None else f"of shape {frame.shape}"
-                _log.info("frame %d at %d: %s", chunk.frame, chunk.header.position, said)
+                state = "cut or too short" if frame is None else f"of shape {frame.shape}"
+                _log.info("frame %d at %d: %s", chunk.frame, chunk.header.position, state)
             if frame is not None:
                 left -= 1
                 yield frame
@@ -137,7 +137,7 @@ def rescue_file(
     """Copy what is left of a damaged file to a new file that any reader opens.
 
     Frames that are whole, and other chunks, are copied as they are, without damaged metadata. The
-    chunk map and the header are new, and so are attributes and loops where they are lost. The
+    chunk map and the header are new, and so are attributes and loops if they are lost. The
     damaged file is only read.
 
     Parameters

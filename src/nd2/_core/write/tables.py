@@ -61,7 +61,7 @@ class FrameLog:
     times : ndarray of float64, shape (n,)
         Time of each frame in milliseconds, NaN where unknown.
     cells : dict
-        Header of a column of recorded data -> value of each frame, None where there is none.
+        Header of a column of recorded data -> value of each frame, or None.
     """
 
     def __init__(self, times: NDArray[np.float64]) -> None:

@@ -1,7 +1,7 @@
 """A labeled array as the ND2 file that `imwrite` would make of it, without writing one.
 
-Exports read it like any file, so what they say of an array is what they say of its file. Metadata
-is in memory; frames are computed or read when their bytes are.
+Exports read it like any file: they write the same for an array as for its file. Metadata are in
+memory. A frame is computed or read when its bytes are read.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def array_reader(
 ) -> Reader:
     """Return a reader of an array, as if `imwrite` had written it with these options.
 
-    Other than in files, samples may be integers of any size, or double precision.
+    Unlike in files, samples may be integers of any size, or double precision.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def array_reader(
 
 
 class ArraySource(ByteSource):
-    """The bytes of a file that is not there: metadata, frames in the order of their blocks, the map.
+    """The bytes of a file that does not exist: metadata, frames in the order of their blocks, the map.
 
     Each block of an array is computed once if readers read in the order of the file.
     """
@@ -93,7 +93,7 @@ class ArraySource(ByteSource):
             end += len(parts[-1])
         self._start = b"".join(parts)
         self._blocks = list(frames.blocks())
-        # Number of each frame in the file, by block; frames that are missing have none.
+        # Number of each frame in the file, by block, without missing frames.
         shape = tuple(frames.image.shape[axis] for axis in frames.loops)
         numbers = np.arange(int(np.prod(shape, dtype=np.intp))).reshape(shape)
         present = np.ones(shape, bool) if frames.present is None else frames.present
