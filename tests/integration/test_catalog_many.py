@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,7 @@ import pandas as pd
 import pytest
 
 from nd2._core import catalog
-from nd2._core.catalog import COLUMNS
+from nd2._core.catalog import COLUMNS, Record
 from nd2._core.catalog_table import encode, format_table, read_table
 from nd2._core.cli import main
 from nd2.index import index_files
@@ -341,3 +344,23 @@ def test_catalogs_need_no_version_of_numpy_types(folder: Path, tmp_path: Path) -
     table["shape"] = table["shape"].map(np.array)
     table["file_size"] = table["file_size"].astype("uint32")
     assert index_files([folder / "a.nd2"], update=table) == rows
+
+
+def test_several_files_of_a_slow_disk_are_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path / "0.nd2")
+    for number in range(1, 80):
+        shutil.copy(tmp_path / "0.nd2", tmp_path / f"{number}.nd2")
+    threads = []
+    read = catalog.index_file
+
+    def wait(path: str, **options: Any) -> Record:
+        threads.append(threading.get_ident())
+        time.sleep(0.01)
+        return read(path, **options)
+
+    monkeypatch.setattr(catalog, "index_file", wait)
+    rows = index_files([tmp_path])
+    assert [row["name"] for row in rows] == sorted(f"{number}.nd2" for number in range(80))
+    assert len(set(threads)) > 2

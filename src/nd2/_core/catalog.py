@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Record", "index_file", "index_files"]
 
 _LOCAL_THREADS = 8
+_BATCH = 32
+"""Files on disks that are read before the next decision about threads."""
 _REMOTE_THREADS = 16
 """Threads for URLs. A file is opened by two requests at once, so these are 32 requests at once."""
 _CONTENT_ERRORS = {
@@ -296,12 +299,23 @@ def _is_final(error: str) -> bool:
 def _read_in_threads(
     files: Sequence[str], storage_options: Mapping[str, Any] | None
 ) -> Iterator[Record]:
-    """Yield the rows of files, several read at a time."""
-    threads = _REMOTE_THREADS if any(map(is_url, files)) else _LOCAL_THREADS
-    with ThreadPoolExecutor(threads, thread_name_prefix="nd2-index") as executor:
-        yield from executor.map(
-            lambda file: index_file(file, storage_options=storage_options), files
-        )
+    """Yield the rows of files; several are read at a time if reading is mostly waiting.
+
+    Threads that read from a fast disk contend for the interpreter, which doubles their processor time.
+    The last batch decides about the next one.
+    """
+    read = partial(index_file, storage_options=storage_options)
+    if any(map(is_url, files)):
+        with ThreadPoolExecutor(_REMOTE_THREADS, thread_name_prefix="nd2-index") as executor:
+            yield from executor.map(read, files)
+        return
+    waits = False
+    with ThreadPoolExecutor(_LOCAL_THREADS, thread_name_prefix="nd2-index") as executor:
+        for start in range(0, len(files), _BATCH):
+            clock, processor = time.perf_counter(), time.process_time()
+            rows = list((executor.map if waits else map)(read, files[start : start + _BATCH]))
+            waits = 2 * (time.process_time() - processor) < time.perf_counter() - clock
+            yield from rows
 
 
 def _read_batch(files: Sequence[str], storage_options: Mapping[str, Any] | None) -> list[Record]:
