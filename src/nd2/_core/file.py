@@ -261,7 +261,7 @@ class ND2File(PrivateMembers):
         Returns
         -------
         VoxelSize
-            ``(x, y, z)`` in micrometers; 1.0 where the file has no calibration.
+            ``(x, y, z)`` in micrometers; 1.0 if the file has no calibration.
         """
         return self._reader.voxel_size
 

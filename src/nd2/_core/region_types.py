@@ -134,7 +134,7 @@ class RoiInfo(Value):
 class ROI(Value):
     """A region of interest and how it changes over time.
 
-    ``position`` is the index of the position that it belongs to; None where it belongs to all (an addition to nd2).
+    ``position`` is the index of the position that it belongs to; None if it belongs to all (an addition to nd2).
     """
 
     id: int

@@ -146,7 +146,7 @@ class Attributes(NamedTuple):
 
 
 class VoxelSize(NamedTuple):
-    """Size of a voxel in micrometers; 1.0 where the file is not calibrated."""
+    """Size of a voxel in micrometers; 1.0 if the file is not calibrated."""
 
     x: float
     y: float
@@ -401,7 +401,7 @@ class ChannelMeta(Value):
 
 @value_type
 class LoopIndices(Value):
-    """Place of each kind of loop in the experiment; None where there is no such loop."""
+    """Place of each kind of loop in the experiment; None without such a loop."""
 
     NETimeLoop: int | None = None
     TimeLoop: int | None = None
@@ -499,7 +499,7 @@ class FrameMetadata(Value):
 
 
 class CustomField(NamedTuple):
-    """A field of the form that the user filled in; ``value`` is None where the user left it empty.
+    """A field of the form that the user filled in; ``value`` is None if the user left it empty.
 
     ``kind`` is "text", "number", "check", "selection", "date" or "unknown"; a value is a str,
     float, bool, the label that was chosen, a datetime, or a dict of all that was stored.

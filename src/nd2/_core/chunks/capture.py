@@ -33,7 +33,7 @@ class Camera:
 
 @record
 class Capture:
-    """How one channel was captured; None where the file does not say.
+    """Settings with which one channel was captured; unknown values are None.
 
     Attributes
     ----------

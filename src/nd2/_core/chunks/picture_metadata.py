@@ -130,7 +130,7 @@ def decode_first_frame(raw_picture: fields.Tree | None) -> FirstFrame:
 
 
 def voxel_size(metadata: Metadata) -> VoxelSize:
-    """Return the voxel size of the first channel in micrometers; 1.0 where it is not calibrated."""
+    """Return the voxel size of the first channel in micrometers; 1.0 if it is not calibrated."""
     if not metadata.channels:
         return VoxelSize(1.0, 1.0, 1.0)
     return VoxelSize(*metadata.channels[0].volume.axesCalibration)

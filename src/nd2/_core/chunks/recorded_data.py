@@ -68,7 +68,7 @@ class RecordedColumn:
     Attributes
     ----------
     load : callable
-        Reads the stored values; returns None where the file does not have them.
+        Reads the stored values; returns None if the file does not have them.
     """
 
     id: str

@@ -20,7 +20,7 @@ _VERSION = re.compile(r"(.*?) (\d+\.\d.*)")
 _MAX_TAG = 240
 """Readers compare at most 256 bytes of the names of chunks."""
 _ONLY = "i0000000000"
-"""Key of a value without a name, where there is one value."""
+"""Key of a value without a name, if it is the only one."""
 _SOFTWARE_KEYS = ("SWNameString", "VersionString")
 
 

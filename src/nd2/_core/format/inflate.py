@@ -1,4 +1,4 @@
-"""zlib streams into buffers of known size: libdeflate where it is installed, else the standard library."""
+"""zlib streams into buffers of known size: libdeflate if it is installed, otherwise the standard library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PIECE = 8 << 20
 
 @cache
 def _libdeflate() -> Any:
-    """Return libdeflate; None where it has no wheel: the standard library is two to five times slower."""
+    """Return libdeflate; None if it is not installed: the standard library is two to five times slower."""
     try:
         import deflate
     except ImportError:

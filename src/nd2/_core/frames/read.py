@@ -89,7 +89,7 @@ class Frames:
         index : ndarray of int, shape (n,)
             Sequence indices of the frames, in any order, each at most once.
         out : ndarray, shape (n, C', Y', X', S'), optional
-            Where to put the result; C-contiguous where a frame is stored in pieces.
+            Array to read into; C-contiguous if frames are stored in pieces.
 
         Returns
         -------
@@ -222,7 +222,7 @@ class _Job:
     out: NDArray[Any]
 
     def run(self) -> None:
-        """Read everything; ranges that arrive together where the source overlaps its requests."""
+        """Read everything; several ranges per call if the source makes parallel requests."""
         source = self.frames.source
         if self._keeps_frames():
             self._run_cached()

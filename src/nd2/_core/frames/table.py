@@ -22,7 +22,7 @@ class FrameTable:
     offsets : ndarray of uint64, shape (n * pieces,)
         Position in the file of the first stored byte of each piece's pixels.
     lengths : ndarray of uint64, shape (n * pieces,)
-        Number of stored bytes; 0 where the piece is missing. Pieces beyond the table are missing.
+        Number of stored bytes; 0 if the piece is missing. Pieces beyond the table are missing.
     pieces : int
         Number of pieces of a frame, consecutive in this table: 1, or one for each channel.
     """
@@ -48,7 +48,7 @@ class FrameTable:
         return int(self.offsets[index]), int(self.lengths[index])
 
     def locations(self, index: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return offsets and lengths of frames (or pieces); both are 0 where it is missing."""
+        """Return offsets and lengths of frames (or pieces); both are 0 for missing ones."""
         offsets, lengths = np.zeros((2, len(index)), np.int64)
         inside = np.flatnonzero(index < len(self.lengths))
         offsets[inside] = self.offsets[index[inside]]

@@ -60,7 +60,7 @@ _learned_limit = _MAX_HANDLES
 
 
 def open_handle(path: str, forget: weakref.WeakMethod[Callable[[Handle], None]]) -> Handle:
-    """Open a file; where there would be too many, others that were not read recently are closed.
+    """Open a file; if there would be too many, others that were not read recently are closed.
 
     ``forget`` makes the owner give up its reference to the handle; it is called from any thread.
     """

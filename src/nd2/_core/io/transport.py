@@ -1,4 +1,4 @@
-"""How requests are made: through any fsspec file system, and in its own way where a response tells more than bytes."""
+"""Requests through any fsspec file system, and direct ones if responses have more than bytes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class BlockingTransport:
     """File systems without coroutines: memory, archives, caches, SFTP ..."""
 
     verifies = False
-    """Whether each response tells the file's version."""
+    """Whether each response has the file's version."""
 
     def __init__(self, fs: AbstractFileSystem, path: str) -> None:
         self.fs, self.path = fs, path
@@ -225,7 +225,7 @@ class RangeTransport(AsyncTransport):
         if first and isinstance(first[0], BaseException):
             raise first[0]
         answers = [answer for answer in (*first, last) if not isinstance(answer, BaseException)]
-        # Not every server knows ranges that count from the end: the start tells the length just as well.
+        # Not every server knows ranges that count from the end: a response for the start has the length as well.
         stat = answers[0][0] if answers else await self._stat()
         for other, _ in answers:
             check_same(stat, other, self.url)
@@ -353,7 +353,7 @@ def normal_version(text: str) -> str:
 
 
 def sent_range(content_range: str | None) -> tuple[int, int, int] | None:
-    """Return start, stop and size of the file from a response's ``Content-Range``; None where it does not tell them."""
+    """Return start, stop and size of the file from a response's ``Content-Range``; None if it does not have them."""
     found = _CONTENT_RANGE.fullmatch(content_range or "")
     if found is None:
         return None

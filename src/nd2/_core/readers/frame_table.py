@@ -50,7 +50,7 @@ def locate_frames(
     if sample is None:
         ask = np.ones(len(size), bool)
     elif raw:
-        # Every raw frame is as long as the sample; where the map says otherwise, the chunk decides.
+        # Every raw frame is as long as the sample; if the map differs, the chunk decides.
         data_size[:] = sample.data_length
         ask = (size != data_size) & (size != position)
         ask |= _any_overlap_next(chunk_map, sample.end - sample.position)
@@ -203,7 +203,7 @@ def _room(
 def _read_sample_header(
     source: ByteSource, chunk_map: chunks.ChunkMap
 ) -> chunks.ChunkHeader | None:
-    """Return the header of a frame, the first in the file if it will do, that holds for all frames.
+    """Return the header of a frame, by preference the first, whose lengths are those of all frames.
 
     It agrees with the map and with the next chunk, and its pixels start on a page. None without such a frame.
     """

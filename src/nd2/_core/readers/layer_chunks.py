@@ -57,7 +57,7 @@ class LayerChunks(Sequence["NDArray[Any] | None"]):
     def __getitem__(self, index: slice) -> list[NDArray[Any] | None]: ...
 
     def __getitem__(self, index: int | slice) -> NDArray[Any] | list[NDArray[Any] | None] | None:
-        frames = range(self.frame_count)[index]  # raises IndexError where there is no such frame
+        frames = range(self.frame_count)[index]  # raises IndexError if there is no such frame
         if isinstance(frames, range):
             return [self.read(frame) for frame in frames]
         return self.read(frames)

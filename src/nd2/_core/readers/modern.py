@@ -304,7 +304,7 @@ class ModernReader(Reader):
         return picture_metadata.decode_first_frame(self._picture)
 
     def _position_name(self, frame: int) -> str | None:
-        """Return the name of a frame's point; None where no loop reaches the frame."""
+        """Return the name of a frame's point; None if no loop reaches the frame."""
         if self._position_loop is None or frame >= self._grid.size:
             return None
         name, loop = self._position_loop

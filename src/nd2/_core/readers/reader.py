@@ -103,7 +103,7 @@ class Reader(ABC):
     @property
     @abstractmethod
     def voxel_size(self) -> VoxelSize:
-        """Size of a voxel in micrometers as ``(x, y, z)``; 1.0 where it is unknown."""
+        """Size of a voxel in micrometers as ``(x, y, z)``; 1.0 if unknown."""
 
     @property
     @abstractmethod
@@ -133,7 +133,7 @@ class Reader(ABC):
     @property
     @abstractmethod
     def start_julian_day(self) -> float:
-        """Julian day number (UTC) of the first frame; 0 where it is unknown."""
+        """Julian day number (UTC) of the first frame; 0 if unknown."""
 
     @abstractmethod
     def frame_metadata(self, frame: int) -> FrameMetadata | dict[str, Any]:
@@ -169,7 +169,7 @@ class Reader(ABC):
 
     @property
     def captures(self) -> Sequence[Capture]:
-        """Camera, exposure and microscope of each channel; empty where they are unknown."""
+        """Camera, exposure and microscope of each channel; empty if unknown."""
         return ()
 
     @property
@@ -179,7 +179,7 @@ class Reader(ABC):
 
     @property
     def software(self) -> str:
-        """Name and version of the software that wrote the file; empty where it is unknown."""
+        """Name and version of the software that wrote the file; empty if unknown."""
         return ""
 
     @property

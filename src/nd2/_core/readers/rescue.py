@@ -175,7 +175,7 @@ class Rescue:
         )
 
     def check_loops(self, loops: list[ExpLoop], frame_count: int) -> list[ExpLoop]:
-        """Return the loops, or one of all frames where they are lost or claim far too many."""
+        """Return the loops, or one of all frames if they are lost or claim far too many."""
         count = max(frame_count, int(self._scan.cut.max(initial=-1)) + 1, 1)
         if not loops and count > 1:
             self._note("the loops are lost: all frames are on one axis U")
