@@ -5,7 +5,8 @@ from __future__ import annotations
 from bench.files import FILES
 from bench.harness import Case
 
-# Both sides open the file once before timing starts: imports for the first file are not counted, nor is closing it. xarray imports dask when the first values are read.
+# Both sides open and close a first file before timing starts, so that its imports are not counted. xarray imports dask
+# when the first values are read.
 OURS = """import xarray
 with xarray.open_dataset(FILE, engine='nd2') as first:
     first.image.isel(T=0).values
