@@ -92,7 +92,6 @@ def write_tiff(
             f"OME-TIFF has no pixels of {reader.dtype}: convert with .astype(np.float32) or another "
             f"of {', '.join(_OME_TYPES)}"
         )
-
     if page_options.levels > 1 and not is_ome:
         raise ValueError(f"a pyramid needs a name with '.ome.' in it, not {file_name!r}")
 
@@ -151,19 +150,24 @@ def _page_layout(
     reader: Reader, facts: Facts, placement: Placement, is_ome: bool
 ) -> dict[str, Any]:
     """Return the options for tifffile that every page has."""
-    layout = reader.layout
-    options: dict[str, Any] = {
-        "photometric": "rgb" if layout.samples > 1 else "minisblack",
-        **_resolution(facts),
-    }
-    if layout.samples > 1:
-        options["planarconfig"] = "contig"
+    options = _page_tags(facts)
     if not is_ome:
         axes, shape = _axes(reader, placement, placement.nesting)
         if placement.images > 1:
             axes, shape = f"P{axes}", (placement.images, *shape)
         options |= {"shape": shape, "dtype": reader.dtype, "metadata": {"axes": axes}}
     return options
+
+
+def _page_tags(facts: Facts) -> dict[str, Any]:
+    """Return the options for color and for the size of a pixel."""
+    tags: dict[str, Any] = {"photometric": "rgb" if facts.is_color else "minisblack"}
+    if facts.is_color:
+        tags["planarconfig"] = "contig"
+    if facts.pixel_size is not None:
+        x, y = facts.pixel_size
+        tags |= {"resolution": (1 / x, 1 / y), "resolutionunit": "MICROMETER"}
+    return tags
 
 
 def _tifffile() -> Any:
@@ -228,7 +232,6 @@ def _lay_out(
     is_ome: bool,
 ) -> _Pages:
     """Write the file without pixels and without the OME description."""
-    layout = reader.layout
     frame_bytes = math.prod(_frame_shape(reader)) * reader.dtype.itemsize
     fits = len(placement.index) * frame_bytes < _CLASSIC
     imagej = not is_ome and fits and _is_imagej(reader, placement)
@@ -237,14 +240,11 @@ def _lay_out(
     options: dict[str, Any] = {
         "shape": shape,
         "dtype": reader.dtype,
-        "photometric": "rgb" if layout.samples > 1 else "minisblack",
         "metadata": None if is_ome else {"axes": axes},
         "contiguous": False,
         "returnoffset": True,
-        **_resolution(facts),
+        **_page_tags(facts),
     }
-    if layout.samples > 1:
-        options["planarconfig"] = "contig"
     if imagej:
         options["metadata"] = {"axes": axes, **_imagej_metadata(facts, placement, axes)}
     starts = []
@@ -297,13 +297,6 @@ def _is_imagej(reader: Reader, placement: Placement) -> bool:
     return placement.images == 1 and (
         kind == "u1" if reader.layout.samples > 1 else kind in _IMAGEJ_TYPES
     )
-
-
-def _resolution(facts: Facts) -> dict[str, Any]:
-    if facts.pixel_size is None:
-        return {}
-    x, y = facts.pixel_size
-    return {"resolution": (1 / x, 1 / y), "resolutionunit": "MICROMETER"}
 
 
 def _imagej_metadata(facts: Facts, placement: Placement, axes: str) -> dict[str, Any]:
