@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from contextlib import suppress
 from importlib.util import find_spec
@@ -68,16 +69,18 @@ def save_frames(
     images[0].save(path, "GIF" if form == "GIF" else "PNG", append_images=images[1:], **options)
 
 
-def _font(module: Any, size: int) -> Any:
+@functools.cache
+def _font(size: int) -> Any:
     """Return a font with Greek letters: that of matplotlib, or of the system, or else Pillow's, which has none."""
+    _, _, font_module = pillow()
     places = ["DejaVuSans.ttf", "Arial.ttf"]
     if (found := find_spec("matplotlib")) is not None and found.origin is not None:
         folder = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
         places.insert(0, str(folder / "DejaVuSans.ttf"))
     for place in places:
         with suppress(OSError):
-            return module.truetype(place, size)
-    return module.load_default(size)
+            return font_module.truetype(place, size)
+    return font_module.load_default(size)
 
 
 def annotate(
@@ -91,9 +94,9 @@ def annotate(
     height, width, _ = tiles[0].shape
     if min(height, width) < _MIN_SIDE:
         return
-    image_module, draw_module, font_module = pillow()
+    image_module, draw_module, _ = pillow()
     size = min(max(height // 26, 10), 18)
-    font = _font(font_module, size)
+    font = _font(size)
     channels = len(painter.channels) if painter.split else 1
     colors = [tuple(int(part * 255) for part in color) for color in painter.colors]
     names = [facts.channels[c].name for c in painter.channels]
