@@ -80,15 +80,15 @@ def imwrite(
     >>> imwrite("out.nd2", np.zeros((3, 2, 64, 64), "u2"), axes="TCYX", voxel_size=(0.1, 0.1))
     ... # doctest: +SKIP
     """
-    overwrite = bool(options.get("overwrite"))
-    sources = (
-        input_paths((array, options)) if overwrite and os.path.exists(local_path(path)) else ()
-    )
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(
             f"the first argument must be the path of the file to write, not {type(path).__name__}; "
             "the second is the array"
         )
+    overwrite = bool(options.get("overwrite"))
+    sources = (
+        input_paths((array, options)) if overwrite and os.path.exists(local_path(path)) else ()
+    )
     resolve(path, "ND2", overwrite=overwrite, sources=sorted(sources), local=True)
     frames = ArrayFrames.from_array(array, axes, options)
     with ND2Writer(path, frames.sizes, frames.image.dtype, **frames.options) as writer:

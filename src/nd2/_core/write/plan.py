@@ -128,6 +128,7 @@ def make(
     """
     positions, times, z = options.get("positions"), options.get("times"), options.get("z")
     voxel_size, compression = options.get("voxel_size"), options.get("compression")
+    period = options.get("period")
     significant_bits = options.get("significant_bits")
     sample = np.dtype(dtype).newbyteorder("<") if any_dtype else _sample_type(dtype)
     frame = {axis: sizes.get(axis, 1) for axis in PIXEL_DIMS}
@@ -151,8 +152,8 @@ def make(
     home = 0.0
     for nesting, (name, count) in enumerate(loops):
         if name[0] == "T":
-            period = options.get("period") if name == "T" else None
-            built.append(_time_loop(count, nesting, times, frame_count, period))
+            step = period if name == "T" else None
+            built.append(_time_loop(count, nesting, times, frame_count, step))
         elif name[0] == "P":
             built.append(_position_loop(count, nesting, positions))
         elif name[0] == "Z":
@@ -180,7 +181,6 @@ def make(
         compressionType="lossless" if compression else None,
         channelCount=layout.channels,
     )
-    period = options.get("period")
     for name, axis, value in (
         ("positions", "P", positions),
         ("z", "Z", z),
