@@ -1,4 +1,4 @@
-"""The lazy array that xarray indexes; it holds neither a handle nor a lock."""
+"""The lazy array that xarray indexes. It does not keep a handle or a lock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class ND2BackendArray(BackendArray):
     """An array in a file: the image, recorded values or a binary layer.
 
-    Color samples that are stored blue, green, red come out red, green, blue.
+    Color samples that are stored blue, green, red are returned red, green, blue.
 
     ``blocks`` is shared by the arrays of a dataset whose blocks must agree: those that the first of
     them was cut into, by axis.

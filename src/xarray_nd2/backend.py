@@ -103,7 +103,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         index : str, os.PathLike or True, optional
             Path or URL of the file's sidecar index (see ``nd2.save_index``); True for the one next to the file.
         squeeze : bool
-            Whether axes of size 1 other than Y and X are dropped; else all of T, P, Z, C, Y and X are there.
+            Whether axes of size 1 other than Y and X are dropped; otherwise the image has all of T, P, Z, C, Y and X.
         position : int or str, optional
             Index or name of the only position to open.
         validate_frames : bool

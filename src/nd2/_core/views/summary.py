@@ -197,7 +197,7 @@ def _channel_line(channel: Mapping[str, Any]) -> str:
 
 
 def byte_size(count: int) -> str:
-    """Return a number of bytes as a person reads it."""
+    """Return a number of bytes as a text with a decimal unit."""
     size, unit = float(count), "bytes"
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if size < 1000 or unit == "TB":

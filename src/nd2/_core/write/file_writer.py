@@ -12,6 +12,7 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.chunks import recorded_data
+from nd2._core.format.pixels import copy_components
 from nd2._core.write.compression import BackgroundCompression
 from nd2._core.write.stream import ChunkStream
 from nd2._core.write.tables import FrameLog, nominal_times
@@ -75,7 +76,7 @@ class FileWriter:
 
     @property
     def path(self) -> str:
-        """Path of the file to be."""
+        """Path of the finished file."""
         return str(self._stream.path)
 
     @property
@@ -214,10 +215,7 @@ class FileWriter:
         if self._swap:
             frame = frame[..., ::-1]
         raw = self._buffer()
-        rows = pixels.rows(raw.data, pixels.height)
-        # Component by component, which NumPy copies three times as fast as all at once.
-        for c, s in np.ndindex(pixels.channels, pixels.samples):
-            rows[c, :, :, s] = frame[c, :, :, s]
+        copy_components(pixels.rows(raw.data, pixels.height), frame)
         return raw.data
 
     def _buffer(self) -> NDArray[np.uint8]:
