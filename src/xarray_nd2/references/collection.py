@@ -11,10 +11,8 @@ from nd2._core.io.destination import resolve
 from nd2._core.io.listing import expand
 from nd2._core.io.urls import is_url
 from xarray_nd2.references.combine import check_axis, join_groups
-from xarray_nd2.references.formats import FORMATS
-from xarray_nd2.references.kerchunk import FORMS, describe_file, to_json
+from xarray_nd2.references.kerchunk import FORMS, check_form, describe_file, write_groups
 from xarray_nd2.references.layouts import LayoutOptions
-from xarray_nd2.references.parquet import check_parquet, write_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -83,15 +81,13 @@ def write_combined(
     >>> write_combined("s3://bucket/plate7/*.nd2", "plate7.parq")  # doctest: +SKIP
     """
     check_axis(concat_dim)
-    if format not in FORMS:
-        raise ValueError(f"format must be 'json' or 'parquet', not {format!r}")
+    check_form(format)
     given = [sources] if isinstance(sources, (str, os.PathLike)) else sources
     files = [file for source in given for file in expand(source, storage_options)]
     if not files:
         raise ValueError("there are no files to combine")
-    form = FORMS[format]
     destination = resolve(
-        dest, form, overwrite=overwrite, sources=files, storage_options=dest_options
+        dest, FORMS[format], overwrite=overwrite, sources=files, storage_options=dest_options
     )
     options = LayoutOptions(None, "flat", inline_coords, squeeze, check)
     describe = partial(
@@ -104,14 +100,7 @@ def write_combined(
         batches = [files[start : start + size] for start in range(0, len(files), size)]
         futures = client.map(describe, batches, pure=False)
         parts = [part for batch in client.gather(futures) for part in batch]
-    groups = [join_groups(parts, concat_dim)]
-    if format == "json":
-        with destination.file() as path, path.open("w", encoding="utf-8") as handle:
-            handle.writelines(to_json(groups, FORMATS[zarr_format], template=True))
-        return
-    check_parquet(groups, zarr_format)
-    with destination.local_folder() as folder:
-        write_parquet(groups, folder)
+    write_groups([join_groups(parts, concat_dim)], destination, zarr_format, template=True)
 
 
 def describe_files(

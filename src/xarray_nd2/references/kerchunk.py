@@ -14,11 +14,13 @@ from nd2._core.open import open_reader
 from xarray_nd2.references.arrays import ByteRanges
 from xarray_nd2.references.formats import FORMATS
 from xarray_nd2.references.layouts import LayoutOptions, describe
+from xarray_nd2.references.parquet import check_parquet, write_parquet
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from nd2._core.io.destination import Destination
     from xarray_nd2.references.arrays import ZarrGroup
     from xarray_nd2.references.formats import ZarrFormat
     from xarray_nd2.references.layouts import LayoutName
@@ -141,14 +143,24 @@ def write_kerchunk(
         If the file is damaged, or this form cannot hold it; the message names the option that helps.
         Nothing was written then.
     """
-    from xarray_nd2.references.parquet import check_parquet, write_parquet
-
-    if format not in FORMS:
-        raise ValueError(f"format must be 'json' or 'parquet', not {format!r}")
+    check_form(format)
     destination = resolve(dest, FORMS[format], overwrite=overwrite, storage_options=dest_options)
     options = LayoutOptions(url, layout, inline_coords, squeeze, check)
     groups = describe_file(source, storage_options, zarr_format, options)
-    if format == "json":
+    write_groups(groups, destination, zarr_format, template=template)
+
+
+def check_form(form: str) -> None:
+    """Refuse a format that references are not written in."""
+    if form not in FORMS:
+        raise ValueError(f"format must be 'json' or 'parquet', not {form!r}")
+
+
+def write_groups(
+    groups: Sequence[ZarrGroup], destination: Destination, zarr_format: int, *, template: bool
+) -> None:
+    """Write references in the format of their destination, one of `FORMS`."""
+    if destination.form == FORMS["json"]:
         with destination.file() as path, path.open("w", encoding="utf-8") as handle:
             handle.writelines(to_json(groups, FORMATS[zarr_format], template=template))
         return
