@@ -159,6 +159,11 @@ def test_an_update_of_something_else_is_refused(
     assert main(["index", str(folder), "--update", str(other)]) == 2
     assert "not a catalog" in capsys.readouterr().err
     assert other.read_text() == "name,count\na,1\n"
+    notes = tmp_path / "notes.txt"
+    notes.write_text("one line, which is also a header\n")
+    assert main(["index", str(folder), "--update", str(notes)]) == 2
+    assert "not a catalog" in capsys.readouterr().err
+    assert notes.read_text() == "one line, which is also a header\n"
     other.with_suffix(".parquet").write_bytes(b"no table")
     assert main(["index", str(folder), "--update", str(other.with_suffix(".parquet"))]) == 2
     assert "not a table in Parquet" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from nd2._core.open import open_reader
 from nd2._core.views.facts import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -248,13 +248,14 @@ def _earlier_rows(
     """Return the rows of an earlier run by their paths."""
     if isinstance(update, (str, os.PathLike)):
         update = read_table(update, storage_options)
-    records: Any = update.to_dict("records") if hasattr(update, "to_dict") else update
+    records: Any = update
+    if hasattr(records, "to_dict"):
+        if len(records.columns):  # JSON without rows has no columns
+            _check_columns(records.columns)
+        records = records.to_dict("records")
     rows = {}
     for record in records:
-        if any(name not in record for name in ("path", "file_size", "file_version")):
-            raise ValueError(
-                "the table to update is not a catalog with the columns of this version"
-            )
+        _check_columns(record)
         row: dict[str, Any] = {"shape": parse_shape(record.get("shape", []))}
         for name in COLUMNS:
             if name != "shape":
@@ -263,8 +264,14 @@ def _earlier_rows(
     return rows
 
 
+def _check_columns(columns: Container[str]) -> None:
+    """Refuse a table that is not a catalog: the new one may replace its file."""
+    if any(name not in columns for name in ("path", "file_size", "file_version")):
+        raise ValueError("the table to update is not a catalog with the columns of this version")
+
+
 def _convert(value: Any, kind: type[Any]) -> Any:
-    """Return a value as the type of its column; what tables hold in place of an empty text is one."""
+    """Return a value as the type of its column; a missing one becomes an empty one."""
     missing = value is None or value != value
     return kind() if missing else kind(value)
 
