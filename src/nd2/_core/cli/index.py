@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
 
     from nd2._core.batch import cluster
     from nd2._core.catalog import COLUMNS, index_files
-    from nd2._core.catalog_table import FORMATS, read_table
+    from nd2._core.catalog_table import FORMATS, encode, read_table
     from nd2._core.io.destination import guess_format, resolve
 
     names = column_names(options.include, options.exclude, COLUMNS)
@@ -117,8 +117,6 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
     if dest is None:
         print_table(table[names], form, header=not options.no_header, chosen=bool(options.include))
     else:
-        from nd2._core.catalog_table import encode
-
         dest.write(encode(table[names], form, header=not options.no_header))
         print(output if earlier is None else f"{output}: {_changes(earlier, table)}")
     return int(any(record["error"] for record in records))
@@ -171,6 +169,7 @@ class Selection:
 
 
 def column_names(include: str | None, exclude: str | None, columns: Sequence[str]) -> list[str]:
+    """Return the columns that ``--include`` and ``--exclude`` select."""
     names = [name.strip() for name in include.split(",")] if include else list(columns)
     without = {name.strip() for name in exclude.split(",")} if exclude else set()
     for name in (*names, *without):

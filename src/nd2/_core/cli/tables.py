@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from nd2._core.readers import Reader
     from nd2._core.views.facts import Facts
 
-_FORMS = {"csv": "CSV", "json": "JSON", "parquet": "Parquet"}
 _TABLE = "table"
 """Format that is printed on terminals."""
 _INDENT = " " * 11
@@ -136,6 +135,7 @@ def _configure_info(parser: argparse.ArgumentParser) -> None:
 
 
 def _events(options: argparse.Namespace) -> int:
+    from nd2._core.catalog_table import FORMATS
     from nd2._core.file import ND2File
     from nd2._core.io.destination import SUFFIXES, guess_format, resolve
     from nd2._core.io.listing import expand
@@ -147,7 +147,7 @@ def _events(options: argparse.Namespace) -> int:
     if prints and options.format is None and terminal_width() is not None:
         form = _TABLE
     else:
-        form = options.format or guess_format(output or "", _FORMS)
+        form = options.format or guess_format(output or "", FORMATS)
     if form == _TABLE and not prints:
         raise ValueError("a table is printed only; files are CSV, JSON or Parquet")
     if prints and form == "parquet":
@@ -163,7 +163,7 @@ def _events(options: argparse.Namespace) -> int:
                 return
             if not prints:
                 dest = resolve(
-                    task.dest, _FORMS[form], overwrite=options.overwrite, sources=[file.path]
+                    task.dest, FORMATS[form], overwrite=options.overwrite, sources=[file.path]
                 )
             data = _table(file, form)
         if dest is None:
@@ -172,7 +172,7 @@ def _events(options: argparse.Namespace) -> int:
             dest.write(data)
             print(task.dest)
 
-    suffix = SUFFIXES[_FORMS["csv" if form == _TABLE else form]][0]
+    suffix = SUFFIXES[FORMATS["csv" if form == _TABLE else form]][0]
     return run_tasks(options, suffix, write, dest=output)
 
 
@@ -203,11 +203,9 @@ def _table(file: Any, form: str) -> bytes:
         return json.dumps(plain(file.events(orient="records")), indent=1).encode() + b"\n"
     import pandas as pd
 
-    table = pd.DataFrame(file.events(orient="list"))
-    data: bytes = (
-        table.to_csv(index=False).encode() if form == "csv" else table.to_parquet(index=False)
-    )
-    return data
+    from nd2._core.catalog_table import encode
+
+    return encode(pd.DataFrame(file.events(orient="list")), form)
 
 
 INFO = Command(
@@ -232,7 +230,7 @@ EVENTS = Command(
             "--format -f",
             None,
             "format of the output; by default that of its suffix, otherwise table on a terminal, and csv",
-            choices=[*_FORMS, _TABLE],
+            choices=["csv", "json", "parquet", _TABLE],
         ),
         OVERWRITE,
     ),
