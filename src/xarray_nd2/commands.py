@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from nd2._core.cli.command import (
     DEST_OPTION,
     FILE,
-    OUT_DIR,
-    OUTPUT,
     OVERWRITE,
     Command,
     arguments,
@@ -58,9 +56,7 @@ REFS = Command(
     "nd2 refs s3://bucket/cells.nd2 cells.parq\n"
     "nd2 refs 's3://bucket/*.nd2' --out-dir refs",
     arguments(
-        files_and_dest("a JSON file or a folder of Parquet, by default FILE.json in this folder"),
-        OUTPUT,
-        OUT_DIR,
+        *files_and_dest("a JSON file or a folder of Parquet, by default FILE.json in this folder"),
         value(
             "--format -f",
             None,

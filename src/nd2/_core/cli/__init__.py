@@ -7,7 +7,6 @@ options, 130 when interrupted.
 from nd2._core.cli.command import (
     DEST_OPTION,
     FILE,
-    OUT_DIR,
     OVERWRITE,
     Argument,
     Command,
@@ -25,7 +24,6 @@ __all__ = [
     "COMMANDS",
     "DEST_OPTION",
     "FILE",
-    "OUT_DIR",
     "OVERWRITE",
     "Argument",
     "Command",

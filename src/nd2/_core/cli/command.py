@@ -146,8 +146,6 @@ SEVERAL: dict[str, Any] = {"action": "append"}
 MANY: dict[str, Any] = {**SEVERAL, "default": []}
 FILE = value("file", "FILE", "path or URL of an ND2 file")
 FILES = value("files", "FILE", "paths, patterns or URLs of ND2 files", nargs="+")
-OUTPUT = value("--output -o", "PATH", "the output of a single file")
-OUT_DIR = value("--out-dir", "DIR", "folder or URL for the outputs of several files")
 DASK = value(
     "--dask", "ADDRESS", "work on the dask cluster of this scheduler, such as tcp://host:8786"
 )
@@ -169,10 +167,14 @@ LEVELS = value(
 QUIET = flag("--quiet -q", "show no progress bar")
 
 
-def files_and_dest(output: str) -> Argument:
-    """Return the argument of a command that writes one file for each that it reads."""
+def files_and_dest(output: str) -> list[Argument]:
+    """Return the arguments of a command that writes one file for each that it reads."""
     text = f"ND2 files (paths, patterns or URLs); the second path is the output, {output}"
-    return Argument(["files"], {"metavar": "FILE", "nargs": "+", "help": text})
+    return [
+        value("files", "FILE", text, nargs="+"),
+        value("--output -o", "PATH", "the output of a single file"),
+        value("--out-dir", "DIR", "folder or URL for the outputs of several files"),
+    ]
 
 
 def convert(

@@ -6,8 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from nd2._core.cli.command import (
-    OUT_DIR,
-    OUTPUT,
     OVERWRITE,
     POSITION,
     SEVERAL,
@@ -75,7 +73,7 @@ def _crop(options: argparse.Namespace) -> int:
 RESCUE = Command(
     "copy what is left of a damaged file to a new file that any reader opens",
     "nd2 rescue broken.nd2 repaired.nd2\nnd2 rescue 'broken/*.nd2' --out-dir repaired",
-    arguments(files_and_dest("an ND2 file"), OUTPUT, OUT_DIR, OVERWRITE),
+    arguments(*files_and_dest("an ND2 file"), OVERWRITE),
     _rescue,
 )
 
@@ -87,9 +85,7 @@ CROP = Command(
     "nd2 crop plate.nd2 well.nd2 --position B02\n"
     "nd2 crop 'data/*.nd2' --out-dir first -T 0",
     arguments(
-        files_and_dest("an ND2 file"),
-        OUTPUT,
-        OUT_DIR,
+        *files_and_dest("an ND2 file"),
         value("-T", "PICK", "time points: 3, 0:100, ::2 or 0,2,5", type=pick),
         value("-Z", "PICK", "planes, in the same way", type=pick),
         value("-P", "PICK", "positions, in the same way", type=pick),

@@ -8,8 +8,6 @@ from nd2._core.cli.command import (
     DASK,
     DEST_OPTION,
     LEVELS,
-    OUT_DIR,
-    OUTPUT,
     OVERWRITE,
     POSITION,
     QUIET,
@@ -90,9 +88,7 @@ TIFF = Command(
     "nd2 tiff plate.nd2 well.ome.tif --position B02 --levels auto --compression zlib\n"
     "nd2 tiff 'data/*.nd2' --out-dir tiff",
     arguments(
-        files_and_dest("by default FILE.ome.tif in this folder"),
-        OUTPUT,
-        OUT_DIR,
+        *files_and_dest("by default FILE.ome.tif in this folder"),
         POSITION,
         LEVELS,
         value("--compression", None, "lossless compression", choices=_COMPRESSIONS),
@@ -111,9 +107,7 @@ ZARR = Command(
     "nd2 zarr 'data/*.nd2' --out-dir s3://bucket/zarr --dask tcp://scheduler:8786\n"
     "nd2 zarr cells.nd2 s3://bucket/cells.zarr --dest-option key=... --dest-option secret=...",
     arguments(
-        files_and_dest("a folder or URL, by default FILE.ome.zarr in this folder"),
-        OUTPUT,
-        OUT_DIR,
+        *files_and_dest("a folder or URL, by default FILE.ome.zarr in this folder"),
         value("--chunks", "N,N,...", "shape of a chunk", type=numbers),
         value("--shards", "N,N,...", "shape of a shard", type=numbers),
         LEVELS,

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.cli.command import (
-    OUT_DIR,
-    OUTPUT,
     OVERWRITE,
     SEVERAL,
     Command,
@@ -110,9 +108,7 @@ SHOW = Command(
     "nd2 show cells.nd2 movie.mp4 --animate --fps 12\n"
     "nd2 show 'data/*.nd2' --out-dir pictures",
     arguments(
-        files_and_dest("PNG, JPEG, TIFF or PDF by its suffix, by default FILE.png in this folder"),
-        OUTPUT,
-        OUT_DIR,
+        *files_and_dest("PNG, JPEG, TIFF or PDF by its suffix, by default FILE.png in this folder"),
         value(
             "--frame -n",
             "N",

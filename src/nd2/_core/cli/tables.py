@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from nd2._core.cli.command import (
     FILES,
-    OUT_DIR,
-    OUTPUT,
     OVERWRITE,
     Command,
     arguments,
@@ -223,9 +221,7 @@ EVENTS = Command(
     "print the data recorded with each frame",
     "nd2 events cells.nd2\nnd2 events cells.nd2 events.parquet\nnd2 events 'data/*.nd2' --out-dir tables",
     arguments(
-        files_and_dest("by default the standard output"),
-        OUTPUT,
-        OUT_DIR,
+        *files_and_dest("by default the standard output"),
         value(
             "--format -f",
             None,
