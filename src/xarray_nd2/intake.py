@@ -84,7 +84,7 @@ class ND2Source(DataSource):
     storage_options : Mapping, optional
         Options for the file system of a URL.
     metadata : Mapping, optional
-        What the catalog says of the entry.
+        Metadata of the entry in the catalog.
     **options
         Options of the engine.
     """
@@ -116,4 +116,4 @@ class ND2Source(DataSource):
         return dataset
 
     def _close(self) -> None:
-        """Do nothing: a dataset holds no handle."""
+        """Do nothing: a dataset does not keep files open."""

@@ -36,15 +36,15 @@ def serve(
     path : str, os.PathLike, BinaryIO
         Local path, URL that fsspec supports, or open binary file.
     host : str
-        Address to listen at. By default only programs on this machine can connect. There is no
-        password: whoever reaches another address reads the file.
+        Address to listen on. By default only programs on this machine can connect. There is no
+        password: anyone who can reach another address can read the file.
     port : int
-        Port to listen at; 0 for any free one.
+        Port to listen on; 0 for any free one.
     storage_options : Mapping, optional
         Options for the file system of a URL.
     allow_origin : str, optional
-        Web site whose scripts may read the file in the user's browser (``https://viewer.example``), or
-        ``*`` for all. Pages from this machine always may.
+        Website whose scripts may read the file in the user's browser (``https://viewer.example``), or
+        ``*`` for all. Pages from this machine can always read it.
     verbose : bool
         Whether to print a line for each request on standard error.
 

@@ -43,8 +43,8 @@ def view(
     storage_options : Mapping, optional
         Options for the file system of a URL.
     browser : bool
-        Whether to open a browser. Where none can be opened, or with False, the attribute ``view_url``
-        is the address to open.
+        Whether to open a browser. The attribute ``view_url`` is the address to open if False, or if
+        there is no browser.
     verbose : bool
         Whether to print a line for each request on standard error.
 
@@ -72,8 +72,7 @@ def view(
 def open_browser(url: str) -> bool:
     """Open a graphical browser, and return whether there is one.
 
-    A browser in the terminal, which the standard library may find, shows no images and takes the
-    terminal.
+    A text browser, which the standard library may find, shows no images and occupies the terminal.
     """
     graphical = sys.platform in ("win32", "darwin") or any(
         os.environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")

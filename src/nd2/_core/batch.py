@@ -153,9 +153,9 @@ class Batch:
         at_once: int = 1,
         progress: bool = False,
     ) -> int:
-        """Do the work of each task, and go on after errors; return the exit status.
+        """Process each task, and continue after errors; return the exit status.
 
-        A missing package or a closed output stops the batch. With ``at_once``, several tasks are done in
+        A missing package or a closed output stops the batch. With ``at_once``, several tasks run in
         threads; ``progress`` shows how many files are done.
         """
 

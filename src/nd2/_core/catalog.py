@@ -178,7 +178,7 @@ def index_files(
     update : str, os.PathLike, pandas.DataFrame or iterable of Record, optional
         Rows of an earlier run, or the Parquet, CSV or JSON file that ``nd2 index`` wrote. Rows of files
         whose size and version (ETag or modification time) are the same are taken from it, those of damaged
-        files included. Only new and changed files are read, and those that could not be reached then.
+        files included. Only new and changed files are read, and those that could not be reached before.
     client : distributed.Client, optional
         Cluster whose workers read the files. They must reach the files by the same paths.
     progress : bool
@@ -225,7 +225,7 @@ def _list_entries(
 ) -> Iterator[ListedFile | Record]:
     """Yield the files of paths; for a path that cannot be listed, a row with the error.
 
-    With ``strict`` the error is raised: a server that is away must not empty a table.
+    With ``strict`` the error is raised: an unreachable server must not empty a table.
     """
     for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
         try:
@@ -339,7 +339,7 @@ def _read_on_cluster(
     batches = [files[start : start + size] for start in range(0, len(files), size)]
     futures = client.map(_read_batch, batches, storage_options=storage_options, pure=False)
     for batch, future in zip(batches, futures, strict=True):
-        error = future.exception()  # such as workers that were killed again and again
+        error = future.exception()  # such as workers that were killed repeatedly
         if error is None:
             yield from future.result()
             continue

@@ -145,7 +145,7 @@ def _choose_columns(natural: Mapping[str, int], width: int) -> dict[str, int]:
 
 
 def _shrink(widths: Mapping[str, int], total: int) -> dict[str, int]:
-    """Return widths with this sum at most, as far as the least width allows; wide columns give way."""
+    """Return widths of at most this sum if the minimum width allows it; the widest columns shrink first."""
     limits = range(max(widths.values()), _MIN_WIDTH, -1)
     limit = next(
         (n for n in limits if sum(min(w, n) for w in widths.values()) <= total), _MIN_WIDTH

@@ -1,4 +1,4 @@
-"""ND2 files in napari: the functions behind the plugin, none of which imports napari before it is called."""
+"""ND2 files in napari: the functions behind the plugin, which import napari only when they are called."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -60,7 +60,7 @@ def _axis(facts: Facts, image: FrameArray, dim: str, place: tuple[float, float])
     count = image.sizes[dim]
     if dim[0] == "Z":
         heights = facts.heights(dim, count)
-        # A viewer counts upwards: of a stack that goes down, only the distance of its planes is shown.
+        # Viewers count upward: a stack that goes down has the distance of its planes, but not their heights.
         first, step = float(heights[0]), float(heights[1] - heights[0])
         return Axis(dim, abs(step), first if step > 0 else 0.0, "um") if step else Axis(dim)
     if dim[0] == "T":

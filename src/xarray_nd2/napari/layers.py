@@ -37,10 +37,10 @@ Positions = Literal["axis", "layers"]
 MAX_PLANE = 4096
 """Larger planes, in pixels of the longer side, are shown by levels: many graphics cards take no larger image."""
 _SAMPLE_BYTES = 16 << 20
-"""Of larger frames, only some rows are read for the contrast."""
+"""Only some rows of larger frames are read for the contrast."""
 _BANDS, _BAND_ROWS = 8, 4
 _IMAGE_BYTES, _LABEL_BYTES = 256 << 20, 64 << 20
-"""Bytes of frames and levels that are kept, of the image of a file and of each of its binary layers."""
+"""Bytes of frames and levels to keep in memory, for the image of a file and for each of its binary layers."""
 _SAMPLE_SIDE = 512
 
 
@@ -71,7 +71,7 @@ def read_layers(
     OSError
         If the file cannot be opened, or is not ND2.
     ValueError
-        If it is damaged, or there is no such way to show positions.
+        If it is damaged, or ``positions`` is neither of these.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def read_layers(
 
 
 def _metadata(reader: Reader, facts: Facts, model: DatasetModel) -> dict[str, Any]:
-    """Return what all layers of a file say about it."""
+    """Return the metadata that all layers of a file share."""
     return {
         "source": reader.source.url,
         "acquisition_date": facts.start_text,
@@ -153,7 +153,7 @@ class _Part:
     position: int | None = None
 
     def positions(self) -> list[_Part]:
-        """Return the part at each position; the file itself where it has none."""
+        """Return the part at each position; the file itself if it has no positions."""
         loop = self.facts.position_loop
         if loop is None:
             return [self]
@@ -165,7 +165,7 @@ class _Part:
         return replace(self, image=image, metadata={**self.metadata, **named}, position=index)
 
     def layers(self) -> list[Layer]:
-        """Return images, labels and regions, from below to above."""
+        """Return images, labels and regions, from bottom to top."""
         axes = Axes.from_image(self.facts, self.image, self._place())
         layers = [
             *self._images(axes),
@@ -195,7 +195,7 @@ class _Part:
         return arrays
 
     def _place(self) -> tuple[float, float]:
-        """Return where the corner of the image is, y and x in micrometers; 0 where positions are an axis."""
+        """Return where the corner of the image is, y and x in micrometers; 0 if positions are an axis."""
         if self.position is None:
             return (0.0, 0.0)
         return self.facts.corner(self.image.grid.first) or (0.0, 0.0)
@@ -256,7 +256,7 @@ def _layer(arrays: list[Any], options: dict[str, Any], kind: str) -> Layer:
 
 
 def _bright(arrays: list[Any], facts: Facts) -> list[Any]:
-    """Scale color images of fewer than 16 significant bits, which viewers would show dark: they know no contrast."""
+    """Scale color images of fewer than 16 significant bits: viewers do not adjust their contrast, and show them dark."""
     spare = 8 * arrays[0].dtype.itemsize - facts.significant_bits
     return [array << spare for array in arrays] if facts.max_value and spare > 0 else arrays
 

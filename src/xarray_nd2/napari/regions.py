@@ -28,7 +28,7 @@ _MAX_PLACES = 2000
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """An outline and the index of the frame where it is; an empty one for all frames."""
+    """An outline and the index of its frame; the index is empty if it is in all frames."""
 
     region: ROI
     outline: Outline
@@ -113,7 +113,7 @@ def _placed(regions: Sequence[ROI], facts: Facts, image: FrameArray) -> Iterator
 def _indices(
     region: ROI, steps: Sequence[AnimParam], facts: Facts, image: FrameArray
 ) -> list[NDArray[np.intp]]:
-    """Return the indices of the frames of each step, shape (n, loops); none for a region that all frames have."""
+    """Return the indices of the frames of each step, shape (n, loops); an empty list for a region in all frames."""
     dims, shape = image.grid.dims, image.grid.shape
     time = next((dim for dim in dims if dim[0] == "T"), None)
     moves = time is not None and len(steps) > 1

@@ -93,8 +93,8 @@ def _with_suffix(path: str, suffix: str) -> str:
 def to_dataset(layers: Sequence[Layer]) -> xr.Dataset:
     """Return layers as a dataset like that of the engine; nothing is computed.
 
-    Names, colors, sizes of pixels and steps are those of the layers. What else the file said from which the layers
-    come is kept where their shape is still that of the file.
+    Names, colors, sizes of pixels and steps are those of the layers. Other metadata of the file from which the
+    layers come are kept if their shape is still that of the file.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def _check_alike(names: Sequence[str], arrays: Sequence[Any]) -> None:
         if (array.shape, array.dtype) != first:
             raise ValueError(
                 f"images of one file have one shape and one type, but {name!r} has {array.shape}, "
-                f"{array.dtype}, and {names[0]!r} {first[0]}, {first[1]}: save them apart"
+                f"{array.dtype}, and {names[0]!r} {first[0]}, {first[1]}: save them separately"
             )
 
 
@@ -200,7 +200,7 @@ def _coords(
 
 
 def _color(colormap: Any) -> str:
-    """Return the color of the brightest values in a colormap, as layers write it down."""
+    """Return the color of the brightest values in a colormap, as layers store it."""
     colors = colormap.get("colors") if isinstance(colormap, dict) else None
     if colors is None:
         return "#FFFFFF"
@@ -209,7 +209,7 @@ def _color(colormap: Any) -> str:
 
 
 def _with_origin(options: Mapping[str, Any], dataset: xr.Dataset) -> xr.Dataset:
-    """Add what the file said from which a layer comes, if the axes are still those of the file."""
+    """Add the metadata of the file from which a layer comes, if the axes are still those of the file."""
     metadata = options.get("metadata") or {}
     origin = metadata.get("dataset")
     if origin is None:

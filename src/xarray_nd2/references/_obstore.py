@@ -1,4 +1,4 @@
-"""A file in an obstore object store, as a file system of which the package reads like any other."""
+"""A file in an obstore object store, as a file system."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ObstoreFile(AsyncFileSystem):  # type: ignore[misc]
 
 
 class ObstoreTransport(RangeTransport):
-    """Requests to stores of obstore, whose answers tell the length and the version of the file."""
+    """Requests to stores of obstore, whose answers contain the length and the version of the file."""
 
     file_system = ObstoreFile
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nd2._core.frames.array import FrameArray
 
 BAND_BYTES = 64 << 20
-"""Larger frames are cut into bands of rows of at most this size, where their height allows it."""
+"""Larger frames are cut into bands of rows of at most this size, if their height allows it."""
 _MIN_BAND = 1 << 20
 _INSTEAD = (
     "write the pixels as Zarr instead, with xarray.open_dataset(file, engine='nd2').to_zarr(folder)"
@@ -77,7 +77,7 @@ class ZarrArray:
     dims : tuple of str
         Axes.
     shape, chunks : tuple of int
-        Shapes of the array and of a chunk; a chunk may be wider than the array, where rows are padded.
+        Shapes of the array and of a chunk; a chunk may be wider than the array if rows are padded.
     dtype : numpy.dtype
     data : ByteRanges or ndarray or Data
         Where the chunks are, or the values, which are one chunk.
@@ -85,7 +85,7 @@ class ZarrArray:
     codec : {"raw", "zlib"}
         How the bytes of a chunk are compressed.
     transpose : tuple of int, optional
-        Place on the array's axes of each axis of the stored bytes; None where these are in order.
+        Place on the array's axes of each axis of the stored bytes; None if these are in order.
     """
 
     dims: tuple[str, ...]
@@ -105,7 +105,7 @@ class ZarrArray:
         array = np.asarray(values)
         if array.dtype.kind in "OT":
             array = np.array(array.tolist(), np.str_)
-        if array.dtype.itemsize == 0:  # no text has a character
+        if array.dtype.itemsize == 0:  # all texts are empty
             array = array.astype("U1")
         array = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
         return cls(tuple(dims), array.shape, array.shape, array.dtype, array, plain(attrs or {}))
@@ -116,13 +116,13 @@ class ZarrArray:
         return tuple(-(-n // max(m, 1)) for n, m in zip(self.shape, self.chunks, strict=True))
 
     def with_dims(self, dims: tuple[str, ...]) -> ZarrArray:
-        """Return the array with its axes in another order, by a transpose codec where one is needed.
+        """Return the array with its axes in another order, by a transpose codec if one is needed.
 
         The stored bytes of this array must be in order.
         """
         places = [self.dims.index(dim) for dim in dims]
         order = tuple(dims.index(dim) for dim in self.dims)
-        # Where only axes of one item change places, the bytes stay as they are.
+        # If only axes of one item change places, the bytes stay as they are.
         longer = [place for place in order if self.chunks[places[place]] > 1]
         return replace(
             self,
@@ -173,10 +173,10 @@ def plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def image_array(image: FrameArray, url: str, attrs: Mapping[str, Any]) -> ZarrArray:
-    """Describe an image as chunks of the file at ``url``, its axes as the bytes lie: loops, Y, X, C, S.
+    """Describe an image as chunks of the file at ``url``, its axes in stored order: loops, Y, X, C, S.
 
-    One chunk is one frame. Where rows are padded by part of a pixel, it is one row; where an
-    uncompressed frame is larger than 64 MiB, it is a band of rows.
+    A chunk is a frame; a row if rows are padded by part of a pixel; a band of rows if an
+    uncompressed frame is larger than 64 MiB.
     """
     pixels = image.frames.pixels
     codec, rows, width = _chunk_form(pixels)

@@ -20,13 +20,13 @@ _BATCH = 1 << 16
 def check_frames(reader: Reader, index: NDArray[np.intp]) -> None:
     """Compare the places of frames with the headers of their chunks: magic number, name, place, length.
 
-    Headers are read some ten thousand at a time; on a remote file that is one small request for each
-    frame, unless frames are so small that neighbors come with one.
+    Headers are read some ten thousand at a time. A remote file needs one small request per frame;
+    one request reads several if frames are small.
 
     Parameters
     ----------
     index : ndarray of int, shape (n,)
-        Sequence indices of the frames; those that the file does not hold are skipped.
+        Sequence indices of the frames; those that the file does not contain are skipped.
     """
     positions = reader.frame_positions
     offsets, lengths = reader.frames.table.locations(index)

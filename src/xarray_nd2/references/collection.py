@@ -23,7 +23,7 @@ _LOCAL_THREADS = 4
 _REMOTE_THREADS = 16
 """Threads for URLs. A file is opened by two requests at once, so these are 32 requests at once."""
 _MAX_BATCH = 64
-"""Most files of one task on a cluster."""
+"""Maximum number of files per task on a cluster."""
 
 
 def write_combined(

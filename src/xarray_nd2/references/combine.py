@@ -218,7 +218,7 @@ def _prepend_axis(image: ZarrArray, dim: str) -> ZarrArray:
 def _join_coords(
     name: str, coords: Sequence[ZarrArray], dim: str, new_axis: bool
 ) -> ZarrArray | None:
-    """Join a coordinate of all files; None where they differ and have no place on the axis."""
+    """Join a coordinate of all files; None if they differ and cannot be placed on the axis."""
     first = coords[0]
     if any(coord.dims != first.dims for coord in coords):
         return None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from xarray_nd2.references.layouts import LayoutName
 
 _BLOCK = 1 << 15
-"""References that are turned into text at once."""
+"""Number of references that are turned into text at once."""
 
 TEMPLATE = "u"
 """Name of the template that stands for the file's URL."""

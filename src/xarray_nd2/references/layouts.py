@@ -48,7 +48,7 @@ class LayoutOptions:
 def describe(reader: Reader, options: LayoutOptions, *, stored_order: bool) -> list[ZarrGroup]:
     """Describe a file as groups, the root first.
 
-    With ``stored_order``, axes run as the bytes lie (channels last) and need no transpose codec.
+    With ``stored_order``, axes are in the order of the bytes (channels last), without a transpose codec.
     """
     if options.layout not in ("flat", "positions", "ome-zarr"):
         raise ValueError(
@@ -133,7 +133,7 @@ def ome_groups(
     Parameters
     ----------
     describe_image : callable
-        Returns the levels of an image, given with the index of its position (None where there are no
+        Returns the levels of an image, given with the index of its position (None if there are no
         positions).
     """
 

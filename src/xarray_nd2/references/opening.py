@@ -227,7 +227,7 @@ def _changes(
     )
     places = [place if url is None else url for place in sources]
     if len(sources) > 1:
-        # Thousands of files: their heads are enough, and many can be asked at once.
+        # There may be thousands of files: a HEAD request for each is enough, many at a time.
         with ThreadPoolExecutor(_REQUESTS, thread_name_prefix="nd2-check") as executor:
             found = list(executor.map(lambda place: _listed(place, remote_options), places))
     else:

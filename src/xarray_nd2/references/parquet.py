@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xarray_nd2.references.arrays import ZarrGroup
 
 RECORD_SIZE = 100_000
-"""References of one table."""
+"""Number of references per table."""
 
 
 def check_parquet(groups: Sequence[ZarrGroup], zarr_format: int) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STORED_ORDER = True
-"""Whether axes must run as the bytes lie, as kerchunk's readers know no transpose codec."""
+"""Whether axes must be in stored order: kerchunk's readers do not support the transpose codec."""
 _GROUP, _ARRAY, _ATTRS = ".zgroup", ".zarray", ".zattrs"
 _DIMS = "_ARRAY_DIMENSIONS"
 
@@ -37,7 +37,7 @@ def documents(groups: Iterable[ZarrGroup]) -> dict[str, Any]:
 
 
 def array_document(array: ZarrArray) -> dict[str, Any]:
-    """Return the ``.zarray`` of an array; its bytes must lie as it says."""
+    """Return the ``.zarray`` of an array; its bytes must be in the order of its axes."""
     return {
         "zarr_format": 2,
         "shape": list(array.shape),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STORED_ORDER = False
-"""Whether axes must run as the bytes lie; a transpose codec gives them any order here."""
+"""Whether axes must be in stored order; a transpose codec gives them any order here."""
 _NAME = "zarr.json"
 
 

@@ -50,7 +50,7 @@ class ND2Parser:
         the engine, ``(T, P, Z, C, Y, X, S)``, through the codec ``transpose``, which kerchunk does not
         have, and with which VirtualiZarr does not concatenate along a new axis.
     inline_coords : bool
-        Whether there are coordinates.
+        Whether coordinates are included.
     squeeze : bool
         Whether axes of size 1 other than Y and X are dropped.
     check : bool
@@ -74,7 +74,7 @@ class ND2Parser:
         check: bool = True,
     ) -> None:
         self.stored_order = stored_order
-        # Manifests hold arrays: a coordinate may be as large as it is.
+        # Manifests hold arrays: coordinates of any size are included.
         limit = 1 << 62 if inline_coords else False
         self.options: LayoutOptions = LayoutOptions(None, layout, limit, squeeze, check)
 

@@ -19,7 +19,7 @@ def is_loopback(host: str) -> bool:
 
 
 def hostname(url: str) -> str:
-    """Return the lower-case host of a URL; empty where the URL is malformed."""
+    """Return the lower-case host of a URL; empty if the URL is malformed."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:

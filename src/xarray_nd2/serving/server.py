@@ -59,7 +59,7 @@ class Answer:
     Attributes
     ----------
     kind : str
-        Media type; empty where there is no content.
+        Media type; empty if there is no content.
     stream : bool
         Whether the connection stays open, without content, until one side closes it.
     """
@@ -78,13 +78,13 @@ class Site(Protocol):
         """Return the answer to a request; None if there is no such key."""
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the source."""
 
 
 def check_address(host: str, port: int) -> None:
-    """Raise ``ValueError`` for a host or a port at which no server can listen."""
+    """Raise ``ValueError`` for a host or a port on which no server can listen."""
     if not host:
-        raise ValueError("host must not be empty; '0.0.0.0' listens at all addresses")
+        raise ValueError("host must not be empty; '0.0.0.0' listens on all addresses")
     if not 0 <= port <= _MAX_PORT:
         raise ValueError(f"port must be from 0 to {_MAX_PORT}, not {port}")
 
@@ -97,7 +97,7 @@ class Endpoint:
     url : str
         Address of the root.
     view_url : str
-        Address of the viewer, or where it is not installed of the page of the file.
+        Address of the viewer; of the page of the file if the viewer is not installed.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Endpoint:
 
     @property
     def port(self) -> int:
-        """Port at which it listens."""
+        """Port on which it listens."""
         return int(self._server.server_address[1])
 
     def wait(self) -> None:
@@ -333,7 +333,7 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS"
             headers["Access-Control-Allow-Headers"] = "Range"
             headers["Access-Control-Expose-Headers"] = "Content-Range, Content-Length"
-            # A browser asks this of a page of the web that reads from this machine.
+            # Browsers require this of public pages that read from this machine.
             headers["Access-Control-Allow-Private-Network"] = "true"
         for name, value in headers.items():
             self.send_header(name, value)

@@ -22,7 +22,7 @@ _THUMBNAIL_SIZE = 256
 _KEPT_THUMBNAILS = 512
 _HTML = "text/html; charset=utf-8"
 _PAGE_HEADERS = {
-    # The page has no scripts; names in the file are text, whatever they hold.
+    # The page has no scripts: names in the file never run as code.
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'",
     "Cache-Control": "no-store",
 }
@@ -58,7 +58,7 @@ class FileSite:
         return None if stored is None else Answer(*stored)
 
     def _view_url(self, base: str) -> str:
-        """Return the address of the viewer with its state, or of the page where there is no viewer."""
+        """Return the address of the viewer with its state, or of the page if there is no viewer."""
         if not viewer.is_installed():
             return base
         return viewer.client_url(base, viewer.state(self.store, base))

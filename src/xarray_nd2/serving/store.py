@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 OWN = "_"
 """Folder of keys that are not part of the OME-Zarr."""
 POSITIONS = f"{OWN}/positions"
-"""Group of all positions on an axis ``p``, which OME-Zarr has no name for: for the viewer."""
+"""Group of all positions on an axis ``p``, for the viewer only: OME-Zarr does not define such an axis."""
 
 _LARGE = 2048
 """Planes up to this size come in at most four tiles: many small ones take longer to read as a whole."""
 _MAX_READERS = 8
-"""Tiles that are computed at once: each holds rows of a frame, however many clients there are."""
+"""Tiles that are computed at once, for any number of clients: each needs memory for rows of a frame."""
 _MASK_BYTES = 64 << 20
-"""Memory for the masks of each binary layer; one mask in any case."""
+"""Memory for the masks of each binary layer; at least one mask is kept."""
 _CHUNK = re.compile(r"c(\.\d{1,12})+")
 _JSON = "application/json"
 _BYTES = "application/octet-stream"
@@ -120,7 +120,7 @@ class Store:
         try:
             self.facts: Facts = Facts(self.reader)
             model = dataset_model(self.reader, self.facts, labels=False)
-            # Clients need not know in which folder the file is.
+            # Clients must not learn the folder of the file.
             attrs = {**model.attrs, "source": file_name(str(model.attrs["source"]))}
             self._model: DatasetModel = replace(model, attrs=attrs)
             self.image: FrameArray = model.image

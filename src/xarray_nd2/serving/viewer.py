@@ -1,4 +1,4 @@
-"""Neuroglancer: the client that its package brings, and the state that shows a file.
+"""Neuroglancer: the client that its package contains, and the state that shows a file.
 
 The client is served from the same address as the data, so that one port is enough; the package is not imported.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xarray_nd2.serving.store import Axis, Store
 
 PUBLIC = "https://neuroglancer-demo.appspot.com"
-"""Where the viewer is on the web."""
+"""Address of the viewer on the web."""
 
 # The client asks for its configuration at ``../../events/TOKEN`` of its own address ``.../v/TOKEN/``.
 _CLIENT = f"{OWN}/v/file"
@@ -33,7 +33,7 @@ _TYPES = {
     ".wasm": "application/wasm",
 }
 _SCREEN = 1100, 700
-"""Pixels that the picture fills at first, about."""
+"""Approximate size of the first view in pixels: width, height."""
 _ORIENTATION = [-0.35, 0.2, 0.05, 0.91]
 """Quaternion of a view on a stack from above, at an angle."""
 _UNITS = {"micrometer": (1e-6, "m"), "millisecond": (1e-3, "s"), "": (1.0, "")}
@@ -41,7 +41,7 @@ _UNITS = {"micrometer": (1e-6, "m"), "millisecond": (1e-3, "s"), "": (1.0, "")}
 
 @cache
 def _files() -> dict[str, Path]:
-    """Return the files of the client by their names; empty where the package is not installed."""
+    """Return the files of the client by their names; empty if the package is not installed."""
     spec = find_spec("neuroglancer")
     folders = [] if spec is None else spec.submodule_search_locations or []
     return {
@@ -69,7 +69,7 @@ def client_answer(key: str) -> Answer | None:
     file = _files().get(name)
     if file is None:
         return None
-    # All names but that of the page hold a hash of the content.
+    # All names except that of the page contain a hash of the content.
     age = "no-cache" if name == "index.html" else "max-age=86400, immutable"
     return Answer(_TYPES[file.suffix], file.read_bytes(), headers={"Cache-Control": age})
 
@@ -91,8 +91,8 @@ def _fragment(state: Mapping[str, Any]) -> str:
 def state(store: Store, base: str) -> dict[str, Any]:
     """Return the state that shows a file.
 
-    Channels are layers in their colors, added up; the middle plane of the first time point and position is shown,
-    as large as the screen; a stack is shown in 3D as well.
+    Channels are layers in their colors, blended additively. The middle plane of the first time point and position
+    fills the screen. A stack is also shown in 3D.
 
     Parameters
     ----------
@@ -131,9 +131,9 @@ def state(store: Store, base: str) -> dict[str, Any]:
 
 
 def _middle(name: str, size: int) -> float:
-    """Return where an axis is entered: at its middle in space, else at its first item.
+    """Return the first position on an axis: its middle in space, otherwise its first item.
 
-    A pixel is at the whole number of its index.
+    The center of a pixel is at its index.
     """
     if name in "xy":
         return (size - 1) / 2

@@ -105,7 +105,7 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def number(minimum: int, maximum: int | None = None, *, auto: bool = False) -> Callable[[str], Any]:
-    """Return a parser of numbers within limits, and with ``auto`` of that word."""
+    """Return a parser of numbers within limits; with ``auto``, it also accepts that word."""
     limits = f"from {minimum}" if maximum is None else f"from {minimum} to {maximum}"
     choice = " or 'auto'" if auto else ""
 
@@ -206,7 +206,7 @@ def run_tasks(
 ) -> int:
     """Call ``work`` for each file with its output; return the exit status.
 
-    With ``at_once``, several files are done at the same time, and one progress bar counts them.
+    With ``at_once``, several files are processed at the same time, and one progress bar counts them.
     """
     from nd2._core.batch import Batch, plan_tasks
     from nd2._core.cli.console import shows_progress

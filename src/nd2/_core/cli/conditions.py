@@ -23,7 +23,7 @@ def parse_condition(text: str, columns: Collection[str]) -> Condition:
     """Return a condition such as ``kb > 500 and axes == 'TCYX'`` as a function of a row.
 
     Comparisons, ``and``, ``or``, ``not``, ``in``, sums and products of numbers, ``len()`` and items (``shape[0]``) of
-    columns and constants are allowed. No name, attribute or call leads anywhere else.
+    columns and constants are allowed. Other names, attributes and calls are refused.
     """
     if len(text) > _MAX_CONDITION:
         raise ValueError(f"the filter is longer than {_MAX_CONDITION} characters")
@@ -35,13 +35,13 @@ def parse_condition(text: str, columns: Collection[str]) -> Condition:
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"filter {text!r} cannot be understood: {error}") from None
 
-    def holds(row: Mapping[str, Any]) -> bool:
+    def condition(row: Mapping[str, Any]) -> bool:
         try:
             return bool(eval(code, {"__builtins__": {}, "len": len, "_number": _number}, dict(row)))
         except (TypeError, IndexError, KeyError, ZeroDivisionError) as error:
             raise ValueError(f"filter {text!r} does not fit: {error}") from None
 
-    return holds
+    return condition
 
 
 def _check_node(node: ast.AST, text: str, columns: Collection[str]) -> None:
@@ -79,6 +79,6 @@ def holds(condition: Condition, row: Mapping[str, Any]) -> bool:
     try:
         return condition(row)
     except ValueError:
-        if row["error"]:  # what is not known of a bad file cannot be compared
+        if row["error"]:  # a bad file has no values to compare
             return False
         raise

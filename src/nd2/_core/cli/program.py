@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # No command computes with BLAS, whose threads take a tenth of the time of `nd2 info` to start.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     given = sys.argv[1:] if argv is None else list(argv)
-    # Commands of other packages are looked up only where they are needed.
+    # Commands of other packages are looked up only if they are needed.
     name = given[0] if given else ""
     commands = {name: COMMANDS[name]} if name in COMMANDS else dict(all_commands())
     if name in commands:
