@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import rich_file
 from tests.builder import build
+from tests.clusters import local_cluster
 from tests.samples import ABSENT, SAMPLES
 
 if TYPE_CHECKING:
@@ -68,6 +69,23 @@ def source(tmp_path: Path) -> Path:
     path = tmp_path / "a.nd2"
     build(path, loops=[("T", 4)], height=40, width=40, zlib=True)
     return path
+
+
+@pytest.fixture
+def time_parts(tmp_path: Path) -> list[Path]:
+    """Return three parts of a time series, of unlike length."""
+    paths = []
+    for i, count in enumerate((3, 2, 4)):
+        paths.append(tmp_path / f"part{i}.nd2")
+        build(paths[-1], loops=[("T", count), ("Z", 2)], channels=2, seed=i)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """Yield a client of a cluster of two processes with one thread each."""
+    with local_cluster() as client:
+        yield client
 
 
 @pytest.fixture

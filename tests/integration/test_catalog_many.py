@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,6 @@ from nd2._core.cli import main
 from nd2.index import index_files
 from tests.builder import Nd2Spec, build
 from tests.servers import range_server, s3_bucket
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SPEC = Nd2Spec(loops=[("T", 2)])
 
@@ -298,18 +295,6 @@ def test_thirty_two_requests_at_once(tmp_path: Path) -> None:
         assert not any(row["error"] for row in index_files(urls))
         assert server.requests == 128
         assert 24 <= server.most_in_flight <= 32
-
-
-@pytest.fixture
-def client() -> Iterator[Any]:
-    distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0"
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
 
 
 def test_a_cluster_reads_the_files(

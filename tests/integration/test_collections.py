@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-distributed = pytest.importorskip("distributed")
+pytest.importorskip("distributed")
 icechunk = pytest.importorskip("icechunk")
 obstore = pytest.importorskip("obstore.store")
 registries = pytest.importorskip("obspec_utils.registry")
@@ -48,17 +48,6 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
     specs = {f"{name}-{i:02}": spec(name, i) for name in SHAPES for i in range(ALL)}
     with s3_bucket(specs, tmp_path_factory.mktemp("bucket")) as options:
         yield options
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0"
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import xarray as xr
 
 import nd2
 from tests.builder import Nd2Spec, build
+from tests.clusters import local_cluster
 from tests.references import V3_ZLIB
 from tests.servers import s3_bucket
 from xarray_nd2 import open_references, to_kerchunk
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-distributed = pytest.importorskip("distributed")
+pytest.importorskip("distributed")
 pytest.importorskip("s3fs")
 pytest.importorskip("moto")
 pytestmark = pytest.mark.filterwarnings(V3_ZLIB)
@@ -30,16 +31,7 @@ SPEC = Nd2Spec(loops=[("T", 3), ("Z", 2)], channels=2, height=16, width=24)
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
     """A client of two processes with two threads each."""
-    with (
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=2,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=":0",
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    with local_cluster(threads=2) as client:
         yield client
 
 

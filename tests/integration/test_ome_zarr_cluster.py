@@ -18,28 +18,20 @@ import xarray_nd2.accessor  # noqa: F401  # arrays that no engine opened
 from nd2._core.cli import main
 from tests import rich_file
 from tests.builder import Nd2Spec, build
+from tests.clusters import local_cluster
 from tests.servers import s3_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-distributed = pytest.importorskip("distributed")
+pytest.importorskip("distributed")
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    """A client of two processes."""
-    with (
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address=":0",
-            silence_logs=50,
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    """A client of two processes, one of which may be killed."""
+    with local_cluster(silence_logs=50) as client:
         yield client
 
 

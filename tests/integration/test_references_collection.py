@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 from tests.builder import build
+from tests.clusters import local_cluster
 from tests.references import OLD_PARQUET, V3_ZLIB
 from tests.servers import range_server
 from xarray_nd2 import StaleReferencesWarning, open_references, write_combined
@@ -25,16 +26,6 @@ if TYPE_CHECKING:
 
 pytest.importorskip("fastparquet")
 pytestmark = [pytest.mark.filterwarnings(OLD_PARQUET), pytest.mark.filterwarnings(V3_ZLIB)]
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> list[Path]:
-    """Three parts of a time series, of unlike length."""
-    paths = []
-    for i, count in enumerate((3, 2, 4)):
-        paths.append(tmp_path / f"part{i}.nd2")
-        build(paths[-1], loops=[("T", count), ("Z", 2)], channels=2, seed=i)
-    return paths
 
 
 def assert_joined(dataset: xr.Dataset, files: list[Path], concat_dim: str = "T") -> None:
@@ -57,27 +48,27 @@ def assert_joined(dataset: xr.Dataset, files: list[Path], concat_dim: str = "T")
     ],
 )
 def test_files_are_joined(
-    files: list[Path], tmp_path: Path, name: str, options: dict[str, Any]
+    time_parts: list[Path], tmp_path: Path, name: str, options: dict[str, Any]
 ) -> None:
     dest = tmp_path / name
     write_combined(tmp_path / "part*.nd2", dest, **options)
-    assert_joined(open_references(dest), files)
-    write_combined([files[2], files[0]], dest, overwrite=True, **options)
-    assert_joined(open_references(dest), [files[2], files[0]])
+    assert_joined(open_references(dest), time_parts)
+    write_combined([time_parts[2], time_parts[0]], dest, overwrite=True, **options)
+    assert_joined(open_references(dest), [time_parts[2], time_parts[0]])
 
 
-def test_other_readers_of_kerchunk(files: list[Path], tmp_path: Path) -> None:
-    write_combined(files, tmp_path / "all.json", format="json")
+def test_other_readers_of_kerchunk(time_parts: list[Path], tmp_path: Path) -> None:
+    write_combined(time_parts, tmp_path / "all.json", format="json")
     dataset = xr.open_dataset(str(tmp_path / "all.json"), engine="kerchunk", chunks={})
-    assert_joined(dataset, files)
-    write_combined(files, tmp_path / "all.parq")
+    assert_joined(dataset, time_parts)
+    write_combined(time_parts, tmp_path / "all.parq")
     dataset = xr.open_dataset(
         str(tmp_path / "all.parq"),
         engine="kerchunk",
         storage_options={"remote_protocol": "file"},
         chunks={},
     )
-    assert_joined(dataset, files)
+    assert_joined(dataset, time_parts)
 
 
 def test_a_new_axis(tmp_path: Path) -> None:
@@ -90,34 +81,28 @@ def test_a_new_axis(tmp_path: Path) -> None:
     assert_joined(dataset, files, "P")
 
 
-def test_what_cannot_be_joined(files: list[Path], tmp_path: Path) -> None:
+def test_what_cannot_be_joined(time_parts: list[Path], tmp_path: Path) -> None:
     build(tmp_path / "other.nd2", loops=[("T", 2), ("Z", 2)], channels=1)
     dest = tmp_path / "all.parq"
     with pytest.raises(ValueError, match="does not fit"):
-        write_combined([*files, tmp_path / "other.nd2"], dest)
+        write_combined([*time_parts, tmp_path / "other.nd2"], dest)
     with pytest.raises(ValueError, match="frames are whole"):
-        write_combined(files, dest, concat_dim="Y")
+        write_combined(time_parts, dest, concat_dim="Y")
     with pytest.raises(FileNotFoundError, match="matches no file"):
         write_combined(tmp_path / "none*.nd2", dest)
     with pytest.raises(ValueError, match="no files"):
         write_combined([], dest)
     build(tmp_path / "gap.nd2", loops=[("T", 2), ("Z", 2)], channels=2, missing=frozenset({1}))
     with pytest.raises(ValueError, match="missing"):
-        write_combined([*files, tmp_path / "gap.nd2"], dest)
+        write_combined([*time_parts, tmp_path / "gap.nd2"], dest)
     assert not dest.exists()
 
 
-def test_a_cluster_reads_the_files(files: list[Path], tmp_path: Path) -> None:
-    distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0"
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        write_combined(files, tmp_path / "all.parq", client=client)
-    write_combined(files, tmp_path / "serial.parq")
-    assert_joined(open_references(tmp_path / "all.parq"), files)
+def test_a_cluster_reads_the_files(time_parts: list[Path], tmp_path: Path) -> None:
+    with local_cluster(set_as_default=False) as client:
+        write_combined(time_parts, tmp_path / "all.parq", client=client)
+    write_combined(time_parts, tmp_path / "serial.parq")
+    assert_joined(open_references(tmp_path / "all.parq"), time_parts)
     for path in (tmp_path / "serial.parq").rglob("*"):
         if path.is_file():
             other = tmp_path / "all.parq" / path.relative_to(tmp_path / "serial.parq")
@@ -125,21 +110,21 @@ def test_a_cluster_reads_the_files(files: list[Path], tmp_path: Path) -> None:
 
 
 def test_changes_of_remote_files_are_noticed_by_their_heads(
-    files: list[Path], tmp_path: Path
+    time_parts: list[Path], tmp_path: Path
 ) -> None:
     with range_server(tmp_path) as server:
-        write_combined([server.url(path.name) for path in files], tmp_path / "all.parq")
+        write_combined([server.url(path.name) for path in time_parts], tmp_path / "all.parq")
         server.reset()
         open_references(tmp_path / "all.parq")
         assert [seen.method for seen in server.seen].count("HEAD") == 3
-        build(files[1], loops=[("T", 2), ("Z", 2)], channels=2, seed=9)
+        build(time_parts[1], loops=[("T", 2), ("Z", 2)], channels=2, seed=9)
         with pytest.warns(StaleReferencesWarning, match="part1"):
             open_references(tmp_path / "all.parq")
 
 
-def test_references_take_no_object_each(files: list[Path], tmp_path: Path) -> None:
+def test_references_take_no_object_each(time_parts: list[Path], tmp_path: Path) -> None:
     """Half a million references of combined files."""
-    [group] = describe_file(files[0], None, 2, LayoutOptions())
+    [group] = describe_file(time_parts[0], None, 2, LayoutOptions())
     image = group.arrays["image"]
     assert isinstance(image.data, ByteRanges)
     times, count = 5000, 50

@@ -23,28 +23,18 @@ if TYPE_CHECKING:
 each_zarr_format = pytest.mark.parametrize("zarr_format", [2, 3])
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> list[Path]:
-    """Three parts of a time series, of unlike length."""
-    paths = []
-    for i, count in enumerate((3, 2, 4)):
-        paths.append(tmp_path / f"part{i}.nd2")
-        build(paths[-1], loops=[("T", count), ("Z", 2)], channels=2, seed=i)
-    return paths
-
-
 @each_zarr_format
 def test_files_are_joined_as_xarray_joins_them(
-    files: list[Path], tmp_path: Path, zarr_format: Any
+    time_parts: list[Path], tmp_path: Path, zarr_format: Any
 ) -> None:
     refs: list[Any] = []
-    for path in files:
+    for path in time_parts:
         refs.append(tmp_path / f"{path.stem}.json")
         write_kerchunk(path, refs[-1], zarr_format=zarr_format)
-    refs[1] = to_kerchunk(files[1], zarr_format=zarr_format)  # in memory, without a template
+    refs[1] = to_kerchunk(time_parts[1], zarr_format=zarr_format)  # in memory, without a template
     combined = combine_references(refs, concat_dim="T")
     dataset = open_references(combined)
-    expected = xr.open_mfdataset(files, engine="nd2", combine="nested", concat_dim="T")
+    expected = xr.open_mfdataset(time_parts, engine="nd2", combine="nested", concat_dim="T")
     np.testing.assert_array_equal(
         dataset.image.transpose(*expected.image.dims).values, expected.image.values
     )
@@ -52,7 +42,7 @@ def test_files_are_joined_as_xarray_joins_them(
     for name in ("T", "Z", "time", "stage_x"):
         np.testing.assert_array_equal(dataset[name].values, expected[name].values)
     assert dataset.C.values.tolist() == expected.C.values.tolist()
-    assert dataset.attrs["source"] == [str(path) for path in files]
+    assert dataset.attrs["source"] == [str(path) for path in time_parts]
     (tmp_path / "all.json").write_text(json.dumps(combined))
     options = {"fo": str(tmp_path / "all.json")}
     again = xr.open_zarr("reference://", storage_options=options, consolidated=False)
@@ -152,8 +142,8 @@ def test_missing_frames_stay_missing(tmp_path: Path, concat_dim: str, zarr_forma
     np.testing.assert_array_equal(image, expected.reshape(image.shape))
 
 
-def test_references_to_several_files_are_not_combined_again(files: list[Path]) -> None:
-    refs = [to_kerchunk(path) for path in files]
+def test_references_to_several_files_are_not_combined_again(time_parts: list[Path]) -> None:
+    refs = [to_kerchunk(path) for path in time_parts]
     both = combine_references(refs[:2])
     with pytest.raises(ValueError, match="pass the references of each file"):
         combine_references([both, refs[2]])
@@ -165,12 +155,12 @@ def test_references_to_several_files_are_not_combined_again(files: list[Path]) -
     }
 
 
-def test_an_image_that_lies_in_the_references_is_refused(files: list[Path]) -> None:
-    refs = to_kerchunk(files[0])
+def test_an_image_that_lies_in_the_references_is_refused(time_parts: list[Path]) -> None:
+    refs = to_kerchunk(time_parts[0])
     key = next(key for key, value in refs["refs"].items() if isinstance(value, list))
     refs["refs"][key] = "base64:AAAA"
     with pytest.raises(ValueError, match="not byte ranges"):
-        combine_references([refs, to_kerchunk(files[1])])
+        combine_references([refs, to_kerchunk(time_parts[1])])
 
 
 def test_what_cannot_be_combined_at_all(tmp_path: Path) -> None:

@@ -30,16 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> list[Path]:
-    """Three parts of a time series, of unlike length."""
-    paths = []
-    for i, count in enumerate((3, 2, 4)):
-        paths.append(tmp_path / f"part{i}.nd2")
-        build(paths[-1], loops=[("T", count), ("Z", 2)], channels=2, seed=i)
-    return paths
-
-
 @pytest.mark.parametrize("form", ["json", "parquet"])
 @pytest.mark.filterwarnings("ignore:The 'fastparquet' engine is deprecated")
 def test_a_file_that_changed_is_warned_of(tmp_path: Path, form: Any) -> None:
@@ -61,9 +51,9 @@ def test_a_file_that_changed_is_warned_of(tmp_path: Path, form: Any) -> None:
         open_references(refs)
 
 
-def test_the_one_that_changed_among_several_is_named(files: list[Path]) -> None:
-    combined = combine_references([to_kerchunk(path) for path in files])
-    os.utime(files[1], ns=(1, 1))
+def test_the_one_that_changed_among_several_is_named(time_parts: list[Path]) -> None:
+    combined = combine_references([to_kerchunk(path) for path in time_parts])
+    os.utime(time_parts[1], ns=(1, 1))
     with pytest.warns(StaleReferencesWarning, match=r"part1\.nd2") as seen:
         open_references(combined)
     assert len(seen) == 1
