@@ -11,7 +11,7 @@ from nd2._core.open import is_supported_file
 from xarray_nd2.napari.layers import read_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from xarray_nd2.napari.layers import Layer
 
@@ -27,18 +27,16 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[Layer]] | None
     if not isinstance(path, (str, os.PathLike)):
         return read_stack
     if not is_url(path) and os.path.isdir(path):
-        return read_folder if _files(path) else None
+        return read_folder if next(_files(path), None) is not None else None
     return read_layers
 
 
-def _files(folder: str) -> list[str]:
-    """Return the ND2 files of a folder in the order of their names."""
-    paths = (os.path.join(folder, name) for name in sorted(os.listdir(folder)))
-    return [
-        path
-        for path in paths
-        if path.lower().endswith(".nd2") and os.path.isfile(path) and is_supported_file(path)
-    ]
+def _files(folder: str) -> Iterator[str]:
+    """Yield the ND2 files of a folder in the order of their names; each is opened only then."""
+    for name in sorted(os.listdir(folder)):
+        path = os.path.join(folder, name)
+        if name.lower().endswith(".nd2") and os.path.isfile(path) and is_supported_file(path):
+            yield path
 
 
 def read_folder(folder: str) -> list[Layer]:

@@ -146,7 +146,7 @@ class Store:
 
     @property
     def positions(self) -> int:
-        """Number of positions that are images of their own; 0 where the file is one image."""
+        """Number of positions that are images of their own; 0 if the file is one image."""
         return self.image.sizes.get("P", 0)
 
     @property
@@ -191,7 +191,7 @@ class Store:
         return {key: json.dumps(document).encode() for key, document in documents.items()}
 
     def get(self, key: str) -> tuple[str, bytes | memoryview] | None:
-        """Return media type and bytes of a key; None if there is none."""
+        """Return media type and bytes of a key; None for keys that do not exist."""
         if key in self._texts:
             return _JSON, self._texts[key]
         path, _, chunk = key.rpartition("/")
