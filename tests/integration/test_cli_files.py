@@ -132,6 +132,15 @@ def test_the_output_is_the_second_path(
     assert Path(f"new.{dest}").exists()
 
 
+def test_a_second_pattern_is_not_the_output(
+    folder: tuple[Path, Nd2Spec], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(path.name for path in folder[0].iterdir())
+    assert main(["events", "a.nd2", "b*"]) == 1
+    assert "give --out-dir for the tables of several files" in capsys.readouterr().err
+    assert sorted(path.name for path in folder[0].iterdir()) == before
+
+
 def test_single_fields(folder: tuple[Path, Nd2Spec], capsys: pytest.CaptureFixture[str]) -> None:
     def ask(*options: str) -> str:
         assert main(["info", *options]) == 0

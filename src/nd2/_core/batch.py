@@ -67,8 +67,7 @@ def plan_tasks(
     """
     if dest is not None and out_dir is not None:
         raise ValueError(f"give a destination ({dest!r}) or --out-dir, not both")
-    takes_second = suffix == ".nd2" or not _is_source(files[-1])
-    if dest is None and out_dir is None and len(files) == 2 and takes_second:
+    if dest is None and out_dir is None and second_is_dest(files, suffix):
         files, dest = files[:1], files[1]
     if len(files) > 2 and not _is_source(files[-1]) and not os.path.lexists(local_path(files[-1])):
         raise ValueError(
@@ -95,6 +94,11 @@ def plan_tasks(
             "convert them one by one, or into different folders"
         )
     return tasks
+
+
+def second_is_dest(files: Sequence[str], suffix: str) -> bool:
+    """Return whether the second of two paths is the destination; see `plan_tasks`."""
+    return len(files) == 2 and (suffix == ".nd2" or not _is_source(files[1]))
 
 
 def _is_source(path: str) -> bool:

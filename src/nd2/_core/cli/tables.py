@@ -133,13 +133,14 @@ def _configure_info(parser: argparse.ArgumentParser) -> None:
 
 
 def _events(options: argparse.Namespace) -> int:
+    from nd2._core.batch import second_is_dest
     from nd2._core.catalog_table import FORMATS
     from nd2._core.file import ND2File
     from nd2._core.io.destination import SUFFIXES, guess_format, resolve
     from nd2._core.io.listing import expand
 
     output = options.output
-    if output is None and len(options.files) == 2 and not options.files[1].lower().endswith(".nd2"):
+    if output is None and second_is_dest(options.files, ".csv"):
         *options.files, output = options.files
     prints = output is None and options.out_dir is None
     if prints and options.format is None and terminal_width() is not None:
