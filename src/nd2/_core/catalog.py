@@ -232,8 +232,8 @@ def _list_entries(
             for file in list_files(
                 path, recurse=recurse, name_pattern=glob, storage_options=storage_options
             ):
-                if strict and not is_url(file.path):
-                    os.stat(file.path)
+                if strict and not file.version and not is_url(file.path):
+                    os.stat(file.path)  # raises the error that the listing met
                 yield file
         except OSError as error:
             if strict:
