@@ -48,7 +48,7 @@ sys.stdin.read()
 
 @dataclass(frozen=True)
 class Writer:
-    """How an output is written and read; both get the place, writing the source as well."""
+    """Functions that write an output of a source to a place, and read it there."""
 
     name: str
     write: Callable[[Path, str], object]
