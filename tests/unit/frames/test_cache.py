@@ -41,6 +41,14 @@ def test_the_cache_keeps_to_its_limit_and_decodes_once_for_all_threads() -> None
     assert 9 not in copy
 
 
+@pytest.mark.parametrize(("cost", "kept"), [(0.0, "de"), (1.0, "de"), (3.0, "ae")])
+def test_the_oldest_frame_is_dropped_unless_it_cost_more(cost: float, kept: str) -> None:
+    cache = FrameCache(limit=2 * 8)
+    for key in "abcde":
+        cache.get(key, lambda: np.zeros(1), cost if key == "a" else min(cost, 1.0))
+    assert [key for key in "abcde" if key in cache] == list(kept)
+
+
 def test_a_frame_that_failed_is_tried_again() -> None:
     cache = FrameCache()
 

@@ -38,7 +38,7 @@ class FrameCache:
     ) -> NDArray[Any]:
         """Return a frame, from `decode` unless it is kept. The caller must not write to it.
 
-        The least recently used frame is dropped first; one with a ``cost`` stays for as many more drops.
+        The least recently used frame is dropped first; one of several times the ``cost`` stays as many times as long.
         """
         from concurrent.futures import Future
 
