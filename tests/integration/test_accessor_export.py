@@ -20,6 +20,8 @@ from tests.samples import each_sample
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fsspec.implementations.memory import MemoryFileSystem
+
 
 def _tiff(path: Path) -> tuple[Any, ...]:
     with tifffile.TiffFile(path) as tif:
@@ -220,14 +222,34 @@ def test_an_export_never_replaces_what_the_array_reads(rich: Path, tmp_path: Pat
     with pytest.raises(FileExistsError):
         dataset.image.nd2.write_nd2(rich, overwrite=True)
     path = dataset.image.nd2.write_ome_zarr(tmp_path / "a.zarr", force_series=True)
-    again = xr.open_zarr(path / "0", consolidated=False, chunks={})["0"]
-    image = again.rename(dict(zip(again.dims, [str(d).upper() for d in again.dims], strict=True)))
+    image = _opened(path / "0")
     with pytest.raises(FileExistsError, match="contains the file that is read"):
         image.nd2.write_ome_zarr(path, overwrite=True)
     with pytest.raises(FileExistsError, match="exists"):
         image.nd2.write_ome_zarr(path)
+    one = tmp_path / "one.zarr"
+    dataset.image.isel(P=0).nd2.write_ome_zarr(one)
+    with pytest.raises(FileExistsError, match="it is the folder that is read"):
+        _opened(one).max("Z").nd2.write_ome_zarr(one, overwrite=True)
     assert rich.read_bytes() == before
     np.testing.assert_array_equal(dataset.image, pixels())
+
+
+def test_an_export_never_replaces_a_remote_store_that_the_array_reads(
+    memory: MemoryFileSystem,
+) -> None:
+    url = "memory://a.zarr"
+    xr.DataArray(np.ones((2, 5, 7), np.uint8), dims=("Z", "Y", "X")).nd2.write_ome_zarr(url)
+    before = {name: memory.cat_file(name) for name in memory.find("/")}
+    with pytest.raises(FileExistsError, match="it is the folder that is read"):
+        _opened(url).max("Z").nd2.write_ome_zarr(url, overwrite=True)
+    assert {name: memory.cat_file(name) for name in memory.find("/")} == before
+
+
+def _opened(path: Path | str) -> xr.DataArray:
+    """Open the image of an OME-Zarr lazily, with the axes in upper case."""
+    image: xr.DataArray = xr.open_zarr(path, consolidated=False, chunks={})["0"]
+    return image.rename({dim: str(dim).upper() for dim in image.dims})
 
 
 def test_a_tiff_file_is_replaced_only_where_it_is_said(tmp_path: Path) -> None:

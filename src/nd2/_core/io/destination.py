@@ -116,6 +116,8 @@ class Destination:
             raise errors.exists(self.name)
 
     def _check_folder(self) -> None:
+        if any(self._is_same(source) for source in self.sources):
+            raise errors.irreplaceable(self.name, "it is the folder that is read")
         inner = next((source for source in self.sources if self._contains(source)), None)
         if inner is not None:
             raise errors.irreplaceable(self.name, f"it contains the file that is read, {inner!r}")
@@ -176,7 +178,8 @@ class Destination:
     def _is_same(self, source: str) -> bool:
         """Return whether a source and the destination are the same file."""
         if self.fs is not None:
-            return _normal(source) == _normal(self.name)
+            # Stores of Zarr keep paths without the protocol.
+            return _normal(source) == _normal(self.name) or source == self.path != ""
         try:
             return not is_url(path := local_path(source)) and os.path.samefile(path, self.path)
         except (OSError, ValueError):
@@ -184,7 +187,8 @@ class Destination:
 
     def _contains(self, source: str) -> bool:
         if self.fs is not None:
-            return _normal(source).startswith(_normal(self.name) + "/")
+            inside = _normal(source).startswith(_normal(self.name) + "/")
+            return inside or (self.path != "" and source.startswith(f"{self.path}/"))
         path = local_path(source)
         parents = () if is_url(path) else Path(os.path.realpath(path)).parents
         return any(self._is_same(str(parent)) for parent in parents)
