@@ -24,7 +24,7 @@ from tests.fuzz import peer
 from tests.fuzz.seeds import files, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ORACLE = Path(__file__).resolve().parents[2] / ".venv-oracle" / "bin" / "python"
 Parts = list[tuple[bytes, bytes]]
@@ -157,11 +157,34 @@ def _flip_chunk(rng: random.Random, parts: Parts) -> str:
     """Change a byte in the data of a chunk."""
     index = rng.randrange(len(parts))
     name, data = parts[index]
+    what = f"a byte of {name.decode('latin-1')}"
     if data:
         changed = bytearray(data)
         changed[rng.randrange(len(changed))] = rng.getrandbits(8)
         parts[index] = (name, bytes(changed))
-    return f"a byte of {name.decode('latin-1')}"
+        if b"LV!" in name:
+            what = " ".join([what, *_changed_keys(data, bytes(changed))])
+    return what
+
+
+def _changed_keys(old: bytes, new: bytes) -> list[str]:
+    """Return the keys of two trees whose values differ; none if a tree cannot be decoded."""
+    try:
+        trees = [clx_lite.decode_items(data) for data in (old, new)]
+    except ValueError:
+        return []
+    before, after = (dict(_values(tree)) for tree in trees)
+    return sorted({path[-1] for path in {*before, *after} if before.get(path) != after.get(path)})
+
+
+def _values(items: Items, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the path and the text of each value of a tree."""
+    for index, (key, value) in enumerate(items):
+        place = (*path, str(index), str(key))
+        if isinstance(value, Items):
+            yield from _values(value, place)
+        else:
+            yield place, repr(value)
 
 
 def _flip_header(rng: random.Random, data: bytes, places: list[int]) -> tuple[bytes, str]:
@@ -219,7 +242,6 @@ _KNOWN = (
     "uiWidth",
     "uiComp",
     "eCompression",
-    "a byte of ImageAttributesLV!",
     "ImageMetadataSeqLV",
     "rename a frame",
     "a bit of a header",
@@ -228,9 +250,8 @@ _KNOWN = (
 
 Rows shorter than their pixels: Nikon's SDK reads them as this package does. Components that contradict the channels of
 the metadata: the packages take the shape from different chunks. Compressed frames that the attributes call raw: the
-peer returns the compressed bytes as pixels. A byte of the attributes can be part of any of these values. Names such as
-``ImageDataSeq|01!``: only numbers as NIS-Elements writes them count here. Headers: the peer does not read those of
-frames.
+peer returns the compressed bytes as pixels. Names such as ``ImageDataSeq|01!``: only numbers as
+NIS-Elements writes them count here. Headers: the peer does not read those of frames.
 """
 
 
