@@ -447,6 +447,16 @@ def test_raw_data_added_to_a_new_remote_folder_stays(memory: MemoryFileSystem) -
     assert "/b/a.zarr/raw.nd2" in memory.find("/")
 
 
+def test_an_array_without_a_file_is_not_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a.zarr"
+    folder.mkdir()
+    (folder / "zarr.json").write_bytes(GROUP)
+    monkeypatch.chdir(folder)
+    assert resolve(folder, "OME-Zarr", overwrite=True, sources=[""]).sources == ()
+
+
 def test_raw_data_added_to_an_old_remote_folder_stays(
     memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -358,7 +358,7 @@ def resolve(
         if _is_local(fs):
             fs, url = None, ""
         place = os.path.realpath(path) if fs is None else path.rstrip("/")
-        found = Destination(name, place, form, overwrite, tuple(sources), fs, url)
+        found = Destination(name, place, form, overwrite, tuple(filter(None, sources)), fs, url)
         found.check()
     return found
 
