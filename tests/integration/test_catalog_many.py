@@ -104,7 +104,9 @@ def test_a_table_that_the_command_keeps_up_to_date(
     assert sorted(read) == ["c.nd2", "new.nd2"]
     assert capsys.readouterr().out == f"{table}: 5 files, 1 new, 1 changed, 1 removed\n"
     assert main([*command, "-F", "axes == 'TYX'"]) == 2
-    assert "keeps all rows" in capsys.readouterr().err
+    assert "keeps its header and all rows" in capsys.readouterr().err
+    assert main([*command, "--no-header"]) == 2
+    assert "keeps its header" in capsys.readouterr().err
     selection = tmp_path / "selection.csv"
     assert main([*command, "-F", "shape[0] == 3", "-o", str(selection)]) == 0
     assert list(pd.read_csv(selection)["name"]) == ["c.nd2"]

@@ -80,9 +80,10 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
     select = Selection(options.filter, options.sort_by)
     output = options.output or options.update
     selects = options.include or options.exclude or options.filter or options.errors
-    if selects and options.update and output == options.update:
+    if (selects or options.no_header) and options.update and output == options.update:
         raise ValueError(
-            "a table that is updated keeps all rows and columns; write the selection with --output"
+            "a table that is updated keeps its header and all rows and columns; "
+            "write another one with --output"
         )
     form = options.format or (guess_format(output, FORMATS) if output else "table")
     if output is None and form == "parquet":
