@@ -35,9 +35,7 @@ CPU = ("first", "many", "scaling")
 
 def main() -> None:
     """Run the cases whose module or name matches."""
-    groups = [
-        p.stem.removeprefix("cases_") for p in sorted(Path(__file__).parent.glob("cases_*.py"))
-    ]
+    groups = [p.stem.removeprefix("cases_") for p in sorted(Path(__file__).parent.glob("cases_*.py"))]
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("groups", nargs="*", choices=[*groups, []], help="modules to run (all)")
     parser.add_argument("-n", "--rounds", type=int, default=5, help="processes for each side")
@@ -55,9 +53,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load {load:.1f}; medians, {options.rounds} rounds")
     tables: dict[str, list[str]] = {}
     for group in sorted(options.groups or groups, key=lambda group: group in CPU):
-        name, header, line = (
-            ("cpu", HEADER_CPU, row_cpu) if group in CPU else ("table", HEADER, row)
-        )
+        name, header, line = ("cpu", HEADER_CPU, row_cpu) if group in CPU else ("table", HEADER, row)
         sides: tuple[str, ...] = SIDES
         if options.before:
             PYTHON["before"] = options.before
@@ -78,7 +74,8 @@ def main() -> None:
         about = (
             f"{date.today():%-d %B %Y}, {platform.system()} on a virtual machine with {os.cpu_count()} cores, "
             f"Python {platform.python_version()}, NumPy {version('numpy')}, nd2 0.12.0 in a\n"
-            f'separate environment; `make bench BENCH="{" ".join(words)}"`, load {load:.1f} at the start and {end:.1f} at the end:'
+            f'separate environment; `make bench BENCH="{" ".join(words)}"`, '
+            f"load {load:.1f} at the start and {end:.1f} at the end:"
         )
         for name, rows in tables.items():
             write_table(name, "\n".join([about, "", *rows, "", ""]))

@@ -6,8 +6,9 @@ from bench.files import FILES
 from bench.harness import Case
 
 _LIMIT = round(300e6 / FILES["raw"].array_bytes, 3)
-# The previous output is removed and buffers are flushed before timing starts, so that every round writes to an idle disk.
-# Memory for the page cache is requested before timing starts: a virtual machine needs 0.3 to 5 s to get it from its host.
+# The previous output is removed and buffers are flushed before timing starts, so that every round writes to an idle
+# disk. Memory for the page cache is requested before timing starts: a virtual machine needs 0.3 to 5 s to get it from
+# its host.
 _SETUP = """
 import atexit, mmap, nd2, os, shutil, tempfile
 folder = tempfile.mkdtemp(dir=os.path.dirname(FILE))
@@ -22,27 +23,13 @@ with mmap.mmap(-1, 3 << 30) as memory:
 
 
 def _case(name: str, run: str, goal: float) -> Case:
-    return Case(
-        name,
-        run,
-        "raw",
-        _SETUP,
-        array_bytes=FILES["raw"].array_bytes,
-        time_goal=goal,
-        memory_goal=_LIMIT,
-    )
+    return Case(name, run, "raw", _SETUP, array_bytes=FILES["raw"].array_bytes, time_goal=goal, memory_goal=_LIMIT)
 
 
 CASES = [
+    _case("write_ome_zarr, zarr", "f.write_ome_zarr(os.path.join(folder, 'a.zarr'), backend='zarr')", 0.6),
     _case(
-        "write_ome_zarr, zarr",
-        "f.write_ome_zarr(os.path.join(folder, 'a.zarr'), backend='zarr')",
-        0.6,
-    ),
-    _case(
-        "write_ome_zarr, tensorstore",
-        "f.write_ome_zarr(os.path.join(folder, 'a.zarr'), backend='tensorstore')",
-        0.6,
+        "write_ome_zarr, tensorstore", "f.write_ome_zarr(os.path.join(folder, 'a.zarr'), backend='tensorstore')", 0.6
     ),
     _case("write_tiff", "f.write_tiff(os.path.join(folder, 'a.tif'))", 0.8),
     _case("write_tiff, OME", "f.write_tiff(os.path.join(folder, 'a.ome.tif'))", 0.8),

@@ -43,11 +43,6 @@ CASES = [
     ),
     Case("xarray: look for engines", _ENGINES, None, _XARRAY, theirs="", rounds=_ROUNDS),
     Case(
-        "xarray: look for engines, zarr imported before",
-        _ENGINES,
-        None,
-        f"{_XARRAY}, zarr",
-        theirs="",
-        rounds=_ROUNDS,
+        "xarray: look for engines, zarr imported before", _ENGINES, None, f"{_XARRAY}, zarr", theirs="", rounds=_ROUNDS
     ),
 ]

@@ -20,15 +20,7 @@ def _numpy(name: str) -> str:
 
 def _random(name: str, k: int, goal: float | None = None) -> Case:
     picks = PICKS.format(n=FILES[name].frames, k=k)
-    return Case(
-        f"random frame, {name}",
-        READ,
-        name,
-        f"{OPEN}; {picks}",
-        theirs=READ_COPY,
-        per=k,
-        time_goal=goal,
-    )
+    return Case(f"random frame, {name}", READ, name, f"{OPEN}; {picks}", theirs=READ_COPY, per=k, time_goal=goal)
 
 
 def _asarray(title: str, name: str, goal: float, memory: float, numpy_goal: float | None) -> Case:
@@ -106,12 +98,7 @@ CASES = [
         time_goal=0.05,
         rounds=3,
     ),
-    Case(
-        "to_dask(), 100,000 small frames, graph only",
-        "a = f.to_dask()",
-        "small",
-        DASK,
-    ),
+    Case("to_dask(), 100,000 small frames, graph only", "a = f.to_dask()", "small", DASK),
     Case(
         "256 x 256 crop of a 20,000 x 20,000 frame",
         "a = f.to_dask()[9000:9256, 9000:9256].compute()",

@@ -59,18 +59,8 @@ def _each(title: str, run: str, setup: str, limit: float | None) -> Case:
 
 CASES = [
     _each("open_dataset", "xarray.open_dataset(FILE, engine='nd2')", _ENGINE, 3e-3),
-    _each(
-        "open_dataset of the same from memory",
-        "xarray.open_dataset(FILE, engine=Memory)",
-        _MEMORY,
-        None,
-    ),
-    _each(
-        "open_dataset, chunks={}",
-        "xarray.open_dataset(FILE, engine='nd2', chunks={})",
-        _ENGINE,
-        5e-3,
-    ),
+    _each("open_dataset of the same from memory", "xarray.open_dataset(FILE, engine=Memory)", _MEMORY, None),
+    _each("open_dataset, chunks={}", "xarray.open_dataset(FILE, engine='nd2', chunks={})", _ENGINE, 5e-3),
     _each(
         "open_dataset of the same from memory, chunks={}",
         "xarray.open_dataset(FILE, engine=Memory, chunks={})",

@@ -1,4 +1,4 @@
-"""Benchmarks of a million frames: the engine, and references in every form. nd2 0.12.0 has none of these but opening."""
+"""Benchmarks of a million frames: the engine, and references in every form. nd2 0.12.0 can only open such files."""
 
 from __future__ import annotations
 
@@ -35,11 +35,7 @@ _PARQUET = f"{_REFERENCES}; write_kerchunk(FILE, out, format='parquet', check=Fa
 CASES = [
     _case("engine, open", f"d = {_OPEN}", _ENGINE),
     _case("engine, one frame", "d.image.isel(T=500_000).values", f"{_ENGINE}; d = {_OPEN}"),
-    _case(
-        "engine, open with chunks='auto'",
-        "d = xr.open_dataset(FILE, engine='nd2', chunks='auto')",
-        _ENGINE,
-    ),
+    _case("engine, open with chunks='auto'", "d = xr.open_dataset(FILE, engine='nd2', chunks='auto')", _ENGINE),
     *_written("JSON, Zarr 2", "zarr_format=2"),
     *_written("JSON, Zarr 3", "zarr_format=3"),
     *_written("Parquet", "format='parquet'"),

@@ -17,10 +17,7 @@ WORK = {
         "write_kerchunk(FILE, out, format='parquet', check=False)",
         f"{_REFERENCES}; {FOLDER}; write_kerchunk(FIRST, out + '1', format='parquet', check=False)",
     ),
-    "save_index": (
-        "nd2.save_index(FILE, out)",
-        f"import nd2; {FOLDER}; nd2.save_index(FIRST, out + '1')",
-    ),
+    "save_index": ("nd2.save_index(FILE, out)", f"import nd2; {FOLDER}; nd2.save_index(FIRST, out + '1')"),
     "row of a catalog": ("index_file(FILE)", "from nd2.index import index_file; index_file(FIRST)"),
     "events": (
         "with nd2.ND2File(FILE) as file: file.events(orient='list')",

@@ -81,17 +81,13 @@ def steps(chooser: random.Random, levels: list[tuple[int, int]]) -> Iterator[str
                 yield f"/{level}/c.{row}.{column}"
 
 
-async def client(
-    number: int, url: str, levels: list[tuple[int, int]], end: float, found: Found
-) -> None:
+async def client(number: int, url: str, levels: list[tuple[int, int]], end: float, found: Found) -> None:
     """Request tiles over one connection until the end; connect again after an error."""
     place = urlsplit(url)
     paths = steps(random.Random(number), levels)
     while time.monotonic() < end:
         try:
-            reader, writer = await asyncio.open_connection(
-                place.hostname, place.port, limit=1 << 20
-            )
+            reader, writer = await asyncio.open_connection(place.hostname, place.port, limit=1 << 20)
             try:
                 while time.monotonic() < end:
                     start = time.monotonic()
@@ -112,9 +108,7 @@ async def client(
             await asyncio.sleep(0.1)
 
 
-async def load(
-    url: str, clients: int, duration: float, process: psutil.Process
-) -> tuple[Found, int]:
+async def load(url: str, clients: int, duration: float, process: psutil.Process) -> tuple[Found, int]:
     """Run all clients; return their results, and the peak memory of the server in bytes."""
     with urllib.request.urlopen(f"{url}/zarr.json", timeout=60) as answer:
         members = json.load(answer)["consolidated_metadata"]["metadata"]
@@ -191,9 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.clients", description=__doc__)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument(
-        "--side", type=int, default=12_000, help="pixels; up to some 8000, all tiles stay in memory"
-    )
+    parser.add_argument("--side", type=int, default=12_000, help="pixels; up to some 8000, all tiles stay in memory")
     parser.add_argument("--server", choices=["standard", "aiohttp", "uvicorn"], default="standard")
     parser.add_argument("--serve-only", metavar="FILE", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -202,9 +194,7 @@ def main() -> None:
         return
     path = frame_file(options.side)
     command = [sys.executable, "-m", "bench.clients", "--server", options.server]
-    with subprocess.Popen(
-        [*command, "--serve-only", str(path)], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([*command, "--serve-only", str(path)], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().strip()

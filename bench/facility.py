@@ -110,9 +110,7 @@ def write_files(folder: Path, count: int) -> None:
         path.parent.mkdir(exist_ok=True)
         pixels = rng.poisson(200, (5, 2, 64, 64)).astype(np.uint16)
         start = 10.0 * (number // EXPERIMENTS)
-        nd2.imwrite(
-            path, pixels, axes="TCYX", channels=["DAPI", "GFP"], times=(start + np.arange(5)) * 1000
-        )
+        nd2.imwrite(path, pixels, axes="TCYX", channels=["DAPI", "GFP"], times=(start + np.arange(5)) * 1000)
 
 
 @contextmanager
@@ -170,11 +168,7 @@ def catalog(place: str, endpoint: str, workers: int, table: str, update: bool) -
     options = storage_options(endpoint) if endpoint else None
     with cluster(workers) as client, Clock(endpoint) as clock:
         rows = index_files(
-            [place],
-            recurse=True,
-            storage_options=options,
-            update=table if update else None,
-            client=client,
+            [place], recurse=True, storage_options=options, update=table if update else None, client=client
         )
     Path(table).write_bytes(encode(pd.DataFrame(rows), "parquet"))
     assert not any(row["error"] for row in rows), [row for row in rows if row["error"]][:1]
@@ -222,22 +216,16 @@ def repository(endpoint: str, name: str, *, create: bool) -> Any:
 
     keys: dict[str, Any] = {"access_key_id": KEY, "secret_access_key": SECRET}
     access: dict[str, Any] = {"region": REGION, "endpoint_url": endpoint, "allow_http": True}
-    storage = icechunk.s3_storage(
-        bucket=BUCKET, prefix=f"stores/{name}", force_path_style=True, **access, **keys
-    )
+    storage = icechunk.s3_storage(bucket=BUCKET, prefix=f"stores/{name}", force_path_style=True, **access, **keys)
     config = icechunk.RepositoryConfig.default()
     files = icechunk.s3_store(**access, s3_compatible=True, force_path_style=True)
     config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(f"s3://{BUCKET}/", files))
-    credentials = icechunk.containers_credentials(
-        {f"s3://{BUCKET}/": icechunk.s3_credentials(**keys)}
-    )
+    credentials = icechunk.containers_credentials({f"s3://{BUCKET}/": icechunk.s3_credentials(**keys)})
     make = icechunk.Repository.create if create else icechunk.Repository.open
     return make(storage, config=config, authorize_virtual_chunk_access=credentials)
 
 
-def collection(
-    endpoint: str, workers: int, names: dict[str, list[str]], prefix: str, append: bool
-) -> dict[str, Any]:
+def collection(endpoint: str, workers: int, names: dict[str, list[str]], prefix: str, append: bool) -> dict[str, Any]:
     """Write one virtual store per experiment, or extend it."""
     import virtualizarr
 
@@ -255,29 +243,20 @@ def collection(
                 concat_dim="T",
                 parallel=parallel,
             )
-            session = repository(endpoint, f"{prefix}/{name}", create=not append).writable_session(
-                "main"
-            )
+            session = repository(endpoint, f"{prefix}/{name}", create=not append).writable_session("main")
             virtual.vz.to_icechunk(session.store, **({"append_dim": "T"} if append else {}))
             session.commit("add files")
     return {**clock.found, "files": sum(map(len, names.values()))}
 
 
-def combined(
-    endpoint: str, workers: int, names: dict[str, list[str]], folder: str
-) -> dict[str, Any]:
+def combined(endpoint: str, workers: int, names: dict[str, list[str]], folder: str) -> dict[str, Any]:
     """Write references in Parquet, one folder per experiment."""
     from xarray_nd2 import write_combined
 
     warm()
     with cluster(workers) as client, Clock(endpoint) as clock:
         for name, urls in names.items():
-            write_combined(
-                urls,
-                f"{folder}/{name}.parq",
-                storage_options=storage_options(endpoint),
-                client=client,
-            )
+            write_combined(urls, f"{folder}/{name}.parq", storage_options=storage_options(endpoint), client=client)
     return {**clock.found, "files": sum(map(len, names.values()))}
 
 
@@ -300,9 +279,7 @@ def opening_parquet(endpoint: str, folder: str, files: int) -> dict[str, Any]:
 
     warm()
     with Clock(endpoint) as clock:
-        dataset = open_references(
-            folder, remote_options=storage_options(endpoint), check=False, chunks=None
-        )
+        dataset = open_references(folder, remote_options=storage_options(endpoint), check=False, chunks=None)
     assert dataset.sizes["T"] == 5 * files
     assert dataset.image[-1].values.any()
     return {**clock.found, "files": files}
@@ -322,9 +299,7 @@ def conversion(file: str, dest: str, workers: int, levels: int, kill: bool) -> d
         with nd2.ND2File(file) as source:
             frames = int(np.prod([n for name, n in source.sizes.items() if name in "TPZ"]))
             if kill:
-                threading.Thread(
-                    target=_kill, args=(pids[0], Path(f"{dest}.part"), frames), daemon=True
-                ).start()
+                threading.Thread(target=_kill, args=(pids[0], Path(f"{dest}.part"), frames), daemon=True).start()
             with Clock() as clock:
                 source.write_ome_zarr(dest, levels=levels, client=client)
         peaks = list(client.run(_peak).values()) if client else [_peak()]
@@ -345,22 +320,14 @@ def _kill(pid: int, part: Path, frames: int) -> None:
 
 
 WORK: dict[str, Callable[..., dict[str, Any]]] = {
-    function.__name__: function
-    for function in (catalog, collection, combined, opening, opening_parquet, conversion)
+    function.__name__: function for function in (catalog, collection, combined, opening, opening_parquet, conversion)
 }
 
 
 def run(work: str, **arguments: Any) -> dict[str, Any]:
     """Do a piece of work in a separate process."""
     command = [sys.executable, "-W", "ignore", "-m", "bench.facility", "--work", work]
-    done = subprocess.run(
-        command,
-        input=json.dumps(arguments),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
+    done = subprocess.run(command, input=json.dumps(arguments), stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
@@ -411,9 +378,7 @@ def show_catalog(table: Table, folder: Path, endpoint: str, count: int, theirs: 
             name = str(tables / f"{where}{workers}.parquet")
             arguments = {"place": place, "endpoint": server, "workers": workers, "table": name}
             table.add(f"catalog, {where}, {how}", run("catalog", **arguments, update=False))
-        table.add(
-            f"catalog, {where}, updated: nothing changed", run("catalog", **arguments, update=True)
-        )
+        table.add(f"catalog, {where}, updated: nothing changed", run("catalog", **arguments, update=True))
     changed = local[:: max(count // 20, 1)]
     fs = file_system(endpoint)
     for path in changed:
@@ -435,10 +400,7 @@ def show_collection(table: Table, folder: Path, endpoint: str) -> None:
     first: dict[str, list[str]] = {}
     later: dict[str, list[str]] = {}
     for experiment in sorted(folder.iterdir()):
-        urls = [
-            f"s3://{BUCKET}/files/{path.relative_to(folder)}"
-            for path in sorted(experiment.iterdir())
-        ]
+        urls = [f"s3://{BUCKET}/files/{path.relative_to(folder)}" for path in sorted(experiment.iterdir())]
         cut = max(len(urls) * 9 // 10, 1)
         first[experiment.name], later[experiment.name] = urls[:cut], urls[cut:]
     for workers, how in ((0, "one process"), (2, "2 workers")):
@@ -455,9 +417,7 @@ def show_collection(table: Table, folder: Path, endpoint: str) -> None:
         out = str(folder.parent / f"parquet{workers}")
         result = run("combined", **common, workers=workers, folder=out)
         table.add(f"write_combined, all files in one, {how}", result)
-    result = run(
-        "opening_parquet", endpoint=endpoint, folder=f"{out}/all.parq", files=len(every["all"])
-    )
+    result = run("opening_parquet", endpoint=endpoint, folder=f"{out}/all.parq", files=len(every["all"]))
     table.add("open these references", result)
 
 
@@ -490,9 +450,7 @@ def show_conversion(table: Table, folder: Path, nbytes: int) -> None:
         ("2 workers", 2, False),
         ("2 workers, one killed", 2, True),
     ):
-        found[name] = run(
-            "conversion", file=str(file), dest=str(dest), workers=workers, levels=3, kill=kill
-        )
+        found[name] = run("conversion", file=str(file), dest=str(dest), workers=workers, levels=3, kill=kill)
         table.add(f"OME-Zarr of {nbytes / 1e9:.1f} GB, {name}", found[name])
         shutil.rmtree(dest)
     assert len({result["digest"] for result in found.values()}) == 1, "the bytes differ"
@@ -506,9 +464,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--gigabytes", type=float, default=4.0, help="size of the large file")
     parts = ("catalog", "collection", "conversion")
-    parser.add_argument(
-        "--latency", type=float, default=0.03, help="seconds before each answer (%(default)s)"
-    )
+    parser.add_argument("--latency", type=float, default=0.03, help="seconds before each answer (%(default)s)")
     parser.add_argument("--only", choices=parts, action="append", help="repeatable")
     parser.add_argument("--write", action="store_true", help=f"put the table into docs/{PAGE.name}")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)

@@ -41,13 +41,7 @@ class BenchFile:
     def spec(self) -> Nd2Spec:
         """The same file as the tests' builder describes it."""
         loops = (("T", self.frames),) if self.frames > 1 else ()
-        return Nd2Spec(
-            loops=loops,
-            channels=self.channels,
-            height=self.height,
-            width=self.width,
-            zlib=self.zlib,
-        )
+        return Nd2Spec(loops=loops, channels=self.channels, height=self.height, width=self.width, zlib=self.zlib)
 
     @property
     def array_bytes(self) -> int:
@@ -80,9 +74,7 @@ def path_of(name: str) -> Path:
     return path
 
 
-def _picture(
-    rng: np.random.Generator, channels: int, height: int, width: int, samples: int
-) -> NDArray[np.uint16]:
+def _picture(rng: np.random.Generator, channels: int, height: int, width: int, samples: int) -> NDArray[np.uint16]:
     """Round bright spots on a dark ground, with the noise of a camera."""
     y, x = np.ogrid[:height, :width]
     light = 20.0 * (1 + np.sin(y / 90) * np.sin(x / 70)) ** 4

@@ -21,11 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
-PYTHON = {
-    "ours": sys.executable,
-    "nd2": str(ROOT / ".venv-oracle" / "bin" / "python"),
-    "numpy": sys.executable,
-}
+PYTHON = {"ours": sys.executable, "nd2": str(ROOT / ".venv-oracle" / "bin" / "python"), "numpy": sys.executable}
 MAX_SLOWDOWN = 1.1
 """Ratio to the time of another checkout above which a row is marked."""
 SIDES = ("ours", "nd2", "numpy")
@@ -185,7 +181,8 @@ def _median_peak(peaks: list[int | None]) -> int | None:
 
 
 HEADER = (
-    "| work | ours | nd2 0.12.0 | NumPy | ours / nd2 | of the best | goal | ours / NumPy | goal | peak, ours | peak, nd2 | goal |\n"
+    "| work | ours | nd2 0.12.0 | NumPy | ours / nd2 | of the best | goal | ours / NumPy | goal "
+    "| peak, ours | peak, nd2 | goal |\n"
     "| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |"
 )
 

@@ -58,13 +58,7 @@ class Work:
 WORK = [
     Work("open, sizes, metadata, experiment", "", _OPEN.format(""), "", _OPEN.format("")),
     Work("the same with an index", "", _OPEN.format(", index=INDEX"), "", ""),
-    Work(
-        "one frame",
-        _OPEN.format(""),
-        "file.read_frame(500)",
-        _OPEN.format(""),
-        "file.read_frame(500)",
-    ),
+    Work("one frame", _OPEN.format(""), "file.read_frame(500)", _OPEN.format(""), "file.read_frame(500)"),
     Work(
         "a crop of 16 x 16",
         _DATASET,
@@ -72,13 +66,7 @@ WORK = [
         _DASK,
         "image[500, 500:516, 500:516].compute()",
     ),
-    Work(
-        "100 neighboring frames",
-        _DATASET,
-        "image[300:400].values",
-        _DASK,
-        "image[300:400].compute()",
-    ),
+    Work("100 neighboring frames", _DATASET, "image[300:400].values", _DASK, "image[300:400].compute()"),
     Work("100 scattered frames", _DATASET, "image[5::10].values", _DASK, "image[5::10].compute()"),
     Work(
         "`imread(url, xarray=True, dask=True)`, one frame",
@@ -100,20 +88,13 @@ class Found:
     seconds: float
 
 
-def run(
-    server: RangeServer, side: str, setup: str, code: str, latency: float, index: Path
-) -> Found:
+def run(server: RangeServer, side: str, setup: str, code: str, latency: float, index: Path) -> Found:
     """Run one piece of work in a separate process."""
     urls = server.url("small.nd2"), server.url("big.nd2")
     command = [PYTHON[side], "-c", _CHILD, setup, code, *urls, str(index)]
     server.latency = 0.0
     with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=ROOT / "bench",
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT / "bench"
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None

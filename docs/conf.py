@@ -77,13 +77,9 @@ numpydoc_xref_aliases = {
 }
 copybutton_exclude = ".linenos, .gp, .go"
 
-intersphinx_mapping: dict[str, tuple[str, Any]] = dict(
-    write_inventories(HERE / "_static" / "inventories")
-)
+intersphinx_mapping: dict[str, tuple[str, Any]] = dict(write_inventories(HERE / "_static" / "inventories"))
 if os.environ.get("READTHEDOCS"):
-    intersphinx_mapping = {
-        name: (address, (None, local)) for name, (address, local) in intersphinx_mapping.items()
-    }
+    intersphinx_mapping = {name: (address, (None, local)) for name, (address, local) in intersphinx_mapping.items()}
 
 
 class Themes(SphinxTransform):

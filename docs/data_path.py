@@ -53,23 +53,15 @@ def data_path() -> Figure:
         _arrow(axis, (left + 1.1, 2.05), (left + 1.1, 1.72))
         for i, (title, text) in enumerate(rows):
             y = 1.2 - 0.57 * i
-            axis.add_patch(
-                FancyBboxPatch(
-                    (left, y), 2.25, 0.4, boxstyle="round,pad=0.03", fc="none", ec=edge, lw=0.8
-                )
-            )
+            axis.add_patch(FancyBboxPatch((left, y), 2.25, 0.4, boxstyle="round,pad=0.03", fc="none", ec=edge, lw=0.8))
             axis.text(left + 0.1, y + 0.2, title, va="center", weight="bold", fontsize=8.5)
             axis.text(left + 2.15, y + 0.2, text, va="center", ha="right", fontsize=8)
     return figure
 
 
-def _box(
-    axis: Axes, x: float, y: float, width: float, height: float, title: str, color: str, text: str
-) -> None:
+def _box(axis: Axes, x: float, y: float, width: float, height: float, title: str, color: str, text: str) -> None:
     edge = plt.rcParams["axes.edgecolor"]
-    axis.add_patch(
-        FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0.03", fc=color, ec=edge, lw=0.8)
-    )
+    axis.add_patch(FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0.03", fc=color, ec=edge, lw=0.8))
     center = x + width / 2
     axis.text(center, y + height - 0.15, title, ha="center", va="center", weight="bold", fontsize=9)
     axis.text(center, y + (height - 0.25) / 2, text, ha="center", va="center", fontsize=8)
@@ -77,6 +69,4 @@ def _box(
 
 def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
     color = plt.rcParams["axes.edgecolor"]
-    axis.annotate(
-        "", end, start, arrowprops={"arrowstyle": "-|>", "color": color, "shrinkA": 0, "shrinkB": 0}
-    )
+    axis.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": color, "shrinkA": 0, "shrinkB": 0})

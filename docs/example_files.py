@@ -146,9 +146,7 @@ def plate(path: Path) -> None:
     """Write one frame in each of 24 wells, with more cells in wells further to the right."""
     wells = [(row, column) for row in range(4) for column in range(6)]
     positions = [
-        Position(
-            StagePosition(19300.0 * column, 19300.0 * row, 0.0), name=f"{'ABCD'[row]}{column + 1}"
-        )
+        Position(StagePosition(19300.0 * column, 19300.0 * row, 0.0), name=f"{'ABCD'[row]}{column + 1}")
         for row, column in wells
     ]
     with nd2.ND2Writer(

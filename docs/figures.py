@@ -123,12 +123,8 @@ def projection(files: Path) -> Figure:
     dataset = xr.open_dataset(files / "experiment.nd2", engine="nd2")
     stack = dataset.image.isel(T=0).sel(C="GFP")
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.1), layout="constrained")
-    stack.sel(Z=0).plot.imshow(
-        ax=axes[0], cmap="gray", robust=True, add_colorbar=False, yincrease=False
-    )
-    stack.max("Z").plot.imshow(
-        ax=axes[1], cmap="gray", robust=True, add_colorbar=False, yincrease=False
-    )
+    stack.sel(Z=0).plot.imshow(ax=axes[0], cmap="gray", robust=True, add_colorbar=False, yincrease=False)
+    stack.max("Z").plot.imshow(ax=axes[1], cmap="gray", robust=True, add_colorbar=False, yincrease=False)
     for axis, title in zip(axes, ("Z = 0 µm", 'max("Z")'), strict=True):
         axis.set(title=title, xlabel="", ylabel="", xticks=[], yticks=[])
     return figure
@@ -226,9 +222,7 @@ def scaling(_: Path) -> Figure:
     """Draw CPU seconds over the number of frames and of files, from the table of the page on benchmarks."""
     found = speeds.scaling()
     units = [unit for unit in ("frames", "files") if any(counted == unit for _, counted in found)]
-    figure, panels = plt.subplots(
-        len(units), 1, figsize=(WIDTH, 2.6 * len(units)), layout="constrained", squeeze=False
-    )
+    figure, panels = plt.subplots(len(units), 1, figsize=(WIDTH, 2.6 * len(units)), layout="constrained", squeeze=False)
     for axis, unit in zip(panels[:, 0], units, strict=True):
         for (work, counted), points in found.items():
             if counted == unit:

@@ -38,21 +38,9 @@ PROJECTS: dict[str, tuple[str, str, dict[str, str]]] = {
         "reference/generated/{}.html",
         {"class": "numpy.ndarray numpy.dtype", "function": "numpy.fromfile"},
     ),
-    "dask": (
-        "https://docs.dask.org/en/stable/",
-        "generated/{}.html",
-        {"class": "dask.array.Array"},
-    ),
-    "pandas": (
-        "https://pandas.pydata.org/docs/",
-        "reference/api/{}.html",
-        {"class": "pandas.DataFrame"},
-    ),
-    "matplotlib": (
-        "https://matplotlib.org/stable/",
-        "api/_as_gen/{}.html",
-        {"class": "matplotlib.figure.Figure"},
-    ),
+    "dask": ("https://docs.dask.org/en/stable/", "generated/{}.html", {"class": "dask.array.Array"}),
+    "pandas": ("https://pandas.pydata.org/docs/", "reference/api/{}.html", {"class": "pandas.DataFrame"}),
+    "matplotlib": ("https://matplotlib.org/stable/", "api/_as_gen/{}.html", {"class": "matplotlib.figure.Figure"}),
     "python": (
         "https://docs.python.org/3/",
         "library/{}",

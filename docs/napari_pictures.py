@@ -88,13 +88,8 @@ class Cells:
 
     def stained(self) -> NDArray[np.uint8]:
         """Return the field as a pathologist sees it, in color."""
-        pink, purple, light = (
-            np.array(c, float) for c in ((222, 140, 176), (92, 62, 138), (244, 238, 242))
-        )
-        body = (
-            gaussian_filter((self.bodies > 0).astype(float), 2)[..., None]
-            * self.noise(4)[..., None]
-        )
+        pink, purple, light = (np.array(c, float) for c in ((222, 140, 176), (92, 62, 138), (244, 238, 242)))
+        body = gaussian_filter((self.bodies > 0).astype(float), 2)[..., None] * self.noise(4)[..., None]
         nucleus = gaussian_filter((self.nuclei > 0).astype(float), 1)[..., None]
         nucleus = nucleus * np.clip(self.noise(2)[..., None], 0.6, 1.1)
         image = light + np.clip(body, 0, 1.2) * (pink - light) * 0.85
@@ -108,12 +103,7 @@ class Cells:
 
 def write_stack(path: Path) -> None:
     """Write a stack of nine planes at three times, of three channels and bright field."""
-    names = {
-        "BF": (255, 255, 255),
-        "DAPI": (60, 90, 255),
-        "Actin": (255, 60, 60),
-        "Mito": (80, 255, 80),
-    }
+    names = {"BF": (255, 255, 255), "DAPI": (60, 90, 255), "Actin": (255, 60, 60), "Mito": (80, 255, 80)}
     channels = [ChannelMeta(name, i, Color(*rgb)) for i, (name, rgb) in enumerate(names.items())]
     kinds = ["brightfield", "fluorescence", "fluorescence", "fluorescence"]
     with nd2.ND2Writer(
@@ -127,10 +117,7 @@ def write_stack(path: Path) -> None:
         for t in range(3):
             for z in range(9):
                 cells, blur = Cells(3), 1.0 + abs(z - 4) * 0.8
-                light = [
-                    cells.transmitted(),
-                    *(f(blur) for f in (cells.dapi, cells.actin, cells.mitochondria)),
-                ]
+                light = [cells.transmitted(), *(f(blur) for f in (cells.dapi, cells.actin, cells.mitochondria))]
                 frame = np.stack([cells.camera(one) for one in light])
                 writer.write_frame({"T": t, "Z": z}, frame, time=60_000.0 * t + 400.0 * z)
 
@@ -151,10 +138,7 @@ def write_plate(path: Path, columns: int = 4, rows: int = 3, step: float = 1.06)
         path,
         {"P": len(wells), "C": 2, "Y": SIDE, "X": SIDE},
         "uint16",
-        channels=[
-            ChannelMeta("DAPI", 0, Color(60, 90, 255)),
-            ChannelMeta("Actin", 1, Color(255, 170, 60)),
-        ],
+        channels=[ChannelMeta("DAPI", 0, Color(60, 90, 255)), ChannelMeta("Actin", 1, Color(255, 170, 60))],
         positions=[
             Position(
                 StagePosition(column * SIDE * pixel * step, row * SIDE * pixel * step, 0.0),

@@ -20,17 +20,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, chromium(Path(name) / "chromium") as browser:
         folder = Path(name)
         write_example_files(folder)
-        with (
-            view(folder / "plate.nd2", browser=False, port=8000) as endpoint,
-            new_page(browser) as (page, _),
-        ):
+        with view(folder / "plate.nd2", browser=False, port=8000) as endpoint, new_page(browser) as (page, _):
             page.goto(endpoint.url)
             page.wait_for_load_state("networkidle")
             page.screenshot(path=HERE / "images" / "serve_page.jpg", type="jpeg", quality=88)
-        with (
-            view(folder / "experiment.nd2", browser=False) as endpoint,
-            new_page(browser) as (page, _),
-        ):
+        with view(folder / "experiment.nd2", browser=False) as endpoint, new_page(browser) as (page, _):
             page.goto(endpoint.view_url)
             wait_for_picture(page)
             page.screenshot(path=HERE / "images" / "view_stack.jpg", type="jpeg", quality=88)

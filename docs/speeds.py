@@ -50,8 +50,7 @@ class Remote:
 def local_speeds() -> list[Local]:
     """Return the results of `make bench`: every table of the page that compares ours with nd2."""
     return [
-        Local(work, ours, theirs)
-        for work, ours, theirs, *_ in _lines("benchmarks.md", ("work", "ours", "nd2 0.12.0"))
+        Local(work, ours, theirs) for work, ours, theirs, *_ in _lines("benchmarks.md", ("work", "ours", "nd2 0.12.0"))
     ]
 
 

@@ -26,10 +26,7 @@ def cells() -> xr.DataArray:
     for t, z in np.ndindex(times, heights):
         sharp = 12 / (1 + abs(z - (heights - 1) / 2))
         place = centers + drift * t
-        v, u = (
-            (y[..., None] - place[:, 0]) / shapes[:, 0],
-            (x[..., None] - place[:, 1]) / shapes[:, 1],
-        )
+        v, u = ((y[..., None] - place[:, 0]) / shapes[:, 0], (x[..., None] - place[:, 1]) / shapes[:, 1])
         radius = np.hypot(u, v)
         nucleus = 1 / (1 + np.exp(np.clip(sharp * (radius - 1), -50, 50)))
         body = 1 / (1 + np.exp(np.clip(sharp * (radius / 2.3 - 1), -50, 50)))
@@ -55,13 +52,7 @@ def main() -> None:
     OUT.mkdir(exist_ok=True)
     path = OUT / "cells.nd2"
     image = cells()
-    nd2.imwrite(
-        path,
-        image,
-        compression="zlib",
-        text_info={"description": "made by the demo"},
-        overwrite=True,
-    )
+    nd2.imwrite(path, image, compression="zlib", text_info={"description": "made by the demo"}, overwrite=True)
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)\n")
 
     dataset = xr.open_dataset(path, engine="nd2")
@@ -70,9 +61,7 @@ def main() -> None:
     references = OUT / "cells.json"
     write_kerchunk(path, references, overwrite=True)
     virtual = xr.open_dataset(str(references), engine="kerchunk")
-    print(
-        f"wrote {references} ({references.stat().st_size / 1e3:.0f} kB), opened with zarr: {dict(virtual.sizes)}"
-    )
+    print(f"wrote {references} ({references.stat().st_size / 1e3:.0f} kB), opened with zarr: {dict(virtual.sizes)}")
 
     part = OUT / "cells-focus.nd2"
     with nd2.ND2File(path) as file:

@@ -24,13 +24,7 @@ def acquire(path: Path) -> None:
         squared = (y[..., None] - centers[:, 0] - 2 * t) ** 2
         squared = squared + (x[..., None] - centers[:, 1] - 3 * t) ** 2
         frames.append(rng.poisson(100 + 1500 * np.exp(-squared / 50).sum(-1)).astype(np.uint16))
-    nd2.imwrite(
-        path,
-        np.stack(frames),
-        axes="TYX",
-        channels=["DAPI"],
-        voxel_size=(0.325, 0.325),
-    )
+    nd2.imwrite(path, np.stack(frames), axes="TYX", channels=["DAPI"], voxel_size=(0.325, 0.325))
 
 
 def segment(plane: np.ndarray) -> np.ndarray:
@@ -49,11 +43,7 @@ def main() -> None:
 
     with xr.open_dataset(source, engine="nd2") as dataset:
         labels = xr.apply_ufunc(
-            segment,
-            dataset.image,
-            input_core_dims=[["Y", "X"]],
-            output_core_dims=[["Y", "X"]],
-            vectorize=True,
+            segment, dataset.image, input_core_dims=[["Y", "X"]], output_core_dims=[["Y", "X"]], vectorize=True
         )
         # a variable named labels_... becomes a binary layer of that name
         nd2.imwrite(dest, dataset[["image"]].assign(labels_nuclei=labels), overwrite=True)
@@ -63,9 +53,7 @@ def main() -> None:
         for image, mask in zip(segmented.image, segmented.labels_nuclei, strict=True):
             numbers, areas = np.unique(mask.values[mask.values > 0], return_counts=True)
             means = ndimage.mean(image.values, mask.values, numbers)
-            print(
-                f"{len(numbers)} nuclei of {areas.mean() * pixel**2:.0f} µm², mean {np.mean(means):.0f}"
-            )
+            print(f"{len(numbers)} nuclei of {areas.mean() * pixel**2:.0f} µm², mean {np.mean(means):.0f}")
         assert np.array_equal(segmented.labels_nuclei.values, labels.values)
     print(f"wrote {dest}")
 

@@ -49,13 +49,7 @@ def bucket() -> Iterator[dict[str, Any]]:
 def acquire(path: Path) -> None:
     """Write a short time-lapse."""
     image = np.random.default_rng(3).poisson(200, (12, 2, 128, 128)).astype(np.uint16)
-    nd2.imwrite(
-        path,
-        image,
-        axes="TCYX",
-        channels=["DAPI", "GFP"],
-        times=5000.0 * np.arange(12),
-    )
+    nd2.imwrite(path, image, axes="TCYX", channels=["DAPI", "GFP"], times=5000.0 * np.arange(12))
 
 
 def main() -> None:
@@ -78,9 +72,7 @@ def main() -> None:
         # after that, without this package: only kerchunk and zarr
         # (kerchunk changes the options that it gets, hence the copy)
         remote = {"remote_protocol": "s3", "remote_options": dict(options)}
-        with xr.open_dataset(
-            str(references), engine="kerchunk", storage_options=remote, chunks={}
-        ) as virtual:
+        with xr.open_dataset(str(references), engine="kerchunk", storage_options=remote, chunks={}) as virtual:
             means = virtual.image.mean(["Y", "X"]).compute()
 
     print(means.to_series().unstack("C").round(2))

@@ -19,12 +19,7 @@ def acquire(path: Path) -> None:
     sizes = {"T": 10, "P": len(WELLS), "C": 2, "Y": 64, "X": 64}
     rng = np.random.default_rng(2)
     with nd2.ND2Writer(
-        path,
-        sizes,
-        np.uint16,
-        channels=["RFP", "GFP"],
-        voxel_size=(0.65, 0.65),
-        positions=WELLS,
+        path, sizes, np.uint16, channels=["RFP", "GFP"], voxel_size=(0.65, 0.65), positions=WELLS
     ) as writer:
         for t, p in np.ndindex(sizes["T"], sizes["P"]):
             levels = np.array([400.0, 200.0 + 20.0 * p * t])[:, None, None]
@@ -36,9 +31,7 @@ def intensities(source: Path) -> pd.DataFrame:
     """Return a row for each well and time point; `hours` is the time of that frame."""
     with xr.open_dataset(source, engine="nd2", chunks={}) as dataset:
         means = dataset.image.mean(["Y", "X"]).compute()
-        table = pd.DataFrame(
-            {str(name): means.sel(C=name).to_series() for name in dataset.C.values}
-        )
+        table = pd.DataFrame({str(name): means.sel(C=name).to_series() for name in dataset.C.values})
         table["hours"] = (dataset.time / 3600).to_series()
         table["well"] = dataset.position_name.values[table.index.get_level_values("P")]
     return table.set_index("well").sort_values(["well", "hours"])

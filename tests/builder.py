@@ -182,9 +182,7 @@ def build(path: Path, spec: Nd2Spec | None = None, **options: Any) -> Nd2Spec:
         tree = experiment_tree(spec)
         if tree is not None:
             write(*_metadata(spec, b"ImageMetadata", b"", "SLxExperiment", tree))
-        write(
-            *_metadata(spec, b"ImageMetadataSeq", b"|0", "SLxPictureMetadata", picture_tree(spec))
-        )
+        write(*_metadata(spec, b"ImageMetadataSeq", b"|0", "SLxPictureMetadata", picture_tree(spec)))
         frames, layout = spec.frames, spec.layout
         for index in spec.order if spec.order is not None else range(spec.frame_count):
             if index in spec.missing:
@@ -202,9 +200,7 @@ def build(path: Path, spec: Nd2Spec | None = None, **options: Any) -> Nd2Spec:
         write(*_metadata(spec, b"ImageTextInfo", b"", "SLxImageTextInfo", text))
         if spec.frame_times:
             write(b"CustomData|AcqTimesCache!", np.array(spec.frame_times, "<f8").tobytes())
-        write(
-            *_metadata(spec, b"ImageAttributes", b"", "SLxImageAttributes", attributes_tree(spec))
-        )
+        write(*_metadata(spec, b"ImageAttributes", b"", "SLxImageAttributes", attributes_tree(spec)))
         for name, payload in spec.chunks.items():
             if payload is not None:
                 write(name, payload)
@@ -212,9 +208,7 @@ def build(path: Path, spec: Nd2Spec | None = None, **options: Any) -> Nd2Spec:
     return spec
 
 
-def _metadata(
-    spec: Nd2Spec, stem: bytes, suffix: bytes, root: str, tree: dict[str, Any]
-) -> tuple[bytes, bytes]:
+def _metadata(spec: Nd2Spec, stem: bytes, suffix: bytes, root: str, tree: dict[str, Any]) -> tuple[bytes, bytes]:
     """Name and payload of a metadata chunk, in the encoding of the file's version."""
     if spec.version[0] >= 3:
         return stem + b"LV" + suffix + b"!", clx_lite.encode({root: tree})
@@ -253,16 +247,11 @@ def _loop(letter: str, count: int, nesting: int) -> ExpLoop:
         return TimeLoop(count, nesting, TimeLoopParams(0.0, 500.0, 500.0 * count, measured))
     if letter == "N":
         first = max(count // 2, 1)
-        phases = [
-            Period(0.0, 500.0, 500.0 * count, measured, count=n)
-            for n in (first, count - first)
-            if n
-        ]
+        phases = [Period(0.0, 500.0, 500.0 * count, measured, count=n) for n in (first, count - first) if n]
         return NETimeLoop(count, nesting, NETimeLoopParams(phases))
     if letter == "P":
         points = [
-            Position(StagePosition(10.0 * i, -5.0 * i, 0.5 * i), pfsOffset=0.0, name=f"A{i + 1}")
-            for i in range(count)
+            Position(StagePosition(10.0 * i, -5.0 * i, 0.5 * i), pfsOffset=0.0, name=f"A{i + 1}") for i in range(count)
         ]
         return XYPosLoop(count, nesting, XYPosLoopParams(False, points))
     if letter == "Z":

@@ -72,10 +72,7 @@ def chromium(profile: Path) -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch_persistent_context(
-            profile,
-            executable_path=PROGRAM,
-            args=[*_OPTIONS, *_WEBGL],
-            viewport={"width": WIDTH, "height": HEIGHT},
+            profile, executable_path=PROGRAM, args=[*_OPTIONS, *_WEBGL], viewport={"width": WIDTH, "height": HEIGHT}
         )
         try:
             yield browser
@@ -114,8 +111,6 @@ def new_page(browser: Any) -> Iterator[tuple[Any, Traffic]]:
 def wait_for_picture(page: Any) -> None:
     """Wait until the viewer has drawn everything that it shows."""
     page.wait_for_function("window.viewer && viewer.layerManager.managedLayers.length > 0")
-    page.wait_for_function(
-        "viewer.layerManager.managedLayers.every(one => one.layer && one.layer.isReady)"
-    )
+    page.wait_for_function("viewer.layerManager.managedLayers.every(one => one.layer && one.layer.isReady)")
     page.wait_for_timeout(500)
     page.wait_for_function("viewer.isReady()")

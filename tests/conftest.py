@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 # A busy machine must fail no test. Fixtures of functions are folders and files that no example changes.
 settings.register_profile(
-    "here",
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("here")
 

@@ -52,10 +52,7 @@ def _by_position(frames: NDArray[Any], loops: dict[str, int]) -> list[NDArray[An
     data = frames.reshape(*loops.values(), *shape)
     # one axis for each of P, T and Z: nested loops of a kind are laid out one inside the other
     order = [i for kind in ("P", "TU", "Z") for i, name in enumerate(names) if name[0] in kind]
-    sizes = [
-        int(np.prod([loops[name] for name in names if name[0] in kind], dtype=int))
-        for kind in ("P", "TU", "Z")
-    ]
+    sizes = [int(np.prod([loops[name] for name in names if name[0] in kind], dtype=int)) for kind in ("P", "TU", "Z")]
     data = data.transpose(*order, *range(len(names), data.ndim))
     return list(data.reshape(*sizes, *shape))
 
@@ -89,9 +86,7 @@ def as_tczyx(image: NDArray[Any]) -> NDArray[Any]:
 
 def killed(code: str, *arguments: object) -> None:
     """Run code in a process that kills itself with SIGKILL, and see that it did."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 

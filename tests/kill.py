@@ -1,9 +1,10 @@
 """Kill every writer at random moments: ``python -m tests.kill --moments 50``.
 
-Each writer replaces an old output by a new one, in a process that is ended by SIGKILL somewhere between its start and its
-end. Afterwards the output must be the old one or the new one, whole. The counts are printed; the exit code is 1 if an
-output was neither. Object stores replace a folder by many steps: while these go on, the new one must be whole in
-``NAME.part``; this is counted apart. With ``--interrupt`` the signal is that of Ctrl-C, after which nothing else may be left.
+Each writer replaces an old output by a new one, in a process that is ended by SIGKILL somewhere between its start and
+its end. Afterwards the output must be the old one or the new one, whole. The counts are printed; the exit code is 1 if
+an output was neither. Object stores replace a folder by many steps: while these go on, the new one must be whole in
+``NAME.part``; this is counted apart. With ``--interrupt`` the signal is that of Ctrl-C, after which nothing else may be
+left.
 """
 
 from __future__ import annotations
@@ -68,9 +69,7 @@ def _read_tiff(dest: str) -> Any:
 def _zarr(backend: Any, **options: Any) -> Callable[[Path, str], object]:
     def write(source: Path, dest: str) -> None:
         with nd2.ND2File(source) as file:
-            file.write_ome_zarr(
-                dest, overwrite=True, backend=backend, chunk_shape=(1, 64, 64), **options
-            )
+            file.write_ome_zarr(dest, overwrite=True, backend=backend, chunk_shape=(1, 64, 64), **options)
 
     return write
 
@@ -157,11 +156,7 @@ def s3_writer() -> Iterator[tuple[str, Writer, Callable[[], object]]]:
         assert server.stdin is not None
         assert server.stdout is not None
         endpoint = f"http://127.0.0.1:{server.stdout.readline().strip()}"
-        options = {
-            "key": "key",
-            "secret": "secret",
-            "client_kwargs": {"endpoint_url": endpoint},
-        }
+        options = {"key": "key", "secret": "secret", "client_kwargs": {"endpoint_url": endpoint}}
         try:
             _fork(lambda: _make_bucket(options))
             writer = Writer(
@@ -189,9 +184,7 @@ def _remove_parts(options: dict[str, Any], name: str) -> None:
         fs.rm(path, recursive=True)
 
 
-def _fork(
-    work: Callable[[], object], after: float | None = None, number: int = signal.SIGKILL
-) -> float:
+def _fork(work: Callable[[], object], after: float | None = None, number: int = signal.SIGKILL) -> float:
     """Run work in a forked process, which gets a signal after some seconds; return the seconds it took."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -308,9 +301,7 @@ def kill_all(
                 results[writer.name] = run(writer, str(base), sources, moments, seed, number)
         if only in "s3.zarr" and moments:
             with s3_writer() as (url, writer, remove_parts):
-                results[writer.name] = run(
-                    writer, url, sources, moments, seed, number, remove_parts
-                )
+                results[writer.name] = run(writer, url, sources, moments, seed, number, remove_parts)
         return results
 
 

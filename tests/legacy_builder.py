@@ -80,9 +80,7 @@ class LegacySpec:
     def array(self) -> NDArray[Any]:
         """The image as ``asarray`` gives it: loops, C, Y, X, S, without the axes of size 1; what is missing is zero."""
         frames = self.frames
-        whole = np.zeros(
-            (math.prod(count for _, count in self.loops), *frames.shape[1:]), frames.dtype
-        )
+        whole = np.zeros((math.prod(count for _, count in self.loops), *frames.shape[1:]), frames.dtype)
         whole[: len(frames)] = frames[: len(whole)]
         return whole.reshape(*(count for _, count in self.loops), *frames.shape[1:]).squeeze()
 
@@ -106,9 +104,7 @@ def build(path: Path, spec: LegacySpec | None = None, **options: Any) -> LegacyS
     for frame in spec.frames:
         for plane in frame:
             image = plane if spec.samples > 1 else plane[..., 0]
-            stream = jpeg2k_encode(
-                image, codecformat="j2k", level=0, bitspersample=spec.bits, mct=False
-            )
+            stream = jpeg2k_encode(image, codecformat="j2k", level=0, bitspersample=spec.bits, mct=False)
             out.extend(spec.between)
             add(b"jp2c", b"LUNK", jp2.encode_box(b"jp2c", bytes(stream)))
     for tag, text in documents(spec):
@@ -149,11 +145,7 @@ def calibration() -> dict[str, Any]:
 def picture(spec: LegacySpec, frame: int) -> dict[str, Any]:
     """Picture metadata of one frame."""
     planes = {
-        f"a{c}": {
-            "uiCompCount": spec.samples,
-            "sOpticalConfigName": f"Config {c}",
-            "uiColor": 0x00FF00 >> c,
-        }
+        f"a{c}": {"uiCompCount": spec.samples, "sOpticalConfigName": f"Config {c}", "uiColor": 0x00FF00 >> c}
         for c in range(spec.channels)
     }
     return {
@@ -162,11 +154,7 @@ def picture(spec: LegacySpec, frame: int) -> dict[str, Any]:
         "dXPos": 10.0 * frame,
         "dYPos": -20.0 * frame,
         "dZPos": 1.5,
-        "sPicturePlanes": {
-            "uiCount": spec.channels,
-            "uiCompCount": spec.channels * spec.samples,
-            "sPlane": planes,
-        },
+        "sPicturePlanes": {"uiCount": spec.channels, "uiCompCount": spec.channels * spec.samples, "sPlane": planes},
         "dCalibration": CALIBRATION,
         "bCalibrated": True,
         "wsObjectiveName": "Plan Apo 20x",
@@ -187,10 +175,7 @@ def text_info(spec: LegacySpec) -> str:
         items.append(f"Metadata:\r\nDimensions: {line}\r\nZ Stack Loop: 3\r\n- Step: {STEP} µm")
     else:
         items.append("Metadata:\r\nCamera Name: made")
-    parts = "".join(
-        f"<TextInfoItem Index={quoteattr(str(i))} Text={quoteattr(item)}/>"
-        for i, item in enumerate(items)
-    )
+    parts = "".join(f"<TextInfoItem Index={quoteattr(str(i))} Text={quoteattr(item)}/>" for i, item in enumerate(items))
     return f"<TextInfo>{parts}</TextInfo>"
 
 
@@ -213,12 +198,7 @@ def _positions(count: int) -> dict[str, Any]:
         # stored in reverse: the last point first
         return {f"_{i:05}": step * (count - 1 - i) for i in range(count)}
 
-    columns = {
-        "dPosX": column(100.0),
-        "dPosY": column(-50.0),
-        "dPosZ": column(3.0),
-        "dPFSOffset": column(1.0),
-    }
+    columns = {"dPosX": column(100.0), "dPosY": column(-50.0), "dPosZ": column(3.0), "dPFSOffset": column(1.0)}
     return {"eType": 2, "uLoopPars": {"uiCount": count, "bUseZ": True, **columns}}
 
 

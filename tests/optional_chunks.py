@@ -55,18 +55,7 @@ def runs(mask: np.ndarray[Any, Any], *, version: int = 3) -> bytes:
             spans = [(int(a), int(b - a)) for a, b in edges.reshape(-1, 2)]
             rows.append([int(y), len(spans), *(n for span in spans for n in span)])
         body = [n for row in rows for n in row]
-        words += [
-            label,
-            0,
-            0,
-            0,
-            0,
-            36 + 4 * len(body),
-            len(rows),
-            0,
-            0,
-            *([0, 0] * (version == 2)),
-        ]
+        words += [label, 0, 0, 0, 0, 36 + 4 * len(body), len(rows), 0, 0, *([0, 0] * (version == 2))]
         words += body
     height, width = mask.shape
     block = struct.pack(f"<{7 + len(words)}I", version, width, height, len(labels), 0, 0, 0, *words)

@@ -46,8 +46,6 @@ def bucket_with(files: Path) -> Iterator[dict[str, str]]:
 
 def run(block: str, page: Path, namespace: dict[str, object]) -> None:
     """Execute a block as a notebook does: ``await`` is allowed at its top."""
-    result = eval(
-        compile(block, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), namespace
-    )
+    result = eval(compile(block, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), namespace)
     if inspect.iscoroutine(result):
         asyncio.run(result)

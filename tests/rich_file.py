@@ -44,9 +44,7 @@ def write(path: Path, **options: Any) -> Path:
             "Gain": np.arange(FRAMES),
             "Note": [f"frame {i}" for i in range(FRAMES)],
         },
-        "events": [
-            ExperimentEvent(id=1, time=1300.0, meaning=7, description="Command Executed", data="x")
-        ],
+        "events": [ExperimentEvent(id=1, time=1300.0, meaning=7, description="Command Executed", data="x")],
         "labels": {"my cells": masks()},
         **options,
     }

@@ -1,4 +1,4 @@
-"""Servers on the loopback device that tests read from: HTTP with byte ranges, which can misbehave on purpose, and S3."""
+"""Servers on the loopback device for tests: HTTP with byte ranges, which can misbehave on purpose, and S3."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ class RangeServer:
     latency : float
         Seconds before each answer.
     ranges, suffixes, sized, tagged : bool
-        Whether parts are served, also those counted from the end; whether HEAD tells the length; whether ETags are sent.
+        Whether parts are served, also those counted from the end; whether HEAD tells the length; whether ETags are
+        sent.
     fault : Fault or None
         What goes wrong.
     accept : callable or None
@@ -91,9 +92,7 @@ class RangeServer:
         self.in_flight = self.most_in_flight = 0
         self.lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), type("Bound", (_Handler,), {"owner": self}))
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     def url(self, name: str) -> str:

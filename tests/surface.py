@@ -38,8 +38,7 @@ def _module(module: Any) -> dict[str, Any]:
     return {
         name: _describe(value)
         for name, value in objects.items()
-        if not inspect.ismodule(value)
-        and (listed or str(getattr(value, "__module__", "nd2")).startswith("nd2"))
+        if not inspect.ismodule(value) and (listed or str(getattr(value, "__module__", "nd2")).startswith("nd2"))
     }
 
 
@@ -95,8 +94,6 @@ def _members(cls: Any) -> dict[str, Any]:
             continue
         value = getattr(cls, name)
         members[name] = (
-            {"kind": "method", "sig": signature(value)}
-            if callable(value)
-            else {"kind": "attr", "sig": None}
+            {"kind": "method", "sig": signature(value)} if callable(value) else {"kind": "attr", "sig": None}
         )
     return members

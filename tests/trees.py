@@ -6,14 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-LEAVES = (
-    st.none()
-    | st.integers(-2, 2**33)
-    | st.floats()
-    | st.text(max_size=3)
-    | st.booleans()
-    | st.binary(max_size=9)
-)
+LEAVES = st.none() | st.integers(-2, 2**33) | st.floats() | st.text(max_size=3) | st.booleans() | st.binary(max_size=9)
 
 
 def trees(*names: str) -> st.SearchStrategy[dict[str, Any]]:

@@ -1,9 +1,9 @@
 """Install the wheel and PyPI's nd2, which share the import name nd2, in every order; see what still works after each.
 
-``python tools/check_install_orders.py dist`` needs uv and the package index. Whichever of the two wrote ``nd2/__init__.py``
-last, and where it is missing, these must work: the engine of xarray, references, and the command. With ``packaging/nd2``, a
-distribution nd2 without files, ``import nd2`` must stay this package where programs that require nd2 are installed and
-upgraded, and ``pip check`` must be content.
+``python tools/check_install_orders.py dist`` needs uv and the package index. Whichever of the two wrote
+``nd2/__init__.py`` last, and where it is missing, these must work: the engine of xarray, references, and the command.
+With ``packaging/nd2``, a distribution nd2 without files, ``import nd2`` must stay this package where programs that
+require nd2 are installed and upgraded, and ``pip check`` must be content.
 """
 
 from __future__ import annotations
@@ -111,11 +111,7 @@ def works(order: str, wheel: Path, empty: Path, folder: Path) -> bool:
     sources = {"ours": str(wheel), "theirs": THEIRS, "theirs-unpinned": "nd2", "empty": str(empty)}
     for step in order.split(", "):
         verb, _, what = step.partition(" ")
-        options = {
-            "install": [],
-            "upgrade": ["--upgrade"],
-            "reinstall": ["--force-reinstall", "--no-deps"],
-        }
+        options = {"install": [], "upgrade": ["--upgrade"], "reinstall": ["--force-reinstall", "--no-deps"]}
         if verb in options:
             wanted = [sources.get(name, NAMES.get(name, name)) for name in what.split("+")]
             quiet(str(python), "-m", "pip", "install", *options[verb], *wanted)
@@ -134,10 +130,7 @@ def works(order: str, wheel: Path, empty: Path, folder: Path) -> bool:
     good, said = done.returncode == 0, done.stdout.strip()
     if "empty" in order:
         check = subprocess.run(
-            [str(python), "-m", "pip", "check"],
-            env=clean_variables(),
-            capture_output=True,
-            text=True,
+            [str(python), "-m", "pip", "check"], env=clean_variables(), capture_output=True, text=True
         )
         good = good and check.returncode == 0 and said.endswith("this package")
         said += f"; pip check: {check.stdout.strip()}"
@@ -147,9 +140,7 @@ def works(order: str, wheel: Path, empty: Path, folder: Path) -> bool:
 
 def quiet(*command: str, cwd: Path | None = None) -> None:
     """Run a command; print its output if it fails."""
-    done = subprocess.run(
-        command, cwd=cwd, env=clean_variables(), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=cwd, env=clean_variables(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
 

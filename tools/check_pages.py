@@ -138,9 +138,7 @@ def check(chromium: str, folder: Path, pages: list[str], widths: list[int]) -> l
         # The window is wider than every frame. Chromium runs until the result has arrived.
         command = [chromium, *FLAGS, f"--user-data-dir={profile}", "--window-size=2000,1000"]
         browser = subprocess.Popen(
-            [*command, "--remote-debugging-port=0", url],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            [*command, "--remote-debugging-port=0", url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
             if not done.wait(SECONDS):

@@ -35,9 +35,7 @@ def main() -> int:
     if not complaints:
         print(f"content of {wheel.name} and {sdist.name}: ok")
     extras = arguments.extra
-    failed = [
-        extra for extra in (extras or ["", *known_extras()]) if not used_in_clean_room(wheel, extra)
-    ]
+    failed = [extra for extra in (extras or ["", *known_extras()]) if not used_in_clean_room(wheel, extra)]
     return len(complaints) + len(failed)
 
 
@@ -49,9 +47,7 @@ def known_extras() -> list[str]:
 
 def project_files() -> set[str]:
     """Return the files that git tracks, with forward slashes, relative to the root."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
     return set(listed.stdout.split("\0")) - {""}
 
 
@@ -76,9 +72,7 @@ def check_sdist(sdist: Path) -> list[str]:
     with tarfile.open(sdist) as archive:
         members = archive.getnames()
     names = {name.removeprefix(f"{root}/") for name in members}
-    known = {
-        name for name in project_files() if name.startswith(tuple(f"{f}/" for f in SDIST_FOLDERS))
-    }
+    known = {name for name in project_files() if name.startswith(tuple(f"{f}/" for f in SDIST_FOLDERS))}
     known |= {*SDIST_FILES, "PKG-INFO"}
     return compare(sdist.name, names, known, [f"src/{package}/py.typed" for package in PACKAGES])
 
@@ -99,9 +93,7 @@ def used_in_clean_room(wheel: Path, extra: str) -> bool:
         environment = Path(folder) / "environment"
         programs = environment / ("Scripts" if os.name == "nt" else "bin")
         uv = [sys.executable, "-m", "uv"]
-        subprocess.run(
-            [*uv, "venv", "--quiet", "--python", sys.executable, str(environment)], check=True
-        )
+        subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, str(environment)], check=True)
         install = [*uv, "pip", "install", "--quiet", "--python", str(environment)]
         subprocess.run([*install, f"{wheel}[{extra}]" if extra else str(wheel)], check=True)
         room = Path(folder) / "room"

@@ -17,21 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
-SUFFIXES = {
-    ".cff",
-    ".css",
-    ".html",
-    ".ipynb",
-    ".js",
-    ".json",
-    ".md",
-    ".py",
-    ".pyi",
-    ".sh",
-    ".toml",
-    ".yaml",
-    ".yml",
-}
+SUFFIXES = {".cff", ".css", ".html", ".ipynb", ".js", ".json", ".md", ".py", ".pyi", ".sh", ".toml", ".yaml", ".yml"}
 NAMES = {"Makefile", "run"}
 EXEMPT = ("tests/fuzz/regressions/", "tests/nd2_surface.json", "tools/check_words.py")
 ALLOWED = "words: ok"
@@ -109,9 +95,7 @@ def compiled(rules: tuple[tuple[str, str], ...]) -> list[tuple[re.Pattern[str], 
 
 def tracked_files() -> list[Path]:
     """Return the files that git tracks."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
     return [ROOT / name for name in listed.stdout.split("\0") if name]
 
 
@@ -140,9 +124,7 @@ def main(names: list[str]) -> int:
         for path in paths
         if is_checked(path) and path.is_file()
         for phrase in phrases(
-            path,
-            path.read_text(encoding="utf-8"),
-            rules if path.suffix == ".md" else rules + code_rules,
+            path, path.read_text(encoding="utf-8"), rules if path.suffix == ".md" else rules + code_rules
         )
     ]
     for path, line, phrase, better in sorted(found):

@@ -46,24 +46,13 @@ PROGRAMS = {
     "arcadia-microscopy-tools": Program(("arcadia-microscopy-tools",)),
     "bioio-nd2": Program(("bioio", "bioio-nd2")),
     "cellpose": Program(
-        (
-            "imagecodecs",
-            "matplotlib",
-            "natsort",
-            "opencv-python-headless",
-            "roifile",
-            "scipy",
-            "tifffile",
-            "tqdm",
-        ),
+        ("imagecodecs", "matplotlib", "natsort", "opencv-python-headless", "roifile", "scipy", "tifffile", "tqdm"),
         ("cellpose",),
     ),
     "deeptile": Program(("deeptile",)),
     "large-image-source-nd2": Program(("large-image-source-nd2",)),
     "ndevio": Program(("ndevio", "bioio-nd2")),
-    "nellie": Program(
-        ("imagecodecs", "ome-types", "pandas", "scikit-image", "scipy", "tifffile"), ("nellie",)
-    ),
+    "nellie": Program(("imagecodecs", "ome-types", "pandas", "scikit-image", "scipy", "tifffile"), ("nellie",)),
 }
 
 REASONS = (
@@ -93,9 +82,7 @@ class Outcome:
         """Count one call; None stands for one that was not reached."""
         bad, worse = (not isinstance(x, str) and _failed(x) for x in (theirs, ours))
         if bad or worse:
-            kind = (
-                "both fail" if bad and worse else "fails there only" if bad else "fails here only"
-            )
+            kind = "both fail" if bad and worse else "fails there only" if bad else "fails here only"
             self.counts[kind] += 1
             if kind == "fails here only" and not self._explain(file, call):
                 self.problems.append(f"{file}: {call}: {ours}")

@@ -37,10 +37,7 @@ def _bioio(path: str) -> Calls:
         image.set_scene(scene)
         at = f"[{scene}]"
         yield f"dims{at}", lambda: (image.dims.order, image.dims.shape)
-        yield (
-            f"native dims{at}",
-            lambda: sorted(zip(image.reader.dims.order, image.reader.dims.shape, strict=True)),
-        )
+        yield (f"native dims{at}", lambda: sorted(zip(image.reader.dims.order, image.reader.dims.shape, strict=True)))
         for name in (
             "dtype",
             "channel_names",
@@ -73,10 +70,7 @@ def _ndevio(path: str) -> Calls:
 
     yield (
         "layers",
-        lambda: [
-            (np.asarray(layer[0]), *layer[1:])
-            for layer in napari_get_reader(path, open_all_scenes=True)(path)
-        ],
+        lambda: [(np.asarray(layer[0]), *layer[1:]) for layer in napari_get_reader(path, open_all_scenes=True)(path)],
     )
     yield "reference_xarray", lambda: nImage(path).reference_xarray
 
@@ -213,9 +207,7 @@ def _container(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(map(str, value))
     if dataclasses.is_dataclass(value):
-        return {
-            item.name: describe(getattr(value, item.name)) for item in dataclasses.fields(value)
-        }
+        return {item.name: describe(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if hasattr(value, "to_xml"):
         return _element(ElementTree.fromstring(value.to_xml()))
     return describe(repr(value))

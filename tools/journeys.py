@@ -1,8 +1,9 @@
 """Print the modules that common operations cross: from a path to bytes, to pixels, to a dataset, to JSON.
 
-``python tools/journeys.py [CHECKOUT]`` runs five operations of a checkout (by default this one) under a profiler. It prints,
-for each, the modules of the package in the order of the first call into them, how many of them are on the longest path
-from the call to the innermost function, and calls that lead back into a module that waits for this very call.
+``python tools/journeys.py [CHECKOUT]`` runs five operations of a checkout (by default this one) under a profiler. It
+prints, for each, the modules of the package in the order of the first call into them, how many of them are on the
+longest path from the call to the innermost function, and calls that lead back into a module that waits for this very
+call.
 """
 
 from __future__ import annotations
@@ -58,9 +59,7 @@ def travel(operation: Callable[[], Any], value: object) -> Journey:
             if name.partition(".")[0] not in PACKAGES or is_import(frame):
                 stack.append((None, False))
                 return
-            carries = any(
-                id(argument) in carriers or is_value(argument) for argument in given(frame)
-            )
+            carries = any(id(argument) in carriers or is_value(argument) for argument in given(frame))
             modules.setdefault(name)
             caller = next((one for one, _ in reversed(stack) if one), None)
             if caller not in (None, name) and any(name == one for one, _ in stack):

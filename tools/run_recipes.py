@@ -1,7 +1,7 @@
 """Run each Python block of a page, one after another, as a reader would, and print a line for each.
 
-``python tools/run_recipes.py README.md`` runs in an empty folder, which it fills with the documentation's example files;
-``s3://bucket`` and ``https://host`` are servers on this machine that also have them.
+``python tools/run_recipes.py README.md`` runs in an empty folder, which it fills with the documentation's example
+files; ``s3://bucket`` and ``https://host`` are servers on this machine that also have them.
 
 ``--python PYTHON`` runs each block alone, in a new process of another environment, for example the one that the README
 installs. ``--times 2`` runs everything twice, as a reader may.
@@ -36,9 +36,7 @@ def main() -> int:
     page: Path = arguments.page
     here = Path.cwd()
     if any(here.iterdir()):
-        parser.error(
-            f"{str(here)!r} is not empty: the recipes and their files would replace others"
-        )
+        parser.error(f"{str(here)!r} is not empty: the recipes and their files would replace others")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line for each request
     runpy.run_path(str(ROOT / "docs" / "example_files.py"))["write_example_files"](here)
     failures = 0

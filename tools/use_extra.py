@@ -170,9 +170,7 @@ def plot() -> None:
 def animate() -> None:
     """Make a video of the time points."""
     program = Path(sysconfig.get_path("scripts")) / "nd2"
-    subprocess.run(
-        [program, "show", FILE, "small.mp4", "--animate"], check=True, capture_output=True
-    )
+    subprocess.run([program, "show", FILE, "small.mp4", "--animate"], check=True, capture_output=True)
     assert Path("small.mp4").read_bytes()[4:8] == b"ftyp"
 
 
@@ -191,9 +189,7 @@ def distributed() -> None:
 def cli() -> None:
     """Show progress."""
     program = Path(sysconfig.get_path("scripts")) / "nd2"
-    done = subprocess.run(
-        [program, "zarr", FILE, "progress.zarr"], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([program, "zarr", FILE, "progress.zarr"], check=True, capture_output=True, text=True)
     assert Path("progress.zarr", "zarr.json").is_file(), done.stderr
 
 
@@ -264,9 +260,7 @@ def lacks() -> dict[str, Callable[[], object]]:
 def main(extra: str) -> None:
     """Use the base and the extra; try the features of the other extras."""
     site = Path(sysconfig.get_path("purelib")).resolve()
-    assert Path(nd2.__file__).resolve().is_relative_to(site), (
-        f"not the installed one: {nd2.__file__}"
-    )
+    assert Path(nd2.__file__).resolve().is_relative_to(site), f"not the installed one: {nd2.__file__}"
     base()
     used = []
     wanted = {*USES, *EASES} - APART if extra == "all" else {extra}

@@ -76,9 +76,7 @@ if not TYPE_CHECKING:  # else checkers would think that every name exists
             import sys
 
             # With name and object Python suggests names that are like it.
-            raise AttributeError(
-                f"module 'nd2' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
-            )
+            raise AttributeError(f"module 'nd2' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
         globals()[name] = value
         return value
 

@@ -14,9 +14,7 @@ class FileData(BaseData):
     url: str | list[str]
     storage_options: dict[str, Any]
 
-    def __init__(
-        self, url: str | list[str], storage_options: Mapping[str, Any] | None = None
-    ) -> None: ...
+    def __init__(self, url: str | list[str], storage_options: Mapping[str, Any] | None = None) -> None: ...
 
 class FileReader:
     implements: ClassVar[set[type[BaseData]]]
@@ -36,6 +34,4 @@ class DataSource:
     partition_access: ClassVar[bool]
     storage_options: dict[str, Any]
 
-    def __init__(
-        self, storage_options: dict[str, Any], metadata: Mapping[str, Any] | None = None
-    ) -> None: ...
+    def __init__(self, storage_options: dict[str, Any], metadata: Mapping[str, Any] | None = None) -> None: ...

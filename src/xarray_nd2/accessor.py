@@ -155,13 +155,7 @@ class _Accessor(Generic[_Labeled]):
 
         reader, facts = export_reader(self._labeled, dest, "TIFF", options, overwrite=overwrite)
         write_tiff(
-            reader,
-            facts,
-            dest,
-            compression=compression,
-            levels=levels,
-            progress=progress,
-            modify_ome=modify_ome,
+            reader, facts, dest, compression=compression, levels=levels, progress=progress, modify_ome=modify_ome
         )
 
     def write_ome_zarr(
@@ -212,9 +206,7 @@ class _Accessor(Generic[_Labeled]):
         from nd2._core.write.virtual import array_reader
         from xarray_nd2.exports import export_chunks, export_reader
 
-        reader, facts = export_reader(
-            self._labeled, dest, "OME-Zarr", options, storage_options, overwrite=overwrite
-        )
+        reader, facts = export_reader(self._labeled, dest, "OME-Zarr", options, storage_options, overwrite=overwrite)
         if chunk_shape == "auto" and shard_shape is None and self._image.chunks is not None:
             chunk_shape = export_chunks(reader, facts, self._image.variable.chunksizes)
         return write_ome_zarr(
@@ -233,9 +225,7 @@ class _Accessor(Generic[_Labeled]):
             reopen=partial(array_reader, self._labeled, None, **options),
         )
 
-    def rgb(
-        self, channels: int | str | Sequence[int | str] | None = None, **indexers: int | str
-    ) -> xr.DataArray:
+    def rgb(self, channels: int | str | Sequence[int | str] | None = None, **indexers: int | str) -> xr.DataArray:
         """Return one picture in color, 8 bits per sample: each channel in its own color, stretched.
 
         Parameters
@@ -262,9 +252,7 @@ class _Accessor(Generic[_Labeled]):
         """
         return pictures.composite(pictures.one_frame(self._image, indexers, channels), channels)
 
-    def plot(
-        self, channels: int | str | Sequence[int | str] | None = None, **indexers: int | str
-    ) -> Figure:
+    def plot(self, channels: int | str | Sequence[int | str] | None = None, **indexers: int | str) -> Figure:
         """Draw one frame: each channel, and the composite, with a scale bar.
 
         The first row is at the top, as in every viewer. ``ds.image.plot.imshow()`` draws it at the
@@ -291,10 +279,7 @@ class _Accessor(Generic[_Labeled]):
         return pictures.figure(pictures.one_frame(self._image, indexers, channels), channels)
 
     def thumbnail(
-        self,
-        size: int = 256,
-        channels: int | str | Sequence[int | str] | None = None,
-        **indexers: int | str,
+        self, size: int = 256, channels: int | str | Sequence[int | str] | None = None, **indexers: int | str
     ) -> Figure:
         """Draw one frame small: the composite alone, with a scale bar.
 
@@ -318,11 +303,7 @@ class _Accessor(Generic[_Labeled]):
         return pictures.thumbnail(picture, size, channels)
 
     def plate(
-        self,
-        channels: int | str | Sequence[int | str] | None = None,
-        *,
-        size: int = 128,
-        **indexers: int,
+        self, channels: int | str | Sequence[int | str] | None = None, *, size: int = 128, **indexers: int
     ) -> Figure:
         """Draw an overview of a plate: each position in its well, by its name.
 

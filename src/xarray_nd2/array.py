@@ -27,11 +27,7 @@ class ND2BackendArray(BackendArray):
     them was cut into, by axis.
     """
 
-    def __init__(
-        self,
-        values: FrameArray | FrameValues,
-        blocks: dict[Hashable, tuple[int, ...]] | None = None,
-    ) -> None:
+    def __init__(self, values: FrameArray | FrameValues, blocks: dict[Hashable, tuple[int, ...]] | None = None) -> None:
         if isinstance(values, FrameArray) and samples_are_reversed(values):
             values = values.narrow((*[slice(None)] * (values.ndim - 1), slice(None, None, -1)))
         self.values = values
@@ -88,9 +84,7 @@ class LazyIndex(indexing.LazilyIndexedArray):
         return super()._updated_key(type(new_key)(key))
 
 
-def lazy(
-    values: FrameArray | FrameValues, blocks: dict[Hashable, tuple[int, ...]] | None = None
-) -> LazyIndex:
+def lazy(values: FrameArray | FrameValues, blocks: dict[Hashable, tuple[int, ...]] | None = None) -> LazyIndex:
     """Return an array for a variable of xarray that reads on access."""
     return LazyIndex(ND2BackendArray(values, blocks))
 

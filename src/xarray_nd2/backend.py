@@ -166,12 +166,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         )
         try:
             model = dataset_model(
-                reader,
-                Facts(reader),
-                squeeze=squeeze,
-                position=position,
-                time=time,
-                dropped=_names(drop_variables),
+                reader, Facts(reader), squeeze=squeeze, position=position, time=time, dropped=_names(drop_variables)
             )
         except BaseException:
             reader.close()
@@ -181,10 +176,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         source = reader.source
         source.settle()
         dataset = to_dataset(
-            model,
-            without_image="image" in _names(drop_variables),
-            decode_times=decode_times,
-            use_cftime=use_cftime,
+            model, without_image="image" in _names(drop_variables), decode_times=decode_times, use_cftime=use_cftime
         )
         dataset.set_close(source.release)
         return dataset
@@ -213,9 +205,8 @@ class ND2BackendEntrypoint(BackendEntrypoint):
     ) -> dict[str, xr.Dataset]:
         """Open a file as datasets by the path of their group; see `open_datatree`.
 
-        Parameters
-        ----------
-        filename_or_obj, drop_variables, storage_options, index, squeeze, validate_frames, search_window, rescue, flat_frames, time
+        Parameters ---------- filename_or_obj, drop_variables, storage_options, index, squeeze, validate_frames,
+        search_window, rescue, flat_frames, time
             See `open_dataset`.
         group : str, optional
             The only group to open; its path is ``/`` then.

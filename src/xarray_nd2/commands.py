@@ -63,14 +63,7 @@ REFS = Command(
             "format of the output; by default that of its suffix, otherwise json",
             choices=["json", "parquet"],
         ),
-        value(
-            "--zarr-format",
-            None,
-            "version of Zarr (%(default)s)",
-            type=int,
-            choices=[2, 3],
-            default=2,
-        ),
+        value("--zarr-format", None, "version of Zarr (%(default)s)", type=int, choices=[2, 3], default=2),
         value("--url", "URL", "address under which readers find the ND2 file"),
         DEST_OPTION,
         OVERWRITE,
@@ -80,13 +73,7 @@ REFS = Command(
 
 
 _HOST = value("--host", "HOST", "address to listen on (%(default)s)", default="127.0.0.1")
-_PORT = value(
-    "--port",
-    "PORT",
-    "port to listen on; 0 for a free one",
-    type=number(0, 65535),
-    default=0,
-)
+_PORT = value("--port", "PORT", "port to listen on; 0 for a free one", type=number(0, 65535), default=0)
 _VERBOSE = flag("--verbose -v", "print a line for each request")
 
 
@@ -140,12 +127,6 @@ def _view(options: argparse.Namespace) -> None:
 VIEW = Command(
     "show a file in the browser until interrupted",
     "nd2 view cells.nd2\nnd2 view s3://bucket/cells.nd2 --no-browser --port 8000",
-    arguments(
-        FILE,
-        flag("--no-browser", "print the address, and open nothing"),
-        _HOST,
-        _PORT,
-        _VERBOSE,
-    ),
+    arguments(FILE, flag("--no-browser", "print the address, and open nothing"), _HOST, _PORT, _VERBOSE),
     _view,
 )

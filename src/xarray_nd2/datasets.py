@@ -26,11 +26,7 @@ TEXT_AS_OBJECTS = tuple(int(part) for part in xr.__version__.split(".")[:2]) >= 
 
 
 def to_dataset(
-    model: DatasetModel,
-    *,
-    without_image: bool = False,
-    decode_times: Any = True,
-    use_cftime: bool | None = None,
+    model: DatasetModel, *, without_image: bool = False, decode_times: Any = True, use_cftime: bool | None = None
 ) -> xr.Dataset:
     """Make the dataset of a model; data in the file are read on access."""
     variables: dict[str, xr.Variable] = {}
@@ -48,8 +44,7 @@ def to_dataset(
         variables[name] = to_variable(layer, blocks)
         variables[name].encoding["preferred_chunks"] = preferred
     coords = {
-        name: decoded(name, to_variable(variable), decode_times, use_cftime)
-        for name, variable in model.coords.items()
+        name: decoded(name, to_variable(variable), decode_times, use_cftime) for name, variable in model.coords.items()
     }
     if "S" in coords and samples_are_reversed(model.image):
         coords["S"] = coords["S"][::-1]
@@ -58,9 +53,7 @@ def to_dataset(
     return dataset
 
 
-def to_variable(
-    variable: VariableModel, blocks: dict[Hashable, tuple[int, ...]] | None = None
-) -> FileVariable:
+def to_variable(variable: VariableModel, blocks: dict[Hashable, tuple[int, ...]] | None = None) -> FileVariable:
     """Make a variable of xarray; see `lazy` for ``blocks``."""
     values: Any = variable.values
     if values.dtype.kind == "U" and TEXT_AS_OBJECTS:
@@ -70,9 +63,7 @@ def to_variable(
     return FileVariable(variable.dims, values, dict(variable.attrs), fastpath=True)
 
 
-def decoded(
-    name: str, variable: xr.Variable, decode_times: Any = True, use_cftime: bool | None = None
-) -> xr.Variable:
+def decoded(name: str, variable: xr.Variable, decode_times: Any = True, use_cftime: bool | None = None) -> xr.Variable:
     """Decode times since an instant; everything else is as it should be."""
     if isinstance(decode_times, Mapping):
         decode_times = decode_times.get(name, True)

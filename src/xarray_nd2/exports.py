@@ -56,9 +56,7 @@ def export_reader(
     return reader, Facts(reader)
 
 
-def export_chunks(
-    reader: Reader, facts: Facts, blocks: Mapping[Hashable, Sequence[int]]
-) -> tuple[int, ...]:
+def export_chunks(reader: Reader, facts: Facts, blocks: Mapping[Hashable, Sequence[int]]) -> tuple[int, ...]:
     """Return the chunks of an OME-Zarr, each within one block of the array.
 
     Parameters
@@ -74,9 +72,7 @@ def export_chunks(
     return tuple(_align(chosen, blocks, order).values())
 
 
-def _align(
-    chunks: Mapping[str, int], blocks: Mapping[Hashable, Sequence[int]], order: str
-) -> dict[str, int]:
+def _align(chunks: Mapping[str, int], blocks: Mapping[Hashable, Sequence[int]], order: str) -> dict[str, int]:
     """Return chunks whose t and z divide the blocks; they never have more pixels.
 
     ``order`` is ``"tz"`` or ``"zt"``: the axis first that is to have the longer chunks.

@@ -12,13 +12,7 @@ from nd2._core import errors
 from nd2._core.frames.grid import FrameGrid
 from xarray_nd2.dataset.build import dataset_model, position_model
 from xarray_nd2.dataset.clock import Clock
-from xarray_nd2.dataset.coords import (
-    column_attrs,
-    column_names,
-    position_names,
-    recorded_coordinates,
-    time_coordinate,
-)
+from xarray_nd2.dataset.coords import column_attrs, column_names, position_names, recorded_coordinates, time_coordinate
 from xarray_nd2.dataset.lazy import FrameValues, TableColumn
 from xarray_nd2.dataset.model import VariableModel
 from xarray_nd2.datasets import decoded, to_dataset, to_variable
@@ -110,9 +104,7 @@ def _root(model: DatasetModel, *, squeeze: bool) -> xr.Dataset:
     return dataset
 
 
-def _events(
-    reader: Reader, facts: Facts, source: ByteSource, clock: Clock
-) -> dict[str, VariableModel]:
+def _events(reader: Reader, facts: Facts, source: ByteSource, clock: Clock) -> dict[str, VariableModel]:
     """Return recorded data, one row per frame, and the events of the experiment; empty if there is neither.
 
     Columns that do not have a value for each frame are on an axis of their own.
@@ -132,9 +124,7 @@ def _events(
         )
     names = position_names(facts)
     if names is not None:
-        named = TableColumn(
-            np.asarray(names.values), grid.with_dims(names.dims), "position_name", source
-        )
+        named = TableColumn(np.asarray(names.values), grid.with_dims(names.dims), "position_name", source)
         table["position_name"] = VariableModel(("frame",), FrameValues(named, frames), names.attrs)
     columns = column_names(facts.recorded.values(), table)
     table |= recorded_coordinates(reader, facts, frames, table)
@@ -153,24 +143,16 @@ def _event_coords(reader: Reader, clock: Clock) -> dict[str, VariableModel]:
         return {}
     seconds = clock.convert(np.array([event.time for event in events], np.float64) / 1000)
     return {
-        "event_time": VariableModel(
-            ("event",), seconds, {"long_name": "time of the event", **clock.units}
-        ),
+        "event_time": VariableModel(("event",), seconds, {"long_name": "time of the event", **clock.units}),
         "event_meaning": VariableModel(
             ("event",), np.array([int(event.meaning) for event in events]), {"long_name": "code"}
         ),
-        "event_description": VariableModel(
-            ("event",), np.array([event.description for event in events], np.str_), {}
-        ),
-        "event_data": VariableModel(
-            ("event",), np.array([event.data or "" for event in events], np.str_), {}
-        ),
+        "event_description": VariableModel(("event",), np.array([event.description for event in events], np.str_), {}),
+        "event_data": VariableModel(("event",), np.array([event.data or "" for event in events], np.str_), {}),
     }
 
 
-def _decoded_group(
-    table: dict[str, VariableModel], attrs: dict[str, Any], options: dict[str, Any]
-) -> xr.Dataset:
+def _decoded_group(table: dict[str, VariableModel], attrs: dict[str, Any], options: dict[str, Any]) -> xr.Dataset:
     variables = {name: decoded(name, to_variable(v), **options) for name, v in table.items()}
     return xr.Dataset(variables, attrs=attrs)
 

@@ -19,9 +19,7 @@ _MAX_SIDE = 1 << 24
 """Pixels of the longer side of a mosaic; positions further apart are a mistake."""
 
 
-def mosaic(
-    image: xr.DataArray, attrs: Mapping[Any, Any], pixel_to_stage: ArrayLike | None = None
-) -> xr.DataArray:
+def mosaic(image: xr.DataArray, attrs: Mapping[Any, Any], pixel_to_stage: ArrayLike | None = None) -> xr.DataArray:
     """Place the fields of an image by their stage positions; see ``ds.nd2.mosaic``.
 
     ``attrs`` are those of the dataset: ``nd2_metadata`` gives the matrix from pixels to the stage.
@@ -39,15 +37,11 @@ def mosaic(
     corners = np.round(offsets - offsets.min(axis=0)).astype(np.int64)  # columns x, y
     width, height = (corners.max(axis=0) + [image.sizes[dim] for dim in ("X", "Y")]).tolist()
     if max(width, height) > _MAX_SIDE:
-        raise ValueError(
-            f"the positions make a mosaic of {width} x {height} pixels: too far from each other"
-        )
+        raise ValueError(f"the positions make a mosaic of {width} x {height} pixels: too far from each other")
     fields = _Fields(image.variable, corners[:, 1], corners[:, 0], height, width)
     variable = xr.Variable(fields.dims, indexing.LazilyIndexedArray(fields), image.attrs)
     coords: dict[Any, Any] = {
-        name: coord
-        for name, coord in image.coords.items()
-        if "P" not in coord.dims and name not in ("Y", "X")
+        name: coord for name, coord in image.coords.items() if "P" not in coord.dims and name not in ("Y", "X")
     }
     for dim, size, step in (("Y", height, pixel[1]), ("X", width, pixel[0])):
         coords[dim] = xr.Variable(dim, np.arange(size) * step, image[dim].attrs)
@@ -98,12 +92,7 @@ class _Fields(BackendArray):
     """
 
     def __init__(
-        self,
-        image: xr.Variable,
-        rows: NDArray[np.int64],
-        columns: NDArray[np.int64],
-        height: int,
-        width: int,
+        self, image: xr.Variable, rows: NDArray[np.int64], columns: NDArray[np.int64], height: int, width: int
     ) -> None:
         self.image, self.rows, self.columns = image, rows, columns
         self.dims = tuple(dim for dim in image.dims if dim != "P")
@@ -112,20 +101,15 @@ class _Fields(BackendArray):
         self.dtype = image.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._read
-        )
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         picks = dict(zip(self.dims, key, strict=True))
         wanted = {
-            dim: np.atleast_1d(np.arange(size)[picks[dim]])
-            for dim, size in zip(self.dims, self.shape, strict=True)
+            dim: np.atleast_1d(np.arange(size)[picks[dim]]) for dim, size in zip(self.dims, self.shape, strict=True)
         }
         out = np.zeros([len(wanted[dim]) for dim in self.dims], self.dtype)
-        others: dict[Any, Any] = {
-            dim: _pick(wanted[dim]) for dim in self.dims if dim not in ("Y", "X")
-        }
+        others: dict[Any, Any] = {dim: _pick(wanted[dim]) for dim in self.dims if dim not in ("Y", "X")}
         for field in range(self.image.sizes["P"]):
             places: dict[Any, Any] = {}
             for dim, first in (("Y", self.rows[field]), ("X", self.columns[field])):

@@ -29,11 +29,7 @@ if TYPE_CHECKING:
 _FALLBACK = ("#00FF00", "#FF00FF", "#00FFFF", "#FF0000", "#0000FF", "#FFFF00", "#FFFFFF")
 
 
-def one_frame(
-    image: xr.DataArray,
-    indexers: Mapping[str, int | str],
-    channels: Channels = None,
-) -> xr.DataArray:
+def one_frame(image: xr.DataArray, indexers: Mapping[str, int | str], channels: Channels = None) -> xr.DataArray:
     """Return an image at one point of every frame axis, in memory, axes C, Y, X and S.
 
     Axes that are not indexed are taken at their first item, stacks at their middle plane; all
@@ -108,10 +104,7 @@ def composite(picture: xr.DataArray, channels: Channels = None) -> xr.DataArray:
     rgb = np.minimum(layers.sum(axis=0), 1) if layers.ndim == 4 else blend(layers, _colors(picture))
     coords = {name: picture.coords[name] for name in ("Y", "X") if name in picture.coords}
     return xr.DataArray(
-        to_8bit(rgb),
-        dims=("Y", "X", "S"),
-        coords={**coords, "S": ["R", "G", "B"]},
-        attrs={"long_name": "composite"},
+        to_8bit(rgb), dims=("Y", "X", "S"), coords={**coords, "S": ["R", "G", "B"]}, attrs={"long_name": "composite"}
     )
 
 
@@ -153,9 +146,7 @@ def figure(picture: xr.DataArray, channels: Channels = None) -> Figure:
     height, width = picture.sizes["Y"], picture.sizes["X"]
     panel_width = 3.2
     panel_height = min(max(panel_width * height / max(width, 1), 0.6), 9.6)
-    fig = figure_class(
-        figsize=(panel_width * columns, (panel_height + 0.35) * rows), layout="constrained"
-    )
+    fig = figure_class(figsize=(panel_width * columns, (panel_height + 0.35) * rows), layout="constrained")
     for i, (title, values) in enumerate(panels):
         axes = fig.add_subplot(rows, columns, i + 1)
         _show(axes, values, picture)
@@ -175,9 +166,7 @@ def thumbnail(picture: xr.DataArray, size: int, channels: Channels = None) -> Fi
     return fig
 
 
-def plate(
-    image: xr.DataArray, indexers: Mapping[str, int], channels: Channels, size: int
-) -> Figure:
+def plate(image: xr.DataArray, indexers: Mapping[str, int], channels: Channels, size: int) -> Figure:
     """Draw the positions of a plate in their wells, all with the same limits; see ``ds.nd2.plate``."""
     figure_class = _figure_class()
     if "P" not in image.dims or "position_name" not in image.coords:
@@ -191,18 +180,9 @@ def plate(
     grid = math.ceil(math.sqrt(max(field.field for field in fields) + 1))
     step = max(math.ceil(max(image.sizes["Y"], image.sizes["X"]) * grid / size), 1)
     small = image.isel(Y=slice(None, None, step), X=slice(None, None, step))
-    pictures = [
-        one_frame(small.isel(P=place), indexers, channels) for place in range(image.sizes["P"])
-    ]
+    pictures = [one_frame(small.isel(P=place), indexers, channels) for place in range(image.sizes["P"])]
     # One image of all, so that all have the same limits.
-    stacked = xr.concat(
-        pictures,
-        "Y",
-        coords="minimal",
-        compat="override",
-        join="override",
-        combine_attrs="override",
-    )
+    stacked = xr.concat(pictures, "Y", coords="minimal", compat="override", join="override", combine_attrs="override")
     colored = composite(stacked.drop_vars("Y", errors="ignore"), channels).values
     height, width = small.sizes["Y"], small.sizes["X"]
     tall, wide = height * grid + 2, width * grid + 2
@@ -267,18 +247,8 @@ def _show(axes: Axes, values: NDArray[Any], picture: xr.DataArray) -> None:
     right, bottom = 0.96 * width, 0.94 * height
     # Dark behind light, so that the bar is seen on any picture.
     for line, color in ((4.5, "black"), (2.5, "white")):
-        axes.plot(
-            [right - pixels, right], [bottom, bottom], color=color, lw=line, solid_capstyle="butt"
-        )
-    label = axes.text(
-        right - pixels / 2,
-        bottom - 0.02 * height,
-        text,
-        color="white",
-        ha="center",
-        va="bottom",
-        size=8,
-    )
+        axes.plot([right - pixels, right], [bottom, bottom], color=color, lw=line, solid_capstyle="butt")
+    label = axes.text(right - pixels / 2, bottom - 0.02 * height, text, color="white", ha="center", va="bottom", size=8)
     from matplotlib.patheffects import withStroke
 
     label.set_path_effects([withStroke(linewidth=1.5, foreground="black")])

@@ -29,8 +29,7 @@ def as_html(image: xr.DataArray, source: str) -> str:
     """Return tables of the axes and channels; all text is escaped."""
     axes = (tuple(map(escape, row)) for row in _axes(image, all_axes=True))
     channels = (
-        (escape(name), swatch(color) if color else "", *map(escape, rest))
-        for name, color, *rest in _channels(image)
+        (escape(name), swatch(color) if color else "", *map(escape, rest)) for name, color, *rest in _channels(image)
     )
     parts = [f"<div><strong>nd2</strong> {escape(source)} ({escape(str(image.dtype))})</div>"]
     parts.append(table(("axis", "size", "step", ""), axes))

@@ -97,10 +97,7 @@ def advice(endpoint: Endpoint, *, opened: bool) -> list[str]:
     """Return lines for a person whose browser could not be opened, or who has no viewer."""
     lines = []
     if not viewer.is_installed():
-        lines.append(
-            "This is the page of the file. The viewer needs neuroglancer: "
-            "pip install 'xarray-nd2[view]'"
-        )
+        lines.append("This is the page of the file. The viewer needs neuroglancer: pip install 'xarray-nd2[view]'")
     if not opened:
         lines += [
             "No browser was opened. On this computer, open the address above. "

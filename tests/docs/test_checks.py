@@ -86,9 +86,7 @@ def test_the_layout_of_pages(layout: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "broken.html").write_text(page.format("90%", "gone.html", image.format("no.png")))
     names = layout.page_names(tmp_path)
     faults = layout.check(PROGRAM, tmp_path, names, [400, 800])
-    assert {(name, width) for name, width, _ in faults if name != "broken.html"} == {
-        ("wide.html", 400)
-    }
+    assert {(name, width) for name, width, _ in faults if name != "broken.html"} == {("wide.html", 400)}
     broken = " ".join(fault for name, _, fault in faults if name == "broken.html")
     assert "no picture no.png" in broken
     assert "leads nowhere: gone.html" in broken
@@ -110,14 +108,10 @@ def test_pre_commit_has_the_versions_of_the_lint_group() -> None:
     """The hooks install their own tools: each is pinned, and one that the lint group allows."""
     config = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     pins = dict(re.findall(r'"(\w+)==([\d.]+)"', config))
-    lowest = dict(
-        re.findall(r'"(ruff|codespell)>=([\d.]+)"', (ROOT / "pyproject.toml").read_text("utf-8"))
-    )
+    lowest = dict(re.findall(r'"(ruff|codespell)>=([\d.]+)"', (ROOT / "pyproject.toml").read_text("utf-8")))
     assert pins.keys() == lowest.keys()
     for name, version in pins.items():
-        assert [int(part) for part in version.split(".")] >= [
-            int(part) for part in lowest[name].split(".")
-        ]
+        assert [int(part) for part in version.split(".")] >= [int(part) for part in lowest[name].split(".")]
 
 
 def test_the_conda_recipe_and_the_citation_agree_with_the_project() -> None:
@@ -126,8 +120,7 @@ def test_the_conda_recipe_and_the_citation_agree_with_the_project() -> None:
     run = recipe[recipe.index("  run:") : recipe.index("  run_constraints:")]
     required = set(re.findall(r"^    - (?!python )(.*)$", run, re.MULTILINE))
     wanted = {
-        re.sub(r"([a-z])(?=>=)", r"\1 ", text.replace("dask[array]", "dask-core"))
-        for text in project["dependencies"]
+        re.sub(r"([a-z])(?=>=)", r"\1 ", text.replace("dask[array]", "dask-core")) for text in project["dependencies"]
     }
     assert required == wanted
     assert f"version: {project['version']}" in recipe

@@ -1,4 +1,4 @@
-"""Every Python block of the README and the documentation runs, page by page, on the files that the documentation writes."""
+"""Every Python block of the README and the docs runs, page by page, on files that the documentation writes."""
 
 from __future__ import annotations
 
@@ -45,11 +45,7 @@ def bucket(example_files: Path) -> Iterator[dict[str, str]]:
 @pytest.mark.filterwarnings("ignore:The .fastparquet. engine")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_run(
-    page: Path,
-    example_files: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    page: Path, example_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     for file in example_files.iterdir():
         shutil.copy(file, tmp_path)

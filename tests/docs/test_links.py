@@ -131,13 +131,7 @@ def test_every_figure_is_shown(figures: set[str]) -> None:
 def test_every_page_is_reached() -> None:
     listed = {DOCS / "index.md"}
     for page in PAGES:
-        for fence in re.findall(
-            r"^```\{toctree\}\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S
-        ):
-            listed |= {
-                page.parent / f"{line}.md"
-                for line in fence.splitlines()
-                if line and not line.startswith(":")
-            }
+        for fence in re.findall(r"^```\{toctree\}\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+            listed |= {page.parent / f"{line}.md" for line in fence.splitlines() if line and not line.startswith(":")}
     # the build copies the notebook of the examples
     assert {*(page for page in PAGES if page.is_relative_to(DOCS)), DOCS / "tour.md"} == listed

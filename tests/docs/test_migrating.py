@@ -13,14 +13,10 @@ from nd2._core.cli import main
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "migrating.md").read_text(encoding="utf-8")
-SETUP = next(
-    block for block in re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S) if "path =" in block
-)
+SETUP = next(block for block in re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S) if "path =" in block)
 ROW = re.compile(r"^\| .*? \| (.*?) \| .*\|$", re.MULTILINE)
 TABLES = re.findall(r"^\| theirs \| ours \|.*?\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
-OURS = [
-    code for table in TABLES for row in ROW.findall(table) for code in re.findall("`(.+?)`", row)
-]
+OURS = [code for table in TABLES for row in ROW.findall(table) for code in re.findall("`(.+?)`", row)]
 
 
 def test_the_tables_are_found() -> None:

@@ -2,8 +2,8 @@
 
 Two processes run at once, one on whole files (open, all metadata, all frames, references, rescue), one on the decoders.
 Where ``.venv-oracle`` holds nd2 0.12.0 (``make oracle``), a third one compares the pixels of changed files with its.
-Where atheris is installed coverage leads the mutations, else they are random. Every input that is a finding is kept, and
-the exit code is 1 if there is one.
+Where atheris is installed coverage leads the mutations, else they are random. Every input that is a finding is kept,
+and the exit code is 1 if there is one.
 """
 
 from __future__ import annotations
@@ -132,9 +132,7 @@ def at_random(worker: Worker) -> None:
     while True:
         data = rng.choice(corpus)
         for _ in range(rng.randint(1, 4)):
-            data = _mutated(
-                data, rng.getrandbits(32), lambda part, most: _flip(rng, part), _MAX_BYTES
-            )
+            data = _mutated(data, rng.getrandbits(32), lambda part, most: _flip(rng, part), _MAX_BYTES)
         worker.run(data)
 
 
@@ -145,9 +143,7 @@ def _flip(rng: random.Random, data: bytes) -> bytes:
         case 0:
             changed[at : at + 1] = bytes([rng.getrandbits(8)])
         case 1:
-            changed[at : at + 4] = rng.choice(
-                (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff\xff\xff\x7f")
-            )
+            changed[at : at + 4] = rng.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff\xff\xff\x7f"))
         case 2:
             del changed[at : at + rng.randrange(64)]
         case 3:
@@ -186,8 +182,7 @@ def known() -> int:
     from tests.fuzz.seeds import REGRESSIONS
 
     regressions = [
-        (path.stem, path.stem.partition("-")[0], path.read_bytes())
-        for path in sorted(REGRESSIONS.glob("*.bin"))
+        (path.stem, path.stem.partition("-")[0], path.read_bytes()) for path in sorted(REGRESSIONS.glob("*.bin"))
     ]
     made = [(name, target, data) for name, data in hostile().items() for target in targets.FILES]
     targets.prepare()
@@ -226,9 +221,7 @@ def main() -> int:
     command = [sys.executable, "-m", "tests.fuzz", "--seconds", str(given.seconds)]
     with (folder / "log.txt").open("w") as log:
         running = [
-            subprocess.Popen(
-                [*command, "--folder", str(folder), "--group", group], env=environment, stderr=log
-            )
+            subprocess.Popen([*command, "--folder", str(folder), "--group", group], env=environment, stderr=log)
             for group in groups
         ]
         codes = [process.wait() for process in running]

@@ -1,4 +1,4 @@
-"""Differential fuzzing: mutated files read by this package and by nd2 0.12.0, where ``.venv-oracle`` has it (``make oracle``).
+"""Differential fuzzing: this package and nd2 0.12.0 (``.venv-oracle``, made by ``make oracle``) read mutated files.
 
 Mutations know the structure: values in metadata trees, names, numbers and sizes of chunks, entries of the chunk map. A
 difference is a frame for which both packages return pixels, and not the same. Refusing a file or a frame that the
@@ -212,19 +212,12 @@ def _pack(parts: Parts) -> tuple[bytes, list[int]]:
         out += bytes(-len(out) % chunks.PAGE)
     position = len(out)
     tail = chunks.TAIL.pack(chunks.MAP_SIGNATURE, position)
-    body = b"".join(
-        name + at.to_bytes(8, "little") + size.to_bytes(8, "little") for name, at, size in entries
-    )
+    body = b"".join(name + at.to_bytes(8, "little") + size.to_bytes(8, "little") for name, at, size in entries)
     head = chunks.HEADER.pack(chunks.MAGIC, len(chunks.MAP_NAME), len(body) + 2 * len(tail))
     return bytes(out + head + chunks.MAP_NAME + body + tail + tail), places
 
 
-_CHANGES: tuple[Callable[[random.Random, Parts], str], ...] = (
-    _change_value,
-    _change_value,
-    _change_frame,
-    _flip_chunk,
-)
+_CHANGES: tuple[Callable[[random.Random, Parts], str], ...] = (_change_value, _change_value, _change_frame, _flip_chunk)
 
 
 def mutated(rng: random.Random) -> tuple[bytes, str]:
@@ -238,14 +231,7 @@ def mutated(rng: random.Random) -> tuple[bytes, str]:
     return data, " and ".join(said)
 
 
-_KNOWN = (
-    "uiWidth",
-    "uiComp",
-    "eCompression",
-    "ImageMetadataSeqLV",
-    "rename a frame",
-    "a bit of a header",
-)
+_KNOWN = ("uiWidth", "uiComp", "eCompression", "ImageMetadataSeqLV", "rename a frame", "a bit of a header")
 """Changes that are read differently, as is known.
 
 Rows shorter than their pixels: Nikon's SDK reads them as this package does. Components that contradict the channels of

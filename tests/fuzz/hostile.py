@@ -78,11 +78,8 @@ def _layer(width: int, height: int, *numbers: int) -> dict[bytes, bytes]:
     }
     block = np.array([3, width, height, *numbers], "<u4").tobytes()
     return {
-        b"CustomDataVar|BinaryMetadata_v1!": clx_xml.encode(
-            {"BinaryMetadata_v1": {"i0000000000": item}}
-        ),
-        b"CustomDataSeq|RleZipBinarySequence_1_v1|0!": struct.pack("<I", len(block))
-        + zlib.compress(block),
+        b"CustomDataVar|BinaryMetadata_v1!": clx_xml.encode({"BinaryMetadata_v1": {"i0000000000": item}}),
+        b"CustomDataSeq|RleZipBinarySequence_1_v1|0!": struct.pack("<I", len(block)) + zlib.compress(block),
     }
 
 
@@ -95,11 +92,7 @@ def _columns(size: int) -> dict[bytes, bytes]:
 def _codestream(width: int, height: int, components: int) -> bytes:
     """The head of a codestream, and nothing behind it."""
     fields = (0, width, height, 0, 0, width, height, 0, 0, components)
-    return (
-        b"\xff\x4f\xff\x51"
-        + struct.pack(">HHIIIIIIIIH", 38 + 3 * components % 99, *fields)
-        + b"\x0f\1\1"
-    )
+    return b"\xff\x4f\xff\x51" + struct.pack(">HHIIIIIIIIH", 38 + 3 * components % 99, *fields) + b"\x0f\1\1"
 
 
 def _legacy(width: int, height: int, count: int | None = None) -> bytes:
@@ -145,9 +138,7 @@ def hostile() -> dict[str, bytes]:
     return {
         "width and height": _with(0, {attributes: _attributes(uiWidth=1 << 30, uiHeight=1 << 30)}),
         "one long row": _with(0, {attributes: _attributes(uiWidth=(1 << 31) - 1, uiHeight=1)}),
-        "compressed and large": _with(
-            4, {attributes: _attributes(uiWidth=4000, uiHeight=4000, eCompression=0)}
-        ),
+        "compressed and large": _with(4, {attributes: _attributes(uiWidth=4000, uiHeight=4000, eCompression=0)}),
         "components": _with(0, {attributes: _attributes(uiComp=65536)}),
         "row bytes": _with(0, {attributes: _attributes(uiWidthBytes=(1 << 31) - 1)}),
         "significant bits": _with(0, {attributes: _attributes(uiBpcSignificant=(1 << 31) - 1)}),
@@ -172,9 +163,7 @@ def hostile() -> dict[str, bytes]:
         "wide XML": _with(2, {b"ImageMetadataSeq|0!": b"<variant>" + b"<a/>" * 10_000}),
         "entities": _with(2, {b"ImageMetadataSeq|0!": _entities()}),
         "foreign file": _with(2, {b"ImageMetadataSeq|0!": stolen}),
-        "inflated frames": _with(
-            4, {b"ImageDataSeq|0!": bytes(8) + zlib.compress(bytes(50 << 20))}
-        ),
+        "inflated frames": _with(4, {b"ImageDataSeq|0!": bytes(8) + zlib.compress(bytes(50 << 20))}),
         "inflated frame, no attributes": join(
             [
                 (chunks.FILE_SIGNATURE, b"Ver3.0".ljust(64, b"\0")),
@@ -182,12 +171,7 @@ def hostile() -> dict[str, bytes]:
             ]
         ),
         "inflated JSON": _with(
-            0,
-            {
-                b"CustomData|WellPlateFrameInfoZJSON!": zlib.compress(
-                    b"[" + b"[]," * 3_000_000 + b"1]"
-                )
-            },
+            0, {b"CustomData|WellPlateFrameInfoZJSON!": zlib.compress(b"[" + b"[]," * 3_000_000 + b"1]")}
         ),
         "deep JSON": _with(0, {b"CustomData|WellPlateDescJSON_0!": b"[" * 200_000}),
         "recorded columns": _with(0, _columns((1 << 31) - 1)),
@@ -214,13 +198,9 @@ def hostile() -> dict[str, bytes]:
             },
         ),
         "magic numbers only": signature + chunks.MAGIC_BYTES * 5000,
-        "heads only": signature
-        + (chunks.HEADER.pack(chunks.MAGIC, 15, 1 << 62) + b"ImageDataSeq|0!") * 1000,
+        "heads only": signature + (chunks.HEADER.pack(chunks.MAGIC, 15, 1 << 62) + b"ImageDataSeq|0!") * 1000,
         "chunks within chunks": signature
-        + b"".join(
-            chunks.HEADER.pack(chunks.MAGIC, 15, 31 * (1000 - i)) + b"ImageDataSeq|0!"
-            for i in range(1000)
-        ),
+        + b"".join(chunks.HEADER.pack(chunks.MAGIC, 15, 31 * (1000 - i)) + b"ImageDataSeq|0!" for i in range(1000)),
         "map that is itself": signature
         + chunks.HEADER.pack(chunks.MAGIC, len(chunks.MAP_NAME), 1 << 63)
         + chunks.MAP_NAME

@@ -14,15 +14,7 @@ import nd2
 from nd2._core.format import chunks, clx_lite, clx_xml
 from nd2._core.io import open_source
 from nd2._core.readers.scan import scan_chunks
-from nd2.structures import (
-    ROI,
-    AnimParam,
-    BoxShape,
-    ExperimentEvent,
-    InterpType,
-    RoiInfo,
-    RoiShapeType,
-)
+from nd2.structures import ROI, AnimParam, BoxShape, ExperimentEvent, InterpType, RoiInfo, RoiShapeType
 from tests.builder import build
 
 if TYPE_CHECKING:
@@ -109,9 +101,7 @@ def join(parts: Iterable[tuple[bytes, bytes]]) -> bytes:
         out += chunks.HEADER.pack(chunks.MAGIC, len(name), len(payload)) + name + payload
     position = len(out)
     tail = chunks.TAIL.pack(chunks.MAP_SIGNATURE, position)
-    body = b"".join(
-        name + at.to_bytes(8, "little") + size.to_bytes(8, "little") for name, at, size in entries
-    )
+    body = b"".join(name + at.to_bytes(8, "little") + size.to_bytes(8, "little") for name, at, size in entries)
     body += tail + tail
     out += chunks.HEADER.pack(chunks.MAGIC, len(chunks.MAP_NAME), len(body)) + chunks.MAP_NAME
     return bytes(out + body)
@@ -130,14 +120,8 @@ def mutate_chunk(data: bytes, choose: int, mutate: Callable[[bytes], bytes]) -> 
 @cache
 def seeds() -> tuple[tuple[str, bytes], ...]:
     """Return pairs of target and input."""
-    tree = {
-        "SLxA": {"uiA": 1, "wsB": "text", "dC": 0.5, "baD": b"\1\2", "e": {"i0000000000": True}}
-    }
-    whole = [
-        (target, data)
-        for data in files()
-        for target in ("file", "rescue", "references", "frames", "validate")
-    ]
+    tree = {"SLxA": {"uiA": 1, "wsB": "text", "dC": 0.5, "baD": b"\1\2", "e": {"i0000000000": True}}}
+    whole = [(target, data) for data in files() for target in ("file", "rescue", "references", "frames", "validate")]
     decoders = [
         ("lite", clx_lite.encode(tree)),
         ("lite", clx_lite.encode(tree, compress=True)),

@@ -1,7 +1,7 @@
 """Targets of the fuzzers: everything that reads untrusted bytes.
 
-A target may raise the errors that the package documents. Anything else is a finding: another error, a crash, more than ten
-seconds, more memory than 64 MB and four times the input.
+A target may raise the errors that the package documents. Anything else is a finding: another error, a crash, more than
+ten seconds, more memory than 64 MB and four times the input.
 """
 
 from __future__ import annotations

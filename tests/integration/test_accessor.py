@@ -117,11 +117,7 @@ def test_a_composite_in_the_channels_colors(tmp_path: Path) -> None:
     colors = [(255, 0, 0), (0, 0, 255)]
     channels = [
         nd2.structures.ChannelMeta(
-            name=f"c{i}",
-            index=i,
-            color=nd2.structures.Color(*rgb, 1.0),
-            emissionLambdaNm=None,
-            excitationLambdaNm=None,
+            name=f"c{i}", index=i, color=nd2.structures.Color(*rgb, 1.0), emissionLambdaNm=None, excitationLambdaNm=None
         )
         for i, rgb in enumerate(colors)
     ]

@@ -54,12 +54,8 @@ def _variants(path: Path) -> dict[str, xr.DataArray | xr.Dataset]:
     }
 
 
-@pytest.mark.parametrize(
-    "name", ["dataset", "lazy", "computed", "blocks", "one", "transposed", "uneven"]
-)
-def test_exports_say_what_an_nd2_file_of_the_array_says(
-    rich: Path, tmp_path: Path, name: str
-) -> None:
+@pytest.mark.parametrize("name", ["dataset", "lazy", "computed", "blocks", "one", "transposed", "uneven"])
+def test_exports_say_what_an_nd2_file_of_the_array_says(rich: Path, tmp_path: Path, name: str) -> None:
     labeled = _variants(rich)[name]
     nd2.imwrite(tmp_path / "x.nd2", labeled)
     with nd2.ND2File(tmp_path / "x.nd2") as file:
@@ -171,10 +167,7 @@ def test_each_block_is_computed_once_and_few_are_in_memory(tmp_path: Path) -> No
         return np.full((4, side, side), start, np.uint16)
 
     blocks = dask.array.map_blocks(  # type: ignore[no-untyped-call]
-        make,
-        chunks=((4,) * (frames // 4), (side,), (side,)),
-        dtype=np.uint16,
-        meta=np.empty((0, 0, 0), np.uint16),
+        make, chunks=((4,) * (frames // 4), (side,), (side,)), dtype=np.uint16, meta=np.empty((0, 0, 0), np.uint16)
     )
     image = xr.DataArray(blocks, dims=tuple("TYX"))
     whole = frames * side * side * 2
@@ -235,9 +228,7 @@ def test_an_export_never_replaces_what_the_array_reads(rich: Path, tmp_path: Pat
     np.testing.assert_array_equal(dataset.image, pixels())
 
 
-def test_an_export_never_replaces_a_remote_store_that_the_array_reads(
-    memory: MemoryFileSystem,
-) -> None:
+def test_an_export_never_replaces_a_remote_store_that_the_array_reads(memory: MemoryFileSystem) -> None:
     url = "memory://a.zarr"
     xr.DataArray(np.ones((2, 5, 7), np.uint8), dims=("Z", "Y", "X")).nd2.write_ome_zarr(url)
     before = {name: memory.cat_file(name) for name in memory.find("/")}

@@ -186,9 +186,7 @@ def first_time(dataset: xr.Dataset, scale: float = 1000.0) -> Origin:
     if values.dtype.kind == "M":
         first = float(instants(values).reshape(-1)[0])
         if math.isnan(first):  # not recorded: times are counted from the start
-            first = float(
-                np.datetime64(dataset.attrs["acquisition_date"].rstrip("Z"), "ms").astype(int)
-            )
+            first = float(np.datetime64(dataset.attrs["acquisition_date"].rstrip("Z"), "ms").astype(int))
         return Origin(first)
     return Origin(float(value) * scale) if math.isfinite(float(value)) else Origin()
 
@@ -215,9 +213,7 @@ def of_positions(path: Path, open_position: Callable[[int], xr.Dataset]) -> Clai
 
 
 def engine(path: Path, **options: Any) -> Claims:
-    return of_positions(
-        path, lambda index: xr.open_dataset(path, engine="nd2", position=index, **options)
-    )
+    return of_positions(path, lambda index: xr.open_dataset(path, engine="nd2", position=index, **options))
 
 
 def whole(path: Path, dataset: xr.Dataset) -> Claims:
@@ -417,9 +413,7 @@ def ome_tiff(path: Path, folder: Path) -> Claims:
         assert tif.ome_metadata is not None
         claims = from_ome(parse_ome(tif.ome_metadata))
         tags = tif.pages.first.tags
-        assert ("XResolution" in tags and tags["ResolutionUnit"].value != 1) == (
-            claims["pixel"] is not None
-        )
+        assert ("XResolution" in tags and tags["ResolutionUnit"].value != 1) == (claims["pixel"] is not None)
     return claims
 
 
@@ -579,9 +573,7 @@ def same(left: Any, right: Any) -> bool:
     if left is None or right is None:
         return left is right
     if isinstance(left, str | list):
-        return bool(
-            left == right or (isinstance(left, str) and left[:19].replace("T", " ") == right)
-        )  # to the second
+        return bool(left == right or (isinstance(left, str) and left[:19].replace("T", " ") == right))  # to the second
     left, right = np.asarray(left, float), np.asarray(right, float)
     if left.shape != right.shape:
         return False
@@ -620,11 +612,7 @@ def disagreements(path: Path, folder: Path) -> Iterator[str]:
                 continue  # a position without a name
             if name == "nd2 info" and fact == "place" and positions(path) == 1:
                 continue
-            if (
-                name == "copy of the dataset"
-                and _later_times(key)
-                and truth.get(("source", key[1])) != "recorded"
-            ):
+            if name == "copy of the dataset" and _later_times(key) and truth.get(("source", key[1])) != "recorded":
                 continue  # a dataset has one T: it does not hold the planned step of other positions
             said, expected = claims.get(key), truth.get(key)
             if fact == "time_step" and expected is None and ("times", key[1]) in truth:
@@ -667,9 +655,7 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
         "loops": loops,
         "times": times,
         "channels": channels,
-        "channel_names": draw(
-            st.lists(st.sampled_from(["A", "B", "A", ""]), min_size=channels, max_size=channels)
-        ),
+        "channel_names": draw(st.lists(st.sampled_from(["A", "B", "A", ""]), min_size=channels, max_size=channels)),
         "samples": draw(st.sampled_from([1, 1, 3])) if channels == 1 else 1,
         "dtype": draw(st.sampled_from(["<u2", "u1"])),
         "zlib": draw(st.booleans()),
@@ -696,9 +682,7 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate],
     suppress_health_check=list(hypothesis.HealthCheck),
 )
-def test_all_outputs_of_any_file_agree(
-    tmp_path_factory: pytest.TempPathFactory, options: dict[str, Any]
-) -> None:
+def test_all_outputs_of_any_file_agree(tmp_path_factory: pytest.TempPathFactory, options: dict[str, Any]) -> None:
     folder = tmp_path_factory.mktemp("agreement")
     path = folder / "a.nd2"
     build(path, **options)

@@ -52,14 +52,8 @@ def test_rows(folder: Path) -> None:
 
 
 def test_folders_within_and_patterns(folder: Path) -> None:
-    assert [row["name"] for row in index_files([folder], recurse=True, glob="[ac].nd2")] == [
-        "a.nd2",
-        "c.nd2",
-    ]
-    assert [row["name"] for row in index_files([folder / "b.nd2", folder / "sub"])] == [
-        "b.nd2",
-        "c.nd2",
-    ]
+    assert [row["name"] for row in index_files([folder], recurse=True, glob="[ac].nd2")] == ["a.nd2", "c.nd2"]
+    assert [row["name"] for row in index_files([folder / "b.nd2", folder / "sub"])] == ["b.nd2", "c.nd2"]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -71,11 +65,7 @@ def test_a_folder_by_its_url(folder: Path) -> None:
     for name in ("a.nd2", "b.nd2", "bad.nd2", "sub/c.nd2"):
         fs.pipe_file(f"/index/{name}", (folder / name).read_bytes())
     rows = index_files(["memory://index"])
-    assert [(row["name"], row["axes"]) for row in rows] == [
-        ("a.nd2", "YXS"),
-        ("b.nd2", "TZCYX"),
-        ("bad.nd2", ""),
-    ]
+    assert [(row["name"], row["axes"]) for row in rows] == [("a.nd2", "YXS"), ("b.nd2", "TZCYX"), ("bad.nd2", "")]
     assert len(index_files(["memory://index"], recurse=True)) == 4
     assert index_files(["memory://index/b.nd2"])[0]["path"] == "memory://index/b.nd2"
 
@@ -151,21 +141,15 @@ def test_nothing_but_conditions_is_a_filter(text: str) -> None:
         parse_condition(text, COLUMNS)({"kb": 1.0})
 
 
-@pytest.mark.parametrize(
-    "text", ["kb > 'a'", "shape[9] == 1", "1 / (kb - kb) > 2", "path * 1000000 == ''", "-path"]
-)
+@pytest.mark.parametrize("text", ["kb > 'a'", "shape[9] == 1", "1 / (kb - kb) > 2", "path * 1000000 == ''", "-path"])
 def test_a_filter_that_does_not_fit_the_values(text: str) -> None:
     row: dict[str, Any] = {"kb": 1.0, "shape": [1], "path": "a"}
     with pytest.raises(ValueError, match="does not fit"):
         parse_condition(text, COLUMNS)(row)
 
 
-@pytest.mark.parametrize(
-    "arguments", [["-F", "nothing == 1"], ["-i", "nothing"], ["-e", "nothing"], ["-s", "nothing"]]
-)
-def test_wrong_options(
-    arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("arguments", [["-F", "nothing == 1"], ["-i", "nothing"], ["-e", "nothing"], ["-s", "nothing"]])
+def test_wrong_options(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([str(folder), *arguments])
     assert stopped.value.code == 2
@@ -177,8 +161,7 @@ def test_is_a_public_module() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [("nam == 'x'", "no column 'nam'; did you mean 'name'"), ("q > 3", "no column 'q'; there are")],
+    ("text", "message"), [("nam == 'x'", "no column 'nam'; did you mean 'name'"), ("q > 3", "no column 'q'; there are")]
 )
 def test_a_misspelled_column_in_a_filter_suggests_the_right_one(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):

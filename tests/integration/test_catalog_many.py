@@ -60,10 +60,7 @@ def test_patterns(folder: Path) -> None:
 def test_only_new_and_changed_files_are_read(folder: Path, read: list[str]) -> None:
     first = index_files([folder], recurse=True)
     stat = (folder / "a.nd2").stat()
-    assert (first[0]["file_size"], first[0]["file_version"]) == (
-        stat.st_size,
-        str(stat.st_mtime_ns),
-    )
+    assert (first[0]["file_size"], first[0]["file_version"]) == (stat.st_size, str(stat.st_mtime_ns))
     read.clear()
     again = index_files([folder], recurse=True, update=first)
     assert read == []
@@ -82,11 +79,7 @@ def test_only_new_and_changed_files_are_read(folder: Path, read: list[str]) -> N
 
 @pytest.mark.parametrize("name", ["table.parquet", "table.csv", "table.json"])
 def test_a_table_that_the_command_keeps_up_to_date(
-    name: str,
-    folder: Path,
-    read: list[str],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    name: str, folder: Path, read: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = tmp_path / name
     command = ["index", str(folder), "-r", "--update", str(table)]
@@ -125,9 +118,7 @@ def test_a_table_that_pandas_read(folder: Path, read: list[str], tmp_path: Path)
 
 def test_files_that_could_not_be_reached_are_read_again(folder: Path, read: list[str]) -> None:
     rows = index_files([folder])
-    away = [
-        {**row, "error": "SourceError: timeout"} if row["name"] == "b.nd2" else row for row in rows
-    ]
+    away = [{**row, "error": "SourceError: timeout"} if row["name"] == "b.nd2" else row for row in rows]
     read.clear()
     assert index_files([folder], update=pd.DataFrame(away)) == rows
     assert read == ["b.nd2"]
@@ -168,9 +159,7 @@ def test_an_update_of_something_else_is_refused(
     assert "not a table in Parquet" in capsys.readouterr().err
 
 
-def test_tables_are_not_replaced_unasked(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tables_are_not_replaced_unasked(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "a.parquet"
     command = ["index", str(folder / "a.nd2"), "-o", str(table)]
     assert main(command) == 0
@@ -194,10 +183,7 @@ def test_an_empty_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [40, 80, 120, 200])
 def test_a_table_fits_the_terminal(
-    width: int,
-    folder: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    width: int, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(folder / f"{'long' * 20}.nd2", SPEC)
     monkeypatch.setattr("nd2._core.cli.index.terminal_width", lambda: width)
@@ -258,10 +244,7 @@ def test_requests_to_a_bucket(tmp_path: Path) -> None:
         patterns = index_files(["s3://images/[ad].nd2"], storage_options=options)
         assert patterns == [rows[0], rows[3]]
         table = "s3://images/tables/catalog.parquet"
-        args = [
-            "--storage-option",
-            f"client_kwargs.endpoint_url={options['client_kwargs']['endpoint_url']}",
-        ]
+        args = ["--storage-option", f"client_kwargs.endpoint_url={options['client_kwargs']['endpoint_url']}"]
         args += ["--storage-option", "key=test-key", "--storage-option", "secret=test-secret"]
         command = ["index", "s3://images", "--update", table, *args]
         assert main(command) == 0
@@ -338,9 +321,7 @@ def test_catalogs_need_no_version_of_numpy_types(folder: Path, tmp_path: Path) -
     assert index_files([folder / "a.nd2"], update=table) == rows
 
 
-def test_several_files_of_a_slow_disk_are_read_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_files_of_a_slow_disk_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(tmp_path / "0.nd2")
     for number in range(1, 80):
         shutil.copy(tmp_path / "0.nd2", tmp_path / f"{number}.nd2")

@@ -34,11 +34,7 @@ PROGRAM = str(Path(sys.executable).with_name("nd2"))
 def run(*arguments: object, cwd: Path | None = None, status: int = 0) -> str:
     """Run the command in this process, check its exit status; return its output, with errors for status 1."""
     out, err = io.StringIO(), io.StringIO()
-    with (
-        contextlib.chdir(cwd or "."),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
+    with contextlib.chdir(cwd or "."), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             found = main([str(argument) for argument in arguments])
         except SystemExit as exit:
@@ -51,9 +47,7 @@ def run(*arguments: object, cwd: Path | None = None, status: int = 0) -> str:
 
 def run_process(*arguments: object, status: int = 0) -> str:
     """Run the command in a process of its own, check its exit status and that it shows no traceback."""
-    done = subprocess.run(
-        [PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=120)
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
@@ -230,9 +224,7 @@ def test_urls_with_options(good: tuple[Path, Nd2Spec]) -> None:
 
 
 def test_options_of_file_systems() -> None:
-    assert parse_storage_options(
-        ["anon=true", "key=a=b", "client_kwargs.endpoint_url=http://localhost:9000"]
-    ) == {
+    assert parse_storage_options(["anon=true", "key=a=b", "client_kwargs.endpoint_url=http://localhost:9000"]) == {
         "anon": True,
         "key": "a=b",
         "client_kwargs": {"endpoint_url": "http://localhost:9000"},
@@ -300,9 +292,7 @@ def test_a_reader_that_has_enough(good: tuple[Path, Nd2Spec], unbuffered: str) -
         (["crop", "FILE", "n.nd2", "--position", "a1"], "no position 'a1'; did you mean 'A1'", 1),
     ],
 )
-def test_a_misspelled_name_suggests_the_right_one(
-    arguments: list[str], message: str, status: int, named: Path
-) -> None:
+def test_a_misspelled_name_suggests_the_right_one(arguments: list[str], message: str, status: int, named: Path) -> None:
     given = [str(named) if item == "FILE" else item for item in arguments]
     assert message in run(*given, cwd=named.parent, status=status)
     assert [item.name for item in named.parent.iterdir()] == ["a.nd2"]

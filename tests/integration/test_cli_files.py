@@ -28,9 +28,7 @@ PROGRAM = str(Path(sys.executable).with_name("nd2"))
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Nd2Spec]:
     """A working folder with two files, a broken one, and an empty folder for outputs."""
-    spec = build(
-        tmp_path / "a.nd2", loops=[("T", 3), ("Z", 2)], channels=2, channel_names=["DAPI", "GFP"]
-    )
+    spec = build(tmp_path / "a.nd2", loops=[("T", 3), ("Z", 2)], channels=2, channel_names=["DAPI", "GFP"])
     build(tmp_path / "b.nd2", loops=[("T", 3), ("Z", 2)], channels=2)
     (tmp_path / "broken.nd2").write_bytes(b"not an ND2 file")
     monkeypatch.chdir(tmp_path)
@@ -52,10 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Nd2Sp
     ],
 )
 def test_a_pattern_and_a_folder(
-    folder: tuple[Path, Nd2Spec],
-    command: list[str],
-    suffix: str,
-    capsys: pytest.CaptureFixture[str],
+    folder: tuple[Path, Nd2Spec], command: list[str], suffix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {path.name: path.read_bytes() for path in folder[0].iterdir()}
     assert main([*command, "*.nd2", "--out-dir", "out/new"]) == 1
@@ -132,9 +127,7 @@ def test_the_output_is_the_second_path(
     assert Path(f"new.{dest}").exists()
 
 
-def test_a_second_pattern_is_not_the_output(
-    folder: tuple[Path, Nd2Spec], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_second_pattern_is_not_the_output(folder: tuple[Path, Nd2Spec], capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(path.name for path in folder[0].iterdir())
     assert main(["events", "a.nd2", "b*"]) == 1
     assert "give --out-dir for the tables of several files" in capsys.readouterr().err
@@ -209,9 +202,7 @@ def test_an_ascii_locale(folder: tuple[Path, Nd2Spec], name: str) -> None:
     environment = {**os.environ, name: value}
     if name == "PYTHONIOENCODING":
         environment["LC_ALL"] = "C"
-    done = subprocess.run(
-        [PROGRAM, "info", "zellen_ü.nd2"], capture_output=True, env=environment, timeout=60
-    )
+    done = subprocess.run([PROGRAM, "info", "zellen_ü.nd2"], capture_output=True, env=environment, timeout=60)
     assert done.returncode == 0, done.stderr
     if name == "PYTHONIOENCODING":
         text = done.stdout.decode("ascii")
@@ -220,9 +211,7 @@ def test_an_ascii_locale(folder: tuple[Path, Nd2Spec], name: str) -> None:
 
 
 def test_a_warning_is_one_line(
-    folder: tuple[Path, Nd2Spec],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    folder: tuple[Path, Nd2Spec], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def warn(_: object) -> None:
         for _ in range(3):
@@ -259,9 +248,7 @@ def test_completion(folder: tuple[Path, Nd2Spec], capsys: pytest.CaptureFixture[
         assert "versions" in capsys.readouterr().out
     assert main(["completion", "bash"]) == 0
     Path("nd2.bash").write_text(capsys.readouterr().out)
-    script = (
-        "source nd2.bash; COMP_WORDS=(nd2 {}); COMP_CWORD={}; _shtab_nd2; echo ${{COMPREPLY[@]}}"
-    )
+    script = "source nd2.bash; COMP_WORDS=(nd2 {}); COMP_CWORD={}; _shtab_nd2; echo ${{COMPREPLY[@]}}"
 
     def complete(words: str, place: int) -> list[str]:
         command = ["bash", "-c", script.format(words, place)]

@@ -1,4 +1,4 @@
-"""Files in a bucket as one virtual store per experiment: written on a cluster, extended, opened; trees of unlike files."""
+"""Files in a bucket as one virtual store per experiment: written on a cluster, extended, opened; trees of files."""
 
 from __future__ import annotations
 
@@ -98,12 +98,7 @@ def experiments(bucket: dict[str, Any]) -> dict[str, list[str]]:
 
 def open_virtual(urls: list[str], registry: Any, **options: Any) -> xr.Dataset:
     dataset: xr.Dataset = virtualizarr.open_virtual_mfdataset(
-        urls,
-        registry=registry,
-        parser=ND2Parser(),
-        combine="nested",
-        concat_dim="T",
-        **options,
+        urls, registry=registry, parser=ND2Parser(), combine="nested", concat_dim="T", **options
     )
     return dataset
 
@@ -118,9 +113,7 @@ def assert_experiment(dataset: xr.Dataset, name: str, count: int) -> None:
 
 
 @pytest.mark.usefixtures("client")
-def test_a_store_per_experiment_is_extended(
-    bucket: dict[str, Any], access: dict[str, Any], registry: Any
-) -> None:
+def test_a_store_per_experiment_is_extended(bucket: dict[str, Any], access: dict[str, Any], registry: Any) -> None:
     groups = experiments(bucket)
     assert {name: len(urls) for name, urls in groups.items()} == {"TYX-24": ALL, "TCYX-8": ALL}
     for name, urls in groups.items():
@@ -141,9 +134,7 @@ def test_a_store_per_experiment_is_extended(
         assert_experiment(xr.open_zarr(session.store, consolidated=False), experiment, FIRST)
 
 
-def test_requests_of_a_virtual_dataset(
-    bucket: dict[str, Any], registry: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requests_of_a_virtual_dataset(bucket: dict[str, Any], registry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is opened by its two ends; nothing else is requested."""
     from xarray_nd2.references._obstore import ObstoreTransport
 
@@ -172,9 +163,7 @@ def test_requests_over_http(tmp_path: Path) -> None:
         assert open_virtual([server.url("a.nd2")], registry).sizes["T"] == 3
 
 
-def test_files_of_unlike_shape_are_a_tree(
-    bucket: dict[str, Any], access: dict[str, Any], registry: Any
-) -> None:
+def test_files_of_unlike_shape_are_a_tree(bucket: dict[str, Any], access: dict[str, Any], registry: Any) -> None:
     groups = experiments(bucket)
     store = repository("tree", access, create=True)
     session = store.writable_session("main")
@@ -196,7 +185,5 @@ def test_references_in_the_bucket(bucket: dict[str, Any], client: Any) -> None:
         dest_options=bucket,
         client=client,
     )
-    dataset = open_references(
-        "s3://images/references/a.parq", storage_options=bucket, remote_options=bucket
-    )
+    dataset = open_references("s3://images/references/a.parq", storage_options=bucket, remote_options=bucket)
     assert_experiment(dataset, "a", ALL)

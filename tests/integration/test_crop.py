@@ -59,9 +59,7 @@ def check_crop(source: Path, dest: Path, y: slice, x: slice, channels: list[int]
             assert expected is not None
             np.testing.assert_array_equal(layer.asarray(), expected[..., y, x])
         assert file.attributes.channelCount == len(channels)
-        assert {k: v for k, v in file.sizes.items() if k in "TPZ"} == {
-            k: v for k, v in sizes.items() if k in "TPZ"
-        }
+        assert {k: v for k, v in file.sizes.items() if k in "TPZ"} == {k: v for k, v in sizes.items() if k in "TPZ"}
     assert read(dest) == read(source)
 
 
@@ -90,9 +88,7 @@ def test_samples(sample: Path, tmp_path: Path) -> None:
             with pytest.raises(NotImplementedError, match="legacy file"):
                 file.write_nd2(tmp_path / "a.nd2", Y=slice(0, 1))
             return
-        beyond = file.attributes.sequenceCount > np.prod(
-            [n for k, n in file.sizes.items() if k in "TPZU"], dtype=int
-        )
+        beyond = file.attributes.sequenceCount > np.prod([n for k, n in file.sizes.items() if k in "TPZU"], dtype=int)
     if beyond:
         pytest.skip("a crop has the frames of the loops only")
     with warnings.catch_warnings():
@@ -121,10 +117,7 @@ def test_regions_of_interest_are_left_out(tmp_path: Path) -> None:
     info = RoiInfo(shapeType=RoiShapeType.Rectangle, interpType=InterpType.StandardROI, color=255)
     region = ROI(id=1, info=info, guid="{1}", animParams=[])
     rich_file.write(tmp_path / "a.nd2", rois=[region])
-    with (
-        nd2.ND2File(tmp_path / "a.nd2") as file,
-        pytest.warns(UserWarning, match="regions of interest are left out"),
-    ):
+    with nd2.ND2File(tmp_path / "a.nd2") as file, pytest.warns(UserWarning, match="regions of interest are left out"):
         file.write_nd2(tmp_path / "b.nd2", Y=slice(0, 2))
     with nd2.ND2File(tmp_path / "b.nd2") as file:
         assert not file.rois
@@ -145,21 +138,13 @@ def test_regions_of_interest_are_left_out(tmp_path: Path) -> None:
 )
 def test_refusals(tmp_path: Path, picks: dict[str, Any], message: str) -> None:
     build(tmp_path / "a.nd2", loops=[("T", 3)], channels=2, channel_names=["DAPI", "GFP"])
-    with (
-        nd2.ND2File(tmp_path / "a.nd2") as file,
-        pytest.raises((ValueError, IndexError), match=message),
-    ):
+    with nd2.ND2File(tmp_path / "a.nd2") as file, pytest.raises((ValueError, IndexError), match=message):
         file.write_nd2(tmp_path / "b.nd2", **picks)
     assert not (tmp_path / "b.nd2").exists()
 
 
 def test_the_command(tmp_path: Path) -> None:
-    spec = build(
-        tmp_path / "a.nd2",
-        loops=[("T", 3)],
-        channels=3,
-        channel_names=["DAPI", "GFP", "RFP"],
-    )
+    spec = build(tmp_path / "a.nd2", loops=[("T", 3)], channels=3, channel_names=["DAPI", "GFP", "RFP"])
     options = ["-Y", "1:4", "-X", ":5", "-c", "RFP", "-c", "0", "-T", "0,2"]
     assert main(["crop", str(tmp_path / "a.nd2"), str(tmp_path / "b.nd2"), *options]) == 0
     found = nd2.imread(tmp_path / "b.nd2")

@@ -60,9 +60,7 @@ def test_a_dask_array_of_a_file(path: Path, client: Any) -> None:
     np.testing.assert_array_equal(array.persist().max(axis=0).compute(), SPEC.array.max(axis=0))
 
 
-def test_arrays_in_the_memory_of_workers_are_written(
-    path: Path, client: Any, tmp_path: Path
-) -> None:
+def test_arrays_in_the_memory_of_workers_are_written(path: Path, client: Any, tmp_path: Path) -> None:
     image = xr.open_dataset(path, engine="nd2", chunks={}).image.max("Z")
     kept = client.persist(image)
     expected = SPEC.array.max(axis=1)

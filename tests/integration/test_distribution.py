@@ -63,14 +63,9 @@ def test_types_of_jobs_can_be_asked_for_at_run_time() -> None:
 
 @pytest.mark.parametrize(
     ("url", "package", "module"),
-    [
-        ("https://host/a.nd2", "aiohttp", "fsspec.implementations.http"),
-        ("s3://bucket/a.nd2", "s3fs", "s3fs"),
-    ],
+    [("https://host/a.nd2", "aiohttp", "fsspec.implementations.http"), ("s3://bucket/a.nd2", "s3fs", "s3fs")],
 )
-def test_urls_without_their_package(
-    url: str, package: str, module: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_urls_without_their_package(url: str, package: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for protocol in ("http", "https", "s3", "s3a"):
         monkeypatch.delitem(file_systems, protocol, raising=False)
     monkeypatch.delitem(sys.modules, module, raising=False)

@@ -103,9 +103,7 @@ def test_all_axes(tmp_path: Path, loops: list[tuple[str, int]]) -> None:
         assert dataset.image.dims == tuple("TPZCYX")
 
 
-def test_a_crop_reads_ten_rows_of_one_frame(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crop_reads_ten_rows_of_one_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.nd2"
     spec = build(path, loops=[("T", 6)], channels=2, height=300, width=200)
     dataset = xr.open_dataset(path, engine="nd2")
@@ -157,9 +155,7 @@ def test_the_file_is_recognized(tmp_path: Path) -> None:
     spec = build(path)
     np.testing.assert_array_equal(xr.open_dataset(path).image.values, spec.array)
     with path.open("rb") as handle:
-        np.testing.assert_array_equal(
-            xr.open_dataset(handle, engine="nd2").image.values, spec.array
-        )
+        np.testing.assert_array_equal(xr.open_dataset(handle, engine="nd2").image.values, spec.array)
     buffer = io.BytesIO(path.read_bytes())
     np.testing.assert_array_equal(xr.open_dataset(buffer, engine="nd2").image.values, spec.array)
     memory = fsspec.filesystem("memory")

@@ -66,9 +66,7 @@ def test_blocks_of_a_dataset_agree(chunks: Any, tmp_path: Path) -> None:
         dataset = xr.open_dataset(path, engine="nd2", chunks=chunks)
         assert_consistent(dataset)
         xr.testing.assert_identical(dataset.compute(), whole)
-        mapped = xr.map_blocks(
-            lambda part: part, dataset, template=dataset.chunk(dataset.chunksizes)
-        )
+        mapped = xr.map_blocks(lambda part: part, dataset, template=dataset.chunk(dataset.chunksizes))
         xr.testing.assert_equal(mapped.compute(), whole)
 
 
@@ -148,9 +146,7 @@ def test_frame_coordinates_cost_opening_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chunks", [None, {}])
 @pytest.mark.parametrize("zarr_format", [2, 3])
-def test_a_second_file_is_appended_to_a_store(
-    tmp_path: Path, chunks: Any, zarr_format: Any
-) -> None:
+def test_a_second_file_is_appended_to_a_store(tmp_path: Path, chunks: Any, zarr_format: Any) -> None:
     """Texts, which do not have the axis, must have the type of those in the store."""
     parts = []
     for i, names in enumerate((["DAPI", "GFP"], ["DAPI", "GFP"])):

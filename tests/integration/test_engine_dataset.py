@@ -47,11 +47,7 @@ def test_stage_positions_of_the_loops_where_none_were_recorded(rich: Path) -> No
         metadata: list[Any] = [file.frame_metadata(i) for i in range(FRAMES)]
     stage = [each.channels[0].position.stagePositionUm for each in metadata]
     for axis, name in enumerate(("stage_x", "stage_y", "stage_z")):
-        assert dataset[name].attrs == {
-            "long_name": f"stage {'xyz'[axis]}",
-            "units": "micrometer",
-            "source": "nominal",
-        }
+        assert dataset[name].attrs == {"long_name": f"stage {'xyz'[axis]}", "units": "micrometer", "source": "nominal"}
         expected = np.array([position[axis] for position in stage]).reshape(3, 2, 2)
         np.testing.assert_array_equal(dataset[name], expected)
 
@@ -237,9 +233,7 @@ def test_one_position(rich: Path) -> None:
 def test_the_only_position_of_a_file_without_positions(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
     spec = build(path, loops=[("T", 2)])
-    np.testing.assert_array_equal(
-        xr.open_dataset(path, engine="nd2", position=0).image.values, spec.array
-    )
+    np.testing.assert_array_equal(xr.open_dataset(path, engine="nd2", position=0).image.values, spec.array)
 
 
 def test_absolute_times(rich: Path) -> None:
@@ -288,9 +282,7 @@ def test_a_file_that_does_not_say_when_it_was_recorded(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_options_of_xarray_and_of_reading_change_no_value(
-    rich: Path, options: dict[str, Any]
-) -> None:
+def test_options_of_xarray_and_of_reading_change_no_value(rich: Path, options: dict[str, Any]) -> None:
     plain = xr.open_dataset(rich, engine="nd2")
     xr.testing.assert_identical(xr.open_dataset(rich, engine="nd2", **options), plain)
 
@@ -345,9 +337,7 @@ def test_units_are_units_to_pint(rich: Path) -> None:
 
 @pytest.mark.parametrize("time", ["relative", "absolute"])
 @pytest.mark.parametrize("form", ["netcdf", "zarr 2", "zarr 3"])
-def test_the_whole_dataset_is_written_and_read_back(
-    rich: Path, tmp_path: Path, form: str, time: str
-) -> None:
+def test_the_whole_dataset_is_written_and_read_back(rich: Path, tmp_path: Path, form: str, time: str) -> None:
     dataset = xr.open_dataset(rich, engine="nd2", time=time)
     path = tmp_path / "copy"
     if form == "netcdf":

@@ -24,9 +24,7 @@ def test_a_tree_has_a_node_for_each_position(rich: Path) -> None:
     assert tree.to_dataset().position_name.values.tolist() == ["A1", "B2"]
     for index in (0, 1):
         node = tree[f"P{index}"].to_dataset()
-        alone = xr.open_dataset(
-            rich, engine="nd2", position=index, drop_variables="labels_my_cells"
-        )
+        alone = xr.open_dataset(rich, engine="nd2", position=index, drop_variables="labels_my_cells")
         xr.testing.assert_equal(node, alone)
         np.testing.assert_array_equal(node.image, pixels()[:, index])
 
@@ -130,25 +128,17 @@ def test_many_files_as_one_dataset(tmp_path: Path) -> None:
     )  # fmt: skip
     with dataset:
         assert dataset.image.sizes["T"] == 6
-        np.testing.assert_array_equal(
-            dataset.image.values, np.concatenate([spec.array for spec in specs])
-        )
+        np.testing.assert_array_equal(dataset.image.values, np.concatenate([spec.array for spec in specs]))
     assert all(no_handle_is_left(tmp_path / f"{index}.nd2") for index in range(3))
 
 
 @pytest.mark.parametrize("loops", [[("T", 3)], [("Z", 2)]])
-def test_a_coordinate_names_the_file_of_each_step(
-    tmp_path: Path, loops: list[tuple[str, int]]
-) -> None:
+def test_a_coordinate_names_the_file_of_each_step(tmp_path: Path, loops: list[tuple[str, int]]) -> None:
     paths = [tmp_path / f"{name}.nd2" for name in "ab"]
     for path in paths:
         build(path, loops=loops)
     joined = xr.open_mfdataset(
-        paths,
-        engine="nd2",
-        combine="nested",
-        concat_dim="T",
-        preprocess=lambda dataset: dataset.nd2.assign_file("T"),
+        paths, engine="nd2", combine="nested", concat_dim="T", preprocess=lambda dataset: dataset.nd2.assign_file("T")
     )
     steps = dict(loops).get("T", 1)
     assert joined.file.dims == ("T",)

@@ -1,4 +1,4 @@
-"""How the engine's arrays are read: by any index, no more than is needed, from threads, processes and other machines."""
+"""How the engine's arrays are read: by any index, no more than needed, from threads, processes and other machines."""
 
 from __future__ import annotations
 
@@ -191,9 +191,7 @@ def made(tmp_path: Path) -> tuple[Path, Nd2Spec]:
 
 
 @pytest.mark.parametrize("chunks", [None, {}, "auto"])
-def test_datasets_pickle_and_open_nothing_when_they_are_unpickled(
-    made: tuple[Path, Nd2Spec], chunks: Any
-) -> None:
+def test_datasets_pickle_and_open_nothing_when_they_are_unpickled(made: tuple[Path, Nd2Spec], chunks: Any) -> None:
     path, spec = made
     dataset = xr.open_dataset(path, engine="nd2", chunks=chunks)
     data = pickle.dumps(dataset)
@@ -247,9 +245,7 @@ def test_loading_asynchronously(made: tuple[Path, Nd2Spec]) -> None:
     path, spec = made
     dataset = xr.open_dataset(path, engine="nd2")
     plain = xr.open_dataset(path, engine="nd2").load()
-    xr.testing.assert_identical(
-        asyncio.run(dataset.isel(T=slice(1, 4)).load_async()), plain[{"T": slice(1, 4)}]
-    )
+    xr.testing.assert_identical(asyncio.run(dataset.isel(T=slice(1, 4)).load_async()), plain[{"T": slice(1, 4)}])
     np.testing.assert_array_equal(plain.image, spec.array)
 
 

@@ -1,4 +1,4 @@
-"""The engine on files that NIS-Elements wrote: times as recorded, heights as Nikon's SDK has them; and on all samples."""
+"""The engine on files that NIS-Elements wrote: times as recorded, heights as in Nikon's SDK; and on all samples."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ def test_times_are_those_that_were_recorded(sample: Path) -> None:
 def test_heights_are_those_of_the_stage_over_home(sample: Path) -> None:
     dataset = xr.open_dataset(sample, engine="nd2")
     said = sdk(sample)
-    heights = [
-        frame["channels"][0]["position"]["stagePositionUm"][2] for frame in said["frame_metadata"]
-    ]
+    heights = [frame["channels"][0]["position"]["stagePositionUm"][2] for frame in said["frame_metadata"]]
     with nd2.ND2File(sample) as file:
         loop: Any = next(loop for loop in file.experiment if loop.type == "ZStackLoop")
     stack = np.array(heights[: dataset.sizes["Z"]])
@@ -69,9 +67,7 @@ def test_every_sample_opens_and_holds_what_nd2_reads(sample: Path) -> None:
     np.testing.assert_array_equal(image.values.squeeze(), pixels.squeeze())
 
 
-@each_sample(
-    ["real/cluster_t3z10c2", "real/confocal_c3", "real/rgb_64", "made/binary_T3", "made/TPZ"]
-)
+@each_sample(["real/cluster_t3z10c2", "real/confocal_c3", "real/rgb_64", "made/binary_T3", "made/TPZ"])
 @pytest.mark.parametrize("form", ["netcdf", "zarr"])
 def test_samples_are_written_and_read_back(sample: Path, tmp_path: Path, form: str) -> None:
     dataset = xr.open_dataset(sample, engine="nd2").load()

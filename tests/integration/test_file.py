@@ -89,17 +89,12 @@ def test_a_position_that_does_not_exist(tmp_path: Path) -> None:
 def test_a_frame_that_does_not_exist(tmp_path: Path, index: int) -> None:
     path = tmp_path / "a.nd2"
     build(path, loops=[("T", 4)])
-    with (
-        nd2.ND2File(path) as file,
-        pytest.raises(IndexError, match=rf"frame index {index} .* 4 frames .*a\.nd2"),
-    ):
+    with nd2.ND2File(path) as file, pytest.raises(IndexError, match=rf"frame index {index} .* 4 frames .*a\.nd2"):
         file.read_frame(index)
 
 
 @pytest.mark.parametrize("loops", [[("T", 2)], [], [("P", 1), ("Z", 2)]], ids=str)
-def test_frames_beyond_the_loops_are_reachable_by_index(
-    tmp_path: Path, loops: list[tuple[str, int]]
-) -> None:
+def test_frames_beyond_the_loops_are_reachable_by_index(tmp_path: Path, loops: list[tuple[str, int]]) -> None:
     path = tmp_path / "a.nd2"
     spec = build(path, loops=loops, extra=3)
     with nd2.ND2File(path) as file:
@@ -248,7 +243,8 @@ def test_opening_reads_no_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_importing_loads_nothing_heavy() -> None:
-    code = "import sys, nd2; print([m for m in ('dask', 'xarray', 'fsspec', 'zarr', 'pandas', 'ome_types') if m in sys.modules])"
+    modules = ("dask", "xarray", "fsspec", "zarr", "pandas", "ome_types")
+    code = f"import sys, nd2; print([m for m in {modules} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -311,9 +307,7 @@ def test_frames_that_do_not_exist_are_refused(path: Path) -> None:
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_missing_frames_with_padded_rows_are_zero(path: Path, compressed: bool) -> None:
-    spec = build(
-        path, loops=[("T", 3)], missing=frozenset({1}), width=5, dtype="u1", zlib=compressed
-    )
+    spec = build(path, loops=[("T", 3)], missing=frozenset({1}), width=5, dtype="u1", zlib=compressed)
     assert spec.layout.row_bytes == 8
     with nd2.ND2File(path) as file:
         assert not file.read_frame(1).any()
@@ -333,10 +327,7 @@ def test_loops_of_one_kind_are_separate_axes(path: Path) -> None:
 
 def test_the_order_of_axes_does_not_depend_on_the_hash_seed(path: Path) -> None:
     build(path, loops=[("Z", 2)])
-    code = (
-        "import sys, nd2\n"
-        "with nd2.ND2File(sys.argv[1]) as file: print(file.to_xarray(squeeze=False).dims)"
-    )
+    code = "import sys, nd2\nwith nd2.ND2File(sys.argv[1]) as file: print(file.to_xarray(squeeze=False).dims)"
     said = {
         subprocess.run(
             [sys.executable, "-c", code, str(path)],

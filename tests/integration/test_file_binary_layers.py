@@ -99,9 +99,7 @@ def test_raster_layers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (9, 11), (3, 20)])
-def test_a_raster_of_another_size_than_the_image_is_put_on_it(
-    tmp_path: Path, shape: tuple[int, int]
-) -> None:
+def test_a_raster_of_another_size_than_the_image_is_put_on_it(tmp_path: Path, shape: tuple[int, int]) -> None:
     zarr = pytest.importorskip("zarr")
     height, width = shape
     mask = np.arange(1, height * width + 1, dtype="<u4").reshape(shape)
@@ -143,17 +141,13 @@ def test_a_mask_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
-    [[3, 8], [3, 80, 6, 0], [3, 8, 6, 1], [3, 8, 6, 1, 0, 0, 0, 1, *[0] * 5, 1, 0, 0, 9, 0]],
+    "words", [[3, 8], [3, 80, 6, 0], [3, 8, 6, 1], [3, 8, 6, 1, 0, 0, 0, 1, *[0] * 5, 1, 0, 0, 9, 0]]
 )
 def test_a_mask_that_contradicts_itself(tmp_path: Path, words: list[int]) -> None:
     path = tmp_path / "a.nd2"
     block = struct.pack(f"<{len(words)}I", *words)
     data = struct.pack("<I", len(block)) + zlib.compress(block)
-    chunks = {
-        b"CustomDataVar|BinaryMetadata_v1!": layer_table(TAG),
-        f"CustomDataSeq|{TAG}|0!".encode(): data,
-    }
+    chunks = {b"CustomDataVar|BinaryMetadata_v1!": layer_table(TAG), f"CustomDataSeq|{TAG}|0!".encode(): data}
     build(path, chunks=chunks)
     with nd2.ND2File(path) as file:
         assert file.binary_data is not None

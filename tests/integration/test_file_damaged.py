@@ -87,9 +87,7 @@ def test_a_map_that_points_past_the_end(tmp_path: Path, name: bytes, position: i
     patched_map(path, name, position)
     with (
         nd2.ND2File(path) as file,
-        pytest.raises(
-            ValueError, match=rf"map\.nd2.*{name.decode().replace('|', '.')}.*offset {position}"
-        ),
+        pytest.raises(ValueError, match=rf"map\.nd2.*{name.decode().replace('|', '.')}.*offset {position}"),
     ):
         file.attributes  # noqa: B018
     assert no_handle_is_left(path)
@@ -120,10 +118,7 @@ def test_a_frame_that_does_not_inflate(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file.read_frame(2), spec.frames[2].squeeze())
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [({"uiBpcInMemory": 24}, "24 bits"), ({"eCompression": 1}, "lossy")],
-)
+@pytest.mark.parametrize(("overrides", "message"), [({"uiBpcInMemory": 24}, "24 bits"), ({"eCompression": 1}, "lossy")])
 def test_what_is_not_supported(tmp_path: Path, overrides: dict[str, Any], message: str) -> None:
     from nd2._core.format.clx_lite import I32
 
@@ -167,9 +162,7 @@ def pixels(path: Path) -> Any:
 
 @pytest.mark.parametrize("zlib", [False, True])
 @pytest.mark.parametrize("name_field", [0, 40])
-def test_sizes_that_the_map_does_not_know_stand_in_the_chunks(
-    path: Path, zlib: bool, name_field: int
-) -> None:
+def test_sizes_that_the_map_does_not_know_stand_in_the_chunks(path: Path, zlib: bool, name_field: int) -> None:
     spec = build(path, loops=[("T", 5)], zlib=zlib, name_field=name_field)
     rewrite_map(path, lambda known: replace(known, frame_size=known.frame_position))
     np.testing.assert_array_equal(pixels(path), spec.array)
@@ -242,21 +235,14 @@ def test_a_chunk_that_is_said_to_lie_beyond_the_end_is_named(path: Path) -> None
     build(path, loops=[("T", 5)])
     place = (1 << 40, 8)
     rewrite_map(path, lambda known: replace(known, others={**known.others, texts.NAMES[0]: place}))
-    with (
-        pytest.raises(ValueError, match=rf"beyond the file's end.*Text.*offset {1 << 40}"),
-        nd2.ND2File(path) as file,
-    ):
+    with pytest.raises(ValueError, match=rf"beyond the file's end.*Text.*offset {1 << 40}"), nd2.ND2File(path) as file:
         _ = file.text_info
 
 
 @pytest.mark.parametrize("how", ["cut", "no map", "no attributes"])
 def test_the_error_of_a_damaged_file_names_the_way_out(tmp_path: Path, how: str) -> None:
     path = tmp_path / "a.nd2"
-    build(
-        path,
-        loops=[("T", 3)],
-        chunks={b"ImageAttributesLV!": None} if how[3:] == "attributes" else {},
-    )
+    build(path, loops=[("T", 3)], chunks={b"ImageAttributesLV!": None} if how[3:] == "attributes" else {})
     data = bytearray(path.read_bytes())
     if how == "cut":
         del data[-5000:]

@@ -115,16 +115,12 @@ def test_wrapper_and_copy_are_accepted(path: Path) -> None:
 
 
 def axis_key(size: int) -> st.SearchStrategy[Any]:
-    return st.one_of(
-        st.integers(-size, size - 1), st.integers(0, size - 1).map(np.int64), st.slices(size)
-    )
+    return st.one_of(st.integers(-size, size - 1), st.integers(0, size - 1).map(np.int64), st.slices(size))
 
 
 @settings(max_examples=100)
 @given(st.data())
-def test_parts_are_those_of_numpy_and_have_the_blocks_of_dask(
-    path: Path, data: st.DataObject
-) -> None:
+def test_parts_are_those_of_numpy_and_have_the_blocks_of_dask(path: Path, data: st.DataObject) -> None:
     array = lazy(path, chunks=data.draw(st.sampled_from([None, "auto", (4, 3, 1, 5, 4)])))
     plain = da.from_array(SPEC.array, chunks=array.chunks)  # type: ignore[no-untyped-call]
     expected = SPEC.array
@@ -148,9 +144,7 @@ def test_other_indices_are_left_to_dask(path: Path) -> None:
     array, expected = lazy(path), SPEC.array
     np.testing.assert_array_equal(array[[3, 1]].compute(), expected[[3, 1]])
     np.testing.assert_array_equal(array[None, 2].compute(), expected[None, 2])
-    np.testing.assert_array_equal(
-        array[array[:, 0, 0, 0, 0] > 90].compute(), expected[expected[:, 0, 0, 0, 0] > 90]
-    )
+    np.testing.assert_array_equal(array[array[:, 0, 0, 0, 0] > 90].compute(), expected[expected[:, 0, 0, 0, 0] > 90])
     assert array[3:3].compute().shape == (0, 4, 2, 12, 9)
     with pytest.raises(IndexError):
         array[6]

@@ -79,9 +79,7 @@ def test_events_without_any_event(tmp_path: Path) -> None:
 
 def test_a_recorded_column_that_is_short_or_missing_hides_no_frame(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
-    chunks: dict[bytes, bytes | None] = {
-        **recorded({"X": ("X", "µm", [0.5, 1.5]), "Y": ("Y", "µm", [1.0, 2.0, 3.0])})
-    }
+    chunks: dict[bytes, bytes | None] = {**recorded({"X": ("X", "µm", [0.5, 1.5]), "Y": ("Y", "µm", [1.0, 2.0, 3.0])})}
     chunks[b"CustomData|Y!"] = None
     build(path, loops=[("T", 3)], chunks=chunks)
     with nd2.ND2File(path) as file:

@@ -27,9 +27,7 @@ def specs(draw: st.DrawFn) -> Nd2Spec:
     extra = draw(st.integers(0, 2))
     count = math.prod(n for _, n in loops) + extra
     channels, samples = draw(st.integers(1, 12)), draw(st.sampled_from([1, 1, 3]))
-    dtype, pixel_type = draw(
-        st.sampled_from([("|u1", 1), ("<u2", 1), ("<i2", 0), ("<u4", 1), ("<f4", 2)])
-    )
+    dtype, pixel_type = draw(st.sampled_from([("|u1", 1), ("<u2", 1), ("<i2", 0), ("<u4", 1), ("<f4", 2)]))
     height, width = draw(st.integers(1, 7)), draw(st.integers(1, 35))
     packed = width * channels * samples * np.dtype(dtype).itemsize
     return Nd2Spec(
@@ -105,14 +103,7 @@ def build_in(folder: str, spec: Nd2Spec) -> Path:
 @pytest.mark.parametrize("zlib", [False, True])
 def test_padded_color_of_several_channels_with_a_missing_frame(tmp_path: Path, zlib: bool) -> None:
     spec = Nd2Spec(
-        loops=(("T", 3),),
-        channels=2,
-        samples=3,
-        width=5,
-        dtype="|u1",
-        row_bytes=37,
-        missing=frozenset({1}),
-        zlib=zlib,
+        loops=(("T", 3),), channels=2, samples=3, width=5, dtype="|u1", row_bytes=37, missing=frozenset({1}), zlib=zlib
     )
     build(tmp_path / "a.nd2", spec)
     with nd2.ND2File(tmp_path / "a.nd2") as file:

@@ -44,11 +44,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "color, no image header": {"samples": 3, "image_header": False},
     "no text": {"loops": [("Z", 2)], "text_info": False},
     "no experiment": {"loops": [("T", 2), ("P", 3)], "experiment": False},
-    "unlisted boxes between": {
-        "loops": [("T", 3)],
-        "channels": 2,
-        "between": jp2.encode_box(b"free", b"x" * 30),
-    },
+    "unlisted boxes between": {"loops": [("T", 3)], "channels": 2, "between": jp2.encode_box(b"free", b"x" * 30)},
     "fewer frames than loops": {"loops": [("T", 4)], "extra": -1, "channels": 2},
     "more frames than loops": {"loops": [("T", 3)], "extra": 2},
 }
@@ -56,9 +52,7 @@ KINDS: dict[str, dict[str, Any]] = {
 BEYOND = pytest.mark.filterwarnings("ignore:.* but its loops .* reach 3;:UserWarning")
 
 
-@pytest.fixture(
-    params=[pytest.param(kind, marks=[BEYOND] if "more" in kind else []) for kind in KINDS], ids=str
-)
+@pytest.fixture(params=[pytest.param(kind, marks=[BEYOND] if "more" in kind else []) for kind in KINDS], ids=str)
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, LegacySpec]:
     path = tmp_path / "legacy.nd2"
     return path, build(path, **KINDS[request.param])
@@ -68,13 +62,7 @@ def test_pixels_and_shape(made: tuple[Path, LegacySpec]) -> None:
     path, spec = made
     with nd2.ND2File(path) as file:
         assert (file.version, file.is_legacy) == ((1, 0), True)
-        sizes = {
-            **dict(spec.loops),
-            "C": spec.channels,
-            "Y": spec.height,
-            "X": spec.width,
-            "S": spec.samples,
-        }
+        sizes = {**dict(spec.loops), "C": spec.channels, "Y": spec.height, "X": spec.width, "S": spec.samples}
         assert dict(file.sizes) == {name: size for name, size in sizes.items() if size > 1}
         assert file.dtype == ("u1" if spec.bits == 8 else "u2")
         assert file.is_rgb is (spec.samples == 3)
@@ -126,10 +114,7 @@ def test_part_of_the_image(tmp_path: Path, samples: int) -> None:
 
 def test_metadata_cannot_be_written_back(tmp_path: Path) -> None:
     build(tmp_path / "a.nd2")
-    with (
-        nd2.ND2File(tmp_path / "a.nd2") as file,
-        pytest.raises(NotImplementedError, match=r"legacy file.*a\.nd2"),
-    ):
+    with nd2.ND2File(tmp_path / "a.nd2") as file, pytest.raises(NotImplementedError, match=r"legacy file.*a\.nd2"):
         file.writer(tmp_path / "b.nd2")
 
 
@@ -209,11 +194,7 @@ def test_loops(tmp_path: Path) -> None:
     assert time.parameters.periodDiff == nd2.structures.PeriodDiff(101, 102, 99)
     assert isinstance(positions, nd2.structures.XYPosLoop)
     assert positions.parameters.isSettingZ is True
-    assert [p.stagePositionUm for p in positions.parameters.points] == [
-        (0, 0, 0),
-        (100, -50, 3),
-        (200, -100, 6),
-    ]
+    assert [p.stagePositionUm for p in positions.parameters.points] == [(0, 0, 0), (100, -50, 3), (200, -100, 6)]
     assert [p.pfsOffset for p in positions.parameters.points] == [0, 1, 2]
     assert isinstance(stack, nd2.structures.ZStackLoop)
     assert (stack.parameters.homeIndex, stack.parameters.stepUm) == (1, 0.5)
@@ -301,9 +282,7 @@ def test_engine(tmp_path: Path) -> None:
         assert dataset["Z"].values.tolist() == [-0.5, 0, 0.5]
         np.testing.assert_allclose(dataset["T"].values, [0.0055, 0.3055])
         assert dataset["X"].values[1] == 0.25
-        np.testing.assert_array_equal(
-            image.isel(C=1, Y=slice(3, 5)).values, spec.array[:, :, 1, 3:5]
-        )
+        np.testing.assert_array_equal(image.isel(C=1, Y=slice(3, 5)).values, spec.array[:, :, 1, 3:5])
 
 
 def damaged(path: Path, change: dict[int, bytes] | None = None, cut: int | None = None) -> Path:
@@ -331,9 +310,7 @@ def first_stream(tmp_path: Path) -> tuple[Path, int]:
         (50, bytes(60), "cannot be decoded|the codestream holds"),
     ],
 )
-def test_damaged_codestream(
-    first_stream: tuple[Path, int], at: int, data: bytes, message: str
-) -> None:
+def test_damaged_codestream(first_stream: tuple[Path, int], at: int, data: bytes, message: str) -> None:
     path, offset = first_stream
     with nd2.ND2File(damaged(path, {offset + at: data})) as file:
         assert file.read_frame(0).any()
@@ -356,10 +333,7 @@ def test_damaged_map_names_the_file(tmp_path: Path) -> None:
     build(tmp_path / "a.nd2")
     content = (tmp_path / "a.nd2").read_bytes()
     damaged(tmp_path / "a.nd2", {len(content) - 8: b"\xff" * 8})
-    with (
-        nd2.ND2File(tmp_path / "a.nd2") as file,
-        pytest.raises(ValueError, match=r"box map .*a\.nd2.*offset"),
-    ):
+    with nd2.ND2File(tmp_path / "a.nd2") as file, pytest.raises(ValueError, match=r"box map .*a\.nd2.*offset"):
         file.sizes  # noqa: B018
 
 
@@ -367,19 +341,13 @@ def test_damaged_xml_names_the_box(tmp_path: Path) -> None:
     build(tmp_path / "a.nd2")
     at = (tmp_path / "a.nd2").read_bytes().index(b"<MetadataSeq>")
     damaged(tmp_path / "a.nd2", {at: b"<MetadataSex>"})
-    with (
-        nd2.ND2File(tmp_path / "a.nd2") as file,
-        pytest.raises(ValueError, match=r"XML is damaged.*a\.nd2.*'VIMD'"),
-    ):
+    with nd2.ND2File(tmp_path / "a.nd2") as file, pytest.raises(ValueError, match=r"XML is damaged.*a\.nd2.*'VIMD'"):
         file.metadata  # noqa: B018
 
 
 def test_file_without_any_box(tmp_path: Path) -> None:
     (tmp_path / "a.nd2").write_bytes(jp2.SIGNATURE)
-    with (
-        nd2.ND2File(tmp_path / "a.nd2") as file,
-        pytest.raises(ValueError, match=r"no codestream.*a\.nd2"),
-    ):
+    with nd2.ND2File(tmp_path / "a.nd2") as file, pytest.raises(ValueError, match=r"no codestream.*a\.nd2"):
         file.sizes  # noqa: B018
 
 

@@ -1,4 +1,4 @@
-"""What ``ND2File`` says of a file besides its pixels: metadata of frames, regions, jobs, forms, unstructured metadata."""
+"""The metadata that ``ND2File`` reads: metadata of frames, regions, jobs, forms, unstructured metadata."""
 
 from __future__ import annotations
 
@@ -138,9 +138,7 @@ def test_jobs(tmp_path: Path, encrypted: bool) -> None:
         path,
         chunks={
             b"CustomData|JobDefinitionV1_0!": clx_lite.encode(secret if encrypted else plain),
-            b"CustomData|JobDefinitionDescV1_0!": clx_lite.encode(
-                {"ProgramDesc": {"iJobDefType": I32(2)}}
-            ),
+            b"CustomData|JobDefinitionDescV1_0!": clx_lite.encode({"ProgramDesc": {"iJobDefType": I32(2)}}),
             b"CustomData|JobRunGUIDV1_0!": "{ab-12}".encode("utf-16-le") + b"\0\0\0\0",
         },
     )
@@ -170,10 +168,7 @@ def test_the_form_of_the_user_keeps_fields_of_one_name(tmp_path: Path) -> None:
             ("CLxText", field(3, "Strain", sText="CD2", bMandatory=True)),
             ("CLxNumber", field(2, "Dose", dValue=2.5, sUnit="mM")),
             ("CLxCheck", field(1, "Fixed", iCheck=I32(1))),
-            (
-                "CLxSelection",
-                field(4, "Dish", iSelection=I32(1), vLabels=Items([("", "a"), ("", "b")])),
-            ),
+            ("CLxSelection", field(4, "Dish", iSelection=I32(1), vLabels=Items([("", "a"), ("", "b")]))),
             ("CLxDate", field(6, "Day", aDate=86_400_000.0)),
             ("CLxText", Items([("CLxItem", field(5, "Long", bEmpty=True)), ("sText", "")])),
             ("CLxNew", field(44, "New", dNew=1.0)),
@@ -191,18 +186,11 @@ def test_the_form_of_the_user_keeps_fields_of_one_name(tmp_path: Path) -> None:
         ("Fixed", "check", True),
         ("Dish", "selection", "b"),
     ]
-    assert (found[0].description, found[0].mandatory, found[1].mandatory) == (
-        "as ordered",
-        False,
-        True,
-    )
+    assert (found[0].description, found[0].mandatory, found[1].mandatory) == ("as ordered", False, True)
     assert found[2].unit == "mM"
     assert found[5].value.isoformat() == "1970-01-02T00:00:00+00:00"
     assert (found[6].name, found[6].kind, found[6].value) == ("Long", "text", None)
-    assert (found[7].kind, found[7].value) == (
-        "unknown",
-        {"eType": 44, "sName": "New", "dNew": 1.0},
-    )
+    assert (found[7].kind, found[7].value) == ("unknown", {"eType": 44, "sName": "New", "dNew": 1.0})
 
 
 def test_unstructured_metadata(tmp_path: Path) -> None:
@@ -225,10 +213,7 @@ def test_unstructured_metadata(tmp_path: Path) -> None:
         raw = file.unstructured_metadata(strip_prefix=False, include={usual[0]})
         assert list(raw) == usual[:1]
         assert raw[usual[0]]["SLxImageAttributes"]["uiWidth"] == 8
-        assert list(file.unstructured_metadata(exclude={"Broken", usual[1]})) == [
-            usual[0],
-            *usual[2:],
-        ]
+        assert list(file.unstructured_metadata(exclude={"Broken", usual[1]})) == [usual[0], *usual[2:]]
         with pytest.warns(UserWarning, match=r"a\.nd2' has no metadata called Nothing"):
             assert file.unstructured_metadata(include={"Nothing"}) == {}
         named = {"CustomData|GUIDStore", "CustomData|Frames", "CustomData|FramesZ"}
@@ -241,13 +226,7 @@ def test_unstructured_metadata(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "missing",
-    [
-        b"ImageMetadataLV!",
-        b"ImageMetadataSeqLV|0!",
-        b"ImageTextInfoLV!",
-        b"CustomData|AcqTimesCache!",
-    ],
+    "missing", [b"ImageMetadataLV!", b"ImageMetadataSeqLV|0!", b"ImageTextInfoLV!", b"CustomData|AcqTimesCache!"]
 )
 def test_optional_chunks_may_be_missing(tmp_path: Path, missing: bytes) -> None:
     path = tmp_path / "a.nd2"
@@ -274,9 +253,7 @@ def test_xml_metadata_give_the_same_objects(tmp_path: Path, version: tuple[int, 
             assert getattr(two, name) == getattr(three, name), name
         assert two.voxel_size() == three.voxel_size()
         assert two.events() == three.events()
-        assert [two.frame_metadata(i) for i in range(20)] == [
-            three.frame_metadata(i) for i in range(20)
-        ]
+        assert [two.frame_metadata(i) for i in range(20)] == [three.frame_metadata(i) for i in range(20)]
 
 
 @pytest.fixture

@@ -61,23 +61,16 @@ def test_threads_that_read_everything_and_parts_at_once(many: tuple[Path, Nd2Spe
             if seed % 4 == 0:
                 return np.array_equal(file.asarray(), spec.array)
             rows = slice(seed, seed + 9)
-            return np.array_equal(
-                array[:, seed % 5, ..., rows, :], spec.array[:, seed % 5, ..., rows, :]
-            )
+            return np.array_equal(array[:, seed % 5, ..., rows, :], spec.array[:, seed % 5, ..., rows, :])
 
         assert all(pool.map(work, range(40)))
 
 
 def _fork_and_read(file: nd2.ND2File, expected: Any, seed: int, queue: Any) -> None:
-    queue.put(
-        read_at_random(file, expected, seed, 300)
-        + np.array_equal(file.asarray()[1], expected[5:10].squeeze())
-    )
+    queue.put(read_at_random(file, expected, seed, 300) + np.array_equal(file.asarray()[1], expected[5:10].squeeze()))
 
 
-@pytest.mark.skipif(
-    "fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork"
-)
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_four_forked_processes_share_an_open_file(many: tuple[Path, Nd2Spec]) -> None:
     path, spec = many
@@ -87,10 +80,7 @@ def test_four_forked_processes_share_an_open_file(many: tuple[Path, Nd2Spec]) ->
         file.asarray()  # the pool has threads, the cache has frames before the fork
         file._array[:, :, ..., :3, :]
         frames = spec.frames
-        processes = [
-            context.Process(target=_fork_and_read, args=(file, frames, seed, queue))
-            for seed in range(4)
-        ]
+        processes = [context.Process(target=_fork_and_read, args=(file, frames, seed, queue)) for seed in range(4)]
         for process in processes:
             process.start()
         counts = [queue.get(timeout=60) for _ in processes]
@@ -117,9 +107,7 @@ with nd2.ND2File(path) as file:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no resource module")
 @pytest.mark.parametrize(
-    "options",
-    [{}, {"channels": 3}, {"zlib": True}, {"row_bytes": 1040}],
-    ids=["raw", "channels", "zlib", "padded"],
+    "options", [{}, {"channels": 3}, {"zlib": True}, {"row_bytes": 1040}], ids=["raw", "channels", "zlib", "padded"]
 )
 def test_an_array_takes_no_more_memory_than_it_has(tmp_path: Path, options: dict[str, Any]) -> None:
     count = 150 // options.get("channels", 1)
@@ -143,9 +131,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return inflated
 
 
-def test_parts_of_a_compressed_frame_inflate_it_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parts_of_a_compressed_frame_inflate_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = Nd2Spec(loops=(("T", 4),), channels=3, height=30, width=20, zlib=True)
     build(tmp_path / "a.nd2", spec)
     inflated = counted(monkeypatch)
@@ -178,9 +164,7 @@ def test_many_threads_read_the_same_file(tmp_path: Path) -> None:
 
         def work(seed: int) -> None:
             indices = np.random.default_rng(seed).integers(0, 40, 200).tolist()
-            wrong.extend(
-                i for i in indices if not np.array_equal(file.read_frame(i), frames[i].squeeze())
-            )
+            wrong.extend(i for i in indices if not np.array_equal(file.read_frame(i), frames[i].squeeze()))
 
         threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
         for thread in threads:

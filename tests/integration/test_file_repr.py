@@ -68,9 +68,7 @@ def no_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_sample_shows_itself(sample: Path) -> None:
     with nd2.ND2File(sample) as file:
         text, table = repr(file), rows(file)
-        assert re.fullmatch(
-            rf"<ND2File at 0x[0-9a-f]+: {sample.name!r} {file.dtype}: \{{.*\}}>", text
-        )
+        assert re.fullmatch(rf"<ND2File at 0x[0-9a-f]+: {sample.name!r} {file.dtype}: \{{.*\}}>", text)
         for axis, size in file.sizes.items():
             assert repr(axis) in text
             assert table[axis][0] == str(size)
@@ -109,12 +107,7 @@ def test_steps_units_and_names(tmp_path: Path) -> None:
 
 def test_text_of_the_file_is_no_markup(tmp_path: Path) -> None:
     path = tmp_path / "<b onclick=x>&amp;.nd2"
-    build(
-        path,
-        loops=[("P", 2)],
-        channels=2,
-        channel_names=["<script>alert(1)</script>", '"><img src=x>'],
-    )
+    build(path, loops=[("P", 2)], channels=2, channel_names=["<script>alert(1)</script>", '"><img src=x>'])
     with nd2.ND2File(path) as file:
         document = file._repr_html_()
         table = rows(file)
@@ -158,9 +151,7 @@ def test_file_object_without_a_name(tmp_path: Path) -> None:
 
 
 def test_file_that_failed_to_open() -> None:
-    assert re.fullmatch(
-        r"<ND2File at 0x\w+ \(AttributeError\)>", repr(nd2.ND2File.__new__(nd2.ND2File))
-    )
+    assert re.fullmatch(r"<ND2File at 0x\w+ \(AttributeError\)>", repr(nd2.ND2File.__new__(nd2.ND2File)))
 
 
 def test_damaged_metadata_are_said(tmp_path: Path) -> None:

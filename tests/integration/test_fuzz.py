@@ -52,9 +52,7 @@ def test_all_hostile_files_and_regressions() -> None:
         ("deep XML", lambda file: file.metadata, "deeper|nest"),
     ],
 )
-def test_clear_error_before_allocation(
-    name: str, call: Callable[[nd2.ND2File], object], message: str
-) -> None:
+def test_clear_error_before_allocation(name: str, call: Callable[[nd2.ND2File], object], message: str) -> None:
     data = hostile()[name]
     with nd2.ND2File(io.BytesIO(data)) as file:
         tracemalloc.start()

@@ -10,9 +10,7 @@ import xarray as xr
 
 from tests.builder import build
 from tests.references import assert_same
-from xarray_nd2 import (
-    write_kerchunk,
-)
+from xarray_nd2 import write_kerchunk
 
 if TYPE_CHECKING:
     from pathlib import Path

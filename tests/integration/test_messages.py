@@ -78,11 +78,7 @@ MESSAGES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         IndexError,
         "loop indices (1, 9): 9 is out of range for loop 'Z' of size 2",
     ),
-    "14 folder": (
-        lambda: nd2.ND2File("folder"),
-        IsADirectoryError,
-        "'~~/folder' is a folder, not an ND2 file",
-    ),
+    "14 folder": (lambda: nd2.ND2File("folder"), IsADirectoryError, "'~~/folder' is a folder, not an ND2 file"),
     "7b position is a list": (
         opened(lambda f: f.asarray([0])),  # type: ignore[arg-type]
         TypeError,
@@ -93,11 +89,7 @@ MESSAGES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         TypeError,
         "frame index must be an integer or a tuple, not 'x'",
     ),
-    "16 TIFF": (
-        lambda: nd2.ND2File("tiff.nd2"),
-        OSError,
-        "not an ND2 file: it is a TIFF file (file '~~/tiff.nd2')",
-    ),
+    "16 TIFF": (lambda: nd2.ND2File("tiff.nd2"), OSError, "not an ND2 file: it is a TIFF file (file '~~/tiff.nd2')"),
     "16a unknown": (
         lambda: nd2.ND2File("text.nd2"),
         OSError,
@@ -115,11 +107,7 @@ MESSAGES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         f"not finish; {RESCUE} (file '~~/cut.nd2', chunk 'ND2 FILEMAP SIGNATURE NAME 0001!', "
         "offset 80880)",
     ),
-    "19 home": (
-        lambda: nd2.ND2File("~/x.nd2"),
-        FileNotFoundError,
-        "'~~/x.nd2': No such file or directory",
-    ),
+    "19 home": (lambda: nd2.ND2File("~/x.nd2"), FileNotFoundError, "'~~/x.nd2': No such file or directory"),
     "22 list": (
         lambda: xr.open_dataset(["a.nd2", "plate.nd2"], engine="nd2"),  # type: ignore[arg-type]
         TypeError,
@@ -150,11 +138,7 @@ MESSAGES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         TypeError,
         "sizes must map axes to sizes, as {'T': 3, 'Y': 512, 'X': 512}, not (3, 4, 4)",
     ),
-    "32c axes": (
-        lambda: nd2.ND2Writer("w.nd2", {"T": 3}, "uint16"),
-        ValueError,
-        "the axes 'T' lack Y and X",
-    ),
+    "32c axes": (lambda: nd2.ND2Writer("w.nd2", {"T": 3}, "uint16"), ValueError, "the axes 'T' lack Y and X"),
     "34 axis twice": (
         lambda: nd2.imwrite("w.nd2", STACK, axes="YYX"),
         ValueError,
@@ -244,8 +228,7 @@ MESSAGES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "51a a pattern of references": (
         lambda: xarray_nd2.combine_references("*.json"),
         TypeError,
-        "expected several references, got one path, '*.json'; for a pattern, use "
-        "sorted(glob.glob(pattern))",
+        "expected several references, got one path, '*.json'; for a pattern, use sorted(glob.glob(pattern))",
     ),
     "51b a number as references": (
         lambda: xarray_nd2.open_references(3),  # type: ignore[arg-type]
@@ -316,43 +299,25 @@ COMMANDS = {
         "tiff a.nd2 none/a.tif",
         "a.nd2: 'none/a.tif' cannot be written: the folder 'none' does not exist",
     ),
-    "65 levels": (
-        "zarr a.nd2 --levels x",
-        "argument --levels: 'x' is not a number from 1 or 'auto'",
-    ),
-    "65a chunks": (
-        "zarr a.nd2 --chunks a",
-        "argument --chunks: 'a' is not a list of numbers separated by commas",
-    ),
+    "65 levels": ("zarr a.nd2 --levels x", "argument --levels: 'x' is not a number from 1 or 'auto'"),
+    "65a chunks": ("zarr a.nd2 --chunks a", "argument --chunks: 'a' is not a list of numbers separated by commas"),
     "65b size": ("show a.nd2 --size 0", "argument --size: '0' is not a number from 1"),
     "65c indices": (
         "crop a.nd2 w.nd2 -T x",
         "argument -T: 'x' is not an index, a range (first:stop:step) or a list of indices",
     ),
-    "66 port": (
-        "serve a.nd2 --port 99999",
-        "argument --port: '99999' is not a number from 0 to 65535",
-    ),
+    "66 port": ("serve a.nd2 --port 99999", "argument --port: '99999' is not a number from 0 to 65535"),
     "pipe": ("tiff a.nd2 -", "the output must be a path: '-' is not supported"),
     "folder": ("tiff a.nd2 folder", "'folder' is a folder; write into it with --out-dir"),
     "two sources": (
         "tiff a.nd2 plate.nd2 x.tif",
         "'x.tif' does not exist; the outputs of several files need --out-dir",
     ),
-    "no output": (
-        "crop a.nd2 -T 0",
-        "say where to write: a second path for one file, --out-dir for several",
-    ),
-    "nothing left": (
-        "crop a.nd2 w.nd2 -T 5:",
-        "a.nd2: the selection of loop 'T' of size 3 is empty",
-    ),
+    "no output": ("crop a.nd2 -T 0", "say where to write: a second path for one file, --out-dir for several"),
+    "nothing left": ("crop a.nd2 w.nd2 -T 5:", "a.nd2: the selection of loop 'T' of size 3 is empty"),
     "no match": ("info *.lif", "'*.lif' matches no file"),
     "missing": ("info none.nd2", "'~~/none.nd2': No such file or directory"),
-    "mapping": (
-        "info a.nd2 --storage-option x",
-        "--storage-option 'x' is not of the form key=value",
-    ),
+    "mapping": ("info a.nd2 --storage-option x", "--storage-option 'x' is not of the form key=value"),
     "option": ("info a.nd2 --jsn", "there is no option '--jsn'; did you mean '--json'?"),
     "argument": ("versions a.nd2", "unexpected argument: a.nd2"),
 }
@@ -373,9 +338,7 @@ def test_messages_of_the_command(
     assert message.removeprefix("error: ") == expected
 
 
-def test_67_a_port_in_use(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_67_a_port_in_use(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(folder)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -390,14 +353,11 @@ def test_49_a_missing_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ImportError) as caught:
         opened(lambda f: f.write_tiff("w.tif"))()
     assert str(caught.value) == (
-        "tifffile is needed to write TIFF files: pip install tifffile, or pip install "
-        "'xarray-nd2[tiff]'"
+        "tifffile is needed to write TIFF files: pip install tifffile, or pip install 'xarray-nd2[tiff]'"
     )
 
 
-def test_52_references_of_a_file_that_moved(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_52_references_of_a_file_that_moved(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(folder / "a.nd2", "here.nd2")
     xarray_nd2.write_kerchunk("here.nd2", "here.json")
@@ -409,9 +369,7 @@ def test_52_references_of_a_file_that_moved(
         dataset.image.values  # noqa: B018
     assert "here.nd2" in str(caught.value)
     with xarray_nd2.open_references("here.json", url=str(tmp_path / "there.nd2")) as dataset:
-        np.testing.assert_array_equal(
-            dataset.image.isel(T=0, Z=0, C=0), nd2.imread("there.nd2")[0, 0, 0]
-        )
+        np.testing.assert_array_equal(dataset.image.isel(T=0, Z=0, C=0), nd2.imread("there.nd2")[0, 0, 0])
 
 
 @pytest.mark.parametrize(
@@ -439,9 +397,7 @@ def test_56_a_folder_that_cannot_be_written(
 
 
 @pytest.mark.parametrize(("count", "text"), [(1, "1 frame is whole"), (2, "2 frames are whole")])
-def test_plurals_of_a_rescue(
-    tmp_path: Path, count: int, text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_plurals_of_a_rescue(tmp_path: Path, count: int, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     build(tmp_path / "a.nd2", loops=[("T", count)])
     assert main(["rescue", str(tmp_path / "a.nd2"), str(tmp_path / "b.nd2")]) == 0
     assert text in capsys.readouterr().out

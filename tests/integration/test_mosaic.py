@@ -67,9 +67,7 @@ def test_fields_are_placed_and_later_ones_cover_earlier_ones(tmp_path: Path) -> 
     np.testing.assert_array_equal(dataset.image.nd2.mosaic(), whole)
 
 
-def test_only_the_fields_of_a_part_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_fields_of_a_part_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = write(tmp_path / "a.nd2", PLACES)
     seen = log_reads(monkeypatch)
     whole = dataset.nd2.mosaic()
@@ -163,9 +161,7 @@ def test_a_plate(tmp_path: Path) -> None:
         assert (np.diff(pixels.reshape(-1)[order].astype(int)) >= 0).all()
     assert (field(1, 0, 0) == 48).all()
     assert (field(2, 1, 0) == 48).all()
-    np.testing.assert_array_equal(
-        np.asarray(dataset.image.nd2.plate().axes[0].get_images()[0].get_array()), canvas
-    )
+    np.testing.assert_array_equal(np.asarray(dataset.image.nd2.plate().axes[0].get_images()[0].get_array()), canvas)
 
 
 def test_names_that_are_not_those_of_wells(tmp_path: Path) -> None:

@@ -164,9 +164,7 @@ def test_bright_field_is_hidden_below_the_other_channels(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("dtype", "bits", "shift"), [("u1", 8, 0), ("u2", 16, 0), ("u2", 12, 4)])
-def test_images_in_color_are_red_green_blue_and_bright(
-    tmp_path: Path, dtype: str, bits: int, shift: int
-) -> None:
+def test_images_in_color_are_red_green_blue_and_bright(tmp_path: Path, dtype: str, bits: int, shift: int) -> None:
     image = np.random.default_rng(0).integers(0, 1 << bits, (3, 6, 8, 3)).astype(dtype)
     nd2.imwrite(tmp_path / "a.nd2", image, axes="TYXS", significant_bits=bits)
     ((data, options, _),) = read_layers(tmp_path / "a.nd2")
@@ -178,9 +176,7 @@ def test_images_in_color_are_red_green_blue_and_bright(
 def test_two_channels_in_color(tmp_path: Path) -> None:
     build(tmp_path / "a.nd2", samples=3, channels=2, dtype="u1", loops=[("T", 2)])
     layers = read_layers(tmp_path / "a.nd2")
-    assert [(data.shape, options["rgb"]) for data, options, _ in layers] == [
-        ((2, 6, 8, 3), True)
-    ] * 2
+    assert [(data.shape, options["rgb"]) for data, options, _ in layers] == [((2, 6, 8, 3), True)] * 2
 
 
 def test_binary_layers_are_labels(rich: Path) -> None:
@@ -273,9 +269,7 @@ def test_regions_are_shapes_in_pixels(tmp_path: Path) -> None:
     assert options["features"]["label"] == ["cell", "", ""]
     assert options["axis_labels"] == ("Y", "X")
     # y, x of the corners; the center of the first pixel is 0
-    np.testing.assert_allclose(
-        data[0] + 0.5, [(15, 125), (15, 175), (35, 175), (35, 125)], atol=1e-4
-    )
+    np.testing.assert_allclose(data[0] + 0.5, [(15, 125), (15, 175), (35, 175), (35, 125)], atol=1e-4)
     # 20 wide and 20 high in pixels: turned by a right angle about (50, 100)
     np.testing.assert_allclose(np.abs(data[1] + 0.5 - (50, 100)), np.full((4, 2), 10.0), atol=1e-4)
     assert data[2].shape == (3, 2)
@@ -284,10 +278,7 @@ def test_regions_are_shapes_in_pixels(tmp_path: Path) -> None:
 
 
 def test_regions_that_move_are_in_the_frames_where_they_were(tmp_path: Path) -> None:
-    steps = [
-        AnimParam(timeMs=time, boxShape=BoxShape(0.1, 0.1), centerX=x)
-        for time, x in ((0.0, -0.5), (2000.0, 0.5))
-    ]
+    steps = [AnimParam(timeMs=time, boxShape=BoxShape(0.1, 0.1), centerX=x) for time, x in ((0.0, -0.5), (2000.0, 0.5))]
     moving = region(1, RoiShapeType.Square, steps)
     regions_file(tmp_path / "a.nd2", [moving], T=4, Z=2)
     _, (data, options, _) = read_layers(tmp_path / "a.nd2")
@@ -300,9 +291,7 @@ def test_regions_that_move_are_in_the_frames_where_they_were(tmp_path: Path) -> 
         assert x == pytest.approx(150.0 if times[t] - times[0] >= 2.0 else 50.0, abs=1e-3)
 
 
-def test_regions_of_too_many_frames_are_in_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_regions_of_too_many_frames_are_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xarray_nd2.napari.regions._MAX_PLACES", 7)
     steps = [AnimParam(timeMs=t, boxShape=BoxShape(0.1, 0.1)) for t in (0.0, 2000.0)]
     regions_file(tmp_path / "a.nd2", [region(1, RoiShapeType.Square, steps)], T=4, Z=2)
@@ -313,10 +302,7 @@ def test_regions_of_too_many_frames_are_in_all(
 
 def test_regions_of_one_position(tmp_path: Path) -> None:
     step = AnimParam(boxShape=BoxShape(0.1, 0.1))
-    regions = [
-        region(1, RoiShapeType.Square, [step], position=1),
-        region(2, RoiShapeType.Square, [step]),
-    ]
+    regions = [region(1, RoiShapeType.Square, [step], position=1), region(2, RoiShapeType.Square, [step])]
     path = tmp_path / "a.nd2"
     regions_file(path, regions, P=3)
     with nd2.ND2File(path) as file:
@@ -325,9 +311,7 @@ def test_regions_of_one_position(tmp_path: Path) -> None:
     _, fixed, local = read_layers(path)
     assert fixed[1]["features"]["id"] == [2]
     assert [shape[0, 0] for shape in local[0]] == [1.0]
-    counts = [
-        len(data) for data, _, kind in read_layers(path, positions="layers") if kind == "shapes"
-    ]
+    counts = [len(data) for data, _, kind in read_layers(path, positions="layers") if kind == "shapes"]
     assert counts == [1, 2, 1]
 
 
@@ -340,13 +324,7 @@ def test_large_planes_have_levels(tmp_path: Path) -> None:
     *channels, (labels, label_options, _) = read_layers(path)
     for channel, (levels, options, _) in enumerate(channels):
         assert options["multiscale"]
-        assert [level.shape for level in levels] == [
-            (900, 4100),
-            (450, 2050),
-            (225, 1025),
-            (113, 513),
-            (57, 257),
-        ]
+        assert [level.shape for level in levels] == [(900, 4100), (450, 2050), (225, 1025), (113, 513), (57, 257)]
         assert levels[0].chunksize == (512, 512)
         for level, expected in zip(levels, pyramid(image[channel], 5), strict=True):
             np.testing.assert_array_equal(level, expected)
@@ -386,8 +364,7 @@ def test_positions_share_one_sample_and_one_cache(tmp_path: Path) -> None:
         assert len(layers) == 40
         assert server.sent < frame + (1 << 20)
     limits = {
-        (options["metadata"]["channel"]["channel"]["name"], options["contrast_limits"])
-        for _, options, _ in layers
+        (options["metadata"]["channel"]["channel"]["name"], options["contrast_limits"]) for _, options, _ in layers
     }
     assert len(limits) == 2
     assert len({id(data.image.pyramid) for data, _, _ in layers}) == 1
@@ -480,9 +457,7 @@ def test_nothing_imports_napari(tmp_path: Path) -> None:
         _ = xarray_nd2.napari.other  # type: ignore[attr-defined]
 
 
-def test_without_napari_add_layers_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_without_napari_add_layers_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     build(tmp_path / "a.nd2")
     monkeypatch.setitem(sys.modules, "napari.layers", None)
     with pytest.raises(ImportError, match=r"xarray-nd2\[napari\]"):

@@ -16,9 +16,7 @@ import xarray_nd2
 ROOT = Path(__file__).parents[2]
 MANIFEST = Path(xarray_nd2.__file__).parent / "napari" / "napari.yaml"
 CONTENT: dict[str, Any] = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
-COMMANDS = {
-    command["id"]: command["python_name"] for command in CONTENT["contributions"]["commands"]
-}
+COMMANDS = {command["id"]: command["python_name"] for command in CONTENT["contributions"]["commands"]}
 
 
 def test_napari_finds_the_manifest() -> None:

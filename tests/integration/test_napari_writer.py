@@ -45,11 +45,7 @@ def plain(name: str = "cells", kind: str = "image", **options: Any) -> Layer:
 
 def test_layers_become_channels_with_names_colors_and_axes(tmp_path: Path) -> None:
     green = {"name": "green", "colors": np.array([[0, 0, 0, 1], [0, 1, 0, 1]])}
-    layers = [
-        plain("DAPI"),
-        plain("DAPI", data=pixels(1), colormap=green),
-        plain("GFP", data=pixels(2)),
-    ]
+    layers = [plain("DAPI"), plain("DAPI", data=pixels(1), colormap=green), plain("GFP", data=pixels(2))]
     masks = np.random.default_rng(3).integers(0, 5, SHAPE)
     layers.append(plain("my cells", "labels", data=masks))
     assert write_nd2(str(tmp_path / "a.nd2"), layers) == [str(tmp_path / "a.nd2")]
@@ -108,10 +104,7 @@ def test_layers_that_do_not_fit_together() -> None:
 
 def test_images_in_color_and_masks_of_true_and_false(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*SHAPE, 4)).astype("u1")
-    layers = [
-        plain("picture", rgb=True, data=image),
-        plain("mask", "labels", data=image[..., 0] > 99),
-    ]
+    layers = [plain("picture", rgb=True, data=image), plain("mask", "labels", data=image[..., 0] > 99)]
     write_nd2(str(tmp_path / "a"), layers)
     with xr.open_dataset(tmp_path / "a.nd2", engine="nd2") as dataset:
         assert dataset.S.values.tolist() == ["R", "G", "B"]

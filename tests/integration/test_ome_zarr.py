@@ -14,13 +14,7 @@ from nd2._core.export import blocks as blocks_module
 from nd2._core.export import zarr_documents
 from tests.builder import build
 from tests.exports import as_tczyx as expected
-from tests.exports import (
-    attributes,
-    check_store,
-    image_paths,
-    images,
-    stored,
-)
+from tests.exports import attributes, check_store, image_paths, images, stored
 from tests.frames import log_reads
 from tests.samples import ABSENT, SAMPLES, each_sample
 
@@ -79,13 +73,7 @@ def test_chunks_and_shards(backend: Any, tmp_path: Path) -> None:
     source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
     build(source, loops=[("T", 5), ("Z", 3)], channels=2, height=13, width=18)
     with nd2.ND2File(source) as file:
-        file.write_ome_zarr(
-            dest,
-            chunk_shape=(2, 1, 1, 5, 6),
-            shard_shape=(4, 2, 3, 10, 12),
-            levels=3,
-            backend=backend,
-        )
+        file.write_ome_zarr(dest, chunk_shape=(2, 1, 1, 5, 6), shard_shape=(4, 2, 3, 10, 12), levels=3, backend=backend)
     check_store(dest, source)
     array = zarr.open_array(dest / "0", mode="r")
     assert array.chunks == (2, 1, 1, 5, 6)
@@ -125,9 +113,7 @@ def test_pyramid_is_the_mean(tmp_path: Path) -> None:
     padded = np.pad(spec.array.astype(float), [(0, 1), (0, 0)], mode="edge")
     mean = padded.reshape(3, 2, 4, 2).mean(axis=(1, 3))
     np.testing.assert_array_equal(level, np.floor(mean + 0.5))
-    scale, shift = attributes(dest)["ome"]["multiscales"][0]["datasets"][1][
-        "coordinateTransformations"
-    ]
+    scale, shift = attributes(dest)["ome"]["multiscales"][0]["datasets"][1]["coordinateTransformations"]
     assert scale["scale"] == pytest.approx([0.65, 0.65])
     assert shift["translation"] == pytest.approx([0.1625, 0.1625])
 
@@ -260,9 +246,7 @@ def test_labels(tmp_path: Path) -> None:
     assert not (tmp_path / "b.zarr" / "labels").exists()
 
 
-def test_frames_are_read_once_in_the_order_of_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frames_are_read_once_in_the_order_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "a.nd2"
     order = [5, 0, 3, 1, 4, 2]
     build(source, loops=[("T", 2), ("P", 3)], order=order)
@@ -273,9 +257,7 @@ def test_frames_are_read_once_in_the_order_of_the_file(
     assert seen == order
 
 
-def test_memory_does_not_grow_with_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "a.nd2"
     build(source, loops=[("T", 600)], height=128, width=128)  # 20 MB of pixels
     monkeypatch.setattr(blocks_module, "_CHUNK", 128 << 10)
@@ -289,9 +271,7 @@ def test_memory_does_not_grow_with_the_file(
 
 
 @pytest.mark.parametrize(("times", "recorded"), [(None, True), ([], False)])
-def test_times_that_were_not_recorded_are_left_out(
-    tmp_path: Path, times: list[float] | None, recorded: bool
-) -> None:
+def test_times_that_were_not_recorded_are_left_out(tmp_path: Path, times: list[float] | None, recorded: bool) -> None:
     build(tmp_path / "a.nd2", loops=[("T", 3)], times=times)
     with nd2.ND2File(tmp_path / "a.nd2") as file:
         file.write_ome_zarr(tmp_path / "a.zarr")

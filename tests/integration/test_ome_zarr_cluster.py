@@ -77,11 +77,7 @@ def test_a_file_in_a_bucket_to_a_bucket(client: Any, tmp_path: Path) -> None:
         with nd2.ND2File("s3://images/a.nd2", storage_options=options) as file:
             for name, extra in (("serial", {}), ("b", {"client": client})):
                 file.write_ome_zarr(
-                    f"s3://images/{name}.zarr",
-                    storage_options=options,
-                    chunk_shape=(2, 64, 64),
-                    levels=2,
-                    **extra,
+                    f"s3://images/{name}.zarr", storage_options=options, chunk_shape=(2, 64, 64), levels=2, **extra
                 )
         endpoint = options["client_kwargs"]["endpoint_url"]
         items = [f"client_kwargs.endpoint_url={endpoint}", "key=test-key", "secret=test-secret"]
@@ -92,10 +88,7 @@ def test_a_file_in_a_bucket_to_a_bucket(client: Any, tmp_path: Path) -> None:
         assert main(command) == 0
         fs = s3fs.S3FileSystem(**options)
         found = [
-            {
-                key.partition("/")[2].partition("/")[2]: fs.cat(key)
-                for key in fs.find(f"images/{n}.zarr")
-            }
+            {key.partition("/")[2].partition("/")[2]: fs.cat(key) for key in fs.find(f"images/{n}.zarr")}
             for n in ("serial", "b", "out/a.ome")
         ]
     assert found[0] == found[1]
@@ -143,32 +136,23 @@ def test_an_error_on_a_worker_leaves_nothing(client: Any, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["a.nd2"]
 
 
-def test_progress_of_the_whole(
-    client: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_progress_of_the_whole(client: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tqdm")
     build(tmp_path / "a.nd2", loops=[("T", 12)])
     with nd2.ND2File(tmp_path / "a.nd2") as file:
-        file.write_ome_zarr(
-            tmp_path / "b.zarr", client=client, chunk_shape=(1, 6, 8), progress=True
-        )
+        file.write_ome_zarr(tmp_path / "b.zarr", client=client, chunk_shape=(1, 6, 8), progress=True)
     assert "12/12" in capsys.readouterr().err
 
 
 def test_what_is_no_client(tmp_path: Path) -> None:
     build(tmp_path / "a.nd2", loops=[("T", 2)])
-    with (
-        nd2.ND2File(tmp_path / "a.nd2") as file,
-        pytest.raises(TypeError, match=r"distributed\.Client, not str"),
-    ):
+    with nd2.ND2File(tmp_path / "a.nd2") as file, pytest.raises(TypeError, match=r"distributed\.Client, not str"):
         file.write_ome_zarr(tmp_path / "b.zarr", client="tcp://127.0.0.1:8786")
     assert not (tmp_path / "b.zarr").exists()
 
 
 def test_an_array_in_memory_is_sent_once(client: Any, tmp_path: Path) -> None:
-    image = xr.DataArray(
-        np.arange(40 << 14, dtype=np.uint32).reshape(40, 128, 128), dims=("T", "Y", "X")
-    )
+    image = xr.DataArray(np.arange(40 << 14, dtype=np.uint32).reshape(40, 128, 128), dims=("T", "Y", "X"))
     sent: list[int] = []
     submit = client.submit
 

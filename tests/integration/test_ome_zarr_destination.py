@@ -70,9 +70,7 @@ def test_who_may_not_write_removes_nothing_at_a_url(
 
 
 @pytest.mark.parametrize("old", [True, False])
-def test_a_damaged_frame_leaves_nothing_new_at_a_url(
-    source: Path, memory: MemoryFileSystem, old: bool
-) -> None:
+def test_a_damaged_frame_leaves_nothing_new_at_a_url(source: Path, memory: MemoryFileSystem, old: bool) -> None:
     dest = _old_store(memory) if old else "memory://export/a.zarr"
     damage(source, 2)
     with nd2.ND2File(source) as file, pytest.raises(ValueError, match="frame 2"):
@@ -80,9 +78,7 @@ def test_a_damaged_frame_leaves_nothing_new_at_a_url(
     assert memory.find("/") == (["/export/a.zarr/zarr.json"] if old else [])
 
 
-def test_what_replaces_a_store_at_a_url_is_all_that_is_there(
-    source: Path, memory: MemoryFileSystem
-) -> None:
+def test_what_replaces_a_store_at_a_url_is_all_that_is_there(source: Path, memory: MemoryFileSystem) -> None:
     dest = _old_store(memory)
     memory.pipe_file("/export/a.zarr/of/old.txt", b"old")
     with nd2.ND2File(source) as file:

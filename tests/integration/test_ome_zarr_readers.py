@@ -1,7 +1,7 @@
 """Exports to OME-Zarr, as other people's readers read them: every pixel, every label, axes, steps and places.
 
-ome-zarr-py and ngff-zarr live in an environment of their own, ``.venv-ngff`` (``make ngff``), because they pin versions of
-packages that the tests of this one leave free. Each reads all exports in one process.
+ome-zarr-py and ngff-zarr live in an environment of their own, ``.venv-ngff`` (``make ngff``), because they pin versions
+of packages that the tests of this one leave free. Each reads all exports in one process.
 """
 
 from __future__ import annotations
@@ -101,12 +101,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Export]:
     labeled = folder / "labeled.nd2"
     shape = (2, 3, 4, 10, 12)
     cells = np.random.default_rng(0).integers(0, 70_000, shape)
-    nd2.imwrite(
-        labeled,
-        np.zeros(shape, "u2"),
-        axes="TPZYX",
-        labels={"cells": cells, "nuclei": cells > 30_000},
-    )
+    nd2.imwrite(labeled, np.zeros(shape, "u2"), axes="TPZYX", labels={"cells": cells, "nuclei": cells > 30_000})
     found["labeled"] = export(labeled, folder / "labeled.zarr")
     found["sharded"] = export(
         folder / "T P Z C.nd2",
@@ -126,10 +121,7 @@ def answers(request: pytest.FixtureRequest, exports: dict[str, Export]) -> dict[
     plates = [made.store for made in exports.values() if made.plate]
     asked = {"images": list(map(str, folders)), "plates": list(map(str, plates))}
     found = ask(request.param, asked)
-    return {
-        **dict(zip(folders, found["images"], strict=True)),
-        **dict(zip(plates, found["plates"], strict=True)),
-    }
+    return {**dict(zip(folders, found["images"], strict=True)), **dict(zip(plates, found["plates"], strict=True))}
 
 
 def ask(library: str, asked: Any) -> Any:
@@ -188,12 +180,8 @@ def check(made: Export, answers: dict[Path, Any]) -> None:
         assert full["translation"] == [0.0] * len(axes)
         inner = [axis in "yx" for axis in axes]
         assert half["sha1"] == digest(np.asarray(zarr.open_array(folder / "1", mode="r")[...]))
-        assert half["scale"] == pytest.approx(
-            [2 * s if i else s for s, i in zip(scale, inner, strict=True)]
-        )
-        assert half["translation"] == pytest.approx(
-            [s / 2 if i else 0.0 for s, i in zip(scale, inner, strict=True)]
-        )
+        assert half["scale"] == pytest.approx([2 * s if i else s for s, i in zip(scale, inner, strict=True)])
+        assert half["translation"] == pytest.approx([s / 2 if i else 0.0 for s, i in zip(scale, inner, strict=True)])
 
 
 @each_sample()

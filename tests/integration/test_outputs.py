@@ -129,10 +129,7 @@ COPIES: dict[str, tuple[Write, str]] = {
     "imwrite, dask of dask": (lazy(lambda path: nd2.imread(path, dask=True)[::-1] + 1), ".nd2"),
     "imwrite, xarray": (lazy(lambda path: nd2.imread(path, xarray=True, dask=True)), ".nd2"),
     "imwrite, engine": (lazy(lambda path: xr.open_dataset(path, engine="nd2")), ".nd2"),
-    "imwrite, engine, chunks": (
-        lazy(lambda path: xr.open_dataset(path, engine="nd2", chunks={}).image * 1),
-        ".nd2",
-    ),
+    "imwrite, engine, chunks": (lazy(lambda path: xr.open_dataset(path, engine="nd2", chunks={}).image * 1), ".nd2"),
     "imwrite, delayed": (
         lazy(
             lambda path: da.from_delayed(delayed(nd2.imread)(path), (3, 8, 8), np.uint16)  # type: ignore[no-untyped-call]
@@ -147,10 +144,7 @@ COPIES: dict[str, tuple[Write, str]] = {
         ),
         ".nd2",
     ),
-    "imwrite, memory map": (
-        lazy(lambda path: np.memmap(path, "u2", shape=(3, 8, 8), offset=4096)[1:]),
-        ".nd2",
-    ),
+    "imwrite, memory map": (lazy(lambda path: np.memmap(path, "u2", shape=(3, 8, 8), offset=4096)[1:]), ".nd2"),
     "nd2 crop": (command("crop", "-T", "0"), ".nd2"),
     "nd2 rescue": (command("rescue"), ".nd2"),
 }
@@ -206,17 +200,13 @@ def spell(path: Path, spelling: str, suffix: str) -> str:
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("name", [*EXPORTS, *FOLDERS, *COPIES])
-def test_no_writer_replaces_its_source(
-    raw: Path, name: str, spelling: str, overwrite: bool
-) -> None:
+def test_no_writer_replaces_its_source(raw: Path, name: str, spelling: str, overwrite: bool) -> None:
     write, suffix = WRITERS[name]
     dest = spell(raw, spelling, suffix)
     source = raw if raw.exists() else raw.with_name("raw")
     before = state(raw.parent)
     # Where a name belongs to another format, that is the reason.
-    with pytest.raises(
-        (FileExistsError, ValueError), match=r"is read|ND2|not a name for|raw|link|local"
-    ):
+    with pytest.raises((FileExistsError, ValueError), match=r"is read|ND2|not a name for|raw|link|local"):
         write(source, dest, overwrite)
     assert state(raw.parent) == before
 
@@ -224,17 +214,13 @@ def test_no_writer_replaces_its_source(
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("content", ["raw", "legacy", "cut"])
 @pytest.mark.parametrize("name", [*EXPORTS, *FOLDERS])
-def test_no_export_replaces_an_nd2_file(
-    raw: Path, name: str, content: str, overwrite: bool
-) -> None:
+def test_no_export_replaces_an_nd2_file(raw: Path, name: str, content: str, overwrite: bool) -> None:
     write, suffix = WRITERS[name]
     dest = raw.with_name(f"other{suffix}")
     if content == "raw":
         os.rename(raw.with_name("other.nd2"), dest)
     else:
-        dest.write_bytes(
-            b"\0\0\0\x0cjP  \r\n\x87\n" if content == "legacy" else raw.read_bytes()[:9]
-        )
+        dest.write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n" if content == "legacy" else raw.read_bytes()[:9])
     before = state(raw.parent)
     with pytest.raises(FileExistsError):
         write(raw, str(dest), overwrite)
@@ -377,9 +363,7 @@ def full_disk(room: int) -> Iterator[None]:
         ("ND2Writer", False),
     ],
 )
-def test_a_full_disk(
-    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, old: bool
-) -> None:
+def test_a_full_disk(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, old: bool) -> None:
     """Python ignores SIGXFSZ, so a write beyond the limit raises EFBIG, where a full disk raises ENOSPC."""
     write, suffix = WRITERS[name]
     source, dest = tmp_path / "big.nd2", tmp_path / "out" / f"out{suffix}"

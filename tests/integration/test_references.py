@@ -48,9 +48,7 @@ def v2_reference(path: Path, folder: Path) -> xr.Dataset:
 def v2_parquet(path: Path, folder: Path) -> xr.Dataset:
     write_kerchunk(path, folder / "v2.parq", format="parquet")
     options = {"remote_protocol": "file"}
-    return xr.open_dataset(
-        str(folder / "v2.parq"), engine="kerchunk", storage_options=options, chunks={}
-    )
+    return xr.open_dataset(str(folder / "v2.parq"), engine="kerchunk", storage_options=options, chunks={})
 
 
 def v3_reference(path: Path, folder: Path) -> xr.Dataset:
@@ -63,9 +61,7 @@ def v3_reference(path: Path, folder: Path) -> xr.Dataset:
 def v3_consolidated(path: Path, folder: Path) -> xr.Dataset:
     write_kerchunk(path, folder / "v3.json", zarr_format=3)
     return xr.open_dataset(
-        "reference://",
-        engine="zarr",
-        backend_kwargs={"storage_options": {"fo": str(folder / "v3.json")}},
+        "reference://", engine="zarr", backend_kwargs={"storage_options": {"fo": str(folder / "v3.json")}}
     )
 
 
@@ -83,15 +79,7 @@ def manifests(path: Path, folder: Path) -> xr.Dataset:
 
 FORMS: dict[str, Callable[[Path, Path], xr.Dataset]] = {
     form.__name__: form
-    for form in (
-        v2_kerchunk,
-        v2_reference,
-        v2_parquet,
-        v3_reference,
-        v3_consolidated,
-        in_memory,
-        manifests,
-    )
+    for form in (v2_kerchunk, v2_reference, v2_parquet, v3_reference, v3_consolidated, in_memory, manifests)
 }
 
 each_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -199,8 +187,7 @@ def test_json_and_dictionary_say_the_same(tmp_path: Path) -> None:
         url = written.get("templates", {}).get("u")
         assert (url == str(path)) is template
         refs = {
-            key: [str(path), *value[1:]] if isinstance(value, list) else value
-            for key, value in written["refs"].items()
+            key: [str(path), *value[1:]] if isinstance(value, list) else value for key, value in written["refs"].items()
         }
         assert refs == to_kerchunk(path)["refs"]
 
@@ -215,9 +202,7 @@ def test_a_million_references_take_no_memory_each(tmp_path: Path) -> None:
         "write_kerchunk(sys.argv[1], sys.argv[2], check=False); print(peak() - before)\n"
     )
     dest = tmp_path / "refs.json"
-    done = subprocess.run(
-        [sys.executable, "-c", script, path, dest], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", script, path, dest], check=True, capture_output=True, text=True)
     # as Python objects, the references alone take some 400 bytes each
     assert int(done.stdout) < 60_000 * 100
     assert dest.read_text().count("{{u}}") == 60_000
@@ -278,12 +263,7 @@ def test_a_group_for_each_position(tmp_path: Path, zarr_format: Any) -> None:
     build(path, loops=[("T", 2), ("P", 3)], channels=2)
     write_kerchunk(path, dest, zarr_format=zarr_format, layout="positions")
     options = {"fo": dest}
-    tree = xr.open_datatree(
-        "reference://",
-        engine="zarr",
-        storage_options=options,
-        zarr_format=zarr_format,
-    )
+    tree = xr.open_datatree("reference://", engine="zarr", storage_options=options, zarr_format=zarr_format)
     assert set(tree.children) == {"P0", "P1", "P2"}
     for i in range(3):
         # The times of a position are its own.
@@ -336,7 +316,8 @@ for job in json.load(open(sys.argv[1])):
     elif job["form"] == "reference":
         dataset = xr.open_zarr("reference://", storage_options=options, consolidated=False)
     else:
-        dataset = xr.open_dataset(refs, engine="kerchunk", storage_options=options if job["form"] == "parquet" else None)
+        storage_options = options if job["form"] == "parquet" else None
+        dataset = xr.open_dataset(refs, engine="kerchunk", storage_options=storage_options)
     image = dataset.image
     if "S" in image.dims:
         image = image.sel(S=["R", "G", "B"])
@@ -383,15 +364,10 @@ def test_references_are_read_without_this_package(
         for form in forms:
             refs = tmp_path / f"{number}.{form}{'' if form == 'parquet' else '.json'}"
             write_kerchunk(
-                path,
-                refs,
-                format="parquet" if form == "parquet" else "json",
-                zarr_format=3 if form == "v3" else 2,
+                path, refs, format="parquet" if form == "parquet" else "json", zarr_format=3 if form == "v3" else 2
             )
             out = tmp_path / f"{len(jobs)}.npy"
-            jobs.append(
-                {"refs": str(refs), "form": form, "out": str(out), "dims": list(image.dims)}
-            )
+            jobs.append({"refs": str(refs), "form": form, "out": str(out), "dims": list(image.dims)})
             expected.append(image)
     (tmp_path / "jobs.json").write_text(json.dumps(jobs))
     command = [str(bare_python), "-I", "-c", READER, str(tmp_path / "jobs.json")]

@@ -41,15 +41,9 @@ def assert_joined(dataset: xr.Dataset, files: list[Path], concat_dim: str = "T")
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [
-        ("all.parq", {}),
-        ("all.json", {"format": "json"}),
-        ("all.json", {"format": "json", "zarr_format": 3}),
-    ],
+    [("all.parq", {}), ("all.json", {"format": "json"}), ("all.json", {"format": "json", "zarr_format": 3})],
 )
-def test_files_are_joined(
-    time_parts: list[Path], tmp_path: Path, name: str, options: dict[str, Any]
-) -> None:
+def test_files_are_joined(time_parts: list[Path], tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     dest = tmp_path / name
     write_combined(tmp_path / "part*.nd2", dest, **options)
     assert_joined(open_references(dest), time_parts)
@@ -63,10 +57,7 @@ def test_other_readers_of_kerchunk(time_parts: list[Path], tmp_path: Path) -> No
     assert_joined(dataset, time_parts)
     write_combined(time_parts, tmp_path / "all.parq")
     dataset = xr.open_dataset(
-        str(tmp_path / "all.parq"),
-        engine="kerchunk",
-        storage_options={"remote_protocol": "file"},
-        chunks={},
+        str(tmp_path / "all.parq"), engine="kerchunk", storage_options={"remote_protocol": "file"}, chunks={}
     )
     assert_joined(dataset, time_parts)
 
@@ -109,9 +100,7 @@ def test_a_cluster_reads_the_files(time_parts: list[Path], tmp_path: Path) -> No
             assert other.read_bytes() == path.read_bytes()
 
 
-def test_changes_of_remote_files_are_noticed_by_their_heads(
-    time_parts: list[Path], tmp_path: Path
-) -> None:
+def test_changes_of_remote_files_are_noticed_by_their_heads(time_parts: list[Path], tmp_path: Path) -> None:
     with range_server(tmp_path) as server:
         write_combined([server.url(path.name) for path in time_parts], tmp_path / "all.parq")
         server.reset()
@@ -128,9 +117,7 @@ def test_references_take_no_object_each(time_parts: list[Path], tmp_path: Path) 
     image = group.arrays["image"]
     assert isinstance(image.data, ByteRanges)
     times, count = 5000, 50
-    coords = {
-        name: ZarrArray.from_values(("T",), np.arange(times, dtype=float)) for name in ("T", "time")
-    }
+    coords = {name: ZarrArray.from_values(("T",), np.arange(times, dtype=float)) for name in ("T", "time")}
     grid = (times, *image.grid[1:])
     lengths = np.full(grid, 192, np.uint64)
     offsets = np.arange(lengths.size, dtype=np.uint64).reshape(grid) * np.uint64(4096)

@@ -10,12 +10,7 @@ import pytest
 import xarray as xr
 
 from tests.builder import Nd2Spec, build
-from xarray_nd2 import (
-    combine_references,
-    open_references,
-    to_kerchunk,
-    write_kerchunk,
-)
+from xarray_nd2 import combine_references, open_references, to_kerchunk, write_kerchunk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +19,7 @@ each_zarr_format = pytest.mark.parametrize("zarr_format", [2, 3])
 
 
 @each_zarr_format
-def test_files_are_joined_as_xarray_joins_them(
-    time_parts: list[Path], tmp_path: Path, zarr_format: Any
-) -> None:
+def test_files_are_joined_as_xarray_joins_them(time_parts: list[Path], tmp_path: Path, zarr_format: Any) -> None:
     refs: list[Any] = []
     for path in time_parts:
         refs.append(tmp_path / f"{path.stem}.json")
@@ -35,9 +28,7 @@ def test_files_are_joined_as_xarray_joins_them(
     combined = combine_references(refs, concat_dim="T")
     dataset = open_references(combined)
     expected = xr.open_mfdataset(time_parts, engine="nd2", combine="nested", concat_dim="T")
-    np.testing.assert_array_equal(
-        dataset.image.transpose(*expected.image.dims).values, expected.image.values
-    )
+    np.testing.assert_array_equal(dataset.image.transpose(*expected.image.dims).values, expected.image.values)
     assert dataset.image.dtype == np.uint16
     for name in ("T", "Z", "time", "stage_x"):
         np.testing.assert_array_equal(dataset[name].values, expected[name].values)
@@ -114,9 +105,7 @@ def test_kerchunk_joins_files_of_unlike_length(tmp_path: Path) -> None:
         ({"loops": [("T", 2), ("P", 2)]}, {"layout": "positions"}, "groups"),
     ],
 )
-def test_what_does_not_fit(
-    tmp_path: Path, other: dict[str, Any], options: dict[str, Any], message: str
-) -> None:
+def test_what_does_not_fit(tmp_path: Path, other: dict[str, Any], options: dict[str, Any], message: str) -> None:
     build(tmp_path / "a.nd2", loops=[("T", 2)])
     build(tmp_path / "b.nd2", Nd2Spec(**other))
     refs = [to_kerchunk(tmp_path / "a.nd2"), to_kerchunk(tmp_path / "b.nd2", **options)]

@@ -63,9 +63,7 @@ def test_json_at_a_local_path_is_the_old_one_where_writing_fails(
 
 
 @pytest.mark.filterwarnings(OLD_PARQUET)
-def test_tables_at_a_url_replace_references_and_nothing_else(
-    source: Path, memory: MemoryFileSystem
-) -> None:
+def test_tables_at_a_url_replace_references_and_nothing_else(source: Path, memory: MemoryFileSystem) -> None:
     dest = "memory://refs/a.parq"
     for _ in range(2):
         write_kerchunk(source, dest, format="parquet", overwrite=True)

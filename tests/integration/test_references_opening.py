@@ -18,13 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from tests.builder import build
 from tests.references import OLD_PARQUET, assert_same
 from tests.servers import range_server
-from xarray_nd2 import (
-    StaleReferencesWarning,
-    combine_references,
-    open_references,
-    to_kerchunk,
-    write_kerchunk,
-)
+from xarray_nd2 import StaleReferencesWarning, combine_references, open_references, to_kerchunk, write_kerchunk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,11 +67,7 @@ def test_a_file_that_moved(tmp_path: Path, template: bool) -> None:
         virtual = xr.open_zarr("reference://", storage_options=options, consolidated=False)
         assert_same(virtual, dataset)
         assert_same(
-            xr.open_dataset(
-                str(refs),
-                engine="kerchunk",
-                storage_options={"template_overrides": {"u": str(moved)}},
-            ),
+            xr.open_dataset(str(refs), engine="kerchunk", storage_options={"template_overrides": {"u": str(moved)}}),
             dataset,
         )
     build(moved, loops=[("T", 9)])
@@ -93,12 +83,9 @@ def test_parquet_cannot_be_led_elsewhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("zarr_format", "name", "hint"),
-    [(2, "P11", "did you mean 'P1'"), (3, "p2", "did you mean 'P2'")],
+    ("zarr_format", "name", "hint"), [(2, "P11", "did you mean 'P1'"), (3, "p2", "did you mean 'P2'")]
 )
-def test_a_misspelled_group_suggests_the_right_one(
-    named: Path, zarr_format: Any, name: str, hint: str
-) -> None:
+def test_a_misspelled_group_suggests_the_right_one(named: Path, zarr_format: Any, name: str, hint: str) -> None:
     refs = to_kerchunk(named, layout="positions", zarr_format=zarr_format)
     with pytest.raises(ValueError, match=f"no group '{name}'; {hint}"):
         open_references(refs, group=name)
@@ -106,9 +93,7 @@ def test_a_misspelled_group_suggests_the_right_one(
 
 @pytest.mark.parametrize("name", ["{{ ''.join(u) }}.nd2", "{% raw %}.nd2", "{# a #}.nd2"])
 @pytest.mark.parametrize("zarr_format", [2, 3])
-def test_a_name_is_never_code(
-    tmp_path: Path, name: str, zarr_format: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_is_never_code(tmp_path: Path, name: str, zarr_format: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """fsspec passes templates and what they fill in to Jinja, before 2026.6 without a sandbox."""
     import jinja2
 
@@ -133,9 +118,7 @@ def test_a_name_is_never_code(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="names that its file systems do not have")
 @pytest.mark.filterwarnings(OLD_PARQUET)
-@pytest.mark.parametrize(
-    "name", ["exp #1", "a?b", "tab\tx", "100%25 dose", "100% dose", "{{u}}", "a[1]", "::x", "ü"]
-)
+@pytest.mark.parametrize("name", ["exp #1", "a?b", "tab\tx", "100%25 dose", "100% dose", "{{u}}", "a[1]", "::x", "ü"])
 def test_a_name_with_special_characters(tmp_path: Path, name: str) -> None:
     path = tmp_path / f"{name}.nd2"
     build(path, loops=[("T", 2)])
@@ -158,9 +141,7 @@ def test_a_name_that_is_not_text_is_refused(tmp_path: Path, form: Any) -> None:
     path = tmp_path / os.fsdecode(b"a\xff.nd2")
     build(path, loops=[("T", 3)])
     for write in (to_kerchunk, lambda path: write_kerchunk(path, tmp_path / "refs", format=form)):
-        with pytest.raises(
-            ValueError, match=r"UTF-8, which cannot hold the path '.*a\\udcff\.nd2'"
-        ):
+        with pytest.raises(ValueError, match=r"UTF-8, which cannot hold the path '.*a\\udcff\.nd2'"):
             write(path)
     assert os.listdir(tmp_path) == [path.name]
 

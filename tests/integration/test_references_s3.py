@@ -13,13 +13,7 @@ import xarray as xr
 from tests.builder import Nd2Spec, build
 from tests.references import OLD_PARQUET, V3_ZLIB, assert_same
 from tests.servers import range_server, s3_bucket
-from xarray_nd2 import (
-    ND2Parser,
-    StaleReferencesWarning,
-    open_references,
-    to_kerchunk,
-    write_kerchunk,
-)
+from xarray_nd2 import ND2Parser, StaleReferencesWarning, open_references, to_kerchunk, write_kerchunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,11 +63,7 @@ def test_kerchunk_references(bucket: dict[str, Any], name: str) -> None:
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_the_reference_file_system(bucket: dict[str, Any], name: str, zarr_format: Any) -> None:
     refs = to_kerchunk(f"s3://images/{name}.nd2", zarr_format=zarr_format, storage_options=bucket)
-    options = {
-        "fo": refs,
-        "remote_protocol": "s3",
-        "remote_options": {**bucket, "asynchronous": True},
-    }
+    options = {"fo": refs, "remote_protocol": "s3", "remote_options": {**bucket, "asynchronous": True}}
     virtual = xr.open_zarr("reference://", storage_options=options, consolidated=False)
     assert_same(virtual, engine(name, bucket))
     assert_same(open_references(refs, remote_options=bucket), engine(name, bucket))
@@ -83,12 +73,7 @@ def test_parquet_in_the_bucket(bucket: dict[str, Any]) -> None:
     dest = "s3://images/raw.parq"
     for _ in range(2):
         write_kerchunk(
-            "s3://images/raw.nd2",
-            dest,
-            format="parquet",
-            storage_options=bucket,
-            dest_options=bucket,
-            overwrite=True,
+            "s3://images/raw.nd2", dest, format="parquet", storage_options=bucket, dest_options=bucket, overwrite=True
         )
     options = {"target_options": bucket, "remote_protocol": "s3", "remote_options": {**bucket}}
     virtual = xr.open_dataset(dest, engine="kerchunk", storage_options=options, chunks={})
@@ -151,16 +136,12 @@ def test_a_virtual_dataset_and_kerchunk_of_it(bucket: dict[str, Any], registry: 
     from virtualizarr import open_virtual_dataset
 
     url, spec = "s3://images/raw.nd2", SPECS["raw"]
-    virtual = open_virtual_dataset(
-        url, registry=registry, parser=ND2Parser(stored_order=True, inline_coords=False)
-    )
+    virtual = open_virtual_dataset(url, registry=registry, parser=ND2Parser(stored_order=True, inline_coords=False))
     assert type(virtual.image.data).__name__ == "ManifestArray"
     assert virtual.image.dims == ("T", "Z", "Y", "X", "C")
     refs = virtual.vz.to_kerchunk(format="dict")
     options = {"remote_protocol": "s3", "remote_options": {**bucket}}
-    dataset = xr.open_dataset(
-        refs, engine="kerchunk", storage_options=options, chunks={}, mask_and_scale=False
-    )
+    dataset = xr.open_dataset(refs, engine="kerchunk", storage_options=options, chunks={}, mask_and_scale=False)
     image = dataset.image.transpose("T", "Z", "C", "Y", "X")
     assert image.dtype == np.uint16
     np.testing.assert_array_equal(image.values, spec.array)
@@ -179,9 +160,7 @@ def test_files_are_joined(bucket: dict[str, Any], registry: Any, tmp_path: Path)
     joined = xr.concat(parts, "T", coords="minimal", compat="override", join="override")
     assert joined.image.shape == (6, 6, 8, 2)
     store = joined.image.data.manifest.dict()
-    assert {entry["path"] for entry in store.values()} == {
-        f"s3://images/part{i}.nd2" for i in range(2)
-    }
+    assert {entry["path"] for entry in store.values()} == {f"s3://images/part{i}.nd2" for i in range(2)}
 
 
 READER = """
@@ -212,11 +191,7 @@ def test_a_commit_to_icechunk_is_read_in_another_process(
         icechunk.VirtualChunkContainer(
             "s3://images/",
             icechunk.s3_store(
-                region="us-east-1",
-                endpoint_url=endpoint,
-                allow_http=True,
-                s3_compatible=True,
-                force_path_style=True,
+                region="us-east-1", endpoint_url=endpoint, allow_http=True, s3_compatible=True, force_path_style=True
             ),
         )
     )
@@ -243,9 +218,7 @@ def test_a_commit_to_icechunk_is_read_in_another_process(
     np.testing.assert_array_equal(image, SPECS[name].array)
     out = tmp_path / "there.npy"
     arguments = [str(tmp_path / "repository"), endpoint, str(out)]
-    done = subprocess.run(
-        [sys.executable, "-c", READER, *arguments], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", READER, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load(out), SPECS[name].array)
 

@@ -73,9 +73,7 @@ def test_opening_takes_two_requests(server: RangeServer, url: str) -> None:
     assert [seen.method for seen in server.seen] == ["GET", "GET"]
 
 
-def test_a_frame_is_one_request_for_exactly_its_bytes(
-    server: RangeServer, url: str, big: Sparse
-) -> None:
+def test_a_frame_is_one_request_for_exactly_its_bytes(server: RangeServer, url: str, big: Sparse) -> None:
     file = opened(url)
     server.reset()
     np.testing.assert_array_equal(file.read_frame(700), big.frame(700))
@@ -105,9 +103,7 @@ def test_neighbouring_frames_are_few_requests(server: RangeServer, url: str, big
 
 
 @pytest.mark.parametrize("kind", [{"zlib": True}, {"channels": 2}])
-def test_neighbouring_frames_merge_whatever_their_kind(
-    server: RangeServer, folder: Path, kind: dict[str, Any]
-) -> None:
+def test_neighbouring_frames_merge_whatever_their_kind(server: RangeServer, folder: Path, kind: dict[str, Any]) -> None:
     spec = build(folder / "kind.nd2", loops=[("T", 200)], height=64, width=64, **kind)
     dataset = xr.open_dataset(server.url("kind.nd2"), engine="nd2")
     server.reset()
@@ -125,9 +121,7 @@ def test_pixels_stream_into_the_result(url: str, big: Sparse) -> None:
     assert peak < 1.4 * 20 * big.frame_bytes
 
 
-def test_scattered_frames_are_exact_requests_many_at_once(
-    server: RangeServer, url: str, big: Sparse
-) -> None:
+def test_scattered_frames_are_exact_requests_many_at_once(server: RangeServer, url: str, big: Sparse) -> None:
     dataset = xr.open_dataset(url, engine="nd2")
     server.reset()
     server.latency = 0.02
@@ -155,9 +149,7 @@ def test_imread_opens_once(server: RangeServer, url: str, big: Sparse) -> None:
     assert server.requests <= 4
 
 
-def test_opening_with_an_index_is_one_request(
-    server: RangeServer, url: str, big: Sparse, tmp_path: Path
-) -> None:
+def test_opening_with_an_index_is_one_request(server: RangeServer, url: str, big: Sparse, tmp_path: Path) -> None:
     index = tmp_path / "an.index"
     nd2.save_index(url, index)
     server.reset()
@@ -197,9 +189,7 @@ def test_small_files_are_read_once(server: RangeServer, folder: Path) -> None:
     assert server.requests == 2
 
 
-def test_a_huge_frame_is_read_by_several_requests_at_once(
-    server: RangeServer, folder: Path
-) -> None:
+def test_a_huge_frame_is_read_by_several_requests_at_once(server: RangeServer, folder: Path) -> None:
     made = build_sparse(folder / "huge.nd2", count=2, height=4096, width=8192, marked=(0, 1))
     file = nd2.ND2File(server.url("huge.nd2"))
     assert file.sizes["Y"] == 4096
@@ -228,9 +218,7 @@ def test_the_gap_up_to_which_frames_merge_is_the_users(
 
 
 @pytest.mark.parametrize("spec", [{"zlib": True}, {"channels": 3}, {"row_bytes": 40}])
-def test_pixels_are_those_of_the_local_file(
-    server: RangeServer, folder: Path, spec: dict[str, Any]
-) -> None:
+def test_pixels_are_those_of_the_local_file(server: RangeServer, folder: Path, spec: dict[str, Any]) -> None:
     # longer than both ends, so that frames are requested
     path = folder / "pixels.nd2"
     made = build(path, loops=[("T", 150)], missing=frozenset({7}), **spec)
@@ -296,9 +284,7 @@ class Elsewhere(HTTPFileSystem):  # type: ignore[misc]
     """A file system that this package does not know: it has coroutines, its responses tell nothing."""
 
 
-def test_other_file_systems_take_one_more_request(
-    server: RangeServer, url: str, big: Sparse, folder: Path
-) -> None:
+def test_other_file_systems_take_one_more_request(server: RangeServer, url: str, big: Sparse, folder: Path) -> None:
     file = opened(fsspec.core.OpenFile(Elsewhere(), url))
     assert server.requests == 3
     assert server.sent <= 512 << 10
@@ -339,10 +325,7 @@ def test_chained_urls(server: RangeServer, folder: Path, small: Any, tmp_path: P
     for chained, options in (
         (f"simplecache::{server.url('small.nd2')}", cache),
         (f"zip://inner/small.nd2::{server.url('packed.zip')}", None),
-        (
-            f"blockcache::{server.url('small.nd2')}",
-            {"blockcache": {"cache_storage": str(tmp_path / "blocks")}},
-        ),
+        (f"blockcache::{server.url('small.nd2')}", {"blockcache": {"cache_storage": str(tmp_path / "blocks")}}),
     ):
         dataset = xr.open_dataset(chained, engine="nd2", storage_options=options)
         np.testing.assert_array_equal(dataset.image.values, small.array)
@@ -368,9 +351,7 @@ def test_upath(server: RangeServer, folder: Path, small: Any) -> None:
         np.testing.assert_array_equal(dataset.image.values, small.array)
 
 
-def test_open_files_of_fsspec_are_read_through_their_file_system(
-    server: RangeServer, folder: Path, small: Any
-) -> None:
+def test_open_files_of_fsspec_are_read_through_their_file_system(server: RangeServer, folder: Path, small: Any) -> None:
     with contextlib.ExitStack() as stack:
         made = [
             fsspec.open(server.url("small.nd2")),
@@ -410,9 +391,7 @@ def test_what_is_secret_stays_secret(
     caplog.set_level(logging.DEBUG, "nd2")
     signed = server.url("small.nd2") + f"?X-Amz-Signature={SECRET}"
     options = {"headers": {"Authorization": f"Bearer {SECRET}"}}
-    server.accept = lambda headers, path: (
-        SECRET in path or SECRET in headers.get("Authorization", "")
-    )
+    server.accept = lambda headers, path: SECRET in path or SECRET in headers.get("Authorization", "")
     for place, given in ((signed, None), (server.url("small.nd2"), options)):
         with nd2.ND2File(place, storage_options=given) as file:
             np.testing.assert_array_equal(file.asarray(), small.array)
@@ -429,9 +408,7 @@ def test_what_is_secret_stays_secret(
     assert SECRET not in caplog.text
 
 
-def test_pickles_hold_only_the_credentials_that_the_user_gave(
-    server: RangeServer, small: Any
-) -> None:
+def test_pickles_hold_only_the_credentials_that_the_user_gave(server: RangeServer, small: Any) -> None:
     given = {"headers": {"Authorization": f"Bearer {SECRET}"}}
     plain = nd2.ND2File(server.url("small.nd2"))
     assert SECRET.encode() not in pickle.dumps(plain.to_dask())
@@ -470,9 +447,7 @@ def test_blocks_of_a_remote_file_hold_several_frames(server: RangeServer, url: s
     assert server.most_in_flight >= 8
 
 
-def test_one_frame_of_a_block_is_one_exact_request(
-    server: RangeServer, url: str, big: Sparse
-) -> None:
+def test_one_frame_of_a_block_is_one_exact_request(server: RangeServer, url: str, big: Sparse) -> None:
     dataset = xr.open_dataset(url, engine="nd2", chunks={})
     server.reset()
     np.testing.assert_array_equal(dataset.image[77].values, big.frame(77))

@@ -56,9 +56,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_read_that_fails_says_why_and_the_next_one_is_right(
-    server: RangeServer, url: str, kind: str
-) -> None:
+def test_a_read_that_fails_says_why_and_the_next_one_is_right(server: RangeServer, url: str, kind: str) -> None:
     fault, message = BAD[kind]
     options = {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=0.4)}}
     options = options if kind == "stalled" else {}
@@ -162,9 +160,7 @@ def test_small_files_from_a_server_without_ranges(server: RangeServer, url: str)
     assert nd2.is_supported_file(url)
 
 
-def test_large_files_from_a_server_without_ranges_say_what_to_do(
-    server: RangeServer, tmp_path: Path
-) -> None:
+def test_large_files_from_a_server_without_ranges_say_what_to_do(server: RangeServer, tmp_path: Path) -> None:
     build_sparse(tmp_path / "large.nd2", count=20)
     server.ranges = False
     server.reset()
@@ -233,9 +229,7 @@ def test_s3_takes_two_requests_to_open_and_one_for_a_frame(
 def test_scattered_frames_are_read_from_s3_many_at_once(
     server: RangeServer, s3: dict[str, Any], s3_url: str, tmp_path: Path
 ) -> None:
-    made = build_sparse(
-        tmp_path / "bucket" / "many.nd2", count=310, height=256, width=256, marked=(4, 151)
-    )
+    made = build_sparse(tmp_path / "bucket" / "many.nd2", count=310, height=256, width=256, marked=(4, 151))
     image = xr.open_dataset("s3://bucket/many.nd2", engine="nd2", storage_options=s3).image
     server.reset()
     server.latency = 0.05
@@ -247,9 +241,7 @@ def test_scattered_frames_are_read_from_s3_many_at_once(
 
 
 @pytest.mark.parametrize("fault", [Fault(frames_only, keep=0.5), Fault(frames_only, stall=3.0)])
-def test_what_breaks_off_once_is_read_again(
-    server: RangeServer, s3: dict[str, Any], s3_url: str, fault: Fault
-) -> None:
+def test_what_breaks_off_once_is_read_again(server: RangeServer, s3: dict[str, Any], s3_url: str, fault: Fault) -> None:
     s3["config_kwargs"]["read_timeout"] = 1.5
     file = nd2.ND2File(s3_url, storage_options=s3)
     assert file.sizes

@@ -140,9 +140,7 @@ def test_no_error_shows_a_secret(status: int, form: str) -> None:
     ],
 )
 @pytest.mark.parametrize("form", ["{}", "zip://a.nd2::{}", "simplecache::{}"])
-def test_errors_say_what_the_server_answered(
-    status: int, kind: type[OSError], text: str, form: str
-) -> None:
+def test_errors_say_what_the_server_answered(status: int, kind: type[OSError], text: str, form: str) -> None:
     with serving(lambda handler: handler.send_error(status)) as url:
         with pytest.raises(kind, match=text):
             nd2.ND2File(form.format(url))

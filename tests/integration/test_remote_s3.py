@@ -39,9 +39,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_s3_gives_what_a_local_file_gives(
-    bucket: dict[str, Any], name: str, tmp_path: Path
-) -> None:
+def test_s3_gives_what_a_local_file_gives(bucket: dict[str, Any], name: str, tmp_path: Path) -> None:
     url, spec = f"s3://images/{name}.nd2", SPECS[name]
     np.testing.assert_array_equal(nd2.imread(url, storage_options=bucket), spec.array)
     build(tmp_path / "local.nd2", spec)
@@ -139,9 +137,7 @@ def in_flight(server: RangeServer, options: dict[str, Any]) -> int:
     return server.most_in_flight
 
 
-def test_the_pool_of_connections_is_as_large_as_what_is_in_flight(
-    store: tuple[RangeServer, dict[str, Any]],
-) -> None:
+def test_the_pool_of_connections_is_as_large_as_what_is_in_flight(store: tuple[RangeServer, dict[str, Any]]) -> None:
     assert in_flight(*store) > 30
 
 

@@ -78,9 +78,7 @@ def test_without_map_and_head(path: Path, version: tuple[int, int]) -> None:
 def test_acquisition_that_crashed_before_the_attributes(path: Path) -> None:
     spec, data = made(path, **LOOPS, height=7, width=7)
     cut = start_of(data, b"ImageDataSeq|4!") + 4096 + 40
-    with rescued(
-        path, data[:cut], warns=r"4 frames are whole; 1 is cut .* \(4\); 2 of those"
-    ) as file:
+    with rescued(path, data[:cut], warns=r"4 frames are whole; 1 is cut .* \(4\); 2 of those") as file:
         assert file.sizes == {"T": 3, "P": 2, "C": 2, "Y": 7, "X": 7}
         expected = spec.frames.reshape(3, 2, 2, 7, 7)
         expected[2, 0, :, 1:] = 0  # of frame 4 there is one row
@@ -215,9 +213,7 @@ def test_frames_one_by_one(path: Path, caplog: pytest.LogCaptureFixture) -> None
     assert "cut" in caplog.records[-1].message
 
 
-def test_frames_without_a_shape_and_of_a_handle(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_frames_without_a_shape_and_of_a_handle(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     spec, data = made(path, loops=[("T", 3)])
     path.write_bytes(data)
     with path.open("rb") as handle:
@@ -269,10 +265,7 @@ def test_dtype_decides_where_samples_are_ambiguous(path: Path, tmp_path: Path) -
     with nd2.ND2File(tmp_path / "bytes.nd2") as file:
         assert file.dtype == np.uint8
         assert file.asarray().tobytes() == spec.array.tobytes()
-    with (
-        pytest.warns(UserWarning, match="of 16 bits"),
-        nd2.ND2File(path, rescue=True, dtype=np.uint16) as file,
-    ):
+    with pytest.warns(UserWarning, match="of 16 bits"), nd2.ND2File(path, rescue=True, dtype=np.uint16) as file:
         np.testing.assert_array_equal(file.asarray(), spec.array)
     for dtype in ("int16", ">u2", "uint64"):
         with pytest.raises(ValueError, match=r"dtype is 'uint8', 'uint16' or 'float32', not"):
@@ -389,12 +382,7 @@ def test_rows_of_the_frame_that_the_file_ends_in_are_given(path: Path, zlib: boo
 
 def camera(width: int, height: int, binning: float, bits: int) -> dict[str, Any]:
     size = {"cx": width, "cy": height}
-    description = {
-        "sizeSensorPixels": size,
-        "dBinningX": binning,
-        "dBinningY": binning,
-        "uiBpc": bits,
-    }
+    description = {"sizeSensorPixels": size, "dBinningX": binning, "dBinningY": binning, "uiBpc": bits}
     return {"FormatQuality": {"fmtDesc": description}}
 
 
@@ -403,10 +391,7 @@ def without_attributes(path: Path, tree: dict[str, Any], **options: Any) -> Nd2S
     spec = Nd2Spec(loops=[("T", 2)], **options)
     picture = picture_tree(spec)
     planes = picture["sPicturePlanes"]
-    picture["sPicturePlanes"] = {
-        **planes,
-        "sSampleSetting": {"a0": {"pCameraSetting": tree}},
-    }
+    picture["sPicturePlanes"] = {**planes, "sSampleSetting": {"a0": {"pCameraSetting": tree}}}
     name = b"ImageMetadataSeqLV|0!"
     payload = clx_lite.encode({"SLxPictureMetadata": picture})
     build(path, replace(spec, chunks={name: payload, b"ImageAttributesLV!": None}))

@@ -32,9 +32,7 @@ def ask(endpoint: Endpoint, key: str, **headers: str) -> tuple[int, bytes, dict[
     connection = http.client.HTTPConnection(urlsplit(endpoint.url).netloc, timeout=30)
     method = headers.pop("method", "GET")
     try:
-        connection.request(
-            method, key, headers={k.replace("_", "-"): v for k, v in headers.items()}
-        )
+        connection.request(method, key, headers={k.replace("_", "-"): v for k, v in headers.items()})
         answer = connection.getresponse()
         return answer.status, answer.read(), dict(answer.headers)
     finally:
@@ -213,9 +211,7 @@ def test_the_folder_of_the_file_is_not_served(tmp_path: Path) -> None:
     assert str(tmp_path) not in page
 
 
-def test_requests_are_printed_when_asked_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_requests_are_printed_when_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.nd2"
     build(path)
     with serve(path) as endpoint:

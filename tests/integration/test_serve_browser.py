@@ -159,9 +159,7 @@ def browse(pages: tuple[Path, str, list[Any]], pytestconfig: pytest.Config) -> C
     return show
 
 
-def test_the_browser_reads_a_plane_from_the_endpoint(
-    browse: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_the_browser_reads_a_plane_from_the_endpoint(browse: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
     spec = build(path, loops=[("T", 3), ("Z", 2)], channels=2, height=24, width=31, zlib=True)
     with serve(path) as endpoint:

@@ -75,9 +75,7 @@ def test_levels_of_each_position(tmp_path: Path) -> None:
     with serve(path) as endpoint:
         root = opened(endpoint.url)
         for position in range(3):
-            for array, level in zip(
-                levels_of(root[str(position)]), pyramid(spec.array[position], 2), strict=True
-            ):
+            for array, level in zip(levels_of(root[str(position)]), pyramid(spec.array[position], 2), strict=True):
                 np.testing.assert_array_equal(array[...], level)
         together = opened(f"{endpoint.url}/_/positions")
         assert [a["name"] for a in together.attrs["ome"]["multiscales"][0]["axes"]] == list("ptyx")

@@ -71,11 +71,7 @@ def plate(tmp_path: Path) -> Path:
     path = tmp_path / "plate.nd2"
     points = [Position(StagePosition(0.0, 0.0, 0.0), name=name) for name in ("A1", "<b>B2</b>")]
     with nd2.ND2Writer(
-        path,
-        {"P": 2, "C": 2, "Y": 30, "X": 40},
-        np.uint16,
-        channels=["DAPI", "<script>GFP"],
-        positions=points,
+        path, {"P": 2, "C": 2, "Y": 30, "X": 40}, np.uint16, channels=["DAPI", "<script>GFP"], positions=points
     ) as writer:
         for i in range(2):
             writer.write_frame({"P": i}, np.full((2, 30, 40), i, np.uint16))
@@ -111,9 +107,7 @@ def test_the_link_to_the_viewer_on_the_web(plate: Path) -> None:
         (link,) = re.findall(r'href="(https:[^"]+)"', page(endpoint))
         place, _, text = html.unescape(link).partition("#!")
         assert place == f"{viewer.PUBLIC}/"
-        assert json.loads(unquote(text))["layers"][0]["source"].startswith(
-            f"zarr3://{endpoint.url}/"
-        )
+        assert json.loads(unquote(text))["layers"][0]["source"].startswith(f"zarr3://{endpoint.url}/")
 
 
 def test_a_thumbnail_of_each_position(plate: Path) -> None:
@@ -147,9 +141,7 @@ def test_links_are_those_of_a_tunnel(plate: Path) -> None:
         assert url.encode() in body
 
 
-def test_without_the_client_the_viewer_is_the_page(
-    plate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_client_the_viewer_is_the_page(plate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(viewer, "is_installed", lambda: False)
     with serve(plate) as endpoint:
         status, _, headers = ask(endpoint.view_url)

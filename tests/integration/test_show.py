@@ -1,4 +1,4 @@
-"""``nd2 show``: pictures and animations by the suffix of the output, in the size asked for, with names and a scale bar."""
+"""``nd2 show``: pictures and animations by the suffix of the output, in the given size, with names and a scale bar."""
 
 from __future__ import annotations
 
@@ -40,8 +40,7 @@ def opened(path: Path) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "form"),
-    [("png", "PNG"), ("jpg", "JPEG"), ("JPEG", "JPEG"), ("tif", "TIFF"), ("tiff", "TIFF")],
+    ("suffix", "form"), [("png", "PNG"), ("jpg", "JPEG"), ("JPEG", "JPEG"), ("tif", "TIFF"), ("tiff", "TIFF")]
 )
 def test_the_suffix_decides_the_format(lapse: Path, suffix: str, form: str) -> None:
     out = lapse.with_name(f"out.{suffix}")
@@ -57,9 +56,7 @@ def test_a_page_of_a_document(lapse: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.bmp", "a.svg", "a.txt", "a.mp4", "a.nonsense"])
-def test_other_formats_are_refused(
-    lapse: Path, name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_formats_are_refused(lapse: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert show(lapse, "-o", lapse.with_name(name)) == 1
     assert "none of the suffixes .png, .jpg, .jpeg, .tif, .tiff, .pdf" in capsys.readouterr().err
     assert not lapse.with_name(name).exists()
@@ -105,9 +102,7 @@ def test_names_and_a_scale_bar(lapse: Path) -> None:
     np.testing.assert_array_equal(both, drawn)
 
 
-def test_without_pillow(
-    lapse: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_pillow(lapse: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     out = lapse.with_name("out.png")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert show(lapse, out) == 0
@@ -149,9 +144,7 @@ def test_a_white_channel_without_a_wavelength_among_others(tmp_path: Path) -> No
     nd2.imwrite(path, values, axes="CYX", channels=channels)
     with nd2.ND2File(path) as file:
         assert file._facts.composite_channels == [1]
-        np.testing.assert_array_equal(
-            file.thumbnail().pixels, file.thumbnail(channels=["GFP"]).pixels
-        )
+        np.testing.assert_array_equal(file.thumbnail().pixels, file.thumbnail(channels=["GFP"]).pixels)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "apng", "png"])
@@ -224,10 +217,7 @@ def test_what_cannot_be_animated(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_several_files(lapse: Path) -> None:
     build(lapse.with_name("other.nd2"))
     assert show(lapse.parent / "*.nd2", "--out-dir", lapse.parent / "out") == 0
-    assert sorted(path.name for path in (lapse.parent / "out").iterdir()) == [
-        "lapse.png",
-        "other.png",
-    ]
+    assert sorted(path.name for path in (lapse.parent / "out").iterdir()) == ["lapse.png", "other.png"]
 
 
 @each_sample()

@@ -49,10 +49,7 @@ def test_with_an_index_a_file_says_the_same(tmp_path: Path, kind: str) -> None:
     spec = build(path, **KINDS[kind])
     assert nd2.save_index(path) == f"{path}.index"
     for place in (path, memory_copy(path)):
-        with (
-            nd2.ND2File(path) as plain,
-            nd2.ND2File(place, index=f"{path}.index") as indexed,
-        ):
+        with nd2.ND2File(path) as plain, nd2.ND2File(place, index=f"{path}.index") as indexed:
             assert said(indexed) == said(plain)
             np.testing.assert_array_equal(indexed.asarray(), spec.array)
 
@@ -60,10 +57,7 @@ def test_with_an_index_a_file_says_the_same(tmp_path: Path, kind: str) -> None:
 @each_sample(sample_names("real"))
 def test_with_an_index_a_real_file_says_the_same(sample: Path, tmp_path: Path) -> None:
     nd2.save_index(sample, tmp_path / "an.index")
-    with (
-        nd2.ND2File(sample) as plain,
-        nd2.ND2File(memory_copy(sample), index=tmp_path / "an.index") as indexed,
-    ):
+    with nd2.ND2File(sample) as plain, nd2.ND2File(memory_copy(sample), index=tmp_path / "an.index") as indexed:
         assert said(indexed) == said(plain)
         assert indexed.events() == plain.events()
         np.testing.assert_array_equal(indexed.asarray(), plain.asarray())
@@ -79,9 +73,7 @@ LEGACY: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", LEGACY)
-def test_with_an_index_a_legacy_file_says_the_same_at_one_request(
-    tmp_path: Path, kind: str
-) -> None:
+def test_with_an_index_a_legacy_file_says_the_same_at_one_request(tmp_path: Path, kind: str) -> None:
     pytest.importorskip("imagecodecs")
     path = tmp_path / "a.nd2"
     legacy_builder.build(path, **LEGACY[kind])

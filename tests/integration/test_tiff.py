@@ -154,9 +154,7 @@ def test_calls_for_every_frame(tmp_path: Path) -> None:
     assert where == [(t, p) for t in range(2) for p in range(3)]
 
 
-def test_frames_are_read_once_in_the_order_of_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frames_are_read_once_in_the_order_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "a.nd2"
     order = [5, 0, 3, 1, 4, 2]
     build(source, loops=[("T", 2), ("P", 3)], order=order)
@@ -166,9 +164,7 @@ def test_frames_are_read_once_in_the_order_of_the_file(
     assert seen == order
 
 
-def test_memory_does_not_grow_with_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "a.nd2"
     build(source, loops=[("T", 400)], height=64, width=64)  # 3.3 MB of pixels
     monkeypatch.setattr(tiff_module, "_BLOCK", 64 << 10)
@@ -205,9 +201,7 @@ def test_without_tifffile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         nd2.nd2_to_tiff(source, tmp_path / "a.tif")
 
 
-def test_a_full_disk_is_known_before_anything_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_known_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, dest = tmp_path / "a.nd2", tmp_path / "a.tif"
     build(source, loops=[("T", 3)], height=40, width=40)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(100, 0, 100))
@@ -275,20 +269,13 @@ def test_writes_that_are_cut_short_go_on(tmp_path: Path, monkeypatch: pytest.Mon
         file.write_tiff(tmp_path / "whole.tif")
         monkeypatch.setattr(tiff_module, "_pwrite", some)
         file.write_tiff(tmp_path / "short.tif")
-    np.testing.assert_array_equal(
-        tifffile.imread(tmp_path / "short.tif"), tifffile.imread(tmp_path / "whole.tif")
-    )
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "short.tif"), tifffile.imread(tmp_path / "whole.tif"))
 
 
-def test_writes_that_write_nothing_are_a_full_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_writes_that_write_nothing_are_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(tmp_path / "a.nd2", loops=[("T", 3)], channels=2)
     monkeypatch.setattr(tiff_module, "_pwrite", lambda *_: 0)
-    with (
-        nd2.ND2File(tmp_path / "a.nd2") as file,
-        pytest.raises(OSError, match="No space") as caught,
-    ):
+    with nd2.ND2File(tmp_path / "a.nd2") as file, pytest.raises(OSError, match="No space") as caught:
         file.write_tiff(tmp_path / "a.tif")
     assert caught.value.errno == errno.ENOSPC
     assert [path.name for path in tmp_path.iterdir()] == ["a.nd2"]

@@ -67,9 +67,7 @@ def test_a_pyramid(tmp_path: Path, kind: dict[str, Any], compression: Any) -> No
                     assert smaller.shape[axis] == -(-larger.shape[axis] // 2)
             small = series.levels[1].asarray()
             large = series.asarray().astype(float)
-            corner = tuple(
-                slice(0, 2) if axis in axes else slice(None) for axis in range(large.ndim)
-            )
+            corner = tuple(slice(0, 2) if axis in axes else slice(None) for axis in range(large.ndim))
             pixel = tuple(0 if axis in axes else slice(None) for axis in range(large.ndim))
             mean = large[corner].mean(axis=axes)
             assert np.abs(mean - small[pixel]).max() <= 0.5 + 1e-6 * np.abs(mean).max()
@@ -116,10 +114,7 @@ def test_one_position(tmp_path: Path, name: str, compression: Any) -> None:
 )
 def test_wrong_options(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     build(tmp_path / "a.nd2", **PLATE)
-    with (
-        nd2.ND2File(tmp_path / "a.nd2") as file,
-        pytest.raises((ValueError, IndexError), match=message),
-    ):
+    with nd2.ND2File(tmp_path / "a.nd2") as file, pytest.raises((ValueError, IndexError), match=message):
         file.write_tiff(tmp_path / "b.tif", **options)
     assert [path.name for path in tmp_path.iterdir()] == ["a.nd2"]
 

@@ -41,9 +41,7 @@ def browser(program: Any) -> Iterator[tuple[Any, Traffic]]:
 
 
 @pytest.fixture
-def shot(
-    browser: tuple[Any, Traffic], pytestconfig: pytest.Config
-) -> Callable[[str], NDArray[Any]]:
+def shot(browser: tuple[Any, Traffic], pytestconfig: pytest.Config) -> Callable[[str], NDArray[Any]]:
     """Keep a picture of the page; return its pixels, shape (height, width, 3), from 0 to 1."""
     folder = pytestconfig.rootpath / "build" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,14 +66,10 @@ def squares(height: int, width: int, place: int) -> NDArray[np.uint16]:
     return plane
 
 
-def test_the_page_of_a_file(
-    browser: tuple[Any, Traffic], shot: Callable[[str], NDArray[Any]], tmp_path: Path
-) -> None:
+def test_the_page_of_a_file(browser: tuple[Any, Traffic], shot: Callable[[str], NDArray[Any]], tmp_path: Path) -> None:
     points = [Position(StagePosition(0.0, 0.0, 0.0), name=name) for name in ("A1", "A2", "B1")]
     path = tmp_path / "plate.nd2"
-    with nd2.ND2Writer(
-        path, {"P": 3, "Y": 300, "X": 300}, np.uint16, channels=["GFP"], positions=points
-    ) as writer:
+    with nd2.ND2Writer(path, {"P": 3, "Y": 300, "X": 300}, np.uint16, channels=["GFP"], positions=points) as writer:
         for i in range(3):
             writer.write_frame({"P": i}, squares(300, 300, i))
     page, traffic = browser
@@ -104,9 +98,7 @@ def test_channels_have_their_colors(
 ) -> None:
     path = tmp_path / "three.nd2"
     planes = np.stack([squares(700, 1000, i) for i in range(3)])
-    nd2.imwrite(
-        path, planes, axes="CYX", channels=["DAPI", "GFP", "Cy5"], voxel_size=(0.2, 0.2, 1.0)
-    )
+    nd2.imwrite(path, planes, axes="CYX", channels=["DAPI", "GFP", "Cy5"], voxel_size=(0.2, 0.2, 1.0))
     page, traffic = browser
     with view(path, browser=False) as endpoint:
         page.goto(endpoint.view_url)

@@ -57,9 +57,7 @@ def engine(path: Path) -> xr.Dataset:
 
 def joined(files: list[Path]) -> xr.Dataset:
     parts = [engine(path) for path in files]
-    return xr.concat(
-        parts, "T", data_vars="minimal", coords="minimal", compat="override", join="override"
-    )
+    return xr.concat(parts, "T", data_vars="minimal", coords="minimal", compat="override", join="override")
 
 
 def assert_same(dataset: xr.Dataset, expected: xr.Dataset) -> None:
@@ -86,9 +84,7 @@ class Store:
         storage = icechunk.in_memory_storage()
         if repository is not None:
             storage = icechunk.local_filesystem_storage(str(repository))
-        self.repository = icechunk.Repository.create(
-            storage, config=config, authorize_virtual_chunk_access=access
-        )
+        self.repository = icechunk.Repository.create(storage, config=config, authorize_virtual_chunk_access=access)
         self.repository.save_config()
 
     def commit(self, dataset: xr.Dataset, **options: Any) -> None:
@@ -123,9 +119,7 @@ def test_a_virtual_dataset(files: list[Path], registry: Any, stored_order: bool)
 
 @pytest.mark.parametrize("form", ["json", "parquet"])
 def test_kerchunk(files: list[Path], registry: Any, form: str, tmp_path: Path) -> None:
-    dataset = virtualizarr.open_virtual_dataset(
-        files[0].as_uri(), registry=registry, parser=ND2Parser()
-    )
+    dataset = virtualizarr.open_virtual_dataset(files[0].as_uri(), registry=registry, parser=ND2Parser())
     out = str(tmp_path / f"refs.{form}")
     dataset.vz.to_kerchunk(out, format=form)
     options: dict[str, Any] = {}
@@ -140,8 +134,7 @@ def test_icechunk(files: list[Path], registry: Any, stored_order: bool) -> None:
     store = Store(files[0].parent)
     parser = ND2Parser(stored_order=stored_order)
     first, second = (
-        virtualizarr.open_virtual_dataset(path.as_uri(), registry=registry, parser=parser)
-        for path in files
+        virtualizarr.open_virtual_dataset(path.as_uri(), registry=registry, parser=parser) for path in files
     )
     store.commit(first)
     assert_same(store.open(), engine(files[0]))
@@ -168,14 +161,10 @@ np.save(out, dataset.image.values)
 def test_icechunk_without_this_package(files: list[Path], registry: Any, tmp_path: Path) -> None:
     store = Store(files[0].parent, tmp_path / "repository")
     store.commit(
-        virtualizarr.open_virtual_dataset(
-            files[0].as_uri(), registry=registry, parser=ND2Parser(stored_order=False)
-        )
+        virtualizarr.open_virtual_dataset(files[0].as_uri(), registry=registry, parser=ND2Parser(stored_order=False))
     )
     arguments = [str(tmp_path / "repository"), f"{tmp_path.as_uri()}/", str(tmp_path / "out.npy")]
-    done = subprocess.run(
-        [sys.executable, "-c", READER, *arguments], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", READER, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), engine(files[0]).image)
 
@@ -192,9 +181,7 @@ def test_icechunk_without_this_package(files: list[Path], registry: Any, tmp_pat
 )
 def test_many_files(files: list[Path], registry: Any, options: dict[str, Any]) -> None:
     urls = [path.as_uri() for path in files]
-    dataset = virtualizarr.open_virtual_mfdataset(
-        urls, registry=registry, parser=ND2Parser(), **options
-    )
+    dataset = virtualizarr.open_virtual_mfdataset(urls, registry=registry, parser=ND2Parser(), **options)
     assert type(dataset.image.data).__name__ == "ManifestArray"
     store = Store(files[0].parent)
     store.commit(dataset)
@@ -216,9 +203,7 @@ def test_a_new_axis(files: list[Path], registry: Any) -> None:
 def test_a_tree(tmp_path: Path, registry: Any) -> None:
     path = tmp_path / "a.nd2"
     build(path, loops=[("T", 3), ("P", 2)])
-    tree = virtualizarr.open_virtual_datatree(
-        path.as_uri(), registry=registry, parser=ND2Parser(layout="positions")
-    )
+    tree = virtualizarr.open_virtual_datatree(path.as_uri(), registry=registry, parser=ND2Parser(layout="positions"))
     assert set(tree.groups) == {"/", "/P0", "/P1"}
 
 
@@ -238,9 +223,7 @@ def test_a_name_is_right_or_refused(tmp_path: Path, registry: Any, name: str) ->
     assert_same(store.open(), engine(path))
 
 
-def test_stores_and_registries_can_be_sent_to_other_processes(
-    files: list[Path], registry: Any
-) -> None:
+def test_stores_and_registries_can_be_sent_to_other_processes(files: list[Path], registry: Any) -> None:
     store: Any = ND2Parser()(files[0].as_uri(), registry)
     assert list(registry.map) == list(pickle.loads(pickle.dumps(registry)).map)
     again = pickle.loads(pickle.dumps(store))

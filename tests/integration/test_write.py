@@ -118,9 +118,7 @@ def test_many_threads(tmp_path: Path, compression: Any) -> None:
 
 def test_the_caller_may_use_its_memory_again(tmp_path: Path) -> None:
     frame, frames = np.empty((20, 30), "u2"), pixels(30, 20, 30)
-    with nd2.ND2Writer(
-        tmp_path / "a.nd2", {"T": 30, "Y": 20, "X": 30}, "u2", compression="zlib"
-    ) as writer:
+    with nd2.ND2Writer(tmp_path / "a.nd2", {"T": 30, "Y": 20, "X": 30}, "u2", compression="zlib") as writer:
         for index in range(30):
             frame[:] = frames[index]
             writer.write_frame(index, frame)
@@ -168,10 +166,7 @@ def test_metadata(tmp_path: Path) -> None:
         pinholeDiameterUm=30.0,
         modalityFlags=["fluorescence", "camera"],
     )
-    points = [
-        Position(StagePosition(1.0, 2.0, 3.0), 4.0, "A1"),
-        Position(StagePosition(-1.0, 0.0, 0.5), None, None),
-    ]
+    points = [Position(StagePosition(1.0, 2.0, 3.0), 4.0, "A1"), Position(StagePosition(-1.0, 0.0, 0.5), None, None)]
     sizes = {"P": 2, "T": 3, "Z": 4, "C": 2, **YX}
     start = datetime(2024, 2, 29, 12, tzinfo=UTC)
     with nd2.ND2Writer(
@@ -225,9 +220,7 @@ def test_times_and_places_frame_by_frame(tmp_path: Path) -> None:
             )
     with nd2.ND2File(tmp_path / "a.nd2") as file:
         rows = file.events()
-        np.testing.assert_array_equal(
-            [row["Time [s]"] for row in rows], [0.007, 0.107, math.nan, 0.307]
-        )
+        np.testing.assert_array_equal([row["Time [s]"] for row in rows], [0.007, 0.107, math.nan, 0.307])
         assert rows[3]["X Coord [µm]"] == 3
         assert rows[3]["Y Coord [µm]"] == 6
         assert rows[1]["Temperature [°C]"] == 37.1
@@ -241,9 +234,7 @@ def test_times_and_places_frame_by_frame(tmp_path: Path) -> None:
 def test_positions_without_a_place_are_where_the_stage_stood(tmp_path: Path) -> None:
     sizes = {"T": 2, "P": 3, "Z": 2, **YX}
     places = np.array([[10.0, -1.0], [20.0, -2.0], [30.0, -3.0]])
-    with nd2.ND2Writer(
-        tmp_path / "a.nd2", sizes, "u2", positions=["A", "B", "C"], z=[0.0, 2.0]
-    ) as writer:
+    with nd2.ND2Writer(tmp_path / "a.nd2", sizes, "u2", positions=["A", "B", "C"], z=[0.0, 2.0]) as writer:
         for t, p, z in np.ndindex(2, 3, 2):
             if (t, p, z) != (0, 1, 0):
                 stage = (*places[p] + t, 100.0 + p + 2 * z)
@@ -267,9 +258,7 @@ def test_positions_at_one_height_have_it_from_the_metadata(tmp_path: Path) -> No
 
 
 def test_places_that_were_given_stay(tmp_path: Path) -> None:
-    with nd2.ND2Writer(
-        tmp_path / "a.nd2", {"P": 2, **YX}, "u2", positions=[(1, 2), (3, 4)]
-    ) as writer:
+    with nd2.ND2Writer(tmp_path / "a.nd2", {"P": 2, **YX}, "u2", positions=[(1, 2), (3, 4)]) as writer:
         writer.write_frame(0, pixels(6, 9), stage=(7.0, 8.0, 9.0))
     with nd2.ND2File(tmp_path / "a.nd2") as file:
         points = file.experiment[0].parameters.points  # type: ignore[union-attr]
@@ -388,9 +377,7 @@ def test_masks(shape: tuple[int, int], seed: int, most: int, tmp_path: Path) -> 
     rng = np.random.default_rng(seed)
     mask = rng.integers(0, most + 1, shape) * (rng.random(shape) < 0.6)
     sizes = dict(zip("YX", shape, strict=True))
-    with nd2.ND2Writer(
-        tmp_path / "a.nd2", sizes, "u1", labels={"m": mask}, overwrite=True
-    ) as writer:
+    with nd2.ND2Writer(tmp_path / "a.nd2", sizes, "u1", labels={"m": mask}, overwrite=True) as writer:
         writer.write_frame(0, np.zeros(shape, "u1"))
     with nd2.ND2File(tmp_path / "a.nd2") as file:
         assert file.binary_data is not None
@@ -447,9 +434,7 @@ def test_types_that_files_do_not_hold(tmp_path: Path, dtype: str, advice: str) -
         (YX, {"labels": {"a": np.zeros((2, 2), int)}}, "labels 'a' have shape"),
     ],
 )
-def test_what_cannot_be_written(
-    tmp_path: Path, sizes: Any, options: dict[str, Any], message: str
-) -> None:
+def test_what_cannot_be_written(tmp_path: Path, sizes: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         nd2.ND2Writer(tmp_path / "a.nd2", sizes, **options)
     assert nothing_but(tmp_path)
@@ -460,9 +445,7 @@ def test_a_broken_frame_does_not_break_the_file(tmp_path: Path, compression: Any
     frames = pixels(3, 6, 9)
     with nd2.ND2Writer(tmp_path / "a.nd2", {"T": 3, **YX}, "u2", compression=compression) as writer:
         writer.write_frame(0, frames[0])
-        with pytest.raises(
-            ValueError, match=r"frame 1 has shape \(6, 8\); expected \(1, 6, 9, 1\)"
-        ):
+        with pytest.raises(ValueError, match=r"frame 1 has shape \(6, 8\); expected \(1, 6, 9, 1\)"):
             writer.write_frame(1, frames[1, :, :8])
         with pytest.raises(ValueError, match=r"frame 1 is float64, the file uint16.*a\.nd2"):
             writer.write_frame(1, frames[1].astype(float))
@@ -484,9 +467,7 @@ def test_an_error_leaves_nothing_behind(tmp_path: Path) -> None:
     before.write_bytes(b"what was there")
 
     def stopped() -> None:
-        with nd2.ND2Writer(
-            before, {"T": 3, **YX}, "u2", compression="zlib", overwrite=True
-        ) as writer:
+        with nd2.ND2Writer(before, {"T": 3, **YX}, "u2", compression="zlib", overwrite=True) as writer:
             writer.write_frame(0, pixels(6, 9))
             assert (tmp_path / "a.nd2.part").exists()
             raise KeyError("stopped")
@@ -544,10 +525,7 @@ except OSError as error:
 @pytest.mark.parametrize("compression", ["", "zlib"])
 def test_no_more_room(tmp_path: Path, compression: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", FILL, tmp_path / "a.nd2", compression],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", FILL, tmp_path / "a.nd2", compression], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("EFBIG | ")
     assert "ImageDataSeq|" in done.stdout
@@ -556,9 +534,7 @@ def test_no_more_room(tmp_path: Path, compression: str) -> None:
     assert nothing_but(tmp_path)
 
 
-def test_a_full_disk_when_the_file_is_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_when_the_file_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = nd2.ND2Writer(tmp_path / "a.nd2", {"T": 2, **YX}, "u2")
     writer.write_frame(0, pixels(6, 9))
 
@@ -603,14 +579,10 @@ for index in range(20_000):
 
 @pytest.mark.parametrize("compression", ["", "zlib"])
 @pytest.mark.parametrize("in_place", ["", "yes"])
-def test_rescue_finds_what_was_written_before_a_kill(
-    tmp_path: Path, compression: str, in_place: str
-) -> None:
+def test_rescue_finds_what_was_written_before_a_kill(tmp_path: Path, compression: str, in_place: str) -> None:
     path = tmp_path / "a.nd2"
     child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, path, compression, in_place],
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", KILLED, path, compression, in_place], stdout=subprocess.PIPE, text=True
     )
     assert child.stdout is not None
     for line in child.stdout:
@@ -644,7 +616,8 @@ import numpy as np
 import nd2
 frame = np.random.default_rng(0).integers(0, 999, (3, 512, 512)).astype("u2")
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-with nd2.ND2Writer(sys.argv[1], {"T": 100, "C": 3, "Y": 512, "X": 512}, "u2", compression=sys.argv[2] or None, overwrite=True) as writer:
+sizes = {"T": 100, "C": 3, "Y": 512, "X": 512}
+with nd2.ND2Writer(sys.argv[1], sizes, "u2", compression=sys.argv[2] or None, overwrite=True) as writer:
     for index in range(100):
         writer.write_frame(index, frame)
         if index == 5:
@@ -653,10 +626,7 @@ print(peak() - before)
 """
     for compression in ("", "zlib"):
         done = subprocess.run(
-            [sys.executable, "-c", code, tmp_path / "a.nd2", compression],
-            capture_output=True,
-            text=True,
-            check=True,
+            [sys.executable, "-c", code, tmp_path / "a.nd2", compression], capture_output=True, text=True, check=True
         )
         assert int(done.stdout) < 40  # of 150 MB
 

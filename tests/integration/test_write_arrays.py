@@ -12,17 +12,7 @@ import xarray as xr
 import nd2
 from nd2._core.chunks import regions
 from nd2._core.chunks.binary_layers import RUNS_NAME
-from nd2.structures import (
-    ROI,
-    InterpType,
-    Metadata,
-    NETimeLoop,
-    RoiInfo,
-    RoiShapeType,
-    TimeLoop,
-    XYPosLoop,
-    ZStackLoop,
-)
+from nd2.structures import ROI, InterpType, Metadata, NETimeLoop, RoiInfo, RoiShapeType, TimeLoop, XYPosLoop, ZStackLoop
 from tests.builder import build
 from tests.samples import each_sample
 
@@ -59,9 +49,7 @@ def test_plain_arrays(tmp_path: Path) -> None:
         ((3, 4, 4), "YXS", "4 samples"),
     ],
 )
-def test_axes_that_are_wrong(
-    tmp_path: Path, shape: tuple[int, ...], axes: str | None, message: str
-) -> None:
+def test_axes_that_are_wrong(tmp_path: Path, shape: tuple[int, ...], axes: str | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         nd2.imwrite(tmp_path / "a.nd2", np.zeros(shape, "u2"), axes=axes)
     assert not list(tmp_path.iterdir())
@@ -110,9 +98,7 @@ def test_moments_on_the_time_axis(tmp_path: Path) -> None:
         assert file.events()[1]["Time [s]"] == 60.0
 
 
-@pytest.mark.parametrize(
-    ("attrs", "milliseconds"), [({}, 500.0), ({"units": "ms"}, 0.5), ({"units": "min"}, 30_000.0)]
-)
+@pytest.mark.parametrize(("attrs", "milliseconds"), [({}, 500.0), ({"units": "ms"}, 0.5), ({"units": "min"}, 30_000.0)])
 def test_times_are_seconds_unless_units_say_otherwise(
     tmp_path: Path, attrs: dict[str, str], milliseconds: float
 ) -> None:
@@ -145,9 +131,7 @@ def test_a_copy_does_not_call_planned_times_recorded(
 
 @pytest.mark.parametrize("steps", [slice(0, 4), slice(1, 5), slice(0, None, 2), slice(1, None, 3)])
 @pytest.mark.parametrize("times", [[], [np.nan, np.nan, 1000.0, 1600.0, 2000.0]])
-def test_the_period_of_a_part_without_some_times(
-    tmp_path: Path, times: list[float], steps: slice
-) -> None:
+def test_the_period_of_a_part_without_some_times(tmp_path: Path, times: list[float], steps: slice) -> None:
     build(tmp_path / "a.nd2", loops=[("T", 5)], times=times)
     with nd2.ND2File(tmp_path / "a.nd2") as file:
         whole: Any = file.experiment[0].parameters
@@ -218,9 +202,7 @@ def test_the_start_of_some_times_is_that_of_the_first(tmp_path: Path) -> None:
 
 
 def test_custom_data_of_the_call_joins_the_software_of_the_dataset(tmp_path: Path) -> None:
-    image = xr.DataArray(
-        pixels(6, 9), dims=tuple("YX"), attrs={"software": "NIS-Elements AR 5.42 (Build 1)"}
-    )
+    image = xr.DataArray(pixels(6, 9), dims=tuple("YX"), attrs={"software": "NIS-Elements AR 5.42 (Build 1)"})
     nd2.imwrite(tmp_path / "a.nd2", image, custom={"Mine": {"Answer": 42}})
     with nd2.ND2File(tmp_path / "a.nd2") as file:
         assert file.custom_data["Mine"] == {"Answer": 42}
@@ -281,9 +263,7 @@ def test_datasets_of_the_engine(tmp_path: Path, chunks: Any) -> None:
     with xr.open_dataset(tmp_path / "a.nd2", engine="nd2", chunks=chunks) as dataset:
         nd2.imwrite(tmp_path / "b.nd2", dataset)
         with xr.open_dataset(tmp_path / "b.nd2", engine="nd2") as again:
-            xr.testing.assert_allclose(
-                again.drop_vars(["channel_color"]), dataset.drop_vars(["channel_color"])
-            )
+            xr.testing.assert_allclose(again.drop_vars(["channel_color"]), dataset.drop_vars(["channel_color"]))
             assert again.channel_color.values.tolist() == dataset.channel_color.values.tolist()
             assert not again.frame_present[0, 1, 1]
 
@@ -377,9 +357,7 @@ def test_a_part_says_of_its_frames_what_the_whole_says(
                 np.testing.assert_array_equal(layers[0][new], of_all[0][old])
 
 
-def test_frames_of_a_part_are_the_stored_bytes(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frames_of_a_part_are_the_stored_bytes(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import nd2._core.frames.read
 
     def decoding(*_: object) -> bytes:
@@ -411,9 +389,7 @@ def test_a_file_onto_itself(whole: Path) -> None:
         ({"Z": [0, 1, 4]}, ValueError),
     ],
 )
-def test_parts_that_are_not_there(
-    whole: Path, tmp_path: Path, picks: dict[str, Any], error: type[Exception]
-) -> None:
+def test_parts_that_are_not_there(whole: Path, tmp_path: Path, picks: dict[str, Any], error: type[Exception]) -> None:
     with nd2.ND2File(whole) as file, pytest.raises(error):
         file.write_nd2(tmp_path / "part.nd2", **picks)
     assert [p.name for p in tmp_path.iterdir()] == ["whole.nd2"]
@@ -442,9 +418,7 @@ def test_phases_and_xml(tmp_path: Path) -> None:
         ({"T": 0}, {1: None, 2: 0, 3: 1, 4: 2}),
     ],
 )
-def test_regions_of_a_part(
-    tmp_path: Path, picks: dict[str, Any], expected: dict[int, int | None]
-) -> None:
+def test_regions_of_a_part(tmp_path: Path, picks: dict[str, Any], expected: dict[int, int | None]) -> None:
     info = RoiInfo(RoiShapeType.Point, InterpType.StandardROI)
     rois = [ROI(1, info, ""), *(ROI(i + 2, info, "", position=i) for i in range(3))]
     with nd2.ND2Writer(tmp_path / "a.nd2", {"T": 2, "P": 3, "Y": 4, "X": 4}, rois=rois) as writer:
@@ -458,9 +432,7 @@ def test_regions_of_a_part(
 
 def test_numbers_that_no_file_has_are_left_out(tmp_path: Path) -> None:
     tag, digits = "RleZipBinarySequence_1_v1", b"1" * 5000
-    layers = (
-        b'<variant><BinaryMetadata_v1 runtype="CLxListVariant"><no_name runtype="CLxListVariant">'
-    )
+    layers = b'<variant><BinaryMetadata_v1 runtype="CLxListVariant"><no_name runtype="CLxListVariant">'
     layers += b'<Name runtype="CLxStringW" value="cells"/>'
     layers += b'<FileTag runtype="CLxStringW" value="%s"/>' % tag.encode()
     layers += b"</no_name></BinaryMetadata_v1></variant>"

@@ -1,4 +1,4 @@
-"""napari for tests: settings of its own, and a window where there is a display. Without napari there is nothing to test."""
+"""napari for tests: settings of its own, and a window where there is a display. Tests need napari."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 
 collect_ignore_glob: list[str] = []
-if find_spec("napari") is None or (
-    sys.platform == "linux" and not any(os.environ.get(name) for name in _DISPLAYS)
-):
+if find_spec("napari") is None or (sys.platform == "linux" and not any(os.environ.get(name) for name in _DISPLAYS)):
     collect_ignore_glob.append("test_*.py")
 
 

@@ -55,9 +55,7 @@ def test_samples_open_as_layers_that_show_their_pixels(sample: Path, model: Any)
         names = [channel.unique_name for channel in file._facts.channels]
         images = [layer for layer in layers if isinstance(layer, Image)]
         assert sorted(layer.name for layer in images) == sorted(names)
-        assert len([layer for layer in layers if isinstance(layer, Labels)]) == len(
-            file.binary_data or ()
-        )
+        assert len([layer for layer in layers if isinstance(layer, Labels)]) == len(file.binary_data or ())
         for layer in images:
             image = dataset.image
             image = image.isel(C=names.index(layer.name)) if "C" in image.dims else image
@@ -91,11 +89,7 @@ def drop(viewer: Any, *paths: Path) -> None:
     mime = QMimeData()
     mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
     event = QDropEvent(
-        QPointF(10, 10),
-        Qt.DropAction.CopyAction,
-        mime,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
+        QPointF(10, 10), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     )
     viewer.window._qt_viewer.dropEvent(event)
 
@@ -120,11 +114,7 @@ def test_layers_look_as_the_file_says(cells: Path, viewer: Any) -> None:
     np.testing.assert_allclose(colors, [(0, 0, 0), (255, 0, 255), (0, 0, 0)], atol=3)
     viewer.layers["marks"].visible = True
     assert place(viewer, seen(viewer), 8, 8).any()
-    assert [str(unit) for unit in viewer.layers.extent.units] == [
-        "second",
-        "micrometer",
-        "micrometer",
-    ]
+    assert [str(unit) for unit in viewer.layers.extent.units] == ["second", "micrometer", "micrometer"]
 
 
 def test_images_in_color_look_right(viewer: Any, tmp_path: Path) -> None:
@@ -173,11 +163,7 @@ def test_regions_and_positions(viewer: Any, tmp_path: Path) -> None:
     info = RoiInfo(RoiShapeType.Rectangle, 1, color=0x00FF00, label="here")
     region = ROI(1, info, "guid", [AnimParam(boxShape=BoxShape(0.5, 0.5))])
     with nd2.ND2Writer(
-        path,
-        {"P": 2, "Y": 60, "X": 80},
-        rois=[region],
-        positions=[(0.0, 0.0), (100.0, 0.0)],
-        voxel_size=(1.0, 1.0),
+        path, {"P": 2, "Y": 60, "X": 80}, rois=[region], positions=[(0.0, 0.0), (100.0, 0.0)], voxel_size=(1.0, 1.0)
     ) as writer:
         for index in range(2):
             writer.write_frame(index, np.full((60, 80), 100 * (index + 1), np.uint16))
@@ -213,16 +199,10 @@ def test_the_dialog_opens_positions_as_layers(viewer: Any, tmp_path: Path) -> No
 def test_folders_and_stacks_of_files(model: Any, tmp_path: Path) -> None:
     for name in "ab":
         build(tmp_path / f"{name}.nd2", loops=[("T", 2)], seed=ord(name))
-    assert [layer.name for layer in model.open(tmp_path, plugin=PLUGIN)] == [
-        "a.nd2: Channel 0",
-        "b.nd2: Channel 0",
-    ]
+    assert [layer.name for layer in model.open(tmp_path, plugin=PLUGIN)] == ["a.nd2: Channel 0", "b.nd2: Channel 0"]
     model.layers.clear()
     paths = [tmp_path / "a.nd2", tmp_path / "b.nd2"]
-    assert [layer.name for layer in model.open(paths, plugin=PLUGIN)] == [
-        "Channel 0",
-        "Channel 0 [1]",
-    ]
+    assert [layer.name for layer in model.open(paths, plugin=PLUGIN)] == ["Channel 0", "Channel 0 [1]"]
     model.layers.clear()
     (layer,) = model.open(paths, plugin=PLUGIN, stack=True)
     assert layer.axis_labels == ("file", "T", "Y", "X")

@@ -57,12 +57,8 @@ STACKS = of(
 BEYOND = frozenset(BEYOND_THE_LOOPS)
 UNTIMED = of("plain_TPZ_ch3 plain_mono16 plain_rgb8_T2")
 NESTED = of("loop_t_t nested_TT")
-SCAN_AREA = of(
-    "confocal_c3 confocal_shared_setting crop_z18c4 multichannel_c4 rgb_64 timelapse_t53 zstack_z11"
-)
-FOCUS = of(
-    "confocal_c3 confocal_c5 confocal_shared_setting crop_z18c4 multichannel_c4 rgb_64 zstack_z11"
-)
+SCAN_AREA = of("confocal_c3 confocal_shared_setting crop_z18c4 multichannel_c4 rgb_64 timelapse_t53 zstack_z11")
+FOCUS = of("confocal_c3 confocal_c5 confocal_shared_setting crop_z18c4 multichannel_c4 rgb_64 zstack_z11")
 
 KNOWN = [
     Known(
@@ -106,11 +102,7 @@ KNOWN = [
         r"to_xarray\w*\.coords\.S\.values\.values\[[02]\]",
         "Samples of color are stored blue first; nd2 labels them red first.",
     ),
-    Known(
-        of("binary_T3"),
-        r"binary_data",
-        "nd2 does not read raster layers.",
-    ),
+    Known(of("binary_T3"), r"binary_data", "nd2 does not read raster layers."),
     Known(
         SCAN_AREA,
         r"unstructured_metadata(_raw)?\..*\.(ba)?ScanArea\.\w+",
@@ -147,9 +139,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tool: Path, *arguments: object) -> int:
 def test_the_documentation_lists_the_files() -> None:
     page = Path(__file__).parents[2] / "docs" / "migrating.md"
     listed = set(re.findall(r"`(\w+)`", page.read_text(encoding="utf-8")))
-    assert listed >= frozenset[str]().union(
-        *(known.samples for known in KNOWN if len(known.samples) < 20)
-    )
+    assert listed >= frozenset[str]().union(*(known.samples for known in KNOWN if len(known.samples) < 20))
 
 
 def places(printed: str) -> list[str]:
@@ -163,10 +153,7 @@ def places(printed: str) -> list[str]:
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @each_sample()
 def test_equal_to_expected_but_where_ours_is_right(
-    sample: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = sample.parents[1] / "expected" / f"{sample.stem}.json"
     if not expected.exists():
@@ -177,22 +164,13 @@ def test_equal_to_expected_but_where_ours_is_right(
     exporters = "ome_xml,ome_xml_notiff"
     run(monkeypatch, tools / "api_dump.py", sample.name, "-o", ours, "--skip", exporters)
     capsys.readouterr()
-    run(
-        monkeypatch,
-        tools / "api_diff.py",
-        expected,
-        ours,
-        *("--ignore", exporters, "--max", 100_000),
-    )
+    run(monkeypatch, tools / "api_diff.py", expected, ours, *("--ignore", exporters, "--max", 100_000))
     found = places(capsys.readouterr().out)
-    assert [
-        place for place in found if not any(known.covers(sample.stem, place) for known in KNOWN)
-    ] == []
+    assert [place for place in found if not any(known.covers(sample.stem, place) for known in KNOWN)] == []
     assert [
         known
         for known in KNOWN
-        if sample.stem in known.samples
-        and not any(known.covers(sample.stem, place) for place in found)
+        if sample.stem in known.samples and not any(known.covers(sample.stem, place) for place in found)
     ] == []
 
 

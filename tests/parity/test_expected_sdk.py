@@ -53,21 +53,13 @@ def plain(value: Any) -> Any:
     elif hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, dict):
-        return {
-            "colorRGB" if key == "color" else key: plain(item)
-            for key, item in value.items()
-            if item is not None
-        }
+        return {"colorRGB" if key == "color" else key: plain(item) for key, item in value.items() if item is not None}
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def unlisted(sample: Path, found: Iterator[str]) -> list[str]:
     """Return the differences that are not listed above for the sample."""
-    return [
-        one
-        for one in found
-        if sample.stem != "nometa" or one.partition(":")[0].rpartition(".")[2] not in DEFAULTS
-    ]
+    return [one for one in found if sample.stem != "nometa" or one.partition(":")[0].rpartition(".")[2] not in DEFAULTS]
 
 
 def differences(sdk: Any, ours: Any, path: str = "") -> Iterator[str]:
@@ -80,9 +72,7 @@ def differences(sdk: Any, ours: Any, path: str = "") -> Iterator[str]:
         yield from (
             f"{path}.{key}: only ours says {value!r}"
             for key, value in ours.items()
-            if sdk.get(key) is None
-            and key not in ADDED
-            and value not in ("", [], {"modalityFlags": []})
+            if sdk.get(key) is None and key not in ADDED and value not in ("", [], {"modalityFlags": []})
         )
     elif isinstance(sdk, list) and isinstance(ours, list) and len(sdk) == len(ours):
         for i, (one, other) in enumerate(zip(sdk, ours, strict=True)):
@@ -126,9 +116,7 @@ def test_each_frame_is_what_the_sdk_says(sample: Path) -> None:
 def test_frames_and_axes_are_those_of_the_sdk(sample: Path) -> None:
     said = oracle(sample)
     with nd2.ND2File(sample) as file:
-        assert [list(file.loop_indices[i].values()) for i in range(said["seq_count"])] == said[
-            "coords"
-        ]
+        assert [list(file.loop_indices[i].values()) for i in range(said["seq_count"])] == said["coords"]
         assert len(file.loop_indices) == said["seq_count"]
         assert [[loop.type, loop.count] for loop in file.experiment] == said["coord_info"]
     missing = {int(frame) for frame in said["frame_errors"]}

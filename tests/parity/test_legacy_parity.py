@@ -26,9 +26,7 @@ pytest.importorskip("imagecodecs")
 
 ORACLE = Path(__file__).resolve().parents[2] / ".venv-oracle" / "bin" / "python"
 if not ORACLE.exists():
-    pytest.skip(
-        "nd2 0.12.0 is not installed in .venv-oracle (make oracle)", allow_module_level=True
-    )
+    pytest.skip("nd2 0.12.0 is not installed in .venv-oracle (make oracle)", allow_module_level=True)
 
 KINDS: dict[str, dict[str, Any]] = {
     "one frame": {},

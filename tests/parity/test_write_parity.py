@@ -128,9 +128,7 @@ KINDS = {
     "T P Z, zlib": Kind(TPZ, options={**POINTS, **ZLIB}),
     "P Z T": Kind({"P": 2, "Z": 3, "T": 4, **YX}),
     "T, missing": Kind({"T": 6, **YX}, missing=frozenset({0, 3})),
-    "T, missing, zlib, width 33": Kind(
-        {"T": 6, "Y": 7, "X": 33}, "u1", ZLIB, missing=frozenset({2, 5})
-    ),
+    "T, missing, zlib, width 33": Kind({"T": 6, "Y": 7, "X": 33}, "u1", ZLIB, missing=frozenset({2, 5})),
     "not calibrated": Kind(YX, options={"voxel_size": None}),
     "XML, T P Z": Kind(TPZ, options={**XML, **POINTS}),
     "XML, zlib": Kind({"C": 3, **YX}, options={**XML, **ZLIB}),
@@ -144,10 +142,7 @@ def sha(array: np.ndarray[Any, Any]) -> str:
 def expected(kind: Kind) -> dict[str, Any]:
     """Values that every reader must return for a file."""
     frames = kind.frames
-    loops = [
-        [{"T": "TimeLoop", "P": "XYPosLoop", "Z": "ZStackLoop"}[name], size]
-        for name, size in kind.loops.items()
-    ]
+    loops = [[{"T": "TimeLoop", "P": "XYPosLoop", "Z": "ZStackLoop"}[name], size] for name, size in kind.loops.items()]
     array = frames.reshape(*kind.loops.values(), *frames.shape[1:]).squeeze()
     planes = np.moveaxis(frames, 1, 3).reshape(len(frames), *frames.shape[2:4], -1)
     calibrated = kind.options.get("voxel_size", ()) is not None
@@ -167,9 +162,7 @@ def expected(kind: Kind) -> dict[str, Any]:
         "names": NAMES[: kind.sizes.get("C", 1)],
         "pixel": 0.325 if calibrated else 1.0,
         "stage": np.round(stage, 6).tolist(),
-        "times": [
-            100.0 + 250.0 * index for index in range(len(frames)) if index not in kind.missing
-        ],
+        "times": [100.0 + 250.0 * index for index in range(len(frames)) if index not in kind.missing],
     }
 
 
@@ -285,9 +278,7 @@ def test_sdk(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not has_sdk(), reason="Nikon's SDK is not in .oracle-sdk")
 @each_sample(sample_names("real"))
-def test_sdk_says_of_a_copied_dataset_what_it_says_of_the_sample(
-    sample: Path, tmp_path: Path
-) -> None:
+def test_sdk_says_of_a_copied_dataset_what_it_says_of_the_sample(sample: Path, tmp_path: Path) -> None:
     with xr.open_dataset(sample, engine="nd2") as ds:
         nd2.imwrite(tmp_path / "copy.nd2", ds)
         place = [float(ds[key].values.flat[0]) for key in ("stage_x", "stage_y", "stage_z")]
@@ -310,9 +301,7 @@ def test_sdk_says_of_a_copied_dataset_what_it_says_of_the_sample(
 @pytest.mark.skipif(not has_sdk(), reason="Nikon's SDK is not in .oracle-sdk")
 @pytest.mark.parametrize("part", [False, True], ids=["frame by frame", "as bytes"])
 @each_sample(sample_names("real"))
-def test_sdk_says_of_a_copy_what_it_says_of_the_sample(
-    sample: Path, part: bool, tmp_path: Path
-) -> None:
+def test_sdk_says_of_a_copy_what_it_says_of_the_sample(sample: Path, part: bool, tmp_path: Path) -> None:
     copy = tmp_path / "copy.nd2"
     with nd2.ND2File(sample) as file:
         if part:
@@ -329,11 +318,7 @@ def test_sdk_says_of_a_copy_what_it_says_of_the_sample(
 
 def main() -> None:
     """Print a row for each kind: equal, or what differs, for each reader."""
-    readers = {
-        "ours": read_with_ours,
-        "nd2 0.12.0": lambda path: read_with_nd2(path)[0],
-        "Nikon's SDK": read_with_sdk,
-    }
+    readers = {"ours": read_with_ours, "nd2 0.12.0": lambda path: read_with_nd2(path)[0], "Nikon's SDK": read_with_sdk}
     out = sys.stdout.write
     out(f"{'file':30}" + "".join(f"{name:14}" for name in readers) + "\n")
     with tempfile.TemporaryDirectory() as folder:
@@ -341,11 +326,7 @@ def main() -> None:
             path = Path(folder) / f"{len(list(Path(folder).iterdir()))}.nd2"
             kind.write(path)
             found = [differences(kind, read(path)) for read in readers.values()]
-            out(
-                f"{name:30}"
-                + "".join(f"{'differs' if one else 'equal':14}" for one in found)
-                + "\n"
-            )
+            out(f"{name:30}" + "".join(f"{'differs' if one else 'equal':14}" for one in found) + "\n")
             for reader, one in zip(readers, found, strict=True):
                 for line in one:
                     out(f"    {reader}: {line}\n")

@@ -1,4 +1,4 @@
-"""The types that a user's checker sees: each is asserted for the checkers, and the values are of that type when it runs.
+"""The types that a user's checker sees: the checkers assert each, and at run time the values have that type.
 
 A comment that ignores an error is also an assertion: checkers report comments that ignore nothing.
 """

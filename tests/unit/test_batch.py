@@ -31,10 +31,7 @@ def test_one_file_and_its_destination() -> None:
 
 def test_two_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    assert plan_tasks(["a.nd2", "b.nd2"], ".zarr") == [
-        Task("a.nd2", "a.zarr"),
-        Task("b.nd2", "b.zarr"),
-    ]
+    assert plan_tasks(["a.nd2", "b.nd2"], ".zarr") == [Task("a.nd2", "a.zarr"), Task("b.nd2", "b.zarr")]
 
 
 def test_patterns_and_folders_of_outputs(folder: Path) -> None:

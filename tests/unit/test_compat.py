@@ -29,13 +29,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[Any]:
     names = ["DAPI", "GFP"]
-    build(
-        tmp_path / "a.nd2",
-        loops=[("T", 2), ("P", 3), ("Z", 4)],
-        channels=2,
-        channel_names=names,
-        calibration=0.5,
-    )
+    build(tmp_path / "a.nd2", loops=[("T", 2), ("P", 3), ("Z", 4)], channels=2, channel_names=names, calibration=0.5)
     with nd2.ND2File(tmp_path / "a.nd2") as opened:
         yield opened
 
@@ -169,9 +163,7 @@ def test_private_reader(file: Any, tmp_path: Path) -> None:
     assert reader._seq_count() == 24
     assert reader._coord_info() == file._coord_info()
     assert reader.read_frame(5).shape == file._raw_frame_shape
-    np.testing.assert_array_equal(
-        np.moveaxis(reader.read_frame(5)[..., 0], 2, 0), file.read_frame(5)
-    )
+    np.testing.assert_array_equal(np.moveaxis(reader.read_frame(5)[..., 0], 2, 0), file.read_frame(5))
     assert reader._acquisition_datetime() is None or reader._acquisition_datetime().tzinfo
     assert {b"ImageDataSeq|23!", b"ImageAttributesLV!"} <= set(reader.chunkmap)
     attributes = reader._decode_chunk(b"ImageAttributesLV!", strip_prefix=False)
@@ -197,14 +189,7 @@ def test_private_decoders(file: Any, tmp_path: Path) -> None:
     xml = b'<variant><a runtype="lx_int32" value="5"/></variant>'
     assert _clx_xml.json_from_clx_variant(xml) == {"a": 5}
     assert _clx_xml.json_from_clx_variant(xml, strip_variant=False) == {"variant": {"a": 5}}
-    stack = {
-        "uiCount": 5,
-        "iType": 2,
-        "bZInverted": True,
-        "dZHome": 4.0,
-        "dZHigh": 4.0,
-        "dZStep": 1.0,
-    }
+    stack = {"uiCount": 5, "iType": 2, "bZInverted": True, "dZHome": 4.0, "dZHigh": 4.0, "dZStep": 1.0}
     assert _parse._parse_z_stack_loop(stack).parameters.homeIndex == 0
     assert _parse._calc_zstack_home_index(False, 3, 3, 100.0, 100.0, 100.0, 0.0) == 0
     assert _parse.load_events({"RLxExperimentRecord": {}}) == []

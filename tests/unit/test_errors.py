@@ -29,10 +29,7 @@ def test_hints(name: str, known: list[str | None], expected: str) -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (
-            exists("a.nd2"),
-            "'a.nd2' already exists; pass overwrite=True (--overwrite) to replace it",
-        ),
+        (exists("a.nd2"), "'a.nd2' already exists; pass overwrite=True (--overwrite) to replace it"),
         (FileNotFoundError(2, "No such file", "a.nd2"), "'a.nd2': No such file"),
         (OSError(28, "No space left on device"), "No space left on device"),
         (OSError("two\n  lines"), "two lines"),

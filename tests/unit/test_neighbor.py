@@ -91,9 +91,7 @@ def test_names_of_theirs_stay(tmp_path: Path) -> None:
     (tmp_path / "nd2").mkdir()
     (tmp_path / "nd2" / "_core").symlink_to(SOURCE / "nd2" / "_core")
     (tmp_path / "nd2" / "__init__.py").write_text(THEIRS)
-    assert (
-        run(tmp_path, "import nd2._core; print(nd2.lazy, hasattr(nd2, 'imwrite'))") == "1 False\n"
-    )
+    assert run(tmp_path, "import nd2._core; print(nd2.lazy, hasattr(nd2, 'imwrite'))") == "1 False\n"
 
 
 def test_the_names_are_those_of_the_package() -> None:

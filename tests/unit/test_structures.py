@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import nd2
-from nd2._core.structures import (
-    ChannelMeta,
-    Color,
-)
+from nd2._core.structures import ChannelMeta, Color
 from tests.builder import build
 
 if TYPE_CHECKING:

@@ -65,11 +65,7 @@ def test_nothing_is_missing_or_changed() -> None:
 
 @pytest.mark.parametrize(
     ("module", "names"),
-    [
-        ("nd2", {"ND2Writer", "imwrite", "rescue_file", "save_index"}),
-        ("nd2.index", {"main"}),
-        ("nd2.tiff", set()),
-    ],
+    [("nd2", {"ND2Writer", "imwrite", "rescue_file", "save_index"}), ("nd2.index", {"main"}), ("nd2.tiff", set())],
 )
 def test_additions(module: str, names: set[str]) -> None:
     assert set(surface()[module]) - set(THEIRS[module]) == names

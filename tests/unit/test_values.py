@@ -20,15 +20,7 @@ import nd2
 from nd2._core import event_types, region_types, structures
 from nd2._core.event_types import EventMeaning
 from nd2._core.region_types import ROI, AnimParam, RoiInfo
-from nd2._core.structures import (
-    Color,
-    LoopType,
-    Period,
-    PeriodDiff,
-    StagePosition,
-    TimeLoop,
-    TimeLoopParams,
-)
+from nd2._core.structures import Color, LoopType, Period, PeriodDiff, StagePosition, TimeLoop, TimeLoopParams
 from nd2._core.values import record
 from tests.builder import build
 
@@ -118,10 +110,7 @@ def test_pickles_load_where_another_package_owns_the_public_names(tmp_path: Path
         pickled = pickle.dumps((VALUES, file, file.to_dask(), dataset))
     (tmp_path / "pickle").write_bytes(pickled)
     done = subprocess.run(
-        [sys.executable, "-c", FOREIGN, str(tmp_path / "pickle")],
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", FOREIGN, str(tmp_path / "pickle")], capture_output=True, text=True, check=False
     )
     assert done.stdout == "loaded\n", done.stderr
 

@@ -70,22 +70,16 @@ def plan_tasks(
     if dest is None and out_dir is None and second_is_dest(files, suffix):
         files, dest = files[:1], files[1]
     if len(files) > 2 and not _is_source(files[-1]) and not os.path.lexists(local_path(files[-1])):
-        raise ValueError(
-            f"{files[-1]!r} does not exist; the outputs of several files need --out-dir"
-        )
+        raise ValueError(f"{files[-1]!r} does not exist; the outputs of several files need --out-dir")
     sources = [source for file in files for source in expand(file, storage_options)]
     if dest is not None:
         _check_dest(dest, suffix)
         if len(sources) > 1:
-            raise ValueError(
-                f"{len(sources)} files cannot be written to one destination, {dest!r}; use --out-dir"
-            )
+            raise ValueError(f"{len(sources)} files cannot be written to one destination, {dest!r}; use --out-dir")
         return [Task(sources[0], dest)]
     if out_dir is None and suffix == ".nd2":
         raise ValueError("say where to write: a second path for one file, --out-dir for several")
-    tasks = [
-        Task(source, _join(out_dir or "", f"{file_stem(source)}{suffix}")) for source in sources
-    ]
+    tasks = [Task(source, _join(out_dir or "", f"{file_stem(source)}{suffix}")) for source in sources]
     twice = [name for name, count in Counter(task.dest for task in tasks).items() if count > 1]
     if twice:
         same = [redact(task.source) for task in tasks if task.dest == twice[0]]
@@ -150,12 +144,7 @@ class Batch:
         sys.stderr.write(f"nd2 {self.command}: {text}\n")
 
     def run(
-        self,
-        tasks: Sequence[Task],
-        work: Callable[[Task], object],
-        *,
-        at_once: int = 1,
-        progress: bool = False,
+        self, tasks: Sequence[Task], work: Callable[[Task], object], *, at_once: int = 1, progress: bool = False
     ) -> int:
         """Process each task, and continue after errors; return the exit status.
 

@@ -32,10 +32,7 @@ _BATCH = 32
 """Files on disks that are read before the next decision about threads."""
 _REMOTE_THREADS = 16
 """Threads for URLs. A file is opened by two requests at once, so these are 32 requests at once."""
-_CONTENT_ERRORS = {
-    kind.__name__
-    for kind in (errors.NotND2Error, errors.CorruptFileError, errors.UnsupportedFileError)
-}
+_CONTENT_ERRORS = {kind.__name__ for kind in (errors.NotND2Error, errors.CorruptFileError, errors.UnsupportedFileError)}
 _MAX_BATCH = 64
 """Maximum number of files per task on a cluster."""
 
@@ -96,9 +93,7 @@ _TYPES = get_type_hints(Record)
 COLUMNS = list(_TYPES)
 
 
-def index_file(
-    path: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
-) -> Record:
+def index_file(path: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> Record:
     """Return the row of one file. If the file cannot be read, the row contains the error.
 
     Parameters
@@ -187,8 +182,8 @@ def index_files(
     Returns
     -------
     list of Record
-        Dicts, in the order of the paths, files of a folder sorted by name. A file that cannot be read has a row that says why.
-        Only files that exist now have rows, also with ``update``.
+        Dicts, in the order of the paths, files of a folder sorted by name. A file that cannot be read has a row that
+        says why. Only files that exist now have rows, also with ``update``.
 
     Raises
     ------
@@ -229,9 +224,7 @@ def _list_entries(
     """
     for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
         try:
-            for file in list_files(
-                path, recurse=recurse, name_pattern=glob, storage_options=storage_options
-            ):
+            for file in list_files(path, recurse=recurse, name_pattern=glob, storage_options=storage_options):
                 if strict and not file.version and not is_url(file.path):
                     os.stat(file.path)  # raises the error that the listing met
                 yield file
@@ -242,8 +235,7 @@ def _list_entries(
 
 
 def _earlier_rows(
-    update: str | os.PathLike[str] | pd.DataFrame | Iterable[Record],
-    storage_options: Mapping[str, Any] | None,
+    update: str | os.PathLike[str] | pd.DataFrame | Iterable[Record], storage_options: Mapping[str, Any] | None
 ) -> dict[str, Record]:
     """Return the rows of an earlier run by their paths."""
     if isinstance(update, (str, os.PathLike)):
@@ -277,9 +269,7 @@ def _convert(value: Any, kind: type[Any]) -> Any:
 
 
 def _unchanged(
-    files: Sequence[ListedFile],
-    earlier: Mapping[str, Record],
-    storage_options: Mapping[str, Any] | None,
+    files: Sequence[ListedFile], earlier: Mapping[str, Record], storage_options: Mapping[str, Any] | None
 ) -> dict[str, Record]:
     """Return the earlier rows that are still valid, by the paths of their files."""
     rows = {}
@@ -303,9 +293,7 @@ def _is_final(error: str) -> bool:
     return not error or error.partition(":")[0] in _CONTENT_ERRORS
 
 
-def _read_in_threads(
-    files: Sequence[str], storage_options: Mapping[str, Any] | None
-) -> Iterator[Record]:
+def _read_in_threads(files: Sequence[str], storage_options: Mapping[str, Any] | None) -> Iterator[Record]:
     """Yield the rows of files; several are read at a time if reading is mostly waiting.
 
     Threads that read from a fast disk contend for the interpreter, which doubles their processor time.
@@ -330,9 +318,7 @@ def _read_batch(files: Sequence[str], storage_options: Mapping[str, Any] | None)
     return list(_read_in_threads(files, storage_options))
 
 
-def _read_on_cluster(
-    files: Sequence[str], storage_options: Mapping[str, Any] | None, client: Any
-) -> Iterator[Record]:
+def _read_on_cluster(files: Sequence[str], storage_options: Mapping[str, Any] | None, client: Any) -> Iterator[Record]:
     """Yield the rows of files that the workers of a cluster read."""
     threads = max(sum(client.nthreads().values()), 1)
     size = min(max(len(files) // (4 * threads), 1), _MAX_BATCH)

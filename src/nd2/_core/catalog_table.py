@@ -31,9 +31,7 @@ _MIN_WIDTH, _USUAL_WIDTH = 8, 24
 _GAP = "  "
 
 
-def read_table(
-    path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
-) -> pd.DataFrame:
+def read_table(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """Read a table that `encode` made; its format follows from the suffix.
 
     Raises
@@ -119,9 +117,7 @@ def format_table(
         Whether the user chose the columns: none is left out, cells are cut instead.
     """
     cells = {str(name): [_cell(value) for value in column] for name, column in table.items()}
-    natural = {
-        name: max([len(name) if header else 0, *map(len, column)]) for name, column in cells.items()
-    }
+    natural = {name: max([len(name) if header else 0, *map(len, column)]) for name, column in cells.items()}
     widths = natural if chosen or not width else _choose_columns(natural, width)
     left_out = [name for name in natural if name not in widths]
     widths = {name: n for name, n in natural.items() if name in widths}
@@ -147,16 +143,12 @@ def _choose_columns(natural: Mapping[str, int], width: int) -> dict[str, int]:
 def _shrink(widths: Mapping[str, int], total: int) -> dict[str, int]:
     """Return widths of at most this sum if the minimum width allows it; the widest columns shrink first."""
     limits = range(max(widths.values()), _MIN_WIDTH, -1)
-    limit = next(
-        (n for n in limits if sum(min(w, n) for w in widths.values()) <= total), _MIN_WIDTH
-    )
+    limit = next((n for n in limits if sum(min(w, n) for w in widths.values()) <= total), _MIN_WIDTH)
     return {name: min(width, limit) for name, width in widths.items()}
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cut = (
-        text if len(text) <= n else f"{text[: n - 1]}…" for text, n in zip(row, widths, strict=True)
-    )
+    cut = (text if len(text) <= n else f"{text[: n - 1]}…" for text, n in zip(row, widths, strict=True))
     return _GAP.join(text.ljust(n) for text, n in zip(cut, widths, strict=True)).rstrip()
 
 

@@ -96,9 +96,7 @@ class PrivateMembers:
     def _coord_shape(self) -> tuple[int, ...]:
         """Count of each loop of ``sizes`` (scripts that split files)."""
         frame = AXIS.frame_coords()
-        return tuple(
-            count for name, count in self._reader.layout.sizes.items() if name not in frame
-        )
+        return tuple(count for name, count in self._reader.layout.sizes.items() if name not in frame)
 
     @property
     def _frame_count(self) -> int:
@@ -193,9 +191,7 @@ def loop_indices(experiment: Sequence[ExpLoop]) -> tuple[dict[str, int], ...]:
     return Layout(loop_counts(experiment), 1, 1, 1, 1).loop_indices
 
 
-def nd2_ome_metadata(
-    f: _Described, *, include_unstructured: bool = True, tiff_file_name: str | None = None
-) -> OME:
+def nd2_ome_metadata(f: _Described, *, include_unstructured: bool = True, tiff_file_name: str | None = None) -> OME:
     """Return the OME metadata of an open file, as its method ``ome_metadata`` does.
 
     Parameters

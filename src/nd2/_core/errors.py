@@ -40,9 +40,7 @@ class SourceError(ND2Error, OSError):
     """The bytes could not be read: a short read, a file that changed, a server that does not serve ranges."""
 
 
-def _place(
-    message: str, path: str, chunk: str | bytes, frame: int | None, offset: int | None
-) -> str:
+def _place(message: str, path: str, chunk: str | bytes, frame: int | None, offset: int | None) -> str:
     if isinstance(chunk, bytes):
         chunk = chunk.decode("ascii", "replace")
     where = [
@@ -61,12 +59,7 @@ def not_nd2(message: str, *, path: str = "") -> NotND2Error:
 
 
 def corrupt(
-    message: str,
-    *,
-    path: str = "",
-    chunk: str | bytes = "",
-    frame: int | None = None,
-    offset: int | None = None,
+    message: str, *, path: str = "", chunk: str | bytes = "", frame: int | None = None, offset: int | None = None
 ) -> CorruptFileError:
     """Build the error for content that is damaged; every part of the place is optional."""
     error = CorruptFileError(_place(message, path, chunk, frame, offset))
@@ -75,12 +68,7 @@ def corrupt(
 
 
 def corrupt_in(
-    error: ValueError,
-    *,
-    path: str,
-    chunk: str | bytes,
-    frame: int | None = None,
-    offset: int | None = None,
+    error: ValueError, *, path: str, chunk: str | bytes, frame: int | None = None, offset: int | None = None
 ) -> CorruptFileError:
     """Rebuild the error of a decoder with the file and the chunk, which the decoder did not know."""
     if isinstance(error, CorruptFileError):
@@ -89,9 +77,7 @@ def corrupt_in(
     return corrupt(str(error), path=path, chunk=chunk, frame=frame, offset=offset)
 
 
-def unsupported(
-    message: str, *, path: str = "", chunk: str = "", frame: int | None = None
-) -> UnsupportedFileError:
+def unsupported(message: str, *, path: str = "", chunk: str = "", frame: int | None = None) -> UnsupportedFileError:
     """Build the error for a feature that is not supported."""
     return UnsupportedFileError(_place(message, path, chunk, frame, None))
 
@@ -103,9 +89,7 @@ def source(message: str, *, path: str = "", offset: int | None = None) -> Source
 
 def beyond_end(offset: int, nbytes: int, size: int, *, path: str) -> SourceError:
     """Build the error for a read of bytes that the file does not have."""
-    return source(
-        f"{nbytes} bytes were requested beyond the file's end at {size}", path=path, offset=offset
-    )
+    return source(f"{nbytes} bytes were requested beyond the file's end at {size}", path=path, offset=offset)
 
 
 def plural(count: int, noun: str) -> str:
@@ -140,9 +124,7 @@ def not_integer(name: str, value: object, other: str = "") -> TypeError:
 
 def closed(path: str) -> ValueError:
     """Build the error for reading from a file that was closed."""
-    return ValueError(
-        _place("I/O operation on a closed file; call open() first", path, "", None, None)
-    )
+    return ValueError(_place("I/O operation on a closed file; call open() first", path, "", None, None))
 
 
 def hint(name: str, names: Iterable[str | None]) -> str:
@@ -163,12 +145,7 @@ def hint(name: str, names: Iterable[str | None]) -> str:
 
 
 def no_such(
-    what: str,
-    name: str,
-    names: Iterable[str | None],
-    *,
-    path: str = "",
-    kind: type[Exception] = ValueError,
+    what: str, name: str, names: Iterable[str | None], *, path: str = "", kind: type[Exception] = ValueError
 ) -> Exception:
     """Build the error for a name that does not exist; it suggests names that do."""
     message = f"there is no {what} {name!r}{hint(name, names)}"
@@ -178,8 +155,7 @@ def no_such(
 def missing_package(package: str, extra: str, purpose: str) -> ImportError:
     """Build the error for an optional package that is not installed."""
     return ImportError(
-        f"{package} is needed {purpose}: pip install {package}, or pip install 'xarray-nd2[{extra}]'",
-        name=package,
+        f"{package} is needed {purpose}: pip install {package}, or pip install 'xarray-nd2[{extra}]'", name=package
     )
 
 
@@ -196,9 +172,7 @@ def one_line(error: Exception) -> str:
 
 def exists(path: str) -> FileExistsError:
     """Build the error for a destination that exists and must not be overwritten."""
-    return FileExistsError(
-        errno.EEXIST, "already exists; pass overwrite=True (--overwrite) to replace it", path
-    )
+    return FileExistsError(errno.EEXIST, "already exists; pass overwrite=True (--overwrite) to replace it", path)
 
 
 def irreplaceable(path: str, reason: str) -> FileExistsError:

@@ -6,12 +6,7 @@ from enum import IntEnum
 
 from nd2._core.values import Value, publish, value_type
 
-__all__ = [
-    "EventMeaning",
-    "ExperimentEvent",
-    "StimulationEvent",
-    "StimulationType",
-]
+__all__ = ["EventMeaning", "ExperimentEvent", "StimulationEvent", "StimulationType"]
 
 
 class EventMeaning(IntEnum):

@@ -31,15 +31,7 @@ if TYPE_CHECKING:
     from nd2._core.readers import Reader
     from nd2._core.readers.rescue import RescueReport
     from nd2._core.region_types import ROI
-    from nd2._core.structures import (
-        Attributes,
-        CustomField,
-        ExpLoop,
-        FrameMetadata,
-        Metadata,
-        TextInfo,
-        VoxelSize,
-    )
+    from nd2._core.structures import Attributes, CustomField, ExpLoop, FrameMetadata, Metadata, TextInfo, VoxelSize
     from nd2._core.views.binary import BinaryLayers
     from nd2._core.views.facts import Facts
     from nd2._core.views.picture import Picture
@@ -112,15 +104,11 @@ class ND2File(PrivateMembers):
             "rescue": rescue,
             "dtype": dtype,
         }
-        self._reader = open_reader(
-            path, storage_options=storage_options, index=index, **self._options
-        )
+        self._reader = open_reader(path, storage_options=storage_options, index=index, **self._options)
 
     @staticmethod
     def is_supported_file(
-        path: str | os.PathLike[str] | BinaryIO,
-        *,
-        storage_options: Mapping[str, Any] | None = None,
+        path: str | os.PathLike[str] | BinaryIO, *, storage_options: Mapping[str, Any] | None = None
     ) -> bool:
         """Return whether a file is ND2, by its first bytes; `storage_options` are for the file system of a URL."""
         return is_supported_file(path, storage_options=storage_options)
@@ -159,10 +147,7 @@ class ND2File(PrivateMembers):
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
@@ -189,7 +174,8 @@ class ND2File(PrivateMembers):
         if self.closed:
             raise errors.closed(self.path)
 
-    # Attributes that a debugger or a notebook reads must also exist for a damaged file, and for one that failed to open.
+    # Attributes that a debugger or a notebook reads must also exist for a damaged file, and for one that failed to
+    # open.
 
     def __repr__(self) -> str:
         name = f"{type(self).__name__} at {id(self):#x}"
@@ -294,25 +280,16 @@ class ND2File(PrivateMembers):
         return self._reader.frame_metadata(frame)
 
     @overload
-    def events(
-        self, *, orient: Literal["records"] = ..., null_value: Any = ...
-    ) -> list[dict[str, Any]]: ...
+    def events(self, *, orient: Literal["records"] = ..., null_value: Any = ...) -> list[dict[str, Any]]: ...
 
     @overload
-    def events(
-        self, *, orient: Literal["list"], null_value: Any = ...
-    ) -> dict[str, list[Any] | NDArray[Any]]: ...
+    def events(self, *, orient: Literal["list"], null_value: Any = ...) -> dict[str, list[Any] | NDArray[Any]]: ...
 
     @overload
-    def events(
-        self, *, orient: Literal["dict"], null_value: Any = ...
-    ) -> dict[str, dict[int, Any]]: ...
+    def events(self, *, orient: Literal["dict"], null_value: Any = ...) -> dict[str, dict[int, Any]]: ...
 
     def events(
-        self,
-        *,
-        orient: Literal["records", "list", "dict"] = "records",
-        null_value: Any = float("nan"),
+        self, *, orient: Literal["records", "list", "dict"] = "records", null_value: Any = float("nan")
     ) -> list[dict[str, Any]] | dict[str, Any]:
         """Return the table of recorded data: one row per frame, and one per event of the experiment.
 
@@ -377,11 +354,7 @@ class ND2File(PrivateMembers):
         return self._reader.custom_data
 
     def unstructured_metadata(
-        self,
-        *,
-        strip_prefix: bool = True,
-        include: set[str] | None = None,
-        exclude: set[str] | None = None,
+        self, *, strip_prefix: bool = True, include: set[str] | None = None, exclude: set[str] | None = None
     ) -> dict[str, Any]:
         """Return the decoded content of the metadata chunks.
 
@@ -401,9 +374,7 @@ class ND2File(PrivateMembers):
         dict
             Name of the chunk -> nested dict; bytes if a chunk cannot be decoded. Empty for legacy files.
         """
-        return self._reader.unstructured_metadata(
-            strip_prefix=strip_prefix, include=include, exclude=exclude
-        )
+        return self._reader.unstructured_metadata(strip_prefix=strip_prefix, include=include, exclude=exclude)
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -497,9 +468,7 @@ class ND2File(PrivateMembers):
     def _position_index(self, position: int | str | None) -> int | None:
         return None if position is None else self._facts.position_index(position)
 
-    def asarray(
-        self, position: int | str | None = None, *, out: NDArray[Any] | None = None
-    ) -> NDArray[Any]:
+    def asarray(self, position: int | str | None = None, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Read the image, or one position of it.
 
         Parameters
@@ -529,9 +498,7 @@ class ND2File(PrivateMembers):
         self._check_open()
         return self._array.__array__(dtype, copy)
 
-    def to_dask(
-        self, wrapper: bool = True, copy: bool = True, *, chunks: Any = None
-    ) -> dask.array.Array:
+    def to_dask(self, wrapper: bool = True, copy: bool = True, *, chunks: Any = None) -> dask.array.Array:
         """Return a dask array that reads the pixels on computation; the file may be closed before.
 
         Parameters
@@ -550,11 +517,7 @@ class ND2File(PrivateMembers):
         return to_dask(self._independent(self._array), chunks)
 
     def to_xarray(
-        self,
-        delayed: bool = True,
-        squeeze: bool = True,
-        position: int | str | None = None,
-        copy: bool = True,
+        self, delayed: bool = True, squeeze: bool = True, position: int | str | None = None, copy: bool = True
     ) -> xr.DataArray:
         """Return a labeled array.
 
@@ -581,9 +544,7 @@ class ND2File(PrivateMembers):
 
         array, index = self._at_position(position)
         data = to_dask(self._independent(array)) if delayed else self.asarray(position)
-        return to_xarray(
-            data, self._reader, self._facts, array.dims, squeeze=squeeze, position=index
-        )
+        return to_xarray(data, self._reader, self._facts, array.dims, squeeze=squeeze, position=index)
 
     def _independent(self, array: FrameArray) -> FrameArray:
         """Return the same array with a separate source, which stays open when this file is closed."""
@@ -646,9 +607,7 @@ class ND2File(PrivateMembers):
         options = PictureOptions(frames, tiles, split, size, channels, annotated)
         return picture(self._reader, self._facts, options)
 
-    def ome_metadata(
-        self, *, include_unstructured: bool = True, tiff_file_name: str | None = None
-    ) -> OME:
+    def ome_metadata(self, *, include_unstructured: bool = True, tiff_file_name: str | None = None) -> OME:
         """Return the metadata of the file in the OME model.
 
         Parameters
@@ -666,10 +625,7 @@ class ND2File(PrivateMembers):
         from nd2._core.export.ome import ome_metadata
 
         return ome_metadata(
-            self._reader,
-            self._facts,
-            include_unstructured=include_unstructured,
-            tiff_file_name=tiff_file_name,
+            self._reader, self._facts, include_unstructured=include_unstructured, tiff_file_name=tiff_file_name
         )
 
     def write_tiff(
@@ -913,6 +869,4 @@ class ND2File(PrivateMembers):
         from nd2._core.write.copy import copy_writer
 
         self._check_open()
-        return copy_writer(
-            self._reader, dest, samples=samples, in_place=in_place, overwrite=overwrite
-        )
+        return copy_writer(self._reader, dest, samples=samples, in_place=in_place, overwrite=overwrite)

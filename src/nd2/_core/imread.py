@@ -32,11 +32,7 @@ def imread(
 
 @overload
 def imread(
-    file: str | os.PathLike[str] | BinaryIO,
-    *,
-    dask: bool = ...,
-    xarray: Literal[True],
-    **options: Unpack[OpenOptions],
+    file: str | os.PathLike[str] | BinaryIO, *, dask: bool = ..., xarray: Literal[True], **options: Unpack[OpenOptions]
 ) -> xr.DataArray: ...
 
 
@@ -52,11 +48,7 @@ def imread(
 
 @overload
 def imread(
-    file: str | os.PathLike[str] | BinaryIO,
-    *,
-    dask: bool = ...,
-    xarray: bool = ...,
-    **options: Unpack[OpenOptions],
+    file: str | os.PathLike[str] | BinaryIO, *, dask: bool = ..., xarray: bool = ..., **options: Unpack[OpenOptions]
 ) -> Any: ...  # by flags that are known at run time only
 
 

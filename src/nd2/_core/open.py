@@ -48,10 +48,7 @@ def read_magic(file: Any, storage_options: Mapping[str, Any] | None = None) -> b
 
 
 def is_supported_file(
-    path: Any,
-    open_: Callable[[Any], BinaryIO] | None = None,
-    *,
-    storage_options: Mapping[str, Any] | None = None,
+    path: Any, open_: Callable[[Any], BinaryIO] | None = None, *, storage_options: Mapping[str, Any] | None = None
 ) -> bool:
     """Return whether a file is ND2, by its first four bytes.
 
@@ -126,11 +123,7 @@ def _choose_reader(source: ByteSource, index: Index | None, options: ReadOptions
         if index is None or index.box_map is None:
             return LegacyReader(source, version, flat_frames=flat_frames)
         return LegacyReader(
-            source,
-            version,
-            flat_frames=flat_frames,
-            box_map=index.box_map,
-            frame_locator=index.locate_frames,
+            source, version, flat_frames=flat_frames, box_map=index.box_map, frame_locator=index.locate_frames
         )
     if options.get("validate_frames"):
         from nd2._core.readers.validation import validated_file
@@ -154,9 +147,7 @@ def _rescue(source: ByteSource, flat_frames: bool, dtype: DTypeLike | None) -> R
     from nd2._core.readers.rescue import Rescue
 
     rescue = Rescue(source, dtype)
-    reader = ModernReader(
-        rescue.chunk_file(), rescue.version(), flat_frames=flat_frames, rescue=rescue
-    )
+    reader = ModernReader(rescue.chunk_file(), rescue.version(), flat_frames=flat_frames, rescue=rescue)
     report = reader.rescue_report
     if report is not None and not report.complete:
         warnings.warn(f"rescued file {source.url!r}: {report}", stacklevel=5)
@@ -212,9 +203,7 @@ def save_index(
     from nd2._core.readers.sidecar import default_index_path, encode_index
 
     target = default_index_path(path) if dest is None else dest
-    destination = resolve(
-        target, "sidecar index", overwrite=overwrite, storage_options=storage_options
-    )
+    destination = resolve(target, "sidecar index", overwrite=overwrite, storage_options=storage_options)
     destination.write(encode_index(make_index(path, storage_options)))
     if destination.fs is None:
         return local_path(target)

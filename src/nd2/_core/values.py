@@ -45,9 +45,7 @@ _GENERATED = ("__dataclass_params__", "__dataclass_fields__", "__match_args__", 
 
 
 def _repr(self: Any) -> str:
-    values = ", ".join(
-        f"{item.name}={getattr(self, item.name)!r}" for item in fields(self) if item.repr
-    )
+    values = ", ".join(f"{item.name}={getattr(self, item.name)!r}" for item in fields(self) if item.repr)
     return f"{type(self).__qualname__}({values})"
 
 
@@ -68,9 +66,7 @@ def _compared(value: Any) -> tuple[Any, ...]:
 @dataclass_transform(field_specifiers=(field,))
 def value_type(cls: type[_T]) -> type[_T]:
     """Make a dataclass of a subclass of `Value`, when it is first used."""
-    namespace = {
-        name: item for name, item in vars(cls).items() if name not in ("__dict__", "__weakref__")
-    }
+    namespace = {name: item for name, item in vars(cls).items() if name not in ("__dict__", "__weakref__")}
     for name, item in namespace.items():
         if isinstance(item, Field):
             delattr(cls, name)

@@ -22,13 +22,7 @@ def _parse_z_stack_loop(tree: Tree) -> ZStackLoop:
 
 
 def _calc_zstack_home_index(
-    inverted: bool,
-    count: int,
-    type_: int,
-    home_um: float,
-    low_um: float,
-    high_um: float,
-    step_um: float,
+    inverted: bool, count: int, type_: int, home_um: float, low_um: float, high_um: float, step_um: float
 ) -> int:
     """Return the index of the plane that defines a stack."""
     return home_index(type_, inverted, count, step_um, low_um, high_um, home_um)

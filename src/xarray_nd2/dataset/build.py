@@ -70,12 +70,7 @@ def dataset_model(
 
 
 def position_model(
-    facts: Facts,
-    model: DatasetModel,
-    index: int,
-    *,
-    squeeze: bool = True,
-    time: TimeMode = "relative",
+    facts: Facts, model: DatasetModel, index: int, *, squeeze: bool = True, time: TimeMode = "relative"
 ) -> DatasetModel:
     """Return the part of a dataset at one position, without labels, and without the axis P if ``squeeze``.
 

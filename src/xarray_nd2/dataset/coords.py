@@ -61,19 +61,13 @@ _MICROMETER = {"units": "micrometer"}
 
 
 def coordinates(
-    reader: Reader,
-    facts: Facts,
-    image: FrameArray,
-    clock: Clock,
-    dropped: Collection[str] = (),
+    reader: Reader, facts: Facts, image: FrameArray, clock: Clock, dropped: Collection[str] = ()
 ) -> dict[str, VariableModel]:
     """Return the coordinates of an image."""
     coords = axis_coordinates(facts, image, clock, dropped) | _channel_coordinates(facts)
     present = {*dict(reader.layout.loops), *image.dims, "C"}
     coords = {
-        name: variable.drop_dims(image.dims)
-        for name, variable in coords.items()
-        if present.issuperset(variable.dims)
+        name: variable.drop_dims(image.dims) for name, variable in coords.items() if present.issuperset(variable.dims)
     }
     names = position_names(facts)
     if names is not None and names.dims[0] in coords:
@@ -156,12 +150,8 @@ def _channel_coordinates(facts: Facts) -> dict[str, VariableModel]:
             standard_name="radiation_wavelength",
             units="nm",
         ),
-        "channel_color": variable(
-            (f"#{channel.hex}" for channel in channels), long_name="display color"
-        ),
-        "modality": variable(
-            (", ".join(channel.modality) for channel in channels), long_name="modality"
-        ),
+        "channel_color": variable((f"#{channel.hex}" for channel in channels), long_name="display color"),
+        "modality": variable((", ".join(channel.modality) for channel in channels), long_name="modality"),
     }
     exposures = [channel.capture.exposure_ms for channel in channels]
     if any(exposures):
@@ -195,9 +185,7 @@ def frame_coordinates(
     return coords
 
 
-def time_coordinate(
-    reader: Reader, facts: Facts, grid: FrameGrid, clock: Clock
-) -> dict[str, VariableModel]:
+def time_coordinate(reader: Reader, facts: Facts, grid: FrameGrid, clock: Clock) -> dict[str, VariableModel]:
     """Return the recorded time of each frame; empty if no time was recorded."""
     column: Column
     if not facts.has_times:

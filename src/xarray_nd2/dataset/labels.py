@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from nd2._core.readers import Reader
 
 
-def label_layers(
-    reader: Reader, image: FrameArray, dropped: Collection[str] = ()
-) -> dict[str, VariableModel]:
+def label_layers(reader: Reader, image: FrameArray, dropped: Collection[str] = ()) -> dict[str, VariableModel]:
     """Return the binary layers of a file as variables ``labels_<name>``."""
     found: dict[str, VariableModel] = {}
     for layer in reader.binary_layers:

@@ -117,12 +117,7 @@ class TableColumn(_SingleValues):
 
     @classmethod
     def from_frames(
-        cls,
-        values: NDArray[Any],
-        grid: FrameGrid,
-        letters: str,
-        name: str,
-        source: ByteSource,
+        cls, values: NDArray[Any], grid: FrameGrid, letters: str, name: str, source: ByteSource
     ) -> TableColumn:
         """Make the column of values, shape (frames, ...), that depend on some loops only."""
         table = grid.with_dims([loop for loop in grid.names if loop[0] in letters])

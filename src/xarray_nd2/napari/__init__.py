@@ -9,10 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_layers", "read_layers"]
 
-_HOME = {
-    "add_layers": "xarray_nd2.napari.viewer",
-    "read_layers": "xarray_nd2.napari.layers",
-}
+_HOME = {"add_layers": "xarray_nd2.napari.viewer", "read_layers": "xarray_nd2.napari.layers"}
 
 if not TYPE_CHECKING:  # else checkers would think that every name exists
 

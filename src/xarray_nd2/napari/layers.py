@@ -44,9 +44,7 @@ _IMAGE_BYTES, _LABEL_BYTES = 256 << 20, 64 << 20
 _SAMPLE_SIDE = 512
 
 
-def read_layers(
-    path: Any, *, positions: Positions = "axis", **options: Unpack[OpenOptions]
-) -> list[Layer]:
+def read_layers(path: Any, *, positions: Positions = "axis", **options: Unpack[OpenOptions]) -> list[Layer]:
     """Return the layers of a file for napari; their pixels are read when they are shown.
 
     Parameters
@@ -83,13 +81,7 @@ def read_layers(
     with open_reader(path, **options) as reader:
         facts = Facts(reader)
         model = dataset_model(reader, facts).with_source(reader.source.reopen())
-        whole = _Part(
-            reader,
-            facts,
-            model.image,
-            _metadata(reader, facts, model),
-            _Pixels.from_model(model, facts),
-        )
+        whole = _Part(reader, facts, model.image, _metadata(reader, facts, model), _Pixels.from_model(model, facts))
         parts = [whole] if positions == "axis" else whole.positions()
         return [layer for part in parts for layer in part.layers()]
 
@@ -111,7 +103,7 @@ def _metadata(reader: Reader, facts: Facts, model: DatasetModel) -> dict[str, An
 
 @dataclass(frozen=True)
 class _Pixels:
-    """Data that all layers of a file share: the levels of the image and of the binary layers, and the range of each channel.
+    """Data that all layers of a file share: levels of the image and of binary layers, and the range of each channel.
 
     All positions share them, so that memory is bounded for the file as a whole, and channels can be compared.
     """
@@ -233,12 +225,7 @@ class _Part:
 
     def _labels(self, attrs: Mapping[str, Any], levels: Pyramid, axes: Axes) -> Layer:
         known = {"channel": attrs.get("channel"), "color": attrs.get("color")}
-        options = {
-            "name": attrs["long_name"],
-            "opacity": 0.5,
-            "metadata": {"binary_layer": known},
-            **axes.options(),
-        }
+        options = {"name": attrs["long_name"], "opacity": 0.5, "metadata": {"binary_layer": known}, **axes.options()}
         return _layer(self._arrays(levels), options, "labels")
 
 
@@ -256,7 +243,7 @@ def _layer(arrays: list[Any], options: dict[str, Any], kind: str) -> Layer:
 
 
 def _bright(arrays: list[Any], facts: Facts) -> list[Any]:
-    """Scale color images of fewer than 16 significant bits: viewers do not adjust their contrast, and show them dark."""
+    """Scale color images of fewer than 16 significant bits: viewers do not adjust their contrast, so they look dark."""
     spare = 8 * arrays[0].dtype.itemsize - facts.significant_bits
     return [array << spare for array in arrays] if facts.max_value and spare > 0 else arrays
 

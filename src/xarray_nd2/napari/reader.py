@@ -78,9 +78,7 @@ def read_stack(paths: Sequence[str]) -> list[Layer]:
     ValueError
         If the files differ in their channels, shapes or types.
     """
-    files = [
-        [layer for layer in read_layers(path) if layer[2] in ("image", "labels")] for path in paths
-    ]
+    files = [[layer for layer in read_layers(path) if layer[2] in ("image", "labels")] for path in paths]
     first = [_signature(layer) for layer in files[0]]
     for path, layers in zip(paths, files, strict=True):
         if [_signature(layer) for layer in layers] != first:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from xarray_nd2.napari.axes import Axes
 
 _MAX_PLACES = 2000
-"""Regions that move, or belong to one position, are repeated in each frame; beyond this number they are shown in all."""
+"""Regions that move or belong to one position are repeated per frame; above this number, all frames show them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,7 @@ def region_layers(
     reader: Reader, facts: Facts, image: FrameArray, axes: Axes, position: int | None = None
 ) -> list[tuple[Any, dict[str, Any], str]]:
     """Return the layers of the regions of an image; ``position`` is the only position that it shows."""
-    regions = [
-        region
-        for region in reader.rois.values()
-        if position is None or region.position in (None, position)
-    ]
+    regions = [region for region in reader.rois.values() if position is None or region.position in (None, position)]
     placed = list(_placed(regions, facts, image))
     layers = []
     for fixed in (True, False):
@@ -110,9 +106,7 @@ def _placed(regions: Sequence[ROI], facts: Facts, image: FrameArray) -> Iterator
             yield from (_Placed(region, one, tuple(index)) for index in frames.tolist())
 
 
-def _indices(
-    region: ROI, steps: Sequence[AnimParam], facts: Facts, image: FrameArray
-) -> list[NDArray[np.intp]]:
+def _indices(region: ROI, steps: Sequence[AnimParam], facts: Facts, image: FrameArray) -> list[NDArray[np.intp]]:
     """Return the indices of the frames of each step, shape (n, loops); an empty list for a region in all frames."""
     dims, shape = image.grid.dims, image.grid.shape
     time = next((dim for dim in dims if dim[0] == "T"), None)

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from xarray_nd2.napari.layers import Positions
 
 
-def add_layers(
-    viewer: Any, path: Any, *, positions: Positions = "axis", **options: Unpack[OpenOptions]
-) -> list[Any]:
+def add_layers(viewer: Any, path: Any, *, positions: Positions = "axis", **options: Unpack[OpenOptions]) -> list[Any]:
     """Add the layers of a file to a viewer.
 
     Parameters
@@ -41,9 +39,7 @@ def add_layers(
     Examples
     --------
     >>> viewer = napari.Viewer()  # doctest: +SKIP
-    >>> add_layers(
-    ...     viewer, "s3://bucket/plate.nd2", storage_options={"anon": True}
-    ... )  # doctest: +SKIP
+    >>> add_layers(viewer, "s3://bucket/plate.nd2", storage_options={"anon": True})  # doctest: +SKIP
     """
     try:
         from napari.layers import Layer

@@ -131,10 +131,7 @@ def to_dataset(layers: Sequence[Layer]) -> xr.Dataset:
         loops = len(dims) - 2
         pixels, image_dims = stack(arrays, axis=loops), (*dims[:loops], "C", *dims[loops:])
         coords["C"] = unique_names([options["name"] for _, options, _ in images])
-        coords["channel_color"] = (
-            "C",
-            [_color(options.get("colormap")) for _, options, _ in images],
-        )
+        coords["channel_color"] = ("C", [_color(options.get("colormap")) for _, options, _ in images])
     variables = {"image": (image_dims, pixels)}
     for layer in layers:
         if layer[2] == "labels":
@@ -176,15 +173,12 @@ def _dims(options: Mapping[str, Any], ndim: int) -> tuple[str, ...]:
     usual = next((dims for dims in _USUAL if len(dims) == ndim), None)
     if usual is None:
         raise ValueError(
-            f"a layer of {ndim} dimensions needs names of its axes, as layer.axis_labels = "
-            "('T', 'P', 'Z', 'Y', 'X')"
+            f"a layer of {ndim} dimensions needs names of its axes, as layer.axis_labels = ('T', 'P', 'Z', 'Y', 'X')"
         )
     return tuple(usual)
 
 
-def _coords(
-    options: Mapping[str, Any], dims: Sequence[str], shape: Sequence[int]
-) -> dict[str, Any]:
+def _coords(options: Mapping[str, Any], dims: Sequence[str], shape: Sequence[int]) -> dict[str, Any]:
     """Return the coordinates of the axes that have a unit of length or time."""
     coords: dict[str, Any] = {}
     units = options.get("units") or ("pixel",) * len(dims)
@@ -219,9 +213,7 @@ def _with_origin(options: Mapping[str, Any], dataset: xr.Dataset) -> xr.Dataset:
     frames = {dim: n for dim, n in origin["image"].sizes.items() if dim not in ("C", "S")}
     if frames != {dim: n for dim, n in dataset["image"].sizes.items() if dim not in ("C", "S")}:
         return dataset
-    channels = (
-        [str(name) for name in np.atleast_1d(origin["C"].values)] if "C" in origin.coords else []
-    )
+    channels = [str(name) for name in np.atleast_1d(origin["C"].values)] if "C" in origin.coords else []
     same = channels == [str(name) for name in np.atleast_1d(dataset.coords.get("C", []))]
     coords = {
         name: coordinate.variable  # by position: labels of an axis may differ by a rounding

@@ -45,9 +45,7 @@ class ObstoreFile(AsyncFileSystem):  # type: ignore[misc]
             "mtime": None if modified is None else modified.isoformat(),
         }
 
-    async def _cat_file(
-        self, path: str, start: int | None = None, end: int | None = None, **_: Any
-    ) -> bytes:
+    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
         size = (await self._info(path))["size"] if end is None else end
         first = start or 0
         return bytes(await self.store.get_range_async(path, start=first, end=max(size, first)))

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 BAND_BYTES = 64 << 20
 """Larger frames are cut into bands of rows of at most this size, if their height allows it."""
 _MIN_BAND = 1 << 20
-_INSTEAD = (
-    "write the pixels as Zarr instead, with xarray.open_dataset(file, engine='nd2').to_zarr(folder)"
-)
+_INSTEAD = "write the pixels as Zarr instead, with xarray.open_dataset(file, engine='nd2').to_zarr(folder)"
 
 
 class Data(Protocol):
@@ -56,12 +54,7 @@ class ByteRanges:
     def transpose(self, order: Sequence[int], /) -> ByteRanges:
         """Return the ranges with the axes of the chunk grid in another order."""
         files = None if self.files is None else self.files.transpose(order)
-        return replace(
-            self,
-            offsets=self.offsets.transpose(order),
-            lengths=self.lengths.transpose(order),
-            files=files,
-        )
+        return replace(self, offsets=self.offsets.transpose(order), lengths=self.lengths.transpose(order), files=files)
 
 
 NO_DATA = ByteRanges((), np.zeros(0, np.uint64), np.zeros(0, np.uint64))
@@ -98,9 +91,7 @@ class ZarrArray:
     transpose: tuple[int, ...] | None = None
 
     @classmethod
-    def from_values(
-        cls, dims: Iterable[str], values: Any, attrs: Mapping[str, Any] | None = None
-    ) -> ZarrArray:
+    def from_values(cls, dims: Iterable[str], values: Any, attrs: Mapping[str, Any] | None = None) -> ZarrArray:
         """Make the array of values in memory: little-endian, texts of fixed width, one chunk."""
         array = np.asarray(values)
         if array.dtype.kind in "OT":
@@ -144,12 +135,7 @@ class ZarrGroup:
 
     @classmethod
     def from_image(
-        cls,
-        path: str,
-        attrs: Mapping[str, Any],
-        image: ZarrArray,
-        coords: Mapping[str, ZarrArray],
-        name: str = "image",
+        cls, path: str, attrs: Mapping[str, Any], image: ZarrArray, coords: Mapping[str, ZarrArray], name: str = "image"
     ) -> ZarrGroup:
         """Make the group of an image and its coordinates, which CF names in an attribute."""
         others = " ".join(coord for coord in coords if coord not in image.dims)
@@ -167,8 +153,7 @@ class ZarrGroup:
 def plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
     """Return attributes with NumPy's scalars and arrays as Python's numbers and lists."""
     return {
-        key: value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
-        for key, value in attrs.items()
+        key: value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value for key, value in attrs.items()
     }
 
 
@@ -202,11 +187,7 @@ def image_array(image: FrameArray, url: str, attrs: Mapping[str, Any]) -> ZarrAr
         tuple(sizes[dim] for dim in dims),
         tuple(chunk.get(dim, 1) for dim in dims),
         pixels.dtype,
-        ByteRanges(
-            (url,),
-            offsets.astype(np.uint64).reshape(grid),
-            lengths.astype(np.uint64).reshape(grid),
-        ),
+        ByteRanges((url,), offsets.astype(np.uint64).reshape(grid), lengths.astype(np.uint64).reshape(grid)),
         plain(attrs),
         codec,
     )
@@ -220,8 +201,7 @@ def _chunk_form(pixels: PixelLayout) -> tuple[Literal["raw", "zlib"], int, int]:
     """Return the codec of a chunk, its number of rows, and its width in pixels."""
     if pixels.codec not in ("raw", "zlib"):
         raise ValueError(
-            f"frames are stored as {pixels.codec}, for which no Zarr reader has a built-in codec: "
-            f"{_INSTEAD}"
+            f"frames are stored as {pixels.codec}, for which no Zarr reader has a built-in codec: {_INSTEAD}"
         )
     width, padding = divmod(pixels.row_bytes, _pixel_bytes(pixels))
     if pixels.codec == "raw":

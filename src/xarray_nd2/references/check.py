@@ -47,9 +47,7 @@ def check_frames(reader: Reader, index: NDArray[np.intp]) -> None:
         alike = present[digits[present] == count]
         for start in range(0, len(alike), _BATCH):
             part = alike[start : start + _BATCH]
-            _check_batch(
-                reader, index[part], positions[index[part]], offsets[part], needed[part], count
-            )
+            _check_batch(reader, index[part], positions[index[part]], offsets[part], needed[part], count)
 
 
 def _check_batch(
@@ -70,9 +68,7 @@ def _check_batch(
     start = positions + np.uint64(chunks.HEADER.size + chunks.TIMESTAMP) + name_length
     checks = {
         "no chunk starts here": magic != chunks.MAGIC,
-        "another chunk is here": (headers[:, chunks.HEADER.size :] != _names(index, digits)).any(
-            axis=1
-        ),
+        "another chunk is here": (headers[:, chunks.HEADER.size :] != _names(index, digits)).any(axis=1),
         "the frame's data does not start where its chunk says": start != offsets.astype(np.uint64),
         "the frame's chunk is shorter than its pixels": data_length
         < needed.astype(np.uint64) + np.uint64(chunks.TIMESTAMP),
@@ -98,9 +94,5 @@ def _names(index: NDArray[np.intp], digits: int) -> NDArray[np.uint8]:
 
 def _wrong(reader: Reader, frame: int, message: str, offset: int) -> ValueError:
     return errors.corrupt(
-        message,
-        path=reader.source.url,
-        chunk=chunks.frame_name(frame).decode(),
-        frame=frame,
-        offset=offset,
+        message, path=reader.source.url, chunk=chunks.frame_name(frame).decode(), frame=frame, offset=offset
     )

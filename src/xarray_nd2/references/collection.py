@@ -86,13 +86,9 @@ def write_combined(
     files = [file for source in given for file in expand(source, storage_options)]
     if not files:
         raise ValueError("there are no files to combine")
-    destination = resolve(
-        dest, FORMS[format], overwrite=overwrite, sources=files, storage_options=dest_options
-    )
+    destination = resolve(dest, FORMS[format], overwrite=overwrite, sources=files, storage_options=dest_options)
     options = LayoutOptions(None, "flat", inline_coords, squeeze, check)
-    describe = partial(
-        describe_files, storage_options=storage_options, zarr_format=zarr_format, options=options
-    )
+    describe = partial(describe_files, storage_options=storage_options, zarr_format=zarr_format, options=options)
     if client is None:
         parts = describe(files)
     else:
@@ -104,10 +100,7 @@ def write_combined(
 
 
 def describe_files(
-    files: Sequence[str],
-    storage_options: Mapping[str, Any] | None,
-    zarr_format: int,
-    options: LayoutOptions,
+    files: Sequence[str], storage_options: Mapping[str, Any] | None, zarr_format: int, options: LayoutOptions
 ) -> list[ZarrGroup]:
     """Describe files, several at a time, each as one group."""
     threads = _REMOTE_THREADS if any(map(is_url, files)) else _LOCAL_THREADS

@@ -134,9 +134,7 @@ def _read_part(item: Any, storage_options: Mapping[str, Any] | None) -> _Part:
         raise ValueError("these references have no image in the root; use layout='flat'")
     ranges = _read_ranges(refs, image, form.chunk_prefix("image"))
     if len(ranges.urls) > 1:
-        raise ValueError(
-            "references to several files cannot be combined again; pass the references of each file"
-        )
+        raise ValueError("references to several files cannot be combined again; pass the references of each file")
     templates = content.get("templates", {})
     known = {f"{{{{{name}}}}}": url for name, url in templates.items()}
     url = next(iter(ranges.urls), str(attrs.get("source", "")))
@@ -152,11 +150,7 @@ def _read_part(item: Any, storage_options: Mapping[str, Any] | None) -> _Part:
 def _read_ranges(refs: Mapping[str, Any], image: ZarrArray, prefix: str) -> ByteRanges:
     """Return the byte ranges of an image, with the URLs as they are written."""
     start = len(prefix)
-    chunks = {
-        key[start:]: value
-        for key, value in refs.items()
-        if key.startswith(prefix) and key[start] != "."
-    }
+    chunks = {key[start:]: value for key, value in refs.items() if key.startswith(prefix) and key[start] != "."}
     ranges = chunks.values()
     if not ({*map(type, ranges)} <= {list} and {*map(len, ranges)} <= {3}):
         raise ValueError("the image has chunks that are not byte ranges of a file")
@@ -215,9 +209,7 @@ def _prepend_axis(image: ZarrArray, dim: str) -> ZarrArray:
     )
 
 
-def _join_coords(
-    name: str, coords: Sequence[ZarrArray], dim: str, new_axis: bool
-) -> ZarrArray | None:
+def _join_coords(name: str, coords: Sequence[ZarrArray], dim: str, new_axis: bool) -> ZarrArray | None:
     """Join a coordinate of all files; None if they differ and cannot be placed on the axis."""
     first = coords[0]
     if any(coord.dims != first.dims for coord in coords):

@@ -156,9 +156,7 @@ def check_form(form: str) -> None:
         raise ValueError(f"format must be 'json' or 'parquet', not {form!r}")
 
 
-def write_groups(
-    groups: Sequence[ZarrGroup], destination: Destination, zarr_format: int, *, template: bool
-) -> None:
+def write_groups(groups: Sequence[ZarrGroup], destination: Destination, zarr_format: int, *, template: bool) -> None:
     """Write references in the format of their destination, one of `FORMS`."""
     if destination.form == FORMS["json"]:
         with destination.file() as path, path.open("w", encoding="utf-8") as handle:
@@ -170,10 +168,7 @@ def write_groups(
 
 
 def describe_file(
-    source: Any,
-    storage_options: Mapping[str, Any] | None,
-    zarr_format: int,
-    options: LayoutOptions,
+    source: Any, storage_options: Mapping[str, Any] | None, zarr_format: int, options: LayoutOptions
 ) -> list[ZarrGroup]:
     """Describe a file as groups of one Zarr format, the root first."""
     if zarr_format not in FORMATS:

@@ -51,9 +51,7 @@ def describe(reader: Reader, options: LayoutOptions, *, stored_order: bool) -> l
     With ``stored_order``, axes are in the order of the bytes (channels last), without a transpose codec.
     """
     if options.layout not in ("flat", "positions", "ome-zarr"):
-        raise ValueError(
-            f"layout must be 'flat', 'positions' or 'ome-zarr', not {options.layout!r}"
-        )
+        raise ValueError(f"layout must be 'flat', 'positions' or 'ome-zarr', not {options.layout!r}")
     facts = Facts(reader)
     model = dataset_model(reader, facts, squeeze=options.squeeze, labels=False)
     url = _public_url(reader.source.url if options.url is None else options.url)
@@ -96,15 +94,11 @@ def _public_url(url: str) -> str:
             f"url={redact(url)!r}, and give the credential when the references are read"
         )
     if url != url.encode(errors="replace").decode():
-        raise ValueError(
-            f"references are UTF-8, which cannot hold the path {url!r}: rename the file, or link to it"
-        )
+        raise ValueError(f"references are UTF-8, which cannot hold the path {url!r}: rename the file, or link to it")
     return url
 
 
-def _inline_coords(
-    model: DatasetModel, inline_coords: bool | int
-) -> tuple[DatasetModel, list[str]]:
+def _inline_coords(model: DatasetModel, inline_coords: bool | int) -> tuple[DatasetModel, list[str]]:
     """Return a dataset with the coordinates to write, in memory, and the names of those that are too large."""
     if inline_coords is False:
         return replace(model, coords={}), []
@@ -124,9 +118,7 @@ def _inline_coords(
 
 
 def ome_groups(
-    facts: Facts,
-    model: DatasetModel,
-    describe_image: Callable[[FrameArray, int | None], Sequence[ZarrArray]],
+    facts: Facts, model: DatasetModel, describe_image: Callable[[FrameArray, int | None], Sequence[ZarrArray]]
 ) -> list[ZarrGroup]:
     """Describe a dataset as OME-Zarr: the image in the root, or one image group for each position.
 
@@ -144,9 +136,7 @@ def ome_groups(
             for array in describe_image(image, position)
         ]
         names = "".join(axes.values())
-        described = zarr_documents.ImageAxes.from_shape(
-            names, levels[0].shape, facts, image.grid.steps("T")
-        )
+        described = zarr_documents.ImageAxes.from_shape(names, levels[0].shape, facts, image.grid.steps("T"))
         stem, order = file_stem(str(model.attrs["source"])), str(image.frames.pixels.sample_order)
         block = zarr_documents.image_block(described, stem, facts, len(levels), order)
         arrays = {str(number): array for number, array in enumerate(levels)}
@@ -169,12 +159,7 @@ def _ome_axes(dims: tuple[str, ...]) -> dict[str, str]:
     names = {dim: "c" if dim == "S" else dim.lower() for dim in dims}
     odd = [dim for dim in dims if dim not in _OME_ORDER]
     if odd:
-        raise ValueError(
-            f"OME-Zarr has no axis for {', '.join(odd)}; references have it with layout='flat'"
-        )
+        raise ValueError(f"OME-Zarr has no axis for {', '.join(odd)}; references have it with layout='flat'")
     if "C" in dims and "S" in dims:
-        raise ValueError(
-            "OME-Zarr has one axis for channels: it cannot hold several color channels; "
-            "use layout='flat'"
-        )
+        raise ValueError("OME-Zarr has one axis for channels: it cannot hold several color channels; use layout='flat'")
     return {dim: names[dim] for dim in sorted(dims, key=_OME_ORDER.index)}

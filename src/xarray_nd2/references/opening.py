@@ -90,8 +90,7 @@ def open_references(
     if url is not None:
         if isinstance(content, str) or len(sources) != 1:
             raise ValueError(
-                "url= works only for JSON references to a single file; write the references again with "
-                "url="
+                "url= works only for JSON references to a single file; write the references again with url="
             )
         content = _with_url(content, url)
     if group is not None and not isinstance(content, str):
@@ -119,15 +118,12 @@ def open_references(
     coords = {name: dataset.variables[name] for name in set(dataset.coords) - set(dataset.dims)}
     dropped = options.pop("drop_variables", None) or []
     dropped = [dropped] if isinstance(dropped, str) else list(dropped)
-    pixels: xr.Dataset = xr.open_zarr(
-        store, chunks=chunks, drop_variables=[*dropped, *coords], **fixed, **options
-    )
+    pixels: xr.Dataset = xr.open_zarr(store, chunks=chunks, drop_variables=[*dropped, *coords], **fixed, **options)
     return pixels.assign_coords({name: coords[name] for name in dataset.coords if name in coords})
 
 
 def load(
-    refs: str | os.PathLike[str] | Mapping[str, Any],
-    storage_options: Mapping[str, Any] | None = None,
+    refs: str | os.PathLike[str] | Mapping[str, Any], storage_options: Mapping[str, Any] | None = None
 ) -> tuple[str | dict[str, Any], dict[str, Any], int]:
     """Read references, other than Parquet."""
     place = ""
@@ -144,9 +140,7 @@ def load(
                 return place, dict(head["metadata"].get(".zattrs", {})), 2
             data = fs.cat_file(path)
         if is_magic(data[:16]):
-            raise ValueError(
-                f"{redact(place)!r} is an ND2 file; xarray_nd2.write_kerchunk writes references to it"
-            )
+            raise ValueError(f"{redact(place)!r} is an ND2 file; xarray_nd2.write_kerchunk writes references to it")
         try:
             content = json.loads(data)
         except ValueError as error:
@@ -192,10 +186,7 @@ def _with_url(content: dict[str, Any], url: str) -> dict[str, Any]:
     """Return references to the file at another place."""
     if TEMPLATE in content.get("templates", {}) and fits_template(url):
         return {**content, "templates": {**content["templates"], TEMPLATE: url}}
-    refs = {
-        key: [url, *value[1:]] if isinstance(value, list) else value
-        for key, value in content["refs"].items()
-    }
+    refs = {key: [url, *value[1:]] if isinstance(value, list) else value for key, value in content["refs"].items()}
     return {**content, "templates": {}, "refs": refs}
 
 
@@ -215,10 +206,7 @@ def _remote_options(protocol: str, options: Mapping[str, Any] | None) -> dict[st
 
 
 def _changes(
-    sources: list[str],
-    attrs: Mapping[str, Any],
-    url: str | None,
-    remote_options: Mapping[str, Any] | None,
+    sources: list[str], attrs: Mapping[str, Any], url: str | None, remote_options: Mapping[str, Any] | None
 ) -> list[str]:
     """Return a warning for each file that changed or cannot be reached."""
     sizes, versions = (
@@ -240,8 +228,7 @@ def _changes(
             now, now_size, now_version = known or _identity(place, remote_options)
         except OSError as error:
             messages.append(
-                f"the ND2 file of the references cannot be reached: {errors.one_line(error)}; "
-                "if it moved, pass url="
+                f"the ND2 file of the references cannot be reached: {errors.one_line(error)}; if it moved, pass url="
             )
             continue
         # A copy has another version, but the same length.

@@ -29,9 +29,7 @@ def check_parquet(groups: Sequence[ZarrGroup], zarr_format: int) -> None:
     try:
         import fastparquet  # noqa: F401  # only whether it is installed
     except ImportError as error:
-        raise errors.missing_package(
-            "fastparquet", "virtual", "for references in Parquet"
-        ) from error
+        raise errors.missing_package("fastparquet", "virtual", "for references in Parquet") from error
     if zarr_format != 2:
         raise ValueError("references in Parquet are of Zarr format 2 only; use format='json'")
     if len(groups) > 1:

@@ -23,9 +23,7 @@ class ReferenceStore(FsspecStore):
     def __dask_tokenize__(self) -> Any:
         return type(self).__name__, self.fs.__dask_tokenize__(), self.path
 
-    async def get(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Read a key; say what to do if the ND2 file is not where the references lead."""
         from fsspec.implementations.reference import ReferenceNotReachable
 
@@ -35,6 +33,5 @@ class ReferenceStore(FsspecStore):
             target = error.target
             path = redact(str(target[0] if isinstance(target, (list, tuple)) else target))
             raise errors.source(
-                "the ND2 file of the references cannot be reached; if it moved, open them with url=",
-                path=path,
+                "the ND2 file of the references cannot be reached; if it moved, open them with url=", path=path
             ) from error

@@ -48,12 +48,7 @@ def array_document(array: ZarrArray) -> dict[str, Any]:
     if array.codec == "zlib":  # the level has no effect on reading
         codecs.append({"name": "numcodecs.zlib", "configuration": {"level": 1}})
     return zarr_documents.array_document(
-        shape=array.shape,
-        chunks=array.chunks,
-        dtype=array.dtype,
-        codecs=codecs,
-        dims=array.dims,
-        attrs=array.attrs,
+        shape=array.shape, chunks=array.chunks, dtype=array.dtype, codecs=codecs, dims=array.dims, attrs=array.attrs
     )
 
 

@@ -59,9 +59,7 @@ class ND2Parser:
     Examples
     --------
     >>> registry = ObjectStoreRegistry({"s3://bucket": store})  # doctest: +SKIP
-    >>> xr.open_zarr(
-    ...     ND2Parser()("s3://bucket/a.nd2", registry), consolidated=False
-    ... )  # doctest: +SKIP
+    >>> xr.open_zarr(ND2Parser()("s3://bucket/a.nd2", registry), consolidated=False)  # doctest: +SKIP
     """
 
     def __init__(
@@ -132,9 +130,7 @@ class _Group(ManifestGroup):
     Writers keep data in memory; a reference to a coordinate would have no file.
     """
 
-    def __init__(
-        self, group: ZarrGroup, chunks: _SmallChunks, members: Mapping[str, _Group] | None = None
-    ) -> None:
+    def __init__(self, group: ZarrGroup, chunks: _SmallChunks, members: Mapping[str, _Group] | None = None) -> None:
         self._coords: dict[str, xr.Variable] = {}
         arrays = {}
         for path, array in group.items:
@@ -152,11 +148,7 @@ class _Group(ManifestGroup):
 
     def to_virtual_dataset(self) -> xr.Dataset:
         """Return the image as a virtual variable, and the coordinates in memory."""
-        virtual = {
-            name: array.to_virtual_variable()
-            for name, array in self.arrays.items()
-            if name not in self._coords
-        }
+        virtual = {name: array.to_virtual_variable() for name, array in self.arrays.items() if name not in self._coords}
         return xr.Dataset(virtual, coords=self._coords, attrs=self.metadata.attributes)
 
 
@@ -212,9 +204,7 @@ def _memory_path(url: str) -> str:
     return url.split("/", 3)[3]
 
 
-def _manifest(
-    url: str, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], **options: Any
-) -> ChunkManifest:
+def _manifest(url: str, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], **options: Any) -> ChunkManifest:
     paths = np.full(lengths.shape, url, np.dtypes.StringDType())
     paths[lengths == 0] = ""
     return ChunkManifest.from_arrays(

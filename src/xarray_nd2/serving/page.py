@@ -109,8 +109,7 @@ def _lines(store: Store, base: str) -> Iterator[str]:
         note = "the viewer of this page; elsewhere, the source of a layer"
     else:
         note = (
-            "<code>pip install 'xarray-nd2[view]'</code> adds a viewer to this page; elsewhere, "
-            "the source of a layer"
+            "<code>pip install 'xarray-nd2[view]'</code> adds a viewer to this page; elsewhere, the source of a layer"
         )
     yield _program("neuroglancer", source, note)
     public = escape(viewer.public_url(viewer.state(store, base)))

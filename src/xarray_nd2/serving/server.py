@@ -101,13 +101,7 @@ class Endpoint:
     """
 
     def __init__(
-        self,
-        site: Site,
-        host: str,
-        port: int,
-        *,
-        allow_origin: str | None = None,
-        verbose: bool = False,
+        self, site: Site, host: str, port: int, *, allow_origin: str | None = None, verbose: bool = False
     ) -> None:
         class Handler(_Handler):
             served = site
@@ -125,9 +119,7 @@ class Endpoint:
         shown = f"[{host}]" if ":" in host else host
         self.url: str = f"http://{shown}:{self._server.server_address[1]}"
         self.view_url: str = f"{self.url}/{VIEW}"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
     @property
@@ -304,9 +296,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         sent = len(answer.data) if body else 0
         milliseconds = (time.perf_counter() - getattr(self, "_start", time.perf_counter())) * 1000
-        self.log_message(
-            '"%s" %d, %d bytes, %.1f ms', self.requestline, answer.status, sent, milliseconds
-        )
+        self.log_message('"%s" %d, %d bytes, %.1f ms', self.requestline, answer.status, sent, milliseconds)
 
     def _stream(self, answer: Answer) -> None:
         """Keep the connection open, and send a comment now and then, until one side closes it."""

@@ -69,9 +69,7 @@ class FileSite:
         if "P" in image.dims:
             image = image.fix("P", position)
         grid = image.grid
-        middle = [
-            n // 2 if name[0] == "Z" else 0 for name, n in zip(grid.dims, grid.shape, strict=True)
-        ]
+        middle = [n // 2 if name[0] == "Z" else 0 for name, n in zip(grid.dims, grid.shape, strict=True)]
         frame = int(grid.frames()[tuple(middle)])
         options = PictureOptions(frames=[frame], tiles=1, size=_THUMBNAIL_SIZE)
         return picture(self.store.reader, self.store.facts, options).png()

@@ -185,8 +185,7 @@ class Store:
         documents = v3.documents([self._with_window(group) for group in public])
         for group in own:
             documents |= {
-                f"{group.path}/{key}": document
-                for key, document in v3.documents([replace(group, path="")]).items()
+                f"{group.path}/{key}": document for key, document in v3.documents([replace(group, path="")]).items()
             }
         return {key: json.dumps(document).encode() for key, document in documents.items()}
 
@@ -229,9 +228,7 @@ class Store:
             group = self._label_group(labels, masks, last, f"{POSITIONS}/labels/", None)
             yield self._all_positions(group.path, group, masks)
 
-    def _label_groups(
-        self, folder: str, image: ZarrGroup, position: int | None
-    ) -> Iterator[ZarrGroup]:
+    def _label_groups(self, folder: str, image: ZarrGroup, position: int | None) -> Iterator[ZarrGroup]:
         if not self.labels:
             return
         names = [labels.name for labels in self.labels]
@@ -241,21 +238,13 @@ class Store:
             yield self._label_group(labels, masks, image, f"{folder}labels/", position)
 
     def _label_group(
-        self,
-        labels: Labels,
-        masks: Pyramid,
-        image: ZarrGroup,
-        folder: str,
-        position: int | None,
+        self, labels: Labels, masks: Pyramid, image: ZarrGroup, folder: str, position: int | None
     ) -> ZarrGroup:
         """Describe a binary layer of an image, whose axes it has without channels."""
         arrays = list(_level_arrays(masks, position))
         names = {dim: dim.lower() for dim in arrays[0].dims}
         order = sorted(arrays[0].dims, key="PTZYX".index)
-        arrays = [
-            replace(array.with_dims(tuple(order)), dims=tuple(names[d] for d in order))
-            for array in arrays
-        ]
+        arrays = [replace(array.with_dims(tuple(order)), dims=tuple(names[d] for d in order)) for array in arrays]
         (whole,) = image.attrs["ome"]["multiscales"]
         kept = [i for i, axis in enumerate(whole["axes"]) if axis["type"] != "channel"]
         scale = whole["datasets"][0]["coordinateTransformations"][0]["scale"]
@@ -293,10 +282,7 @@ class Store:
             ]
             datasets.append({**dataset, "coordinateTransformations": steps})
         axes = [{"name": "p", "type": "position"}, *whole["axes"]]
-        block = {
-            "version": zarr_documents.VERSION,
-            "multiscales": [{**whole, "axes": axes, "datasets": datasets}],
-        }
+        block = {"version": zarr_documents.VERSION, "multiscales": [{**whole, "axes": axes, "datasets": datasets}]}
         return ZarrGroup(path, {"ome": block}, arrays)
 
     def _with_window(self, group: ZarrGroup) -> ZarrGroup:
@@ -322,14 +308,9 @@ def _level_arrays(pyramid: Pyramid, position: int | None) -> Iterator[ZarrArray]
     for number in range(pyramid.levels):
         level = pyramid.level(number)
         if position is not None:
-            level = level.narrow(
-                tuple(position if dim == "P" else slice(None) for dim in level.dims)
-            )
+            level = level.narrow(tuple(position if dim == "P" else slice(None) for dim in level.dims))
         wanted = {"Y": tile, "X": tile, "S": 3}
-        chunks = tuple(
-            max(min(size, wanted.get(dim, 1)), 1)
-            for dim, size in zip(level.dims, level.shape, strict=True)
-        )
+        chunks = tuple(max(min(size, wanted.get(dim, 1)), 1) for dim, size in zip(level.dims, level.shape, strict=True))
         yield ZarrArray(level.dims, level.shape, chunks, level.dtype, Tiles(level, level.dims))
 
 

@@ -124,9 +124,7 @@ def state(store: Store, base: str) -> dict[str, Any]:
     }
     if others:
         sliders = [{"type": "dimension", "dimension": name} for name in others]
-        view["toolPalettes"] = {
-            "Axes": {"side": "bottom", "row": 0, "size": 40 + 50 * len(sliders), "tools": sliders}
-        }
+        view["toolPalettes"] = {"Axes": {"side": "bottom", "row": 0, "size": 40 + 50 * len(sliders), "tools": sliders}}
     return view
 
 
@@ -150,15 +148,11 @@ def _extent(dimensions: Mapping[str, tuple[float, str]], sizes: Mapping[str, int
     """Return the longest side of an image or a stack in widths of a pixel."""
     width, unit = dimensions["x"]
     return max(
-        sizes[name] * dimensions[name][0] / width
-        for name in "xyz"
-        if name in sizes and dimensions[name][1] == unit
+        sizes[name] * dimensions[name][0] / width for name in "xyz" if name in sizes and dimensions[name][1] == unit
     )
 
 
-def _images(
-    store: Store, root: str, dimensions: Mapping[str, tuple[float, str]]
-) -> Iterator[dict[str, Any]]:
+def _images(store: Store, root: str, dimensions: Mapping[str, tuple[float, str]]) -> Iterator[dict[str, Any]]:
     source = f"zarr3://{root}"
     facts = store.facts
     common = {"type": "image", "source": source, "blend": "additive", "opacity": 1}

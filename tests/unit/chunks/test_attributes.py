@@ -45,8 +45,7 @@ def test_both_forms_parse_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "kind", "level"),
-    [(0, "lossless", 1.5), (1, "lossy", 1.5), (2, None, None), (7, None, None)],
+    ("stored", "kind", "level"), [(0, "lossless", 1.5), (1, "lossy", 1.5), (2, None, None), (7, None, None)]
 )
 def test_compression(stored: int, kind: str | None, level: float | None) -> None:
     parsed = parse(eCompression=stored, dCompressionParam=1.5)
@@ -65,15 +64,7 @@ def test_tiles_are_given_only_where_they_differ_from_the_image() -> None:
 
 @pytest.mark.parametrize(
     ("components", "planes", "channels"),
-    [
-        (3, None, 1),
-        (1, None, 1),
-        (2, None, 2),
-        (4, 4, 4),
-        (6, 2, 2),
-        (2, 4_000_000_000, 2),
-        (3, 0, 1),
-    ],
+    [(3, None, 1), (1, None, 1), (2, None, 2), (4, 4, 4), (6, 2, 2), (2, 4_000_000_000, 2), (3, 0, 1)],
 )
 def test_number_of_channels(components: int, planes: int | None, channels: int) -> None:
     assert parse(planes, uiComp=components).channelCount == channels

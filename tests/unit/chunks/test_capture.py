@@ -24,11 +24,7 @@ def planes(**tree: Any) -> dict[str, Any]:
 
 def test_channels_point_to_their_settings() -> None:
     tree = planes(
-        sPlaneNew={
-            "0": {"uiSampleIndex": 1},
-            "1": {"uiSampleIndex": 0},
-            "2": {"uiSampleIndex": 9},
-        },
+        sPlaneNew={"0": {"uiSampleIndex": 1}, "1": {"uiSampleIndex": 0}, "2": {"uiSampleIndex": 9}},
         sSampleSetting={"0": setting("A", 20.0), "1": setting("B", -1.0), "2": setting("C", 5.0)},
     )
     captures = capture.decode(tree, 3)

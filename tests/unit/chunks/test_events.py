@@ -7,11 +7,7 @@ from typing import Any
 from hypothesis import given
 
 from nd2._core.chunks import events
-from nd2.structures import (
-    EventMeaning,
-    ExperimentEvent,
-    StimulationType,
-)
+from nd2.structures import EventMeaning, ExperimentEvent, StimulationType
 from tests.trees import trees
 
 
@@ -29,12 +25,7 @@ def test_events() -> None:
             {"M": 999, "S": {"T": 77}},
         )
     )
-    assert (plain.id, plain.time, plain.time2, plain.meaning) == (
-        4,
-        1500.0,
-        3.0,
-        EventMeaning.Pause,
-    )
+    assert (plain.id, plain.time, plain.time2, plain.meaning) == (4, 1500.0, 3.0, EventMeaning.Pause)
     assert plain.description == "Experiment Paused"
     assert plain.stimulation is None
     assert (own.description, own.data) == ("Home", "StgMoveXY")
@@ -46,9 +37,7 @@ def test_events() -> None:
 
 
 def test_events_of_the_older_form() -> None:
-    (event,) = events.decode(
-        record({"dTime": 5.0, "eMeaning": 34, "wsData": "x"}, key="pFirstEvent")
-    )
+    (event,) = events.decode(record({"dTime": 5.0, "eMeaning": 34, "wsData": "x"}, key="pFirstEvent"))
     assert (event.time, event.meaning) == (5.0, EventMeaning.UserInteraction2)
     assert event.description == "User 2 - x"
     assert events.decode({}) == []

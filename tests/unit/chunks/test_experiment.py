@@ -49,10 +49,7 @@ def spectral(count: int, *children: dict[str, Any]) -> dict[str, Any]:
 
 
 def points(count: int, *children: dict[str, Any], **more: Any) -> dict[str, Any]:
-    listed = [
-        {"dPosX": 10.0 * i, "dPosY": -1.0 * i, "dPosZ": 5.0 + i, "dPosName": f"#{i}"}
-        for i in range(count)
-    ]
+    listed = [{"dPosX": 10.0 * i, "dPosY": -1.0 * i, "dPosZ": 5.0 + i, "dPosName": f"#{i}"} for i in range(count)]
     return node(XY, {"uiCount": count, "Points": listed, **more.pop("pars", {})}, *children, **more)
 
 
@@ -77,24 +74,13 @@ def shape(tree: dict[str, Any]) -> list[tuple[str, int, int]]:
 
 
 def test_time() -> None:
-    tree = time(
-        53,
-        dStart=1.0,
-        dDuration=60000.0,
-        dAvgPeriodDiff=500.5,
-        dMaxPeriodDiff=501.0,
-        dMinPeriodDiff=499.0,
-    )
+    tree = time(53, dStart=1.0, dDuration=60000.0, dAvgPeriodDiff=500.5, dMaxPeriodDiff=501.0, dMinPeriodDiff=499.0)
     diff = PeriodDiff(avg=500.5, max=501.0, min=499.0)
     assert parse(tree) == [TimeLoop(53, 0, TimeLoopParams(1.0, 250.0, 60000.0, diff))]
 
 
 def test_loops_are_listed_from_the_outermost() -> None:
-    assert shape(time(2, points(3, stack(4)))) == [
-        ("TimeLoop", 2, 0),
-        ("XYPosLoop", 3, 1),
-        ("ZStackLoop", 4, 2),
-    ]
+    assert shape(time(2, points(3, stack(4)))) == [("TimeLoop", 2, 0), ("XYPosLoop", 3, 1), ("ZStackLoop", 4, 2)]
     assert shape(stack(4, time(2))) == [("ZStackLoop", 4, 0), ("TimeLoop", 2, 1)]
 
 
@@ -108,10 +94,7 @@ def test_channels_are_no_axis() -> None:
 
 
 def test_the_longest_of_the_stacks_of_several_channels_counts() -> None:
-    assert shape(time(2, spectral(3, stack(4), stack(7), stack(5)))) == [
-        ("TimeLoop", 2, 0),
-        ("ZStackLoop", 7, 1),
-    ]
+    assert shape(time(2, spectral(3, stack(4), stack(7), stack(5)))) == [("TimeLoop", 2, 0), ("ZStackLoop", 7, 1)]
 
 
 def test_a_loop_without_items_gives_its_place_to_its_children() -> None:
@@ -132,10 +115,7 @@ def test_phases_that_were_used() -> None:
     (loop,) = parse(node(NETIME, {**pars, "pPeriodValid": [True, False, True, True]}))
     assert isinstance(loop, NETimeLoop)
     assert loop.count == 8
-    assert [(period.count, period.periodMs) for period in loop.parameters.periods] == [
-        (3, 30.0),
-        (5, 50.0),
-    ]
+    assert [(period.count, period.periodMs) for period in loop.parameters.periods] == [(3, 30.0), (5, 50.0)]
     assert shape(node(NETIME, pars)) == [("NETimeLoop", 12, 0)]
     assert shape(node(NETIME, {**pars, "pPeriodValid": []})) == []
     # The mask of the binary form is a byte array.
@@ -144,10 +124,7 @@ def test_phases_that_were_used() -> None:
 
 
 def test_phases_of_version_2() -> None:
-    pars = {
-        "pPeriod": {"_00": {"uiCount": 3}, "_01": {"uiCount": 4}},
-        "pPeriodValid": {"_00": False, "_01": True},
-    }
+    pars = {"pPeriod": {"_00": {"uiCount": 3}, "_01": {"uiCount": 4}}, "pPeriodValid": {"_00": False, "_01": True}}
     assert shape(node(NETIME, pars)) == [("NETimeLoop", 4, 0)]
 
 
@@ -162,10 +139,7 @@ def test_points() -> None:
     (loop,) = parse(points(2, pars={"bUseZ": True}))
     assert isinstance(loop, XYPosLoop)
     assert loop.parameters.isSettingZ
-    assert [point.stagePositionUm for point in loop.parameters.points] == [
-        (0.0, 0.0, 5.0),
-        (10.0, -1.0, 6.0),
-    ]
+    assert [point.stagePositionUm for point in loop.parameters.points] == [(0.0, 0.0, 5.0), (10.0, -1.0, 6.0)]
     assert [point.name for point in loop.parameters.points] == ["#0", "#1"]
     (loop,) = parse(points(1))
     assert loop.parameters.points[0].stagePositionUm == StagePosition(0.0, 0.0, 0.0)
@@ -218,15 +192,7 @@ def home(**pars: Any) -> int:
 
 @pytest.mark.parametrize(
     ("kind", "inverted", "expected"),
-    [
-        (0, False, 5),
-        (1, True, 5),
-        (2, False, 3),
-        (3, True, 7),
-        (4, False, 5),
-        (6, False, 7),
-        (7, True, 3),
-    ],
+    [(0, False, 5), (1, True, 5), (2, False, 3), (3, True, 7), (4, False, 5), (6, False, 7), (7, True, 3)],
 )
 def test_home_of_each_kind_of_stack(kind: int, inverted: bool, expected: int) -> None:
     assert home(iType=kind, bZInverted=inverted) == expected
@@ -276,12 +242,7 @@ KEYS = st.sampled_from(
 )
 
 JUNK = st.recursive(
-    st.none()
-    | st.integers(-1, 12)
-    | st.floats()
-    | st.text(max_size=3)
-    | st.booleans()
-    | st.lists(st.integers(0, 1)),
+    st.none() | st.integers(-1, 12) | st.floats() | st.text(max_size=3) | st.booleans() | st.lists(st.integers(0, 1)),
     lambda inner: st.dictionaries(KEYS, inner, max_size=5) | st.lists(inner, max_size=3),
     max_leaves=40,
 )
@@ -323,19 +284,13 @@ def loops(draw: st.DrawFn) -> list[ExpLoop]:
             listed = draw(st.lists(stage_points, min_size=1, max_size=5))
             sets_z = draw(st.booleans())
             if not sets_z:
-                listed = [
-                    Position(p.stagePositionUm._replace(z=0.0), p.pfsOffset, p.name) for p in listed
-                ]
+                listed = [Position(p.stagePositionUm._replace(z=0.0), p.pfsOffset, p.name) for p in listed]
             made.append(XYPosLoop(len(listed), nesting, XYPosLoopParams(sets_z, listed)))
         elif kind == "Z":
             step = draw(positive | positive.map(lambda x: -x) | st.just(0.0))
             home = draw(st.integers(0, count - 1)) if step else 0
             device = draw(st.none() | names)
-            made.append(
-                ZStackLoop(
-                    count, nesting, ZStackLoopParams(home, step, draw(st.booleans()), device)
-                )
-            )
+            made.append(ZStackLoop(count, nesting, ZStackLoopParams(home, step, draw(st.booleans()), device)))
         else:
             made.append(CustomLoop(count, nesting))
     return made

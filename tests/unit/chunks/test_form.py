@@ -13,14 +13,8 @@ from nd2._core.format import clx_lite
 from nd2._core.format.clx_lite import Items
 from tests.trees import LEAVES
 
-KEYS = st.sampled_from(
-    ["CLxCustomDescription", "vData", "CLxItem", "eType", "sName", "iSelection", "aDate", "0", ""]
-)
-ITEMS = st.recursive(
-    LEAVES,
-    lambda inner: st.lists(st.tuples(KEYS, inner), max_size=6).map(Items),
-    max_leaves=20,
-)
+KEYS = st.sampled_from(["CLxCustomDescription", "vData", "CLxItem", "eType", "sName", "iSelection", "aDate", "0", ""])
+ITEMS = st.recursive(LEAVES, lambda inner: st.lists(st.tuples(KEYS, inner), max_size=6).map(Items), max_leaves=20)
 
 
 @given(st.lists(st.tuples(KEYS, ITEMS)).map(Items))

@@ -49,22 +49,16 @@ def plane(name: str = "DAPI", **more: Any) -> dict[str, Any]:
 
 
 def attributes(channels: int = 1, components: int | None = None) -> Attributes:
-    return Attributes(
-        16, 12, components or channels, 24, "unsigned", 35, 64, 32, channelCount=channels
-    )
+    return Attributes(16, 12, components or channels, 24, "unsigned", 35, 64, 32, channelCount=channels)
 
 
 def parse(*planes: dict[str, Any], form: str = "sPlaneNew", **more: Any) -> Metadata:
     components = sum(one.get("uiCompCount", 1) for one in planes)
     keyed = {f"a{i}": one for i, one in enumerate(planes)}
     picture_planes = {"uiCount": len(planes), form: keyed, **more.pop("planes", {})}
-    raw = clx_lite.decode(
-        clx_lite.encode({"SLxPictureMetadata": {"sPicturePlanes": picture_planes, **more}})
-    )
+    raw = clx_lite.decode(clx_lite.encode({"SLxPictureMetadata": {"sPicturePlanes": picture_planes, **more}}))
     assert picture_metadata.plane_count(raw) == len(planes)
-    return picture_metadata.decode(
-        raw, attributes=attributes(len(planes), components), experiment=[], text_info={}
-    )
+    return picture_metadata.decode(raw, attributes=attributes(len(planes), components), experiment=[], text_info={})
 
 
 def channel(*planes: dict[str, Any], **more: Any) -> Channel:
@@ -104,8 +98,7 @@ def test_metadata_of_version_2() -> None:
 
 
 @pytest.mark.parametrize(
-    ("channels", "components", "names"),
-    [(1, 1, ["Mono"]), (1, 3, ["RGB"]), (2, 2, ["Channel_1", "Channel_2"])],
+    ("channels", "components", "names"), [(1, 1, ["Mono"]), (1, 3, ["RGB"]), (2, 2, ["Channel_1", "Channel_2"])]
 )
 def test_a_file_without_picture_metadata(channels: int, components: int, names: list[str]) -> None:
     assert picture_metadata.plane_count(None) is None
@@ -134,22 +127,13 @@ def test_planes_that_are_missing_are_named() -> None:
 
 
 def test_planes_are_counted_where_their_number_is_missing() -> None:
-    assert (
-        picture_metadata.plane_count(
-            {"sPicturePlanes": {"sPlaneNew": {"a0": plane(), "a1": plane()}}}
-        )
-        == 2
-    )
+    assert picture_metadata.plane_count({"sPicturePlanes": {"sPlaneNew": {"a0": plane(), "a1": plane()}}}) == 2
     assert picture_metadata.plane_count({}) is None
 
 
 @pytest.mark.parametrize(
     ("stored", "color"),
-    [
-        (0x0000FF10, (16, 255, 0, 1.0)),
-        (0x80030201, (1, 2, 3, 128 / 255)),
-        (0xFF000000, (0, 0, 0, 1.0)),
-    ],
+    [(0x0000FF10, (16, 255, 0, 1.0)), (0x80030201, (1, 2, 3, 128 / 255)), (0xFF000000, (0, 0, 0, 1.0))],
 )
 def test_color(stored: int, color: tuple[float, ...]) -> None:
     assert channel(plane(uiColor=clx_lite.U32(stored))).channel.color == color
@@ -173,12 +157,7 @@ def test_wavelengths() -> None:
     }
     lasers = spectrum((405.0, 1.0), (488.0, 1.0), kind=4)
     band = spectrum((600.0, 0.0), (650.0, 0.0), kind=2)
-    path = {
-        "m_pFilter": {
-            "a0": {"m_ExcitationSpectrum": lasers, "m_EmissionSpectrum": band},
-            "a1": probe,
-        }
-    }
+    path = {"m_pFilter": {"a0": {"m_ExcitationSpectrum": lasers, "m_EmissionSpectrum": band}, "a1": probe}}
     assert wavelengths(plane(pFluorescentProbe=probe, pFilterPath=path)) == (365.0, 461.0)
     assert wavelengths(plane(pFilterPath=path)) == (405.0, 600.0)
     assert wavelengths(plane(), plane(pFilterPath=path)) == (488.0, 600.0)
@@ -201,10 +180,7 @@ def test_color_planes_have_nominal_wavelengths() -> None:
 @pytest.mark.parametrize(
     ("stored", "flags"),
     [
-        (
-            {"uiModalityMask": clx_lite.U64(0x8000201)},
-            ["fluorescence", "laserScanConfocal", "gaasp"],
-        ),
+        ({"uiModalityMask": clx_lite.U64(0x8000201)}, ["fluorescence", "laserScanConfocal", "gaasp"]),
         ({"uiModalityMask": clx_lite.U64(0x2)}, ["brightfield"]),
         ({"uiModalityMask": clx_lite.U64(0x100)}, ["fluorescence"]),
         ({"uiModalityMask": clx_lite.U64(0x100), "uiCompCount": 3}, ["brightfield"]),
@@ -229,9 +205,7 @@ def test_optics() -> None:
         dZoom=1.5,
         dProjectiveMag=-1.0,
     ).microscope
-    assert optics == Microscope(
-        20.0, "Plan Apo λ 20x", 0.75, 1.5, 1.515, None, 30.0, ["fluorescence", "camera"]
-    )
+    assert optics == Microscope(20.0, "Plan Apo λ 20x", 0.75, 1.5, 1.515, None, 30.0, ["fluorescence", "camera"])
 
 
 @pytest.mark.parametrize(
@@ -240,9 +214,7 @@ def test_optics() -> None:
 )
 def test_magnification_from_the_text(text: str, magnification: float | None) -> None:
     raw = {"sPicturePlanes": {"sPlaneNew": {"a0": plane()}}}
-    parsed = picture_metadata.decode(
-        raw, attributes=attributes(), experiment=[], text_info={"optics": text}
-    )
+    parsed = picture_metadata.decode(raw, attributes=attributes(), experiment=[], text_info={"optics": text})
     assert parsed.channels is not None
     assert parsed.channels[0].microscope.objectiveMagnification == magnification
 
@@ -261,12 +233,7 @@ def test_pixels_on_the_stage() -> None:
     volume = channel(
         plane(),
         plane(uiSampleIndex=1),
-        planes={
-            "sSampleSetting": {
-                "a0": {},
-                "a1": {"pDeviceSetting": device, "matCameraToStage": matrix},
-            }
-        },
+        planes={"sSampleSetting": {"a0": {}, "a1": {"pDeviceSetting": device, "matCameraToStage": matrix}}},
         dCalibration=0.5,
         bCalibrated=True,
         dStgLgCT11=0.0,
@@ -335,14 +302,7 @@ def matrix(pixel: float, rows: list[float], size: tuple[int, int]) -> tuple[floa
     """The matrix from pixels to the stage as the parser computes it."""
     x1, x2, y1, y2 = (pixel * value for value in rows)
     width, height = size
-    return (
-        x1,
-        x2,
-        -(x1 * width + x2 * height) / 2,
-        y1,
-        y2,
-        -(y1 * width + y2 * height) / 2,
-    )
+    return (x1, x2, -(x1 * width + x2 * height) / 2, y1, y2, -(y1 * width + y2 * height) / 2)
 
 
 @st.composite
@@ -364,16 +324,12 @@ def channels(draw: st.DrawFn) -> list[Channel]:
     )
     made: list[Channel] = []
     for i in range(draw(st.integers(1, 4))):
-        microscope = Microscope(
-            **shared, pinholeDiameterUm=draw(st.none() | positive), modalityFlags=draw(flags)
-        )
+        microscope = Microscope(**shared, pinholeDiameterUm=draw(st.none() | positive), modalityFlags=draw(flags))
         volume = Volume(
             axesCalibrated=(calibrated, calibrated, False),
             axesCalibration=(pixel, pixel, 1.0),
             axesInterpretation=(
-                draw(st.sampled_from(["distance", "time"]))
-                if not made
-                else made[0].volume.axesInterpretation[0],
+                draw(st.sampled_from(["distance", "time"])) if not made else made[0].volume.axesInterpretation[0],
                 "distance",
                 "distance",
             ),
@@ -385,16 +341,12 @@ def channels(draw: st.DrawFn) -> list[Channel]:
             voxelCount=(64, 48, 1),
             componentMaxima=[0.0],
             componentMinima=[0.0],
-            pixelToStageTransformationMatrix=matrix(pixel, rotation, (64, 48))
-            if on_stage
-            else None,  # type: ignore[arg-type]
+            pixelToStageTransformationMatrix=matrix(pixel, rotation, (64, 48)) if on_stage else None,  # type: ignore[arg-type]
         )
         meta = ChannelMeta(
             draw(names),
             i,
-            draw(
-                st.builds(Color, bytes_, bytes_, bytes_, st.integers(1, 255).map(lambda a: a / 255))
-            ),
+            draw(st.builds(Color, bytes_, bytes_, bytes_, st.integers(1, 255).map(lambda a: a / 255))),
             draw(st.none() | positive),
             draw(st.none() | positive),
         )
@@ -405,9 +357,7 @@ def channels(draw: st.DrawFn) -> list[Channel]:
 @settings(max_examples=100)
 @given(made=channels())
 def test_what_is_encoded_is_parsed(made: list[Channel]) -> None:
-    attributes = Attributes(
-        16, 12, len(made), 48, "unsigned", 7, widthPx=64, channelCount=len(made)
-    )
+    attributes = Attributes(16, 12, len(made), 48, "unsigned", 7, widthPx=64, channelCount=len(made))
     tree = picture_metadata.encode(made, picture_metadata.FirstFrame(1.0, 2.0, (3.0, 4.0, 5.0)))
     decoded = clx_lite.decode(clx_lite.encode(tree))
     found = picture_metadata.decode(decoded, attributes=attributes, experiment=[], text_info={})

@@ -28,13 +28,8 @@ def test_columns_keep_the_order_of_the_table_and_are_read_when_asked_for() -> No
         asked.append(identifier)
         return np.arange(3.0).tobytes()
 
-    columns = recorded_data.decode(
-        table(tag("Z", 3, 3, "Z Coord", "µm"), tag("A", 3, 3, "Power", " % ")), load
-    )
-    assert [(c.id, c.title, c.unit) for c in columns.values()] == [
-        ("Z", "Z Coord", "µm"),
-        ("A", "Power", "%"),
-    ]
+    columns = recorded_data.decode(table(tag("Z", 3, 3, "Z Coord", "µm"), tag("A", 3, 3, "Power", " % ")), load)
+    assert [(c.id, c.title, c.unit) for c in columns.values()] == [("Z", "Z Coord", "µm"), ("A", "Power", "%")]
     assert asked == []
     np.testing.assert_array_equal(columns["A"].values, [0, 1, 2])
     np.testing.assert_array_equal(columns["A"].values, [0, 1, 2])
@@ -68,17 +63,13 @@ def test_a_column_is_cut_to_its_size_and_takes_all_without_one() -> None:
     assert recorded_data.decode_values(data + b"\0", 2, 4).tolist() == [0, 1, 2, 3]
 
 
-texts = st.lists(
-    st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=9), min_size=1
-)
+texts = st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=9), min_size=1)
 
 
 @given(texts)
 def test_texts(cells: list[str]) -> None:
     width = max(2, *(len(cell.encode("utf-16-le")) + 2 for cell in cells))
-    data = b"".join(
-        (cell.encode("utf-16-le") + b"\0\0").ljust(width, b"\xaa")[:width] for cell in cells
-    )
+    data = b"".join((cell.encode("utf-16-le") + b"\0\0").ljust(width, b"\xaa")[:width] for cell in cells)
     assert recorded_data.decode_values(data, 1, len(cells)).tolist() == cells
 
 

@@ -46,12 +46,7 @@ def test_what_was_read_can_be_written(tmp_path: Path, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "software",
-    [
-        "NIS-Elements AR 5.42.03 (Build 1812)",
-        "NIS-Elements AR 4.50.00 (Build 1117) Patch 04",
-        "mine",
-    ],
+    "software", ["NIS-Elements AR 5.42.03 (Build 1812)", "NIS-Elements AR 4.50.00 (Build 1117) Patch 04", "mine"]
 )
 def test_software(software: str) -> None:
     tree = settings.encode_software(software)

@@ -11,18 +11,14 @@ from hypothesis import strategies as st
 
 from nd2._core.format import chunks
 
-NAMES = st.text("ABCDEFGHIJabcdefghij_ .-0123456789|", min_size=1, max_size=30).map(
-    lambda text: text.encode() + b"!"
-)
+NAMES = st.text("ABCDEFGHIJabcdefghij_ .-0123456789|", min_size=1, max_size=30).map(lambda text: text.encode() + b"!")
 
 # Positions that hold 0x21 ("!") bytes would mislead a parser that looks for the end of names only.
 NUMBERS = st.one_of(st.integers(0, 2**63 - 1), st.sampled_from([0x21, 0x2121, 0x2121212121212121]))
 
 
 @given(NAMES, st.binary(max_size=9000), st.integers(0, 100_000))
-def test_a_chunk_header_comes_back_and_its_data_ends_on_a_page(
-    name: bytes, head: bytes, tail: int
-) -> None:
+def test_a_chunk_header_comes_back_and_its_data_ends_on_a_page(name: bytes, head: bytes, tail: int) -> None:
     chunk = chunks.encode_chunk(name, head, tail)
     header = chunks.parse_header(chunk, 4096)
     assert header.name == name
@@ -40,9 +36,7 @@ def test_pixels_of_a_frame_start_a_page_behind_its_chunk() -> None:
     st.dictionaries(NAMES, st.tuples(NUMBERS, NUMBERS), max_size=20),
     st.dictionaries(st.integers(0, 10**12), st.tuples(NUMBERS, NUMBERS), max_size=40),
 )
-def test_a_chunk_map_comes_back(
-    others: dict[bytes, tuple[int, int]], frames: dict[int, tuple[int, int]]
-) -> None:
+def test_a_chunk_map_comes_back(others: dict[bytes, tuple[int, int]], frames: dict[int, tuple[int, int]]) -> None:
     others = {k: v for k, v in others.items() if not k.startswith(chunks.FRAME_PREFIX)}
     entries = [(name, *where) for name, where in others.items()]
     entries += [(chunks.frame_name(index), *where) for index, where in frames.items()]
@@ -156,8 +150,7 @@ def test_maps_of_arrays_and_of_entries_are_the_same(data: st.DataObject) -> None
     size = position + np.uint64(7)
     others = [(b"CustomData|X!", 5, 6), (b"ImageTextInfoLV!", 7, 8), (b"Z!", 1, 1)]
     one_by_one = [
-        (chunks.frame_name(i), p, s)
-        for i, p, s in zip(indices, position.tolist(), size.tolist(), strict=True)
+        (chunks.frame_name(i), p, s) for i, p, s in zip(indices, position.tolist(), size.tolist(), strict=True)
     ]
     expected = chunks.encode_map([*others, *one_by_one], 1 << 40)
     assert chunks.encode_map(others, 1 << 40, (index, position, size)) == expected

@@ -11,18 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nd2._core.format.clx_lite import (
-    I32,
-    I64,
-    MAX_DEPTH,
-    U32,
-    U64,
-    Budget,
-    Items,
-    decode,
-    decode_items,
-    encode,
-)
+from nd2._core.format.clx_lite import I32, I64, MAX_DEPTH, U32, U64, Budget, Items, decode, decode_items, encode
 
 # A tree with a list in it, byte for byte as in files.
 EXAMPLE = bytes.fromhex(
@@ -49,15 +38,11 @@ SCALARS = st.one_of(
 )
 DICTS = st.recursive(
     SCALARS,
-    lambda inner: (
-        st.lists(inner, min_size=1, max_size=5) | st.dictionaries(NAMES, inner, max_size=5)
-    ),
+    lambda inner: st.lists(inner, min_size=1, max_size=5) | st.dictionaries(NAMES, inner, max_size=5),
     max_leaves=15,
 )
 ITEMS = st.recursive(
-    SCALARS | st.binary(),
-    lambda inner: st.lists(st.tuples(TEXT, inner), max_size=5).map(Items),
-    max_leaves=15,
+    SCALARS | st.binary(), lambda inner: st.lists(st.tuples(TEXT, inner), max_size=5).map(Items), max_leaves=15
 )
 
 
@@ -65,9 +50,7 @@ def listed(value: Any) -> Any:
     """Return a tree with its lists as `decode` gives them."""
     if isinstance(value, list):
         return {f"i{i:010d}": listed(item) for i, item in enumerate(value)}
-    return (
-        {name: listed(item) for name, item in value.items()} if isinstance(value, dict) else value
-    )
+    return {name: listed(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def level(count: int, length: int, children: bytes) -> bytes:
@@ -80,9 +63,7 @@ def types(items: Items) -> list[Any]:
 
 def test_the_worked_example_byte_for_byte() -> None:
     assert encode(EXAMPLE_TREE) == EXAMPLE
-    assert decode(EXAMPLE) == {
-        "S": {"uiN": 2, "dT": 1.5, "sA": "hi", "v": {"i0000000000": True, "i0000000001": False}}
-    }
+    assert decode(EXAMPLE) == {"S": {"uiN": 2, "dT": 1.5, "sA": "hi", "v": {"i0000000000": True, "i0000000001": False}}}
 
 
 @given(st.dictionaries(NAMES, DICTS), st.booleans())

@@ -22,17 +22,9 @@ def variant(content: str) -> bytes:
 
 LETTERS = string.ascii_letters + "_"
 NAMES = st.builds(
-    str.__add__,
-    st.sampled_from(LETTERS),
-    st.text(st.sampled_from(LETTERS + string.digits + ".-"), max_size=6),
-).filter(
-    lambda name: (
-        name not in ("no_name", "BinaryItem", "TextInfoItem", "Wavelength", "MinSrc", "MaxSrc")
-    )
-)
-TEXT = st.text(
-    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=20
-)
+    str.__add__, st.sampled_from(LETTERS), st.text(st.sampled_from(LETTERS + string.digits + ".-"), max_size=6)
+).filter(lambda name: name not in ("no_name", "BinaryItem", "TextInfoItem", "Wavelength", "MinSrc", "MaxSrc"))
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=20)
 SCALARS = st.one_of(
     st.booleans(),
     st.integers(-(2**31), 2**31 - 1).map(I32),
@@ -43,8 +35,7 @@ SCALARS = st.one_of(
     TEXT | st.sampled_from(["\t a\r\nb ", "<&>\"'", "&amp;"]),
 )
 TREES = st.dictionaries(
-    NAMES,
-    st.recursive(SCALARS, lambda inner: st.dictionaries(NAMES, inner, max_size=5), max_leaves=10),
+    NAMES, st.recursive(SCALARS, lambda inner: st.dictionaries(NAMES, inner, max_size=5), max_leaves=10)
 )
 ITEMS = st.recursive(
     SCALARS | st.binary(),
@@ -72,13 +63,9 @@ def test_lists_leave_gaps_where_items_are_falsy() -> None:
 
 
 def test_a_document_of_one_unnamed_level_is_that_level() -> None:
-    data = variant(
-        '<no_name runtype="RLxExperiment"><eType runtype="lx_uint32" value="1"/></no_name>'
-    )
+    data = variant('<no_name runtype="RLxExperiment"><eType runtype="lx_uint32" value="1"/></no_name>')
     assert decode(data) == {"eType": 1}
-    assert decode(encode({"uLoopPars": [{"uiCount": 3}]})) == {
-        "uLoopPars": {"i0000000000": {"uiCount": 3}}
-    }
+    assert decode(encode({"uLoopPars": [{"uiCount": 3}]})) == {"uLoopPars": {"i0000000000": {"uiCount": 3}}}
 
 
 def test_scalars_as_they_are_written() -> None:
@@ -107,12 +94,7 @@ def test_scalars_as_they_are_written() -> None:
 
 def test_prefixes_are_stripped_unless_nothing_else_is_left() -> None:
     data = encode({"m_sName": 1, "left": 2, "a0": 3, "l": [4]})
-    assert decode(data, strip_prefix=True) == {
-        "Name": 1,
-        "left": 2,
-        "0": 3,
-        "l": {"i0000000000": 4},
-    }
+    assert decode(data, strip_prefix=True) == {"Name": 1, "left": 2, "0": 3, "l": {"i0000000000": 4}}
 
 
 def test_repeated_items_are_a_list() -> None:
@@ -146,9 +128,7 @@ def test_what_follows_the_document_is_ignored(tail: bytes) -> None:
 
 
 def test_characters_that_xml_does_not_allow_are_dropped() -> None:
-    data = variant(
-        '<s runtype="CLxStringW" value="a\x01b\xff & c"/><n runtype="lx_int32" value="1"/>'
-    )
+    data = variant('<s runtype="CLxStringW" value="a\x01b\xff & c"/><n runtype="lx_int32" value="1"/>')
     data = data.replace("\xff".encode(), b"\xff")
     assert decode(data) == {"s": "ab & c", "n": 1}
 

@@ -42,21 +42,15 @@ def xml(text: str) -> None:
         pytest.param(xml, "<a" + " " * 1_000_000, id="spaces within a tag"),
         pytest.param(xml, "<?xml" * 200_000, id="prologs"),
         pytest.param(
-            legacy.stated_step,
-            "Z Stack Loop: 5\n" + "-Z Stack Loop: 5\n" * 50_000,
-            id="stacks without a step",
+            legacy.stated_step, "Z Stack Loop: 5\n" + "-Z Stack Loop: 5\n" * 50_000, id="stacks without a step"
         ),
         pytest.param(legacy.stated_step, "Z Stack Loop:" + "\n" * 1_000_000, id="empty lines"),
         pytest.param(legacy.stated_counts, "Dimensions: " + "T" * 1_000_000, id="a long name"),
         pytest.param(legacy.stated_counts, "Dimensions: " + "T(" * 500_000, id="brackets"),
-        pytest.param(
-            picture_metadata._MAGNIFICATION.search, "9" * 1_000_000, id="digits of a magnification"
-        ),
+        pytest.param(picture_metadata._MAGNIFICATION.search, "9" * 1_000_000, id="digits of a magnification"),
     ],
 )
-def test_a_megabyte_of_text_takes_less_than_seconds(
-    decode: Callable[[str], object], text: str
-) -> None:
+def test_a_megabyte_of_text_takes_less_than_seconds(decode: Callable[[str], object], text: str) -> None:
     start = time.process_time()
     decode(text)
     assert time.process_time() - start < 3  # quadratic expressions took minutes

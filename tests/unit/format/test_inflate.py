@@ -26,9 +26,7 @@ DATA = bytes(range(256)) * 8
 
 
 @given(st.binary(max_size=5000), st.integers(0, 9), st.binary(max_size=20))
-def test_what_was_compressed_comes_back_whatever_follows_it(
-    data: bytes, level: int, behind: bytes
-) -> None:
+def test_what_was_compressed_comes_back_whatever_follows_it(data: bytes, level: int, behind: bytes) -> None:
     assert bytes(inflate(deflate_zlib(data, level) + behind, len(data))) == data
     assert bytes(inflate(zlib.compress(data, level) + behind, len(data))) == data
 

@@ -52,10 +52,7 @@ def test_xml_repeated_names_are_lists() -> None:
 
 def test_xml_with_byte_order_mark_and_trailing_nul() -> None:
     text = document("Root", {"wsName": "λ", "iA": 1})
-    assert legacy_xml.decode(b"\xef\xbb\xbf" + text.encode() + b"\0garbage") == {
-        "Name": "λ",
-        "A": 1,
-    }
+    assert legacy_xml.decode(b"\xef\xbb\xbf" + text.encode() + b"\0garbage") == {"Name": "λ", "A": 1}
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,7 @@ def test_the_lazy_array_indexes_as_numpy_does_orthogonally(data: st.DataObject) 
     labels = Layout((("T", 2), ("P", 3), ("Z", 2)), 2, 5, 7, 1)
     array = FrameArray.from_layout(frames, labels, ("T", "P", "Z", "C", "Y", "X"))
     expected = pixels.reshape(2, 3, 2, 2, 5, 7)
-    key = tuple(
-        data.draw(st.one_of(st.integers(-size, size - 1), axis_pick(size))) for size in array.shape
-    )
+    key = tuple(data.draw(st.one_of(st.integers(-size, size - 1), axis_pick(size))) for size in array.shape)
     for axis in reversed(range(6)):
         expected = expected[(slice(None),) * axis + (key[axis],)]
     np.testing.assert_array_equal(array.read(key), expected)

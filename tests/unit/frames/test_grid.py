@@ -119,12 +119,7 @@ def test_a_part_of_a_part_is_what_numpy_takes(data: st.DataObject) -> None:
 def test_loops_of_damaged_files_may_claim_any_number_of_frames() -> None:
     grid = FrameGrid.from_counts([("T", 2**31), ("P", 2**31), ("Z", 2**31), ("U", 3)])
     indices = grid.indices(np.arange(5))
-    assert [index.tolist() for index in indices.values()] == [
-        [0] * 5,
-        [0] * 5,
-        [0, 0, 0, 1, 1],
-        [0, 1, 2, 0, 1],
-    ]
+    assert [index.tolist() for index in indices.values()] == [[0] * 5, [0] * 5, [0, 0, 0, 1, 1], [0, 1, 2, 0, 1]]
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.data())

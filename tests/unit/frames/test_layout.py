@@ -101,9 +101,7 @@ def test_loops_of_one_kind_are_numbered(names: list[int], expected: list[str]) -
         below = {} if tree is None else {"ppNextLevelEx": [tree]}
         tree = {"eType": kind, "uLoopPars": made[kind], **below}
     assert tree is not None
-    layout = Layout.from_experiment(
-        experiment.decode(clx_lite.decode(clx_lite.encode(tree))), ATTRIBUTES
-    )
+    layout = Layout.from_experiment(experiment.decode(clx_lite.decode(clx_lite.encode(tree))), ATTRIBUTES)
     assert [name for name, _ in layout.loops] == expected
 
 

@@ -100,9 +100,7 @@ def test_any_part_of_any_frames_equals_numpy(block: int, data: st.DataObject) ->
         {3: slice(None, None, -1)},
     ],
 )
-def test_parts_of_frames_that_are_large_enough_to_be_read_into_their_place(
-    pick: dict[int, Any],
-) -> None:
+def test_parts_of_frames_that_are_large_enough_to_be_read_into_their_place(pick: dict[int, Any]) -> None:
     layout = PixelLayout(1024, 512, 1, 3, np.dtype("u1"), 1536)
     frames, pixels, _ = counted(layout, 2)
     picks = normalized(frames, tuple(pick.get(axis, slice(None)) for axis in range(4)))
@@ -207,10 +205,7 @@ def test_a_frame_beyond_the_end_is_named_before_anything_is_read() -> None:
         moved.read(np.arange(2))
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [lambda d: d[:-9], lambda d: b"\0" + d[1:], lambda d: d[:30] + b"\xff" * 9 + d[39:]],
-)
+@pytest.mark.parametrize("damage", [lambda d: d[:-9], lambda d: b"\0" + d[1:], lambda d: d[:30] + b"\xff" * 9 + d[39:]])
 def test_a_stream_that_does_not_inflate_is_named(damage: Callable[[bytes], bytes]) -> None:
     layout = PixelLayout(20, 30, 1, 1, np.dtype("<u2"), 60, "zlib")
     rng = np.random.default_rng(1)

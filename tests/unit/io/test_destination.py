@@ -125,9 +125,7 @@ def test_errors_name_the_destination(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("exchange", [True, False])
 @pytest.mark.parametrize("old", ["group", "empty"])
-def test_a_folder_replaces_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool, old: str
-) -> None:
+def test_a_folder_replaces_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool, old: str) -> None:
     if not exchange:
         monkeypatch.setattr(parts, "_rename", lambda *_: False)
     path = tmp_path / "a.zarr"
@@ -212,9 +210,7 @@ def test_a_file_that_appears_at_the_last_moment_stays(
     assert os.listdir(tmp_path) == ["a.json"]
 
 
-def test_folders_of_others_beside_a_folder_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folders_of_others_beside_a_folder_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "_rename", lambda *_: False)
     path, theirs = tmp_path / "a.zarr", tmp_path / "a.zarr.part.old"
     path.mkdir()
@@ -226,9 +222,7 @@ def test_folders_of_others_beside_a_folder_stay(
     assert (theirs / "notes.txt").read_bytes() == b"theirs"
 
 
-def test_an_old_folder_that_cannot_be_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_old_folder_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.zarr"
     path.mkdir()
     (path / "zarr.json").write_bytes(GROUP)
@@ -288,12 +282,7 @@ def test_a_killed_process_leaves_the_old_one(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize("overwrite", [True, False])
 @pytest.mark.parametrize("remote", [True, False])
 def test_folders_that_are_not_replaced(
-    tmp_path: Path,
-    memory: MemoryFileSystem,
-    files: dict[str, bytes],
-    message: str,
-    overwrite: bool,
-    remote: bool,
+    tmp_path: Path, memory: MemoryFileSystem, files: dict[str, bytes], message: str, overwrite: bool, remote: bool
 ) -> None:
     for name, data in files.items():
         (tmp_path / "a.zarr" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -305,9 +294,7 @@ def test_folders_that_are_not_replaced(
 
 
 @pytest.mark.parametrize("spelling", ["plain", "relative", "link", "hard link", "url", "dots"])
-def test_the_file_that_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str
-) -> None:
+def test_the_file_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str) -> None:
     source = tmp_path / "raw.bin"
     source.write_bytes(b"damaged")
     monkeypatch.chdir(tmp_path)
@@ -338,9 +325,7 @@ def test_a_folder_with_the_file_that_is_read(tmp_path: Path, memory: MemoryFileS
         resolve(folder, "OME-Zarr", overwrite=True, sources=[str(folder / "raw" / "0")])
     memory.pipe_file("/b/a.zarr/zarr.json", GROUP)
     with pytest.raises(FileExistsError, match="contains the file that is read"):
-        resolve(
-            "memory://b/a.zarr/", "OME-Zarr", overwrite=True, sources=["memory://b/a.zarr/raw/0"]
-        )
+        resolve("memory://b/a.zarr/", "OME-Zarr", overwrite=True, sources=["memory://b/a.zarr/raw/0"])
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
@@ -447,9 +432,7 @@ def test_raw_data_added_to_a_new_remote_folder_stays(memory: MemoryFileSystem) -
     assert "/b/a.zarr/raw.nd2" in memory.find("/")
 
 
-def test_an_array_without_a_file_is_not_in_the_working_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_array_without_a_file_is_not_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "a.zarr"
     folder.mkdir()
     (folder / "zarr.json").write_bytes(GROUP)
@@ -503,9 +486,7 @@ def test_an_object_of_others_does_not_mark_a_folder_as_ours(memory: MemoryFileSy
     assert memory.find("/") == ["/b/data/.part", "/b/data/scan.tif"]
 
 
-def test_errors_of_stores_hold_no_secret(
-    memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_of_stores_hold_no_secret(memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     url = "memory://b/a.json?X-Amz-Signature=secret"
 
     def put_file(*_: object, **__: object) -> None:
@@ -518,9 +499,7 @@ def test_errors_of_stores_hold_no_secret(
     assert caught.value.__cause__ is None
 
 
-def test_errors_of_stores_name_the_destination(
-    memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_of_stores_name_the_destination(memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     def put_file(*_: object, **__: object) -> None:
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 

@@ -54,9 +54,7 @@ def test_remote_files(folder: Path) -> None:
     assert [file.size for file in found] == [5, 5]
     assert all(file.version for file in found)
     assert len(list(list_files("memory://listing", recurse=True))) == 3
-    assert [f.path for f in list_files("memory://listing/*/*.nd2")] == [
-        "memory:///listing/sub/c.nd2"
-    ]
+    assert [f.path for f in list_files("memory://listing/*/*.nd2")] == ["memory:///listing/sub/c.nd2"]
     with pytest.raises(FileNotFoundError, match="matches no file"):
         list(list_files("memory://listing/*.tif"))
     [file] = list_files("memory://listing/a.txt")

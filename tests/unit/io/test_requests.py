@@ -36,9 +36,7 @@ def serve(requests: Sequence[Request], step: int) -> None:
     longest=st.integers(1, 500),
     step=st.integers(1, 300),
 )
-def test_every_byte_lands_where_it_belongs(
-    spans: list[tuple[int, int]], gap: int, longest: int, step: int
-) -> None:
+def test_every_byte_lands_where_it_belongs(spans: list[tuple[int, int]], gap: int, longest: int, step: int) -> None:
     wanted = targets(spans)
     requests = plan(wanted, Tuning(max_gap=gap, max_request=longest))
     serve(requests, step)

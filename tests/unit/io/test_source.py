@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 DATA = bytes(range(256)) * 40
 
 
-@pytest.fixture(
-    params=["path", "handle", "bytesio", "memory", "openfile", "fsspec handle", "wrapped"]
-)
+@pytest.fixture(params=["path", "handle", "bytesio", "memory", "openfile", "fsspec handle", "wrapped"])
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ByteSource]:
     path = tmp_path / "a file.bin"
     path.write_bytes(DATA)
@@ -85,12 +83,8 @@ def test_reads_are_exact(source: ByteSource) -> None:
     assert bytes(second) == DATA[1000:1006]
 
 
-@pytest.mark.parametrize(
-    ("offset", "nbytes"), [(len(DATA) - 1, 2), (len(DATA) + 1, 1), (0, 1 << 60), (-1, 2)]
-)
-def test_a_range_that_the_file_lacks_is_an_error_not_fewer_bytes(
-    source: ByteSource, offset: int, nbytes: int
-) -> None:
+@pytest.mark.parametrize(("offset", "nbytes"), [(len(DATA) - 1, 2), (len(DATA) + 1, 1), (0, 1 << 60), (-1, 2)])
+def test_a_range_that_the_file_lacks_is_an_error_not_fewer_bytes(source: ByteSource, offset: int, nbytes: int) -> None:
     with pytest.raises(OSError, match=f"beyond the file's end.*offset {offset}"):
         source.read(offset, nbytes)
 

@@ -11,23 +11,11 @@ from nd2._core.chunks import experiment
 from nd2._core.chunks.picture_metadata import FirstFrame
 from nd2._core.frames.grid import FrameGrid
 from nd2._core.readers import frame_metadata
-from nd2.structures import (
-    Channel,
-    ChannelMeta,
-    Color,
-    Contents,
-    ExpLoop,
-    Metadata,
-    Microscope,
-    StagePosition,
-    Volume,
-)
+from nd2.structures import Channel, ChannelMeta, Color, Contents, ExpLoop, Metadata, Microscope, StagePosition, Volume
 
 
 def channel(name: str) -> Channel:
-    volume = Volume(
-        (True,) * 3, (1.0,) * 3, ("distance",) * 3, 16, 12, (1, 0, 0, 1), 1, "unsigned", (8, 6, 1)
-    )
+    volume = Volume((True,) * 3, (1.0,) * 3, ("distance",) * 3, 16, 12, (1, 0, 0, 1), 1, "unsigned", (8, 6, 1))
     return Channel(ChannelMeta(name, 0, Color(1, 2, 3)), None, Microscope(), volume)
 
 

@@ -45,9 +45,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("field", [4, 8], ids=["name length", "data length"])
 @pytest.mark.parametrize("bit", range(32))
 @pytest.mark.parametrize("validate", [False, True])
-def test_one_bit_in_the_first_header_shifts_no_frame(
-    path: Path, field: int, bit: int, validate: bool
-) -> None:
+def test_one_bit_in_the_first_header_shifts_no_frame(path: Path, field: int, bit: int, validate: bool) -> None:
     spec = build(path, loops=[("T", 5)], height=40, width=60)
     data = bytearray(path.read_bytes())
     place = chunk_start(data, b"ImageDataSeq|0!") + field + bit // 8
@@ -59,9 +57,7 @@ def test_one_bit_in_the_first_header_shifts_no_frame(
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("zlib", [False, True])
 @pytest.mark.parametrize("size", [(4, 4), (64, 64)])
-def test_one_bit_in_a_name_length_shifts_no_frame(
-    path: Path, count: int, zlib: bool, size: tuple[int, int]
-) -> None:
+def test_one_bit_in_a_name_length_shifts_no_frame(path: Path, count: int, zlib: bool, size: tuple[int, int]) -> None:
     loops = [("T", count)] if count > 1 else []
     spec = build(path, loops=loops, height=size[0], width=size[1], zlib=zlib)
     data = path.read_bytes()
@@ -183,9 +179,7 @@ def test_raw_frames_among_compressed_ones_are_read(path: Path, raw: list[int]) -
 def test_frames_are_compressed_whatever_the_attributes_state(
     path: Path, layout: dict[str, Any], options: dict[str, Any]
 ) -> None:
-    spec = build(
-        path, **{"loops": [("T", 3)], **layout}, zlib=True, overrides={"eCompression": I32(2)}
-    )
+    spec = build(path, **{"loops": [("T", 3)], **layout}, zlib=True, overrides={"eCompression": I32(2)})
     with nd2.ND2File(path, **options) as file:
         assert file.attributes.compressionType is None
         np.testing.assert_array_equal(file.asarray(), spec.array)
@@ -241,9 +235,7 @@ def remove(path: Path, place: int, count: int) -> None:
 
 @pytest.mark.parametrize(("count", "offset"), [(1, 0), (7, 1000), (16, 4700), (4096, 4700)])
 @pytest.mark.parametrize("zlib", [False, True])
-def test_a_frame_that_lost_bytes_is_missing_under_validation(
-    path: Path, count: int, offset: int, zlib: bool
-) -> None:
+def test_a_frame_that_lost_bytes_is_missing_under_validation(path: Path, count: int, offset: int, zlib: bool) -> None:
     spec = build(path, loops=[("T", 5)], height=40, width=60, zlib=zlib)
     pixels = chunk_start(path.read_bytes(), b"ImageDataSeq|2!") + chunks.PAGE
     remove(path, pixels + (offset if not zlib else offset // 4), count)

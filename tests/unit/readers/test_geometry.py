@@ -17,9 +17,7 @@ def guess(nbytes: int, picture: dict[str, Any] | None = None) -> tuple[Attribute
     return geometry.guess(picture, nbytes, plane_count=None, compressed=False)
 
 
-@pytest.mark.parametrize(
-    ("width", "bits"), [(5, 8), (7, 16), (13, 16), (16, 16), (511, 16), (512, 16)]
-)
+@pytest.mark.parametrize(("width", "bits"), [(5, 8), (7, 16), (13, 16), (16, 16), (511, 16), (512, 16)])
 def test_a_square_image_is_found_though_its_rows_are_padded(width: int, bits: int) -> None:
     found, known = guess(width * padded_row_bytes(width, 1, bits // 8))
     assert not known

@@ -28,9 +28,7 @@ def facts(path: Path, **options: Any) -> Facts:
 
 
 def stage(*columns: list[float]) -> dict[bytes, bytes]:
-    return recorded(
-        {name: (f"{name} Coord", "µm", values) for name, values in zip("XYZ", columns, strict=True)}
-    )
+    return recorded({name: (f"{name} Coord", "µm", values) for name, values in zip("XYZ", columns, strict=True)})
 
 
 def steps(one: Facts) -> np.ndarray[Any, Any]:
@@ -85,14 +83,10 @@ def test_a_start_is_plausible(tmp_path: Path, julian_day: float, start: str | No
 
 
 def test_columns_of_zeros_give_way_to_the_metadata(tmp_path: Path) -> None:
-    zeros = facts(
-        tmp_path / "a.nd2", loops=[("T", 2)], chunks=stage([0.0] * 2, [0.0] * 2, [0.0] * 2)
-    )
+    zeros = facts(tmp_path / "a.nd2", loops=[("T", 2)], chunks=stage([0.0] * 2, [0.0] * 2, [0.0] * 2))
     assert [series.source for series in zeros.stage.values()] == ["nominal"] * 3
     assert [float(series.values[0]) for series in zeros.stage.values()] == [100.0, 200.0, 300.0]
-    kept = facts(
-        tmp_path / "b.nd2", loops=[("T", 2)], chunks=stage([0.0] * 2, [0.0, 1.0], [0.0] * 2)
-    )
+    kept = facts(tmp_path / "b.nd2", loops=[("T", 2)], chunks=stage([0.0] * 2, [0.0, 1.0], [0.0] * 2))
     assert [series.source for series in kept.stage.values()] == ["recorded"] * 3
     assert kept.stage_y.values.tolist() == [0.0, 1.0]
 

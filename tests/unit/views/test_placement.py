@@ -24,9 +24,7 @@ def placed(*loops: tuple[str, int]) -> Placement:
         ((("Z", 3), ("P", 2)), "TZ"),
     ],
 )
-def test_which_of_time_and_stack_is_the_outer_loop(
-    loops: tuple[tuple[str, int], ...], nesting: str
-) -> None:
+def test_which_of_time_and_stack_is_the_outer_loop(loops: tuple[tuple[str, int], ...], nesting: str) -> None:
     assert placed(*loops).nesting == nesting
 
 

@@ -65,15 +65,8 @@ def frames_of(path: Path, **spec: Any) -> tuple[FrameArray, NDArray[Any]]:
 def test_halving_takes_the_mean_of_four_pixels_rounded(shape: tuple[int, ...], dtype: str) -> None:
     data = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
     data.flat[0] = np.iinfo(dtype).max if data.dtype.kind != "f" else np.nan
-    padded = np.pad(
-        data, [(0, 0)] * (data.ndim - 2) + [(0, n % 2) for n in shape[-2:]], mode="edge"
-    ).astype(float)
-    mean = (
-        padded[..., ::2, ::2]
-        + padded[..., 1::2, ::2]
-        + padded[..., ::2, 1::2]
-        + padded[..., 1::2, 1::2]
-    ) / 4
+    padded = np.pad(data, [(0, 0)] * (data.ndim - 2) + [(0, n % 2) for n in shape[-2:]], mode="edge").astype(float)
+    mean = (padded[..., ::2, ::2] + padded[..., 1::2, ::2] + padded[..., ::2, 1::2] + padded[..., 1::2, 1::2]) / 4
     expected = mean if data.dtype.kind == "f" else np.floor(mean + 0.5)
     halved = halve(data)
     assert halved.dtype == data.dtype
@@ -82,12 +75,8 @@ def test_halving_takes_the_mean_of_four_pixels_rounded(shape: tuple[int, ...], d
     np.testing.assert_array_equal(halve(data[..., None], axis=-3)[..., 0], halved)
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "count"), [(1, 1, 1), (512, 512, 1), (513, 2, 2), (12000, 9000, 6)]
-)
-def test_levels_end_with_the_first_that_fits_into_a_tile(
-    height: int, width: int, count: int
-) -> None:
+@pytest.mark.parametrize(("height", "width", "count"), [(1, 1, 1), (512, 512, 1), (513, 2, 2), (12000, 9000, 6)])
+def test_levels_end_with_the_first_that_fits_into_a_tile(height: int, width: int, count: int) -> None:
     assert level_count(height, width) == count
 
 
@@ -112,13 +101,9 @@ def test_levels_are_those_of_the_whole_image(
         y, x = dims.index("Y"), dims.index("X")
         key: list[Any] = [slice(None)] * len(dims)
         key[y], key[x] = slice(-2, None, -3), [3, 0, 2]
-        np.testing.assert_array_equal(
-            level[tuple(key)], expected[tuple(key[:x])].take([3, 0, 2], axis=x)
-        )
+        np.testing.assert_array_equal(level[tuple(key)], expected[tuple(key[:x])].take([3, 0, 2], axis=x))
         key[y], key[x] = np.array([4, 1, 3]), slice(1, 4)
-        np.testing.assert_array_equal(
-            level[tuple(key)], expected.take([4, 1, 3], axis=y)[(..., *key[x:])]
-        )
+        np.testing.assert_array_equal(level[tuple(key)], expected.take([4, 1, 3], axis=y)[(..., *key[x:])])
         assert level[(0,) * len(dims)] == expected[(0,) * len(dims)]
         assert level[..., :0].size == 0
 
@@ -175,9 +160,7 @@ def test_a_large_part_is_read_at_once_and_not_kept() -> None:
     assert pixels.reads == 2
 
 
-def test_a_frame_that_is_decoded_as_a_whole_is_decoded_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_frame_that_is_decoded_as_a_whole_is_decoded_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     image, values = frames_of(tmp_path / "a.nd2", zlib=True, height=300, width=200)
     decoded = 0
     decode = Frames.decode

@@ -7,14 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from nd2._core.region_types import (
-    AnimParam,
-    BoxShape,
-    ExtrudedShape,
-    RoiInfo,
-    RoiShapeType,
-    XYPoint,
-)
+from nd2._core.region_types import AnimParam, BoxShape, ExtrudedShape, RoiInfo, RoiShapeType, XYPoint
 from nd2._core.views.regions import outline, region_kind
 
 

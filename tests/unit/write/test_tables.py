@@ -46,10 +46,7 @@ def test_the_first_frame_has_the_height_of_the_home_plane() -> None:
 
 @pytest.mark.parametrize(
     ("times", "expected"),
-    [
-        ([float("nan")] * 4, [0.0, 0.0, 0.0, 0.0]),
-        ([5.0, float("nan"), 9.0, float("nan")], [5.0, float("nan"), 9.0]),
-    ],
+    [([float("nan")] * 4, [0.0, 0.0, 0.0, 0.0]), ([5.0, float("nan"), 9.0, float("nan")], [5.0, float("nan"), 9.0])],
 )
 def test_times_end_with_the_last_recorded_one(times: list[float], expected: list[float]) -> None:
     made = plan.make({"T": 4, "Y": 2, "X": 3}, "u2", {})

@@ -26,8 +26,7 @@ def decode(raw: fields.Tree, *, plane_count: int | None) -> Attributes:
     )
     if min(width, height, components, bits) <= 0 or components > _MAX_COMPONENTS:
         raise errors.corrupt(
-            f"image attributes give {width} x {height} pixels of {components} components with "
-            f"{bits} bits"
+            f"image attributes give {width} x {height} pixels of {components} components with {bits} bits"
         )
     tile_width = fields.integer(tree, "uiTileWidth")
     tile_height = fields.integer(tree, "uiTileHeight")

@@ -87,8 +87,7 @@ def decode_runs(raw: fields.Tree) -> list[LayerInfo]:
 def encode_runs(layers: Iterable[LayerInfo]) -> Items:
     """Return the tree of run-length encoded layers."""
     items = Items(
-        ("BinaryItem", {key: kind(getattr(layer, name) or kind()) for key, name, kind in _FIELDS})
-        for layer in layers
+        ("BinaryItem", {key: kind(getattr(layer, name) or kind()) for key, name, kind in _FIELDS}) for layer in layers
     )
     return Items([("BinaryMetadata_v1", items)])
 
@@ -111,9 +110,7 @@ def _raster(item: dict[str, Any]) -> LayerInfo:
     )
     bits = fields.integer(item, "binBitdepth", 32)
     compression = fields.text(item, "binCompressionId")
-    grid = TileGrid(
-        height, width, tile_height or height, tile_width or width, bits, compression == "zlib"
-    )
+    grid = TileGrid(height, width, tile_height or height, tile_width or width, bits, compression == "zlib")
     if compression not in ("", "zlib"):
         raise errors.unsupported(f"binary layers with {compression!r} compression")
     if bits not in _BITS or min(grid.height, grid.width, grid.tile_height, grid.tile_width) <= 0:

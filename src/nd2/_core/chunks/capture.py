@@ -90,9 +90,7 @@ def _camera(tree: fields.Tree) -> dict[str, Any]:
     return {without_prefix(name): value for name, value in level.items()}
 
 
-def _sample(
-    samples: list[tuple[fields.Tree, _Settings]], index: Any, channel: int
-) -> tuple[fields.Tree, _Settings]:
+def _sample(samples: list[tuple[fields.Tree, _Settings]], index: Any, channel: int) -> tuple[fields.Tree, _Settings]:
     """Return the sample that a channel points to; else that of its number, or the only one."""
     for candidate in (index, channel, 0 if len(samples) == 1 else None):
         if isinstance(candidate, int) and 0 <= candidate < len(samples):

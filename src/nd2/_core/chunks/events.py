@@ -22,12 +22,7 @@ _EVENT = (
     ("A", "data", str),
     ("I", "id", U32),
 )
-_STIMULATION = (
-    ("T", "type", U32),
-    ("L", "loop_index", U32),
-    ("P", "position", U32),
-    ("D", "description", str),
-)
+_STIMULATION = (("T", "type", U32), ("L", "loop_index", U32), ("P", "position", U32), ("D", "description", str))
 
 _TEXT = {
     0: "Unknown",

@@ -33,16 +33,8 @@ NAMES = (b"ImageMetadataLV!", b"ImageMetadata!")
 
 _AnyLoop: TypeAlias = ExpLoop | SpectLoop
 
-_TIME = (
-    ("dStart", "startMs", float),
-    ("dPeriod", "periodMs", float),
-    ("dDuration", "durationMs", float),
-)
-_PERIOD_DIFF = (
-    ("dMinPeriodDiff", "min", float),
-    ("dMaxPeriodDiff", "max", float),
-    ("dAvgPeriodDiff", "avg", float),
-)
+_TIME = (("dStart", "startMs", float), ("dPeriod", "periodMs", float), ("dDuration", "durationMs", float))
+_PERIOD_DIFF = (("dMinPeriodDiff", "min", float), ("dMaxPeriodDiff", "max", float), ("dAvgPeriodDiff", "avg", float))
 _TOP_TO_BOTTOM = 4
 """First of the stack types that run downward."""
 
@@ -104,9 +96,7 @@ def _loop(node: fields.Tree, nesting: int) -> _AnyLoop | None:
 
 
 def _time_params(pars: fields.Tree) -> TimeLoopParams:
-    return TimeLoopParams(
-        **fields.read(pars, _TIME), periodDiff=PeriodDiff(**fields.read(pars, _PERIOD_DIFF))
-    )
+    return TimeLoopParams(**fields.read(pars, _TIME), periodDiff=PeriodDiff(**fields.read(pars, _PERIOD_DIFF)))
 
 
 def _period(phase: fields.Tree) -> Period:
@@ -129,10 +119,7 @@ def _points(pars: fields.Tree) -> list[Position]:
     if not points:
         keys = ("dPosX", "dPosY", "dPosZ", "dPFSOffset", "pPosName")
         columns = {key: fields.level(pars, key) for key in keys}
-        points = [
-            {key: column[item] for key, column in columns.items() if item in column}
-            for item in columns["dPosX"]
-        ]
+        points = [{key: column[item] for key, column in columns.items() if item in column} for item in columns["dPosX"]]
     x0 = y0 = 0.0
     if pars.get("bRelativeXY"):
         x0, y0 = fields.real(pars, "dReferenceX"), fields.real(pars, "dReferenceY")
@@ -174,9 +161,7 @@ def z_stack_params(pars: fields.Tree, count: int) -> ZStackLoopParams:
     )
 
 
-def home_index(
-    kind: int, inverted: bool, count: int, step: float, low: float, high: float, home: float
-) -> int:
+def home_index(kind: int, inverted: bool, count: int, step: float, low: float, high: float, home: float) -> int:
     """Return the index of the plane that defines the stack, as Nikon's reader computes it."""
     last = count - 1
     if last <= 0:
@@ -198,12 +183,7 @@ def home_index(
 
 
 _TEXTS = ("wsApplicationDesc", "wsUserDesc", "aMeasProbesBase64", "wsCameraName")
-_COMMANDS = (
-    "wsCommandBeforeLoop",
-    "wsCommandBeforeCapture",
-    "wsCommandAfterCapture",
-    "wsCommandAfterLoop",
-)
+_COMMANDS = ("wsCommandBeforeLoop", "wsCommandBeforeCapture", "wsCommandAfterCapture", "wsCommandAfterLoop")
 _SWITCHES = (
     "bControlShutter",
     "bControlLight",
@@ -285,9 +265,7 @@ def _time_tree(value: TimeLoopParams) -> dict[str, Any]:
 def _points_tree(value: XYPosLoopParams) -> dict[str, Any]:
     points = [
         {
-            **dict(
-                zip(("dPosX", "dPosY", "dPosZ"), map(float, point.stagePositionUm), strict=True)
-            ),
+            **dict(zip(("dPosX", "dPosY", "dPosZ"), map(float, point.stagePositionUm), strict=True)),
             "dPFSOffset": -1.0 if point.pfsOffset is None else float(point.pfsOffset),
             "dPosName": point.name or "",
         }

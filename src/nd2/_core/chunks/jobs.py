@@ -7,16 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nd2._core.chunks import fields
 
-NAMES = (
-    b"CustomData|JobDefinitionV1_0!",
-    b"CustomData|JobDefinitionDescV1_0!",
-    b"CustomData|JobRunGUIDV1_0!",
-)
+NAMES = (b"CustomData|JobDefinitionV1_0!", b"CustomData|JobDefinitionDescV1_0!", b"CustomData|JobRunGUIDV1_0!")
 
 
-def decode(
-    definition: fields.Tree, description: fields.Tree | None, run_guid: bytes
-) -> dict[str, Any]:
+def decode(definition: fields.Tree, description: fields.Tree | None, run_guid: bytes) -> dict[str, Any]:
     """Return the job as ``nd2._core.job_types.JobsDict`` describes it."""
     jobs: dict[str, Any] = {
         "JobRunGUID": run_guid[: len(run_guid) // 2 * 2].decode("utf-16-le", "replace").rstrip("\0")

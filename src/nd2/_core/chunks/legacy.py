@@ -60,10 +60,7 @@ def stated_step(description: str) -> float | None:
 
 
 def experiment(
-    raw: dict[str, Any],
-    description: str,
-    frame_count: int,
-    stage_position: Callable[[int], s.StagePosition],
+    raw: dict[str, Any], description: str, frame_count: int, stage_position: Callable[[int], s.StagePosition]
 ) -> list[s.ExpLoop]:
     """Return the loops, outermost first.
 
@@ -123,9 +120,7 @@ def _levels(node: dict[str, Any]) -> list[dict[str, Any]]:
     return levels
 
 
-def _loop(
-    node: dict[str, Any], level: int, stated: dict[str, int], frame_count: int
-) -> s.ExpLoop | None:
+def _loop(node: dict[str, Any], level: int, stated: dict[str, int], frame_count: int) -> s.ExpLoop | None:
     """Return the loop of a node; None for channels and unknown kinds."""
     pars, kind = fields.first(node.get("LoopPars")), node.get("Type")
     if not pars:
@@ -205,9 +200,7 @@ def _plain_loop(letter: str, level: int, step: float | None) -> s.ExpLoop:
     return s.XYPosLoop(0, level, s.XYPosLoopParams(False, []))
 
 
-def _with_points(
-    loop: s.XYPosLoop, frames: list[int], stage_position: Callable[[int], s.StagePosition]
-) -> s.XYPosLoop:
+def _with_points(loop: s.XYPosLoop, frames: list[int], stage_position: Callable[[int], s.StagePosition]) -> s.XYPosLoop:
     """Return a loop with one point per first frame; missing points come from the stage position."""
     points = loop.parameters.points[: len(frames)]
     points = points + [s.Position(stage_position(frame)) for frame in frames[len(points) :]]
@@ -223,9 +216,7 @@ def planes(picture: dict[str, Any]) -> dict[str, Any]:
     return {"Count": level.get("Count"), "CompCount": level.get("CompCount"), "Plane": by_number}
 
 
-def metadata(
-    picture: dict[str, Any], attributes: s.Attributes, loops: list[s.ExpLoop]
-) -> s.Metadata:
+def metadata(picture: dict[str, Any], attributes: s.Attributes, loops: list[s.ExpLoop]) -> s.Metadata:
     """Return the channels, from picture metadata and calibration of the first frame."""
     types = [loop.type for loop in loops]
     places = {kind: types.index(kind) for kind in dict.fromkeys(types)}
@@ -255,9 +246,7 @@ def metadata(
         voxelCount=(attributes.widthPx or 0, attributes.heightPx, stack.count if stack else 1),
     )
     channels = [
-        s.Channel(
-            _channel(key, plane), s.LoopIndices(**places) if loops else None, microscope, volume
-        )
+        s.Channel(_channel(key, plane), s.LoopIndices(**places) if loops else None, microscope, volume)
         for key, plane in list(planes(picture)["Plane"].items())[:channel_count]
     ]
     return s.Metadata(s.Contents(channel_count, attributes.sequenceCount), channels)

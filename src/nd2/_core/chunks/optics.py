@@ -95,11 +95,7 @@ def wavelengths(plane: fields.Tree, index: int) -> tuple[float | None, float | N
     probe = fields.level(plane, "pFluorescentProbe")
     filters = fields.levels(fields.level(plane, "pFilterPath").get("m_pFilter"))
     first = filters[0] if filters else {}
-    emission = (
-        color
-        or _maximum(_points(probe, "m_EmissionSpectrum"))
-        or _maximum(_points(first, "m_EmissionSpectrum"))
-    )
+    emission = color or _maximum(_points(probe, "m_EmissionSpectrum")) or _maximum(_points(first, "m_EmissionSpectrum"))
     excitation = (
         _maximum(_points(probe, "m_ExcitationSpectrum"))
         or _peak(_points(first, "m_ExcitationSpectrum"), index)
@@ -128,9 +124,7 @@ def _peak(points: list[fields.Tree], index: int) -> float:
     return _maximum(points)
 
 
-def probe(
-    emission: float | None, excitation: float | None, *, samples: int, index: int
-) -> dict[str, Any]:
+def probe(emission: float | None, excitation: float | None, *, samples: int, index: int) -> dict[str, Any]:
     """Return the tree of the probe of a plane, from which `wavelengths` reads them back."""
     if samples == 3 and index < len(_COLOR_NM):
         # Readers know the wavelengths of a color camera.

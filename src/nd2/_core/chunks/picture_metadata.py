@@ -74,9 +74,7 @@ def plane_count(raw_picture: fields.Tree | None) -> int | None:
     return fields.integer(level, "uiCount") or len(planes_and_samples(raw_picture)[0]) or None
 
 
-def planes_and_samples(
-    raw_picture: fields.Tree | None,
-) -> tuple[list[fields.Tree], list[fields.Tree]]:
+def planes_and_samples(raw_picture: fields.Tree | None) -> tuple[list[fields.Tree], list[fields.Tree]]:
     """Return the planes, from the new form or else the old one, and the settings of samples."""
     level = fields.level(_picture(raw_picture), "sPicturePlanes")
     planes = fields.levels(level.get("sPlaneNew")) or fields.levels(level.get("sPlane"))
@@ -84,11 +82,7 @@ def planes_and_samples(
 
 
 def decode(
-    raw_picture: fields.Tree | None,
-    *,
-    attributes: Attributes,
-    experiment: list[ExpLoop],
-    text_info: TextInfo,
+    raw_picture: fields.Tree | None, *, attributes: Attributes, experiment: list[ExpLoop], text_info: TextInfo
 ) -> Metadata:
     """Return the metadata that all frames share."""
     picture = _picture(raw_picture)
@@ -111,9 +105,7 @@ def decode(
             Channel(
                 channel=_channel_meta(plane, i),
                 loops=loops,
-                microscope=_plane_microscope(microscope, plane)
-                if i < len(stored)
-                else Microscope(),
+                microscope=_plane_microscope(microscope, plane) if i < len(stored) else Microscope(),
                 volume=_volume(picture, plane, sample, attributes, stack, to_stage),
             )
         )
@@ -124,9 +116,7 @@ def decode_first_frame(raw_picture: fields.Tree | None) -> FirstFrame:
     """Return time and place of the first frame."""
     picture = _picture(raw_picture)
     x, y, z = (fields.real(picture, key) for key in ("dXPos", "dYPos", "dZPos"))
-    return FirstFrame(
-        fields.real(picture, "dTimeMSec"), fields.real(picture, "dTimeAbsolute"), (x, y, z)
-    )
+    return FirstFrame(fields.real(picture, "dTimeMSec"), fields.real(picture, "dTimeAbsolute"), (x, y, z))
 
 
 def voxel_size(metadata: Metadata) -> VoxelSize:
@@ -190,8 +180,7 @@ def _plane_microscope(shared: Microscope, plane: fields.Tree) -> Microscope:
     return Microscope(
         **{
             **vars(shared),
-            "pinholeDiameterUm": fields.positive(plane, "dPinholeDiameter")
-            or shared.pinholeDiameterUm,
+            "pinholeDiameterUm": fields.positive(plane, "dPinholeDiameter") or shared.pinholeDiameterUm,
             "modalityFlags": optics.modality(plane),
         }
     )
@@ -251,9 +240,7 @@ def _camera_matrix(matrix: fields.Tree) -> _Matrix | None:
     return m11, m12, m21, m22
 
 
-def _pixel_to_stage(
-    picture: fields.Tree, sample: fields.Tree, attributes: Attributes
-) -> _Affine | None:
+def _pixel_to_stage(picture: fields.Tree, sample: fields.Tree, attributes: Attributes) -> _Affine | None:
     """Return the affine matrix from pixels to micrometers relative to the stage position."""
     device = fields.level(sample, "pDeviceSetting")
     pixel = fields.positive(picture, "dCalibration")
@@ -272,9 +259,7 @@ def _pixel_to_stage(
     )
 
 
-def encode(
-    channels: Sequence[Channel], first: FirstFrame, exposures_ms: Sequence[float | None] = ()
-) -> dict[str, Any]:
+def encode(channels: Sequence[Channel], first: FirstFrame, exposures_ms: Sequence[float | None] = ()) -> dict[str, Any]:
     """Return the tree of the picture metadata; the first channel gives what all of them share."""
     exposures = exposures_ms or [None] * len(channels)
     volume, microscope = channels[0].volume, channels[0].microscope
@@ -372,9 +357,7 @@ def _number(value: float | None) -> float:
 
 def _plane_tree(channel: Channel, index: int) -> dict[str, Any]:
     meta, microscope, samples = channel.channel, channel.microscope, channel.volume.componentCount
-    probe = optics.probe(
-        meta.emissionLambdaNm, meta.excitationLambdaNm, samples=samples, index=index
-    )
+    probe = optics.probe(meta.emissionLambdaNm, meta.excitationLambdaNm, samples=samples, index=index)
     return {
         "uiCompCount": U32(samples),
         "uiSampleIndex": U32(index),
@@ -401,10 +384,7 @@ def _color_code(color: Color) -> int:
 
 
 def _sample_tree(
-    volume: Volume,
-    rotation: _Matrix,
-    orientation: tuple[int, int],
-    exposure_ms: float | None,
+    volume: Volume, rotation: _Matrix, orientation: tuple[int, int], exposure_ms: float | None
 ) -> dict[str, Any]:
     sample: dict[str, Any] = {
         "pDeviceSetting": {

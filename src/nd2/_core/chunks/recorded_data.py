@@ -92,9 +92,7 @@ def column_name(identifier: str) -> bytes:
     return b"CustomData|%s!" % identifier.encode()
 
 
-def decode(
-    raw: fields.Tree | None, load: Callable[[str], bytes | None]
-) -> dict[str, RecordedColumn]:
+def decode(raw: fields.Tree | None, load: Callable[[str], bytes | None]) -> dict[str, RecordedColumn]:
     """Return the columns by their identifier, in the order of the table."""
     table = fields.level(raw or {}, "CustomTagDescription_v1.0")
     columns: dict[str, RecordedColumn] = {}
@@ -188,14 +186,10 @@ def column(header: str, values: ArrayLike, count: int) -> RecordedColumn:
         raise ValueError(f"column {header!r} has shape {array.shape}; expected ({count},)")
     if array.dtype.kind == "U":
         kind = TEXT
-        cells = (
-            text.encode("utf-16-le")[: _CELL - 2].ljust(_CELL, b"\0") for text in array.tolist()
-        )
+        cells = (text.encode("utf-16-le")[: _CELL - 2].ljust(_CELL, b"\0") for text in array.tolist())
         data = b"".join(cells)
     elif array.dtype.kind in "biuf":
-        whole = array.dtype.kind != "f" and (
-            not array.size or (array.min() >= -(1 << 31) and array.max() < 1 << 31)
-        )
+        whole = array.dtype.kind != "f" and (not array.size or (array.min() >= -(1 << 31) and array.max() < 1 << 31))
         kind = INTEGER if whole else REAL
         data = array.astype(_USUAL[kind]).tobytes()
     else:

@@ -54,11 +54,7 @@ _ANIMATION = (
     ("m_dCenterZ", "centerZ", float),
     ("m_dRotationZ", "rotationZ", float),
 )
-_BOX = (
-    ("m_dSizeX", "sizeX", float),
-    ("m_dSizeY", "sizeY", float),
-    ("m_dSizeZ", "sizeZ", float),
-)
+_BOX = (("m_dSizeX", "sizeX", float), ("m_dSizeY", "sizeY", float), ("m_dSizeZ", "sizeZ", float))
 _INFO_DEFAULTS = vars(RoiInfo(RoiShapeType.Any, InterpType.AnyROI))
 _BARE_INFO, _BARE_ANIMATION, _BARE_BOX = map(fields.bare, (_INFO, _ANIMATION, _BOX))
 
@@ -104,8 +100,7 @@ def _animation(stored: fields.Tree) -> AnimParam:
         **fields.read(stored, _BARE_ANIMATION, {"enabled": True}),
         boxShape=BoxShape(**fields.read(fields.level(stored, "BoxShape"), _BARE_BOX)),
         extrudedShape=ExtrudedShape(
-            fields.real(extruded, "SizeZ"),
-            [_point(item) for _, item in _numbered(extruded, "BasePoints_")],
+            fields.real(extruded, "SizeZ"), [_point(item) for _, item in _numbered(extruded, "BasePoints_")]
         ),
     )
 
@@ -165,8 +160,5 @@ def _animation_tree(animation: AnimParam) -> dict[str, Any]:
     return {
         **fields.write(animation, _ANIMATION),
         "m_sBoxShape": fields.write(animation.boxShape, _BOX),
-        "m_sExtrudedShape": {
-            "m_dSizeZ": float(extruded.sizeZ),
-            **_vector("m_vectBasePoints", points),
-        },
+        "m_sExtrudedShape": {"m_dSizeZ": float(extruded.sizeZ), **_vector("m_vectBasePoints", points)},
     }

@@ -99,9 +99,7 @@ def numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a list of numbers separated by commas"
-        ) from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers separated by commas") from None
 
 
 def number(minimum: int, maximum: int | None = None, *, auto: bool = False) -> Callable[[str], Any]:
@@ -146,24 +144,12 @@ SEVERAL: dict[str, Any] = {"action": "append"}
 MANY: dict[str, Any] = {**SEVERAL, "default": []}
 FILE = value("file", "FILE", "path or URL of an ND2 file")
 FILES = value("files", "FILE", "paths, patterns or URLs of ND2 files", nargs="+")
-DASK = value(
-    "--dask", "ADDRESS", "work on the dask cluster of this scheduler, such as tcp://host:8786"
-)
+DASK = value("--dask", "ADDRESS", "work on the dask cluster of this scheduler, such as tcp://host:8786")
 OVERWRITE = flag("--overwrite", "replace outputs that exist")
-DEST_OPTION = value(
-    "--dest-option", "KEY=VALUE", "option for the file system of the output; repeatable", **MANY
-)
-STORAGE_OPTION = value(
-    "--storage-option", "KEY=VALUE", "option for the file system of a URL; repeatable", **MANY
-)
+DEST_OPTION = value("--dest-option", "KEY=VALUE", "option for the file system of the output; repeatable", **MANY)
+STORAGE_OPTION = value("--storage-option", "KEY=VALUE", "option for the file system of a URL; repeatable", **MANY)
 POSITION = value("--position -p", "P", "index or name of the only position", type=index_or_name)
-LEVELS = value(
-    "--levels",
-    "N",
-    "levels of the pyramid, or auto (%(default)s)",
-    type=number(1, auto=True),
-    default=1,
-)
+LEVELS = value("--levels", "N", "levels of the pyramid, or auto (%(default)s)", type=number(1, auto=True), default=1)
 QUIET = flag("--quiet -q", "show no progress bar")
 
 
@@ -213,11 +199,7 @@ def run_tasks(
     from nd2._core.io.urls import is_url, local_path
 
     tasks = plan_tasks(
-        options.files,
-        suffix,
-        dest=dest,
-        out_dir=options.out_dir,
-        storage_options=options.storage_options,
+        options.files, suffix, dest=dest, out_dir=options.out_dir, storage_options=options.storage_options
     )
     if options.out_dir is not None and not is_url(folder := local_path(options.out_dir)):
         os.makedirs(folder, exist_ok=True)

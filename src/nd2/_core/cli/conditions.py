@@ -62,8 +62,7 @@ class _Arithmetic(ast.NodeTransformer):
     def visit_BinOp(self, node: ast.BinOp) -> ast.BinOp:
         """Check both operands."""
         left, right = (
-            ast.Call(ast.Name("_number", ast.Load()), [self.visit(part)], [])
-            for part in (node.left, node.right)
+            ast.Call(ast.Name("_number", ast.Load()), [self.visit(part)], []) for part in (node.left, node.right)
         )
         return ast.BinOp(left, node.op, right)
 

@@ -47,10 +47,7 @@ def _rescue(options: argparse.Namespace) -> int:
 
     def rescue(task: Task) -> None:
         report = rescue_file(
-            task.source,
-            task.dest,
-            storage_options=options.storage_options,
-            overwrite=_overwrites(options, task.dest),
+            task.source, task.dest, storage_options=options.storage_options, overwrite=_overwrites(options, task.dest)
         )
         print(f"{task.dest}: {report}")
 
@@ -92,13 +89,7 @@ CROP = Command(
         POSITION,
         value("-Y", "PICK", "rows: 100:400, :512", type=pick),
         value("-X", "PICK", "columns, in the same way", type=pick),
-        value(
-            "--channel -c",
-            "C",
-            "index or name of a channel; repeatable",
-            type=index_or_name,
-            **SEVERAL,
-        ),
+        value("--channel -c", "C", "index or name of a channel; repeatable", type=index_or_name, **SEVERAL),
         OVERWRITE,
     ),
     _crop,

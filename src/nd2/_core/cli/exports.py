@@ -113,11 +113,7 @@ ZARR = Command(
         LEVELS,
         POSITION,
         value(
-            "--backend",
-            None,
-            "library that writes the chunks (%(default)s)",
-            choices=_BACKENDS,
-            default=_BACKENDS[0],
+            "--backend", None, "library that writes the chunks (%(default)s)", choices=_BACKENDS, default=_BACKENDS[0]
         ),
         flag("--series", "write a series even if there is only one position"),
         flag("--no-labels", "leave binary layers out"),

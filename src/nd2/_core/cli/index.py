@@ -23,13 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="ND2 files, patterns, folders and buckets")
     add("--recurse", "-r", action="store_true", help="search folders within folders")
-    add(
-        "--glob-pattern",
-        "-g",
-        default="*.nd2",
-        metavar="PATTERN",
-        help="names of files in folders (%(default)s)",
-    )
+    add("--glob-pattern", "-g", default="*.nd2", metavar="PATTERN", help="names of files in folders (%(default)s)")
     add(
         "--sort-by",
         "-s",
@@ -82,8 +76,7 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
     selects = options.include or options.exclude or options.filter or options.errors
     if (selects or options.no_header) and options.update and output == options.update:
         raise ValueError(
-            "a table that is updated keeps its header and all rows and columns; "
-            "write another one with --output"
+            "a table that is updated keeps its header and all rows and columns; write another one with --output"
         )
     form = options.format or (guess_format(output, FORMATS) if output else "table")
     if output is None and form == "parquet":
@@ -126,13 +119,7 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
 def _changes(earlier: pd.DataFrame, table: pd.DataFrame) -> str:
     """Say how a table differs from the earlier one."""
     versions = [
-        dict(
-            zip(
-                frame["path"],
-                zip(frame["file_size"], frame["file_version"], strict=True),
-                strict=True,
-            )
-        )
+        dict(zip(frame["path"], zip(frame["file_size"], frame["file_version"], strict=True), strict=True))
         for frame in (earlier, table)
     ]
     before, now = versions
@@ -190,9 +177,7 @@ def print_table(table: pd.DataFrame, form: str, *, header: bool, chosen: bool) -
     if text:
         print(text)
     if left_out:
-        sys.stderr.write(
-            f"nd2 index: no room for {', '.join(left_out)}; --include, --format and --output show them\n"
-        )
+        sys.stderr.write(f"nd2 index: no room for {', '.join(left_out)}; --include, --format and --output show them\n")
 
 
 def _index(options: argparse.Namespace) -> int:
@@ -219,8 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from nd2._core.catalog import COLUMNS
 
     parser = argparse.ArgumentParser(
-        prog="nd2 index",
-        description=f"Print the most important metadata of ND2 files. Columns: {', '.join(COLUMNS)}.",
+        prog="nd2 index", description=f"Print the most important metadata of ND2 files. Columns: {', '.join(COLUMNS)}."
     )
     add_arguments(parser)
     options = parser.parse_args(arguments)

@@ -73,30 +73,19 @@ def _draws() -> bool:
     return False
 
 
-def _picture(
-    reader: Reader, facts: Facts, target: Destination, options: Any, annotated: bool
-) -> None:
+def _picture(reader: Reader, facts: Facts, target: Destination, options: Any, annotated: bool) -> None:
     from nd2._core.views.picture import PictureOptions, picture
 
     how = PictureOptions(
-        options.frame,
-        options.tiles,
-        options.split,
-        options.size,
-        options.channel,
-        annotated=annotated,
+        options.frame, options.tiles, options.split, options.size, options.channel, annotated=annotated
     )
     target.write(picture(reader, facts, how).encode(target.form))
 
 
-def _animate(
-    reader: Reader, facts: Facts, target: Destination, options: Any, annotated: bool
-) -> None:
+def _animate(reader: Reader, facts: Facts, target: Destination, options: Any, annotated: bool) -> None:
     from nd2._core.views.animation import AnimationOptions, write_animation
 
-    how = AnimationOptions(
-        options.axis, options.fps, options.size, options.channel, annotated=annotated
-    )
+    how = AnimationOptions(options.axis, options.fps, options.size, options.channel, annotated=annotated)
     with target.file() as path:
         write_animation(reader, facts, path, target.form, how)
 
@@ -109,16 +98,8 @@ SHOW = Command(
     "nd2 show 'data/*.nd2' --out-dir pictures",
     arguments(
         *files_and_dest("PNG, JPEG, TIFF or PDF by its suffix, by default FILE.png in this folder"),
-        value(
-            "--frame -n",
-            "N",
-            "sequence index of a frame; repeatable",
-            type=number(0),
-            **SEVERAL,
-        ),
-        value(
-            "--tiles -t", "N", "maximum number of frames (%(default)s)", type=number(1), default=16
-        ),
+        value("--frame -n", "N", "sequence index of a frame; repeatable", type=number(0), **SEVERAL),
+        value("--tiles -t", "N", "maximum number of frames (%(default)s)", type=number(1), default=16),
         value(
             "--channel -c",
             "C",

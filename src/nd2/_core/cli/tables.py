@@ -6,15 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from nd2._core.cli.command import (
-    FILES,
-    OVERWRITE,
-    Command,
-    arguments,
-    files_and_dest,
-    run_tasks,
-    value,
-)
+from nd2._core.cli.command import FILES, OVERWRITE, Command, arguments, files_and_dest, run_tasks, value
 from nd2._core.cli.console import terminal_width
 
 if TYPE_CHECKING:
@@ -50,16 +42,10 @@ def _ome(reader: Reader, facts: Facts) -> str:
 
 
 _FIELDS: dict[str, tuple[str, Callable[[Reader, Facts], Iterable[str]]]] = {
-    "shape": (
-        "print the size of each axis",
-        lambda reader, _: [" ".join(map(str, reader.layout.sizes.values()))],
-    ),
+    "shape": ("print the size of each axis", lambda reader, _: [" ".join(map(str, reader.layout.sizes.values()))]),
     "axes": ("print the letters of the axes", lambda reader, _: ["".join(reader.layout.sizes)]),
     "dtype": ("print the data type", lambda reader, _: [reader.dtype.name]),
-    "voxel": (
-        "print the voxel size in micrometers (x, y and z)",
-        lambda _, facts: [_voxel(facts)],
-    ),
+    "voxel": ("print the voxel size in micrometers (x, y and z)", lambda _, facts: [_voxel(facts)]),
     "channels": (
         "print the channel names, one per line",
         lambda _, facts: [channel.name for channel in facts.channels],
@@ -161,9 +147,7 @@ def _events(options: argparse.Namespace) -> int:
                 _print_events(file)
                 return
             if not prints:
-                dest = resolve(
-                    task.dest, FORMATS[form], overwrite=options.overwrite, sources=[file.path]
-                )
+                dest = resolve(task.dest, FORMATS[form], overwrite=options.overwrite, sources=[file.path])
             data = _table(file, form)
         if dest is None:
             sys.stdout.write(data.decode())

@@ -62,9 +62,7 @@ class Grid:
             chunks = axes.shape
         elif isinstance(chunk_shape, str):
             if chunk_shape != "auto":
-                raise ValueError(
-                    f"chunk_shape must be a tuple, 'auto' or None, not {chunk_shape!r}"
-                )
+                raise ValueError(f"chunk_shape must be a tuple, 'auto' or None, not {chunk_shape!r}")
             chunks = _auto_chunks(axes, dtype.itemsize, inner)
         else:
             chunks = _check_shape(chunk_shape, axes, "chunk_shape")
@@ -113,9 +111,7 @@ def choose_levels(levels: int | Literal["auto"], shape: tuple[int, int]) -> int:
     raise ValueError(f"levels must be a number from 1 or 'auto', not {levels!r}")
 
 
-def _check_shape(
-    shape: Sequence[int], axes: ImageAxes, name: str, *, limit: bool = True
-) -> tuple[int, ...]:
+def _check_shape(shape: Sequence[int], axes: ImageAxes, name: str, *, limit: bool = True) -> tuple[int, ...]:
     if isinstance(shape, int):
         shape = (shape,)
     if len(shape) != len(axes.shape) or any(int(n) < 1 for n in shape):
@@ -170,10 +166,7 @@ class Block:
     def region(self, names: str) -> tuple[slice, ...]:
         """Return the region of the block in an array with the given axes."""
         times, planes = self.frames.shape
-        where = {
-            "t": slice(self.time, self.time + times),
-            "z": slice(self.plane, self.plane + planes),
-        }
+        where = {"t": slice(self.time, self.time + times), "z": slice(self.plane, self.plane + planes)}
         return tuple(where.get(name, slice(None)) for name in names)
 
     def labels(self, layer: LayerChunks, names: str, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -206,9 +199,7 @@ class Blocks:
     groups: list[NDArray[np.intp]]
 
     @classmethod
-    def from_placement(
-        cls, reader: Reader, placement: Placement, axes: ImageAxes, grid: Grid
-    ) -> Blocks:
+    def from_placement(cls, reader: Reader, placement: Placement, axes: ImageAxes, grid: Grid) -> Blocks:
         """Group the frames by the chunks (or shards) that they share."""
         times, planes = grid.extent(axes, "t"), grid.extent(axes, "z")
         row, column = placement.time // times, placement.plane // planes
@@ -219,9 +210,7 @@ class Blocks:
         cuts = np.flatnonzero(np.diff(key[order])) + 1
         groups = np.split(order, cuts)
         first = np.minimum.reduceat(rank[order], [0, *cuts])
-        return cls(
-            reader, axes.names, placement, [groups[k] for k in np.argsort(first, kind="stable")]
-        )
+        return cls(reader, axes.names, placement, [groups[k] for k in np.argsort(first, kind="stable")])
 
     def parts(self, frame_bytes: int, threads: int) -> list[BlockRange]:
         """Divide the blocks into ranges of about the same size, several for each of ``threads``."""

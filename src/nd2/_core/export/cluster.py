@@ -36,9 +36,7 @@ def threads(client: Any) -> int:
     return sum(client.nthreads().values())
 
 
-def process(
-    client: Any, work: Callable[..., Any], items: Sequence[_Item], **arguments: Any
-) -> Iterator[_Item]:
+def process(client: Any, work: Callable[..., Any], items: Sequence[_Item], **arguments: Any) -> Iterator[_Item]:
     """Call ``work(item, **arguments)`` on workers; yield each item when it is done.
 
     The scheduler repeats tasks of workers that are lost: ``work`` must be repeatable. After an error

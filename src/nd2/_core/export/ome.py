@@ -64,11 +64,7 @@ _CONTRAST = {
     "diContrast": "DIC",
     "brightfield": "Brightfield",
 }
-_ILLUMINATION = {
-    "fluorescence": "Epifluorescence",
-    "brightfield": "Transmitted",
-    "multiphoton": "NonLinear",
-}
+_ILLUMINATION = {"fluorescence": "Epifluorescence", "brightfield": "Transmitted", "multiphoton": "NonLinear"}
 # What XML 1.0 cannot hold.
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -86,11 +82,7 @@ def ome_metadata(
 
     return from_xml(
         ome_xml(
-            reader,
-            facts,
-            include_unstructured=include_unstructured,
-            tiff_file_name=tiff_file_name,
-            position=position,
+            reader, facts, include_unstructured=include_unstructured, tiff_file_name=tiff_file_name, position=position
         )
     )
 
@@ -121,13 +113,7 @@ def dimension_order(layout: Layout) -> str:
 
 
 _IN_TEXT = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"}
-_IN_ATTRIBUTE = {
-    **_IN_TEXT,
-    ord('"'): "&quot;",
-    ord("\r"): "&#13;",
-    ord("\n"): "&#10;",
-    ord("\t"): "&#09;",
-}
+_IN_ATTRIBUTE = {**_IN_TEXT, ord('"'): "&quot;", ord("\r"): "&#13;", ord("\n"): "&#10;", ord("\t"): "&#09;"}
 _SPECIAL = re.compile('[&<>"\r\n\t]')
 
 
@@ -226,9 +212,7 @@ class _Builder:
                 if image in images:
                     _add(element, "ROIRef", ID=f"ROI:{roi_number}")
         if include_unstructured:
-            chunks = self.reader.unstructured_metadata(
-                strip_prefix=True, include=None, exclude=None
-            )
+            chunks = self.reader.unstructured_metadata(strip_prefix=True, include=None, exclude=None)
             if chunks:
                 _annotation(root, chunks)
         for number, roi, _ in rois:
@@ -387,10 +371,7 @@ class _Builder:
         # The recorded clock need not start with the experiment: OME's time does.
         columns: dict[str, list[float | None]] = {
             "DeltaT": _rounded(facts.times(frames) - facts.first_time),
-            **{
-                f"Position{axis.upper()}": _rounded(series.values[frames])
-                for axis, series in facts.stage.items()
-            },
+            **{f"Position{axis.upper()}": _rounded(series.values[frames]) for axis, series in facts.stage.items()},
         }
         units = {"DeltaT": "ms"}
         exposures = [
@@ -417,9 +398,7 @@ class _Builder:
         """Say which directory of the TIFF file holds which plane; directories count on from image to image."""
         mine = self.placement.image_part(image)
         count = self.reader.layout.channels
-        first = (
-            0 if self.position is not None else int((self.placement.image < image).sum()) * count
-        )
+        first = 0 if self.position is not None else int((self.placement.image < image).sum()) * count
         slots = mine.slots(self.placement.nesting).tolist()
         for slot, time, plane in zip(slots, mine.time.tolist(), mine.plane.tolist(), strict=True):
             for number in range(count):
@@ -449,8 +428,7 @@ class _Builder:
         return [
             (number, roi, images(roi))
             for number, roi in enumerate(self.reader.rois.values())
-            if any(step.enabled for step in roi.animParams)
-            and (self.position is None or self.position in images(roi))
+            if any(step.enabled for step in roi.animParams) and (self.position is None or self.position in images(roi))
         ]
 
     @cached_property
@@ -479,9 +457,10 @@ def _rounded(values: NDArray[np.float64]) -> list[float | None]:
 def _annotation(root: Element, chunks: Mapping[str, Any]) -> None:
     annotations = _add(root, "StructuredAnnotations")
     annotation = _add(annotations, "MapAnnotation", ID="Annotation:0", Namespace=NAMESPACE)
-    _add(annotation, "Description").text = (
-        "Metadata of the ND2 file as it is stored: each key is the name of a chunk, "
-        "each value its content as JSON."
+    _add(
+        annotation, "Description"
+    ).text = (
+        "Metadata of the ND2 file as it is stored: each key is the name of a chunk, each value its content as JSON."
     )
     value = _add(annotation, "Value")
     for name, content in chunks.items():

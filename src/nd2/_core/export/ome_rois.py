@@ -69,9 +69,7 @@ def _purpose(code: int) -> str:
 
 def _add_shape(union: Element, outline: Outline, common: dict[str, str]) -> None:
     name, numbers = _shape(outline)
-    attributes = {
-        key: value if isinstance(value, str) else repr(value) for key, value in numbers.items()
-    }
+    attributes = {key: value if isinstance(value, str) else repr(value) for key, value in numbers.items()}
     shape = SubElement(union, name, {**common, **attributes})
     if outline.angle:
         SubElement(shape, "Transform", _rotation(outline.angle, *outline.center))

@@ -12,14 +12,7 @@ from nd2._core.export import cluster
 from nd2._core.export import zarr_documents as documents
 from nd2._core.export.blocks import Blocks, Grid
 from nd2._core.export.pipeline import bar, pump
-from nd2._core.export.zarr_store import (
-    Backend,
-    Folder,
-    Remote,
-    choose_backend,
-    put_array,
-    put_group,
-)
+from nd2._core.export.zarr_store import Backend, Folder, Remote, choose_backend, put_array, put_group
 from nd2._core.frames import pool
 from nd2._core.io.destination import resolve
 from nd2._core.io.urls import file_stem, is_url, local_path
@@ -75,11 +68,7 @@ def write_ome_zarr(
     groups = export.groups(include_all_metadata)
     xml = None if export.single or export.fields else _ome_xml(reader, facts)
     destination = resolve(
-        dest,
-        "OME-Zarr",
-        overwrite=overwrite,
-        sources=[reader.source.url],
-        storage_options=storage_options,
+        dest, "OME-Zarr", overwrite=overwrite, sources=[reader.source.url], storage_options=storage_options
     )
     with destination.folder() as place:
         store = _Store(place, dict(storage_options or {}) if destination.url else None, backend)
@@ -92,9 +81,7 @@ def write_ome_zarr(
                 else:
                     parts = export.blocks.parts(export.frame_bytes, threads)
                     opener = cluster.share(client, reopen)
-                    tasks = cluster.process(
-                        client, _write_part, parts, opener=opener, options=options, store=store
-                    )
+                    tasks = cluster.process(client, _write_part, parts, opener=opener, options=options, store=store)
                     for part in tasks:
                         advance(part.frames)
                     target.sweep()
@@ -192,9 +179,7 @@ class _Export:
             names = [names[options.position]]
         axes = documents.ImageAxes.from_facts(facts, placement)
         inner = "z" if placement.nesting == "TZ" else "t"
-        grid = Grid.choose(
-            axes, reader.dtype, inner, options.chunk_shape, options.shard_shape, options.levels
-        )
+        grid = Grid.choose(axes, reader.dtype, inner, options.chunk_shape, options.shard_shape, options.levels)
         layers = reader.binary_layers if options.include_labels else []
         series = options.force_series
         return cls(
@@ -219,9 +204,7 @@ class _Export:
     @property
     def frame_bytes(self) -> int:
         """Bytes of the pixels of a frame."""
-        sizes = (
-            n for name, n in zip(self.axes.names, self.axes.shape, strict=True) if name in "cyx"
-        )
+        sizes = (n for name, n in zip(self.axes.names, self.axes.shape, strict=True) if name in "cyx")
         return math.prod(sizes) * self.reader.dtype.itemsize
 
     @property
@@ -247,9 +230,7 @@ class _Export:
             for level in range(grid.levels):
                 shape = axes.level_shape(level)
                 chunks, shards = grid.fit(shape)
-                put_array(
-                    target, self._array_name(path, level), shape, dtype, chunks, shards, axes.names
-                )
+                put_array(target, self._array_name(path, level), shape, dtype, chunks, shards, axes.names)
 
         label_grid = self.grid.drop(self.axes.names.find("c"))
         for path in self.paths:
@@ -266,15 +247,10 @@ class _Export:
 
         return _Arrays(
             [levels(path) for path in self.paths],
-            [
-                [levels(self._label_path(path, name)) for name, _ in self.layers]
-                for path in self.paths
-            ],
+            [[levels(self._label_path(path, name)) for name, _ in self.layers] for path in self.paths],
         )
 
-    def write_blocks(
-        self, target: Target, backend: Backend, advance: Callable[[int], None]
-    ) -> None:
+    def write_blocks(self, target: Target, backend: Backend, advance: Callable[[int], None]) -> None:
         """Write all blocks, read in this thread."""
         arrays = self.open_arrays(target, backend)
         pump(

@@ -16,11 +16,7 @@ _Block = TypeVar("_Block")
 
 
 def pump(
-    blocks: Iterable[_Block],
-    write: Callable[[_Block], None],
-    done: Callable[[_Block], None],
-    *,
-    writers: int,
+    blocks: Iterable[_Block], write: Callable[[_Block], None], done: Callable[[_Block], None], *, writers: int
 ) -> None:
     """Write each block in one of ``writers`` threads; at most one block more is in memory.
 

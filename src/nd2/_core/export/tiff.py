@@ -45,16 +45,7 @@ _COMPRESSED_FACTOR = 4
 _CLASSIC = (1 << 32) - (1 << 26)
 """Bytes of pixels that fit into a file with 32-bit offsets, with room for the directories."""
 _IMAGEJ_TYPES = ("u1", "u2", "f4")
-_OME_TYPES = (
-    "uint8",
-    "uint16",
-    "uint32",
-    "int8",
-    "int16",
-    "int32",
-    "float32",
-    "float64",
-)
+_OME_TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 _PIECE = 512 << 10
 """Bytes of one write. Recent Linux kernels allocate pages as large as a write, which can be 8 times slower."""
 _PLACEHOLDER = b"<OME></OME>     "
@@ -83,9 +74,7 @@ def write_tiff(
     placement = Placement.from_layout(reader.layout)
     if position is not None:
         placement = placement.image_part(position)
-    page_options = PageOptions.choose(
-        compression, levels, (reader.layout.height, reader.layout.width)
-    )
+    page_options = PageOptions.choose(compression, levels, (reader.layout.height, reader.layout.width))
     is_ome = ".ome." in file_name.lower()
     if is_ome and reader.dtype.name not in _OME_TYPES:
         raise TypeError(
@@ -136,9 +125,7 @@ def write_tiff(
             header = handle.read(_HEADER)
             _write_all(handle.fileno(), memoryview(bytes(_HEADER)), 0)
             with bar(progress, len(placement.index), "frame") as advance:
-                _fill(
-                    reader, placement, pages, handle.fileno(), _reporter(reader, on_frame, advance)
-                )
+                _fill(reader, placement, pages, handle.fileno(), _reporter(reader, on_frame, advance))
             if later is not None:
                 description = later.result()
             if description is not None:
@@ -146,9 +133,7 @@ def write_tiff(
             _write_all(handle.fileno(), memoryview(header), 0)
 
 
-def _page_layout(
-    reader: Reader, facts: Facts, placement: Placement, is_ome: bool
-) -> dict[str, Any]:
+def _page_layout(reader: Reader, facts: Facts, placement: Placement, is_ome: bool) -> dict[str, Any]:
     """Return the options for tifffile that every page has."""
     options = _page_tags(facts)
     if not is_ome:
@@ -223,14 +208,7 @@ class _Pages:
         return self.starts[self.image] + self.slots * self.frame_bytes
 
 
-def _lay_out(
-    tifffile: Any,
-    reader: Reader,
-    facts: Facts,
-    placement: Placement,
-    path: Path,
-    is_ome: bool,
-) -> _Pages:
+def _lay_out(tifffile: Any, reader: Reader, facts: Facts, placement: Placement, path: Path, is_ome: bool) -> _Pages:
     """Write the file without pixels and without the OME description."""
     frame_bytes = math.prod(_frame_shape(reader)) * reader.dtype.itemsize
     fits = len(placement.index) * frame_bytes < _CLASSIC
@@ -257,9 +235,7 @@ def _lay_out(
     if is_ome:
         with tifffile.TiffFile(path) as tif:
             entry = tif.pages.first.tags["ImageDescription"].offset
-    return _Pages(
-        np.array(starts, np.int64), placement.slots(nesting), frame_bytes, placement.image, entry
-    )
+    return _Pages(np.array(starts, np.int64), placement.slots(nesting), frame_bytes, placement.image, entry)
 
 
 def _describe(target: int, entry: int, text: bytes) -> None:
@@ -294,9 +270,7 @@ def _axes(reader: Reader, placement: Placement, nesting: str) -> tuple[str, tupl
 def _is_imagej(reader: Reader, placement: Placement) -> bool:
     """Return whether an ImageJ hyperstack can hold the file: one image, of a type that ImageJ has."""
     kind = reader.dtype.str[1:]
-    return placement.images == 1 and (
-        kind == "u1" if reader.layout.samples > 1 else kind in _IMAGEJ_TYPES
-    )
+    return placement.images == 1 and (kind == "u1" if reader.layout.samples > 1 else kind in _IMAGEJ_TYPES)
 
 
 def _imagej_metadata(facts: Facts, placement: Placement, axes: str) -> dict[str, Any]:
@@ -314,18 +288,13 @@ def _imagej_metadata(facts: Facts, placement: Placement, axes: str) -> dict[str,
         metadata["mode"] = "composite" if "C" in axes else "grayscale"
         ramp = np.arange(256, dtype=np.uint16)
         metadata["LUTs"] = [
-            np.array([ramp * part // 255 for part in channel.rgb], np.uint8)
-            for channel in facts.channels
+            np.array([ramp * part // 255 for part in channel.rgb], np.uint8) for channel in facts.channels
         ]
     return metadata
 
 
 def _fill(
-    reader: Reader,
-    placement: Placement,
-    pages: _Pages,
-    target: int,
-    report: Callable[[NDArray[np.intp]], None],
+    reader: Reader, placement: Placement, pages: _Pages, target: int, report: Callable[[NDArray[np.intp]], None]
 ) -> None:
     """Write the pixels of every frame."""
     frames, picks = reader.frames, rgb_picks(reader)
@@ -337,9 +306,7 @@ def _fill(
 
     def blocks() -> Iterator[tuple[NDArray[np.intp], NDArray[Any]]]:
         for places in runs(placement.in_file_order(frames), count):
-            buffer = (
-                spare.pop() if spare else np.empty((count, *_frame_shape(reader)), reader.dtype)
-            )
+            buffer = spare.pop() if spare else np.empty((count, *_frame_shape(reader)), reader.dtype)
             index = placement.index[places]
             if present[index].any():  # pages of missing frames stay zero
                 frames.read(index, picks, out=buffer[: len(places)])
@@ -372,11 +339,7 @@ def _check_space(path: Path) -> None:
     """
     need, free = path.stat().st_size, shutil.disk_usage(path.parent).free
     if need > free:
-        raise OSError(
-            errno.ENOSPC,
-            f"{byte_size(need)} are needed, {byte_size(free)} are free",
-            str(path.parent),
-        )
+        raise OSError(errno.ENOSPC, f"{byte_size(need)} are needed, {byte_size(free)} are free", str(path.parent))
 
 
 def _write_all(target: int, data: memoryview, offset: int) -> None:

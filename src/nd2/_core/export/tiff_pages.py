@@ -47,9 +47,7 @@ class PageOptions:
     levels: int
 
     @classmethod
-    def choose(
-        cls, compression: str | None, levels: int | Literal["auto"], shape: tuple[int, int]
-    ) -> PageOptions:
+    def choose(cls, compression: str | None, levels: int | Literal["auto"], shape: tuple[int, int]) -> PageOptions:
         """Check the user's options; see ``ND2File.write_tiff``."""
         known = next((name for name in COMPRESSIONS if name == compression), None)
         if compression is not None and known is None:
@@ -107,9 +105,7 @@ def write_pages(
                 tif.write(level, subfiletype=1, metadata=None, **layout)
 
 
-def _pages(
-    reader: Reader, placement: Placement, report: Callable[[NDArray[np.intp]], None]
-) -> Iterator[NDArray[Any]]:
+def _pages(reader: Reader, placement: Placement, report: Callable[[NDArray[np.intp]], None]) -> Iterator[NDArray[Any]]:
     """Yield the pages in the order of the directories, each of shape (Y, X) or (Y, X, S)."""
     frames, picks = reader.frames, rgb_picks(reader)
     order = np.lexsort((placement.slots(placement.nesting), placement.image))

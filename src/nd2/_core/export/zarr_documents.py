@@ -26,9 +26,7 @@ _WELL = re.compile(r"^([A-Z]|A[A-F])0*([1-9]|[1-3]\d|4[0-8])(?:[_\- ].*)?$", re.
 _SAMPLES = {"R": ("Red", "FF0000"), "G": ("Green", "00FF00"), "B": ("Blue", "0000FF")}
 
 
-def group_document(
-    attrs: Mapping[str, Any], members: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def group_document(attrs: Mapping[str, Any], members: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the ``zarr.json`` of a group.
 
     ``members`` maps the paths of its members to their documents, for consolidated metadata.
@@ -60,10 +58,7 @@ def array_document(
         "node_type": "array",
         "shape": list(shape),
         "data_type": "string" if dtype.kind == "U" else dtype.name,
-        "chunk_grid": {
-            "name": "regular",
-            "configuration": {"chunk_shape": [max(n, 1) for n in chunks]},
-        },
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [max(n, 1) for n in chunks]}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": separator}},
         "fill_value": fill_value,
         "codecs": list(codecs),
@@ -115,9 +110,7 @@ class ImageAxes:
         return cls.from_shape(names, shape, facts, placement.first_frames)
 
     @classmethod
-    def from_shape(
-        cls, names: str, shape: tuple[int, ...], facts: Facts, time_points: NDArray[np.intp]
-    ) -> ImageAxes:
+    def from_shape(cls, names: str, shape: tuple[int, ...], facts: Facts, time_points: NDArray[np.intp]) -> ImageAxes:
         """Return axes of the given shape, with the distances of a file.
 
         ``time_points`` are the first frames of the time points of the image.
@@ -133,9 +126,7 @@ class ImageAxes:
         }
         pairs = [distances[name] for name in names]
         scale = tuple(distance or 1.0 for distance, _ in pairs)
-        return cls(
-            names, shape, scale, tuple(unit if distance else None for distance, unit in pairs)
-        )
+        return cls(names, shape, scale, tuple(unit if distance else None for distance, unit in pairs))
 
     def drop(self, name: str) -> ImageAxes:
         """Return the other axes."""
@@ -150,20 +141,13 @@ class ImageAxes:
     def level_shape(self, level: int) -> tuple[int, ...]:
         """Return the shape of a pyramid level: y and x halved ``level`` times, rounded up."""
         return tuple(
-            -(-size // 2**level) if name in "yx" else size
-            for name, size in zip(self.names, self.shape, strict=True)
+            -(-size // 2**level) if name in "yx" else size for name, size in zip(self.names, self.shape, strict=True)
         )
 
 
-def image_block(
-    axes: ImageAxes, name: str, facts: Facts, levels: int = 1, sample_order: str = "RGB"
-) -> dict[str, Any]:
+def image_block(axes: ImageAxes, name: str, facts: Facts, levels: int = 1, sample_order: str = "RGB") -> dict[str, Any]:
     """Return the attribute ``ome`` of an image."""
-    block = {
-        "version": VERSION,
-        "multiscales": multiscales(axes, name, levels),
-        "omero": omero(facts, sample_order),
-    }
+    block = {"version": VERSION, "multiscales": multiscales(axes, name, levels), "omero": omero(facts, sample_order)}
     return {key: value for key, value in block.items() if value is not None}
 
 
@@ -269,11 +253,7 @@ def plate(name: str, fields: Sequence[Field]) -> dict[str, Any]:
         "rows": [{"name": row} for row in rows],
         "columns": [{"name": column} for column in columns],
         "wells": [
-            {
-                "path": f"{row}/{column}",
-                "rowIndex": rows.index(row),
-                "columnIndex": columns.index(column),
-            }
+            {"path": f"{row}/{column}", "rowIndex": rows.index(row), "columnIndex": columns.index(column)}
             for row, column in wells
         ],
         "field_count": max(field.field for field in fields) + 1,

@@ -153,26 +153,13 @@ def put_array(
         "typesize": dtype.itemsize,
         "shuffle": "shuffle" if dtype.itemsize > 1 else "bitshuffle",
     }
-    codecs: list[dict[str, Any]] = [
-        zarr_documents.bytes_codec(dtype),
-        {"name": "blosc", "configuration": compression},
-    ]
+    codecs: list[dict[str, Any]] = [zarr_documents.bytes_codec(dtype), {"name": "blosc", "configuration": compression}]
     if shards is not None:
         index = [zarr_documents.bytes_codec(np.dtype("<u8")), {"name": "crc32c"}]
-        sharding = {
-            "chunk_shape": list(chunks),
-            "codecs": codecs,
-            "index_codecs": index,
-            "index_location": "end",
-        }
+        sharding = {"chunk_shape": list(chunks), "codecs": codecs, "index_codecs": index, "index_location": "end"}
         codecs = [{"name": "sharding_indexed", "configuration": sharding}]
     document = zarr_documents.array_document(
-        shape=shape,
-        chunks=shards or chunks,
-        dtype=dtype,
-        codecs=codecs,
-        dims=names,
-        separator="/",
+        shape=shape, chunks=shards or chunks, dtype=dtype, codecs=codecs, dims=names, separator="/"
     )
     put_json(target, f"{path}/zarr.json", document)
 
@@ -180,9 +167,7 @@ def put_array(
 def choose_backend(backend: Backend, *, remote: bool) -> Backend:
     """Return the library to write with."""
     if backend not in ("auto", "zarr", "tensorstore"):
-        raise ValueError(
-            f"Unknown writer option {backend!r}: backend is 'auto', 'zarr' or 'tensorstore'"
-        )
+        raise ValueError(f"Unknown writer option {backend!r}: backend is 'auto', 'zarr' or 'tensorstore'")
     if backend == "tensorstore" and remote:
         raise ValueError("backend='tensorstore' writes to local folders only; use 'zarr' for URLs")
     if backend == "zarr" or remote:
@@ -192,9 +177,7 @@ def choose_backend(backend: Backend, *, remote: bool) -> Backend:
     except ImportError as error:
         if backend == "auto":
             return "zarr"
-        raise errors.missing_package(
-            "tensorstore", "tensorstore", "for backend='tensorstore'"
-        ) from error
+        raise errors.missing_package("tensorstore", "tensorstore", "for backend='tensorstore'") from error
     return "tensorstore"
 
 

@@ -1,8 +1,8 @@
 """The container of modern ND2 files: chunk headers, the file signature and the chunk map, both ways.
 
 A chunk is a 16-byte header (magic, length of the name field, length of the data), a name that ends with ``!``, zero
-bytes up to the end of the name field, then the data. The last 40 bytes of a file have the position of the chunk map, which lists
-every other chunk. All of it is little-endian. Checked byte by byte on real files.
+bytes up to the end of the name field, then the data. The last 40 bytes of a file have the position of the chunk map,
+which lists every other chunk. All of it is little-endian. Checked byte by byte on real files.
 """
 
 from __future__ import annotations
@@ -88,9 +88,7 @@ def parse_header(data: bytes | memoryview, position: int) -> ChunkHeader:
         raise errors.corrupt("chunk header is cut short", offset=position)
     magic, name_length, data_length = HEADER.unpack_from(data)
     if magic != MAGIC:
-        raise errors.corrupt(
-            f"no chunk starts here: magic number is 0x{magic:08X}", offset=position
-        )
+        raise errors.corrupt(f"no chunk starts here: magic number is 0x{magic:08X}", offset=position)
     field = bytes(data[HEADER.size : HEADER.size + min(name_length, 256)])
     stop = field.find(b"!") + 1
     name = field[:stop] if stop else field.split(b"\0", 1)[0]
@@ -98,7 +96,7 @@ def parse_header(data: bytes | memoryview, position: int) -> ChunkHeader:
 
 
 def encode_chunk(name: bytes, head: bytes, tail_length: int = 0) -> bytes:
-    """Encode a chunk up to and including ``head``, so that ``head`` ends on a page boundary, as in files of NIS-Elements.
+    """Encode a chunk up to and including ``head``; ``head`` ends on a page boundary, as in files of NIS-Elements.
 
     Parameters
     ----------
@@ -147,7 +145,10 @@ def _describe_start(start: bytes) -> str:
     if not start:
         return "not an ND2 file: it is empty (0 bytes)"
     if not any(start):
-        return "not an ND2 file: it starts with zeros, as after a failed copy; rescue=True or the command 'nd2 rescue' finds what is left"
+        return (
+            "not an ND2 file: it starts with zeros, as after a failed copy; "
+            "rescue=True or the command 'nd2 rescue' finds what is left"
+        )
     text = start.lower()
     for magic, kind in _FORMATS.items():
         if text.startswith(magic.lower()):
@@ -170,9 +171,7 @@ def parse_version(head: bytes, *, path: str = "") -> tuple[int, int]:
     header = parse_header(head, 0)
     match = _VERSION.match(head, min(header.data_offset, len(head)))
     if header.name != FILE_SIGNATURE or match is None:
-        raise errors.corrupt(
-            "the file signature chunk holds no format version", path=path, offset=0
-        )
+        raise errors.corrupt("the file signature chunk holds no format version", path=path, offset=0)
     return (int(match[1]), int(match[2]))
 
 
@@ -231,9 +230,7 @@ class ChunkMap:
     def starts(self) -> NDArray[np.uint64]:
         """Sorted positions of all chunks, the map's own included."""
         rest = [position for position, _ in self.others.values()]
-        return np.sort(
-            np.concatenate([self.frame_position, np.array([*rest, self.position], np.uint64)])
-        )
+        return np.sort(np.concatenate([self.frame_position, np.array([*rest, self.position], np.uint64)]))
 
     def room(self, position: int) -> int:
         """Return the number of bytes from a chunk's start to the next chunk's start."""
@@ -271,10 +268,7 @@ def parse_map(data: bytes, position: int, *, path: str = "") -> ChunkMap:
             fields[:, count:stop] = values[is_frame].T
             count = stop
             for first, bang, (where, nbytes) in zip(
-                starts[~is_frame].tolist(),
-                bangs[~is_frame].tolist(),
-                values[~is_frame].tolist(),
-                strict=True,
+                starts[~is_frame].tolist(), bangs[~is_frame].tolist(), values[~is_frame].tolist(), strict=True
             ):
                 others[piece[first : bang + 1]] = where, nbytes
         if end is not None:
@@ -397,9 +391,7 @@ _RECORDS = 1 << 15
 """Records that are encoded at once: their bytes stay in the cache."""
 
 
-def _frame_records(
-    index: NDArray[np.int64], position: NDArray[np.uint64], size: NDArray[np.uint64]
-) -> list[bytes]:
+def _frame_records(index: NDArray[np.int64], position: NDArray[np.uint64], size: NDArray[np.uint64]) -> list[bytes]:
     """Encode the map's entries of frames, their names in descending order."""
     width = len(str(int(index.max(initial=0))))
     digits = np.searchsorted(10 ** np.arange(1, width, dtype=np.int64), index, side="right") + 1

@@ -136,11 +136,7 @@ def integer_type(value: int) -> type[int]:
 
 
 def decode(
-    data: bytes | memoryview,
-    *,
-    strip_prefix: bool = False,
-    without: Collection[str] = (),
-    budget: Budget | None = None,
+    data: bytes | memoryview, *, strip_prefix: bool = False, without: Collection[str] = (), budget: Budget | None = None
 ) -> dict[str, Any]:
     """Decode a payload to nested dictionaries.
 
@@ -150,11 +146,7 @@ def decode(
     list of integers.
     """
     tree: dict[str, Any] = _decode(
-        data,
-        _STRIPPED_NAMES if strip_prefix else _NAMES,
-        lossless=False,
-        without=without,
-        budget=budget,
+        data, _STRIPPED_NAMES if strip_prefix else _NAMES, lossless=False, without=without, budget=budget
     )
     return tree
 
@@ -232,9 +224,7 @@ def _payload(
 
     finish: Callable[[list[str], list[Any]], Any] = _as_items if lossless else _as_dict
 
-    def records(
-        pos: int, start: int, end: int, count: int, depth: int, names: list[str], values: list[Any]
-    ) -> int:
+    def records(pos: int, start: int, end: int, count: int, depth: int, names: list[str], values: list[Any]) -> int:
         """Append ``count`` records from ``pos`` on to the lists; return the position after them.
 
         Their level begins at ``start`` and has its offset table at ``end``, before which they end;
@@ -268,9 +258,7 @@ def _payload(
                 if not at + 12 <= stop <= end - 8 * n:
                     raise errors.corrupt("a metadata level does not fit its parent", offset=pos)
                 if depth >= MAX_DEPTH:
-                    raise errors.corrupt(
-                        f"metadata levels nest deeper than {MAX_DEPTH}", offset=pos
-                    )
+                    raise errors.corrupt(f"metadata levels nest deeper than {MAX_DEPTH}", offset=pos)
                 if name in without:
                     pos = stop + 8 * n
                     continue
@@ -349,9 +337,7 @@ def list_keys(count: int) -> Iterable[str]:
 def _nested(raw: bytes, cache: _Names, depth: int, budget: Budget, compressible: bool) -> Any:
     """Return the tree that fills a byte array, or else a list of its bytes."""
     depth += _NESTING_COST
-    looks_like_tree = len(raw) >= 4 and (
-        (1 <= raw[0] <= 11 and raw[1] >= 2) or raw.startswith(_COMPRESSED)
-    )
+    looks_like_tree = len(raw) >= 4 and ((1 <= raw[0] <= 11 and raw[1] >= 2) or raw.startswith(_COMPRESSED))
     if looks_like_tree and depth < MAX_DEPTH:
         try:
             tree = _payload(raw, cache, False, depth, budget, compressible=compressible)
@@ -412,9 +398,7 @@ def encode(tree: Mapping[str, Any] | Items, *, compress: bool = False) -> bytes:
 def _record(name: str, value: Any, depth: int) -> bytes:
     name_bytes = _utf16(name)
     if len(name_bytes) > 2 * 255:
-        raise ValueError(
-            f"metadata name of {len(name_bytes) // 2 - 1} UTF-16 units; at most 254 fit"
-        )
+        raise ValueError(f"metadata name of {len(name_bytes) // 2 - 1} UTF-16 units; at most 254 fit")
     kind, packed = _value(value, 2 + len(name_bytes), depth)
     return bytes((kind, len(name_bytes) // 2)) + name_bytes + packed
 

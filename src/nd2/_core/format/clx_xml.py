@@ -13,30 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
 
 from nd2._core import errors
-from nd2._core.format.clx_lite import (
-    I32,
-    I64,
-    MAX_DEPTH,
-    U32,
-    U64,
-    Items,
-    integer_type,
-    without_prefix,
-)
+from nd2._core.format.clx_lite import I32, I64, MAX_DEPTH, U32, U64, Items, integer_type, without_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from xml.etree.ElementTree import Element
 
-_ANONYMOUS: Final = frozenset(
-    ("no_name", "", "BinaryItem", "TextInfoItem", "Wavelength", "MinSrc", "MaxSrc")
-)
-_INTEGERS: Final[Mapping[str, type[int]]] = {
-    "lx_int32": I32,
-    "lx_uint32": U32,
-    "lx_int64": I64,
-    "lx_uint64": U64,
-}
+_ANONYMOUS: Final = frozenset(("no_name", "", "BinaryItem", "TextInfoItem", "Wavelength", "MinSrc", "MaxSrc"))
+_INTEGERS: Final[Mapping[str, type[int]]] = {"lx_int32": I32, "lx_uint32": U32, "lx_int64": I64, "lx_uint64": U64}
 _RUNTYPES: Final = {kind: name for name, kind in _INTEGERS.items()}
 
 _PROLOG: Final = re.compile(r"<\?xml[^>]*>")
@@ -79,19 +63,13 @@ def decode_items(data: bytes | memoryview) -> Items:
     return items if root.tag == "variant" else Items([(root.tag, items)])
 
 
-def _as_dict(
-    element: Element, rename: Callable[[str], str], keep_attributes: bool, depth: int
-) -> dict[str, Any]:
+def _as_dict(element: Element, rename: Callable[[str], str], keep_attributes: bool, depth: int) -> dict[str, Any]:
     if depth > MAX_DEPTH:
         raise errors.corrupt(f"metadata elements nest deeper than {MAX_DEPTH}")
     tree: dict[str, Any] = dict(element.attrib) if keep_attributes else {}
     for i, child in enumerate(element):
         read = _SCALARS.get(child.get("runtype", ""))
-        value = (
-            read(child.get("value", ""))
-            if read
-            else _as_dict(child, rename, keep_attributes, depth + 1)
-        )
+        value = read(child.get("value", "")) if read else _as_dict(child, rename, keep_attributes, depth + 1)
         name = child.tag if child.tag == "no_name" else rename(child.tag)
         if name not in _ANONYMOUS:
             tree[name] = value

@@ -1,8 +1,8 @@
 """The container of legacy ND2 files: JPEG 2000 boxes and the box map at the end of the file, both ways.
 
-A box is a big-endian length (header included), a four-letter kind, then the payload. One codestream (``jp2c``) holds one
-channel of one frame; XML boxes hold the metadata. The last 40 bytes of a file have the position of the box map, which gives every box a
-second name, its tag. All of it is unverified on real files.
+A box is a big-endian length (header included), a four-letter kind, then the payload. One codestream (``jp2c``) holds
+one channel of one frame; XML boxes hold the metadata. The last 40 bytes of a file have the position of the box map,
+which gives every box a second name, its tag. All of it is unverified on real files.
 """
 
 from __future__ import annotations
@@ -97,8 +97,7 @@ def parse_box(data: bytes | memoryview, position: int, file_size: int) -> Box:
         length = file_size - position
     if not header <= length <= file_size - position:
         raise errors.corrupt(
-            f"no box starts here: kind {kind!r}, {length} bytes, in a file of {file_size}",
-            offset=position,
+            f"no box starts here: kind {kind!r}, {length} bytes, in a file of {file_size}", offset=position
         )
     return Box(position, kind, header, length)
 
@@ -131,9 +130,7 @@ def parse_image_header(payload: bytes) -> ImageSize | None:
     while position + _SHORT.size <= len(payload):
         box = parse_box(payload[position : position + HEADER_BYTES], position, len(payload))
         if box.kind == b"ihdr" and box.end - box.payload_offset >= _IHDR.size:
-            height, width, components, depth, compression = _IHDR.unpack_from(
-                payload, box.payload_offset
-            )
+            height, width, components, depth, compression = _IHDR.unpack_from(payload, box.payload_offset)
             if depth == 0xFF:
                 return None
             return ImageSize(height, width, components, (depth & 0x7F) + 1, compression)
@@ -213,9 +210,7 @@ def parse_map(data: bytes, position: int, *, path: str = "") -> BoxMap:
     """Decode a box map: a count (big-endian), then kind, tag and position (u64, little-endian) of each box."""
     count = int.from_bytes(data[:4], "big")
     if 4 + count * _ENTRY.itemsize + TAIL.size > len(data):
-        raise errors.corrupt(
-            f"the box map is too short for its {count} entries", path=path, offset=position
-        )
+        raise errors.corrupt(f"the box map is too short for its {count} entries", path=path, offset=position)
     entries = np.frombuffer(data, _ENTRY, count, 4)
     if (entries["offset"] >= position).any():
         raise errors.corrupt(

@@ -22,9 +22,7 @@ def decoder() -> Callable[..., NDArray[Any]]:
     try:
         from imagecodecs import jpeg2k_decode
     except ImportError as error:
-        raise errors.missing_package(
-            "imagecodecs", "legacy", "for the pixels of legacy (JPEG 2000) files"
-        ) from error
+        raise errors.missing_package("imagecodecs", "legacy", "for the pixels of legacy (JPEG 2000) files") from error
     decode: Callable[..., NDArray[Any]] = jpeg2k_decode
     return decode
 
@@ -48,7 +46,5 @@ def decode(data: bytes | memoryview, pixels: PixelLayout) -> NDArray[Any]:
     except (RuntimeError, ValueError) as error:
         raise errors.corrupt(f"the codestream cannot be decoded: {error}") from error
     if plane.size != np.prod(expected) or plane.dtype.itemsize > pixels.dtype.itemsize:
-        raise errors.corrupt(
-            f"the codestream holds {plane.shape} {plane.dtype}, expected {expected} {pixels.dtype}"
-        )
+        raise errors.corrupt(f"the codestream holds {plane.shape} {plane.dtype}, expected {expected} {pixels.dtype}")
     return plane.reshape(1, *expected)

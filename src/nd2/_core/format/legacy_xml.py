@@ -1,7 +1,7 @@
 """The XML of legacy ND2 files: a dialect of the XML variant with type prefixes stripped and repeated names as lists.
 
-Scalars have an attribute ``value``, and their type in ``runtype``; other elements may carry their values as plain attributes. As
-nd2 0.12.0 decodes made files; unverified on real ones.
+Scalars have an attribute ``value``, and their type in ``runtype``; other elements may carry their values as plain
+attributes. As nd2 0.12.0 decodes made files; unverified on real ones.
 """
 
 from __future__ import annotations

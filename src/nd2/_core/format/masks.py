@@ -123,9 +123,7 @@ def _runs(mask: NDArray[np.uint32]) -> tuple[NDArray[np.int64], ...]:
     return rows[kept], columns[kept], length[kept], value[kept]
 
 
-def _object(
-    number: int, y: NDArray[np.int64], x: NDArray[np.int64], length: NDArray[np.int64]
-) -> bytes:
+def _object(number: int, y: NDArray[np.int64], x: NDArray[np.int64], length: NDArray[np.int64]) -> bytes:
     """Encode one object: its box, then its rows of runs, in the order of y."""
     new_row = np.concatenate([[True], np.diff(y) != 0])
     row = np.cumsum(new_row) - 1
@@ -143,9 +141,7 @@ def _object(
     return _OBJECT_BYTES.pack(number, *box, nbytes, rows, last_row, 0) + words.tobytes()
 
 
-def decode_tile(
-    data: bytes, shape: tuple[int, int], bits: int, *, compressed: bool
-) -> NDArray[Any]:
+def decode_tile(data: bytes, shape: tuple[int, int], bits: int, *, compressed: bool) -> NDArray[Any]:
     """Decode one tile of a raster layer.
 
     Returns

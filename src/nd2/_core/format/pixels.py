@@ -70,9 +70,7 @@ class PixelLayout:
     @property
     def contiguous(self) -> bool:
         """Whether the stored bytes are those of a C-contiguous ``(C, Y, X, S)`` array."""
-        return self.row_bytes == self.packed_row_bytes and (
-            self.channels == 1 or self.height * self.width == 1
-        )
+        return self.row_bytes == self.packed_row_bytes and (self.channels == 1 or self.height * self.width == 1)
 
     def rows(self, data: Any, count: int) -> NDArray[Any]:
         """View the bytes of whole rows as an array, without a copy.
@@ -92,9 +90,7 @@ class PixelLayout:
         rows: NDArray[Any] = self.stacked_rows(np.frombuffer(data, np.uint8), 1, 0, count)[0]
         return rows
 
-    def stacked_rows(
-        self, raw: NDArray[np.uint8], frames: int, stride: int, count: int
-    ) -> NDArray[Any]:
+    def stacked_rows(self, raw: NDArray[np.uint8], frames: int, stride: int, count: int) -> NDArray[Any]:
         """View rows of several frames at equal distances in a buffer, without a copy.
 
         Parameters

@@ -65,16 +65,12 @@ class FrameArray(LazyArray):
 
     def narrow(self, key: tuple[int | slice, ...]) -> FrameArray:
         """Return the lazy array of a part: an integer (drops its axis) or a slice per axis."""
-        picks: dict[str, Any] = dict(
-            zip(self.dims, select(key, self.dims, self.shape).picks, strict=True)
-        )
+        picks: dict[str, Any] = dict(zip(self.dims, select(key, self.dims, self.shape).picks, strict=True))
         window: tuple[Any, ...] = tuple(
             compose(whole, picks.get(dim, range(len(whole))))
             for dim, whole in zip(PIXEL_DIMS, self.window, strict=True)
         )
-        dropped = [
-            dim for dim, item in zip(self.dims, key, strict=True) if not isinstance(item, slice)
-        ]
+        dropped = [dim for dim, item in zip(self.dims, key, strict=True) if not isinstance(item, slice)]
         return replace(self, grid=self.grid.narrow(picks), window=window).drop_dims(*dropped)
 
     def with_source(self, source: ByteSource) -> FrameArray:
@@ -89,13 +85,7 @@ class FrameArray(LazyArray):
     @property
     def all_sizes(self) -> dict[str, int]:
         """Sizes of all loops and of C, Y, X and S, those included that are not axes."""
-        return dict(
-            zip(
-                (*self.grid.names, *PIXEL_DIMS),
-                (*self.grid.counts, *map(len, self.window)),
-                strict=True,
-            )
-        )
+        return dict(zip((*self.grid.names, *PIXEL_DIMS), (*self.grid.counts, *map(len, self.window)), strict=True))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -33,9 +33,7 @@ class FrameCache:
         self._lock = threading.Lock()
         self._process = os.getpid()
 
-    def get(
-        self, frame: Hashable, decode: Callable[[], NDArray[Any]], cost: float = 0.0
-    ) -> NDArray[Any]:
+    def get(self, frame: Hashable, decode: Callable[[], NDArray[Any]], cost: float = 0.0) -> NDArray[Any]:
         """Return a frame, from `decode` unless it is kept. The caller must not write to it.
 
         The least recently used frame is dropped first; one of several times the ``cost`` stays as many times as long.

@@ -64,9 +64,7 @@ class Layout:
         names = [name for name, _ in self.loops]
         for letter in "TPZ":
             if letter not in names:
-                later = [
-                    i for i, name in enumerate(names) if "TPZ".find(name[0]) > "TPZ".find(letter)
-                ]
+                later = [i for i, name in enumerate(names) if "TPZ".find(name[0]) > "TPZ".find(letter)]
                 names.insert(later[0] if later else len(names), letter)
         counts = dict(self.loops)
         return replace(self, loops=tuple((name, counts.get(name, 1)) for name in names))

@@ -79,9 +79,7 @@ class Plan:
     missing: NDArray[np.intp]
 
     @classmethod
-    def from_selection(
-        cls, table: FrameTable, pixels: PixelLayout, index: NDArray[np.intp], picks: Picks
-    ) -> Plan:
+    def from_selection(cls, table: FrameTable, pixels: PixelLayout, index: NDArray[np.intp], picks: Picks) -> Plan:
         """Plan to read the same part of some frames, each of which is selected once."""
         shape = (len(index), *map(len, picks))
         if table.pieces > 1:  # each piece is read as a frame of one channel
@@ -91,17 +89,7 @@ class Plan:
         order = np.argsort(offsets, kind="stable")
         order = order[lengths[order] > 0]
         missing = np.flatnonzero(lengths == 0)
-        return cls(
-            pixels,
-            picks,
-            shape,
-            table.pieces,
-            index[order],
-            order,
-            offsets[order],
-            lengths[order],
-            missing,
-        )
+        return cls(pixels, picks, shape, table.pieces, index[order], order, offsets[order], lengths[order], missing)
 
     @property
     def count(self) -> int:
@@ -133,8 +121,7 @@ class Plan:
                 nbytes = (len(rows) - 1) * pixels.row_bytes + pixels.packed_row_bytes
                 if direct and nbytes >= BLOCK // 8:
                     blocks += [
-                        Block(start, nbytes, k, k + 1, rows, direct=True)
-                        for k, start in enumerate(starts.tolist())
+                        Block(start, nbytes, k, k + 1, rows, direct=True) for k, start in enumerate(starts.tolist())
                     ]
                     continue
                 blocks += [
@@ -168,18 +155,13 @@ class Plan:
         if y.step < 0:
             first, stop = len(y) - stop, len(y) - first
         selected = y[first:stop]
-        return (
-            range(first, stop),
-            range(selected.start - rows.start, selected.stop - rows.start, y.step),
-        )
+        return (range(first, stop), range(selected.start - rows.start, selected.stop - rows.start, y.step))
 
     def equal_distances(self, block: Block) -> list[tuple[int, int, int]]:
         """Return ``(first, stop, distance)`` of runs of a block's frames at equal distances."""
         steps = np.diff(self.offsets[block.first : block.stop])
         runs = _pairs(np.flatnonzero(np.diff(steps)) + 2, block.stop - block.first)
-        return [
-            (block.first + a, block.first + b, int(steps[a]) if b - a > 1 else 0) for a, b in runs
-        ]
+        return [(block.first + a, block.first + b, int(steps[a]) if b - a > 1 else 0) for a, b in runs]
 
 
 def requests(blocks: Sequence[Block]) -> list[Sequence[Block]]:

@@ -54,9 +54,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def run(
-    calls: Sequence[tuple[Callable[..., None], Any] | tuple[Callable[..., None], Any, Any]],
-) -> None:
+def run(calls: Sequence[tuple[Callable[..., None], Any] | tuple[Callable[..., None], Any, Any]]) -> None:
     """Make all calls, several at a time; the first error is raised when all have ended."""
     if len(calls) < 2:
         for function, *arguments in calls:

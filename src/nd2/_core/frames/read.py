@@ -58,9 +58,7 @@ class Frames:
         offset, length = self.table.location(index)
         raw = pixels.codec == "raw"
         nbytes = size if raw else length
-        complete = (
-            length >= (size if raw else self._min_bytes) and offset + nbytes <= self.source.size
-        )
+        complete = length >= (size if raw else self._min_bytes) and offset + nbytes <= self.source.size
         if not complete or nbytes > DIRECT or pixels.codec == "jpeg2k":
             whole: NDArray[Any] = self.read(np.array([index]))[0]
             return whole
@@ -77,10 +75,7 @@ class Frames:
         return rows if owned else rows.copy()
 
     def read(
-        self,
-        index: NDArray[np.intp],
-        picks: Picks | None = None,
-        out: NDArray[Any] | None = None,
+        self, index: NDArray[np.intp], picks: Picks | None = None, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
         """Read some frames, or the same part of each.
 
@@ -146,14 +141,8 @@ class Frames:
         size, shortest = self.source.size, self._min_bytes
         nbytes = shortest if self.pixels.codec == "raw" else plan.lengths
         for wrong, message in (
-            (
-                plan.lengths < shortest,
-                f"the frame's data is too short for {self.pixels.frame_bytes} bytes",
-            ),
-            (
-                plan.offsets + nbytes > size,
-                f"the frame's data are beyond the file's end at {size}",
-            ),
+            (plan.lengths < shortest, f"the frame's data is too short for {self.pixels.frame_bytes} bytes"),
+            (plan.offsets + nbytes > size, f"the frame's data are beyond the file's end at {size}"),
         ):
             if wrong.any():
                 k = int(np.argmax(wrong))
@@ -184,9 +173,7 @@ class Frames:
         chunk = f"ImageDataSeq|{frame}!"
         if self.pixels.codec == "jpeg2k":
             chunk = f"codestream of channel {channel}"
-        return errors.corrupt(
-            message, path=self.source.url, chunk=chunk, frame=frame, offset=offset
-        )
+        return errors.corrupt(message, path=self.source.url, chunk=chunk, frame=frame, offset=offset)
 
     def decode(self, data: Any, row: int, offset: int) -> NDArray[Any]:
         """Decode the bytes of one compressed frame (or piece), shape (C, Y, X, S)."""
@@ -266,14 +253,9 @@ class _Job:
 
     def _targets(self, blocks: Sequence[Block]) -> list[tuple[int, memoryview]]:
         """Return where to read each block: the output, or new memory to rearrange from."""
-        return [
-            (b.offset, self._target(b) if b.direct else np.empty(b.nbytes, np.uint8).data)
-            for b in blocks
-        ]
+        return [(b.offset, self._target(b) if b.direct else np.empty(b.nbytes, np.uint8).data) for b in blocks]
 
-    def _puts(
-        self, blocks: Sequence[Block], targets: Sequence[tuple[int, memoryview]]
-    ) -> list[tuple[Any, Any, Any]]:
+    def _puts(self, blocks: Sequence[Block], targets: Sequence[tuple[int, memoryview]]) -> list[tuple[Any, Any, Any]]:
         """Return the calls that rearrange the blocks that were not read straight into the output."""
         pairs = zip(blocks, targets, strict=True)
         return [(self._put, block, data) for block, (_, data) in pairs if not block.direct]

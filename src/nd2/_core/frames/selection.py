@@ -53,9 +53,7 @@ def normalize(item: Any, size: int, dim: str = "") -> Pick:
             raise IndexError(f"boolean index of shape {where.shape} on axis {dim!r} of size {size}")
         return simplify(np.flatnonzero(where))
     if where.dtype.kind not in "iu" and where.size:
-        raise IndexError(
-            f"index on axis {dim!r} must be an integer, a slice or an array of integers"
-        )
+        raise IndexError(f"index on axis {dim!r} must be an integer, a slice or an array of integers")
     where = where.reshape(-1).astype(np.intp)
     wrong = (where < -size) | (where >= size)
     if wrong.any():

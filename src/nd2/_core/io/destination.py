@@ -58,9 +58,7 @@ _KNOWN_SUFFIXES = {
     ".npz", ".h5", ".hdf5", ".nc", ".zip", ".gz", ".tar", ".xml", ".html", ".xlsx", ".czi", ".lif",
     ".oib", ".oif", ".lsm", ".ims", ".jp2", ".dcm", ".py", ".ipynb", ".docx",
 }  # fmt: skip
-_ZARR_KEY = re.compile(
-    r"(^|/)(c|\d+(\.\d+)*|zarr\.json|\.z(array|attrs|group|metadata)|refs\.\d+\.parq)$"
-)
+_ZARR_KEY = re.compile(r"(^|/)(c|\d+(\.\d+)*|zarr\.json|\.z(array|attrs|group|metadata)|refs\.\d+\.parq)$")
 """Chunks and documents of Zarr. They are not opened to check for ND2: there may be a million."""
 _PAGE = 4096
 _MARK = b"This folder is not complete; xarray-nd2 is writing it.\n"
@@ -99,9 +97,7 @@ class Destination:
     def check_in_place(self) -> None:
         """Refuse an ND2 file, whose content would be lost before the new one is complete."""
         if self._exists() and self._is_nd2(""):
-            raise errors.irreplaceable(
-                self.name, "it is an ND2 file, and in_place=True would destroy it at once"
-            )
+            raise errors.irreplaceable(self.name, "it is an ND2 file, and in_place=True would destroy it at once")
 
     def _check_file(self) -> None:
         if self.fs is None and not stat.S_ISREG(os.stat(self.path).st_mode):
@@ -232,9 +228,7 @@ class Destination:
         suffix = ""
         with explained(self.name):
             if self._exists():
-                suffixes = (
-                    f"{PART}{number if number > 1 else ''}" for number in itertools.count(1)
-                )
+                suffixes = (f"{PART}{number if number > 1 else ''}" for number in itertools.count(1))
                 suffix = next(s for s in suffixes if not self.fs.exists(self.path + s))
             # Fails before anything is removed if the user has no permission to write.
             self.fs.makedirs(self.path, exist_ok=True)
@@ -295,16 +289,11 @@ class Destination:
             self._check_nd2(name[len(self.path) :].lstrip("/") for name in old)
             if old:
                 self.fs.rm(old)
-            files = sorted(
-                self.fs.find(stage), key=lambda name: name in [f"{stage}/{r}" for r in _ROOTS]
-            )
+            files = sorted(self.fs.find(stage), key=lambda name: name in [f"{stage}/{r}" for r in _ROOTS])
             for batch in (files[:-1], files[-1:]):
                 self.fs.copy(batch, [self.path + name[len(stage) :] for name in batch])
         except BaseException as error:
-            error.add_note(
-                f"{self.name!r} is not complete; the new folder is "
-                f"{self.name + stage[len(self.path) :]!r}"
-            )
+            error.add_note(f"{self.name!r} is not complete; the new folder is {self.name + stage[len(self.path) :]!r}")
             raise
         if files:
             self.fs.rm(files)
@@ -312,11 +301,7 @@ class Destination:
 
     def part(self) -> Part:
         """Return the local file or folder that will replace the destination."""
-        return Part(
-            Path(self.path),
-            self.form in _FOLDERS,
-            lambda place: replace(self, path=os.fspath(place)).check(),
-        )
+        return Part(Path(self.path), self.form in _FOLDERS, lambda place: replace(self, path=os.fspath(place)).check())
 
     @contextmanager
     def _part(self) -> Iterator[Path]:

@@ -58,9 +58,7 @@ class FileObjectSource(ByteSource):
             while left:
                 part = self._handle.read(left)
                 if not part:
-                    raise errors.source(
-                        f"file ends {left} bytes too early", path=self._url, offset=offset
-                    )
+                    raise errors.source(f"file ends {left} bytes too early", path=self._url, offset=offset)
                 parts.append(part)
                 left -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -73,9 +71,7 @@ class FileObjectSource(ByteSource):
     def __getstate__(self) -> dict[str, object]:
         if isinstance(self._handle, io.BytesIO):
             return {"data": self._handle.getvalue(), "key": self._key}
-        raise TypeError(
-            f"a {type(self._handle).__name__} cannot be sent to another process; open the file by its path"
-        )
+        raise TypeError(f"a {type(self._handle).__name__} cannot be sent to another process; open the file by its path")
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(io.BytesIO(state["data"]))  # type: ignore[misc]

@@ -60,10 +60,7 @@ class HttpTransport(RangeTransport):
             text = headers.get("Content-Range")
             sent = sent_range(text)
             if sent is None:
-                raise errors.source(
-                    f"the response has no valid Content-Range: {text!r}",
-                    path=self.url,
-                )
+                raise errors.source(f"the response has no valid Content-Range: {text!r}", path=self.url)
             return Answer(*sent, version, True, chunks)
         if "Content-Length" not in headers:
             raise errors.source("the server does not tell the file's size", path=self.url)
@@ -79,8 +76,6 @@ class HttpTransport(RangeTransport):
         if status == 416:
             if response.headers.get("Content-Range", "") == "bytes */0":
                 raise errors.not_nd2("the file is empty", path=self.url)
-            raise errors.source(
-                "the server does not have the requested bytes; did the file change?", path=self.url
-            )
+            raise errors.source("the server does not have the requested bytes; did the file change?", path=self.url)
         if status not in (200, 206):
             raise errors.source(f"the server answered {status} {reason}", path=self.url)

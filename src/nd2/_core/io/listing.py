@@ -48,9 +48,7 @@ def has_pattern(path: str | os.PathLike[str]) -> bool:
     return any(mark in text for mark in _MARKS) and not os.path.lexists(text)
 
 
-def expand(
-    path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
-) -> list[str]:
+def expand(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> list[str]:
     """Return the files that a pattern matches, sorted; a path without one as it is.
 
     Raises
@@ -158,11 +156,7 @@ def stat_url(url: str, storage_options: Mapping[str, Any] | None = None) -> List
 
 
 def _list_remote(
-    url: str,
-    storage_options: Mapping[str, Any] | None,
-    *,
-    pattern: bool = False,
-    depth: int | None = None,
+    url: str, storage_options: Mapping[str, Any] | None, *, pattern: bool = False, depth: int | None = None
 ) -> list[ListedFile]:
     """Return the files of a remote folder or pattern, sorted, by as few requests as the store allows."""
     from nd2._core.io.faults import explain_faults

@@ -156,8 +156,7 @@ class LocalSource(ByteSource):
                 got = _preadinto(handle.fd, view[done : done + _MAX_READ], offset + done)
                 if not got:
                     raise errors.source(
-                        f"file ends {view.nbytes - done} bytes too early; was it cut while it was "
-                        "read?",
+                        f"file ends {view.nbytes - done} bytes too early; was it cut while it was read?",
                         path=self.url,
                         offset=offset + done,
                     )

@@ -27,9 +27,7 @@ _SEVERAL = "xarray.open_mfdataset(files, engine='nd2') opens several files as on
 def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> ByteSource:
     """Open a path, a URL or a file object."""
     if isinstance(file, (list, tuple, set)):
-        raise TypeError(
-            f"expected one file, got a {type(file).__name__} of {len(file)}; {_SEVERAL}"
-        )
+        raise TypeError(f"expected one file, got a {type(file).__name__} of {len(file)}; {_SEVERAL}")
     if isinstance(file, bytes):
         file = os.fsdecode(file)
     if is_url(file):
@@ -65,9 +63,7 @@ def _pattern_error(path: str) -> FileNotFoundError:
     return FileNotFoundError(errno.ENOENT, message, path)
 
 
-def file_system(
-    url: str, storage_options: Mapping[str, Any] | None = None
-) -> tuple[AbstractFileSystem, str]:
+def file_system(url: str, storage_options: Mapping[str, Any] | None = None) -> tuple[AbstractFileSystem, str]:
     """Return the file system of a URL or a path, and the path in it."""
     from fsspec.core import split_protocol, url_to_fs
 
@@ -79,9 +75,7 @@ def file_system(
             return url_to_fs(url, **(storage_options or {}))  # type: ignore[no-any-return]
     except ValueError as error:
         if str(error).startswith("Protocol not known"):
-            raise ValueError(
-                f"fsspec does not know the protocol {protocol!r} (URL {redact(url)!r})"
-            ) from None
+            raise ValueError(f"fsspec does not know the protocol {protocol!r} (URL {redact(url)!r})") from None
         raise
     except ImportError as error:
         package = _PACKAGES.get(protocol)

@@ -104,9 +104,7 @@ class FsspecSource(ByteSource):
     def prefetch(self, spans: Sequence[Span]) -> None:
         size = self.size
         wanted = sorted(
-            (offset, min(offset + nbytes, size))
-            for offset, nbytes in spans
-            if 0 <= offset < size and nbytes > 0
+            (offset, min(offset + nbytes, size)) for offset, nbytes in spans if 0 <= offset < size and nbytes > 0
         )
         merged: list[tuple[int, int]] = []
         for start, stop in wanted:
@@ -118,9 +116,7 @@ class FsspecSource(ByteSource):
                 merged.append((start, stop))
         if sum(stop - start for start, stop in merged) > _PREFETCH_LIMIT:
             return
-        self._blocks = self._blocks + self._read_spans(
-            [self._to_kept_block(*span) for span in merged]
-        )
+        self._blocks = self._blocks + self._read_spans([self._to_kept_block(*span) for span in merged])
 
     def keep(self, blocks: Sequence[tuple[int, bytes]]) -> None:
         self._blocks = [*self._blocks, *blocks]
@@ -134,9 +130,7 @@ class FsspecSource(ByteSource):
 
     def _read_spans(self, spans: Sequence[tuple[int, int, bytes]]) -> Blocks:
         buffers = [bytearray(stop - start) for start, stop, _ in spans]
-        self._fetch(
-            [(start, memoryview(b)) for (start, _, _), b in zip(spans, buffers, strict=True)]
-        )
+        self._fetch([(start, memoryview(b)) for (start, _, _), b in zip(spans, buffers, strict=True)])
         return [(s, bytes(b) + rest) for (s, _, rest), b in zip(spans, buffers, strict=True)]
 
     def _known(self) -> Stat:

@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3fs.core import S3FileSystem, _error_wrapper
 
-from nd2._core.io.transport import (
-    IN_FLIGHT,
-    Answer,
-    RangeTransport,
-    max_in_flight,
-    normal_version,
-    sent_range,
-)
+from nd2._core.io.transport import IN_FLIGHT, Answer, RangeTransport, max_in_flight, normal_version, sent_range
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -57,9 +50,7 @@ class S3Transport(RangeTransport):
             body.close()
 
     async def _full_response(self, byte_range: str) -> tuple[Stat, tuple[int, bytes]]:
-        answer: tuple[Stat, tuple[int, bytes]] = await self._retry(
-            super()._full_response, byte_range
-        )
+        answer: tuple[Stat, tuple[int, bytes]] = await self._retry(super()._full_response, byte_range)
         return answer
 
     async def _read_start(self, nbytes: int) -> bytes:

@@ -109,9 +109,7 @@ class AsyncTransport(BlockingTransport):
     def __init__(self, fs: AbstractFileSystem, path: str) -> None:
         if fs.asynchronous:
             # One that belongs to the caller's event loop cannot be used from threads; an equal one can.
-            options = {
-                k: v for k, v in fs.storage_options.items() if k not in ("asynchronous", "loop")
-            }
+            options = {k: v for k, v in fs.storage_options.items() if k not in ("asynchronous", "loop")}
             fs = type(fs)(*fs.storage_args, **options)
         super().__init__(fs, path)
 
@@ -139,9 +137,7 @@ class AsyncTransport(BlockingTransport):
         self._sync(self._fetch(requests, expected))
 
     async def fetch_async(self, requests: Sequence[Request], expected: Stat) -> None:
-        await asyncio.wrap_future(
-            asyncio.run_coroutine_threadsafe(self._fetch(requests, expected), self.fs.loop)
-        )
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._fetch(requests, expected), self.fs.loop))
 
     # The coroutines below run on fsspec's event loop.
 
@@ -165,10 +161,7 @@ class AsyncTransport(BlockingTransport):
     async def _fetch(self, requests: Sequence[Request], expected: Stat) -> None:
         """Make requests, as many at once as fsspec's settings say; after an error none is left running."""
         total = sum(request.stop - request.start for request in requests)
-        limit = min(
-            max_in_flight(self.fs),
-            max(_BUSY * len(requests) // max(total, 1), _MIN_IN_FLIGHT),
-        )
+        limit = min(max_in_flight(self.fs), max(_BUSY * len(requests) // max(total, 1), _MIN_IN_FLIGHT))
         remaining = iter(requests)
 
         async def work() -> None:
@@ -219,8 +212,7 @@ class RangeTransport(AsyncTransport):
     async def _ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
         start = [f"bytes=0-{head - 1}"] if head else []
         *first, last = await asyncio.gather(
-            *(self._full_response(text) for text in [*start, f"bytes=-{tail}"]),
-            return_exceptions=True,
+            *(self._full_response(text) for text in [*start, f"bytes=-{tail}"]), return_exceptions=True
         )
         if first and isinstance(first[0], BaseException):
             raise first[0]
@@ -249,9 +241,7 @@ class RangeTransport(AsyncTransport):
             nbytes = answer.stop - answer.start
             if answer.partial and nbytes > _asked_bytes(byte_range):
                 raise errors.source(
-                    f"asked for {byte_range}, the server announced {nbytes} bytes",
-                    path=self.url,
-                    offset=answer.start,
+                    f"asked for {byte_range}, the server announced {nbytes} bytes", path=self.url, offset=answer.start
                 )
             stat = Stat(answer.size, answer.version, answer.partial)
             data = await _read_body(answer.chunks, nbytes + 1)  # a body may have no end
@@ -259,9 +249,7 @@ class RangeTransport(AsyncTransport):
             if len(data) != nbytes:
                 sent = f"{len(data)}" if len(data) < nbytes else "more"
                 raise errors.source(
-                    f"the server announced {nbytes} bytes and sent {sent}",
-                    path=self.url,
-                    offset=answer.start,
+                    f"the server announced {nbytes} bytes and sent {sent}", path=self.url, offset=answer.start
                 )
             return stat, (answer.start, data)
 

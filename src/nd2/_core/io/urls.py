@@ -20,9 +20,7 @@ _REPOSITORIES = ("github", "gist", "git")
 
 def is_url(path: object) -> TypeGuard[str]:
     """Return whether ``path`` is a string that fsspec has to open, not a local path."""
-    return (
-        isinstance(path, str) and "::" in path.replace("://", "::") and bool(re.match(_URL, path))
-    )
+    return isinstance(path, str) and "::" in path.replace("://", "::") and bool(re.match(_URL, path))
 
 
 def local_path(path: str | bytes | os.PathLike[Any]) -> str:

@@ -35,10 +35,7 @@ def read_map(source: ByteSource) -> chunks.ChunkMap:
         return read_map_chunk(source, position)
     except errors.CorruptFileError as error:
         raise errors.corrupt(
-            f"{error.bare}; {RESCUE_HINT}",
-            path=source.url,
-            chunk=chunks.MAP_NAME,
-            offset=error.offset,
+            f"{error.bare}; {RESCUE_HINT}", path=source.url, chunk=chunks.MAP_NAME, offset=error.offset
         ) from error
 
 

@@ -29,10 +29,7 @@ if TYPE_CHECKING:
 
 
 def stage_positions(
-    first: tuple[float, float, float],
-    experiment: Sequence[ExpLoop],
-    indices: Sequence[NDArray[np.intp]],
-    count: int,
+    first: tuple[float, float, float], experiment: Sequence[ExpLoop], indices: Sequence[NDArray[np.intp]], count: int
 ) -> NDArray[np.float64]:
     """Return the position of the stage at each frame, shape (count, 3), in micrometers.
 
@@ -87,9 +84,7 @@ def frame_metadata(
     return FrameMetadata(
         metadata.contents or Contents(0, 0),
         [
-            FrameChannel(
-                one.channel, one.loops, one.microscope, one.volume, position, time, pfs_status
-            )
+            FrameChannel(one.channel, one.loops, one.microscope, one.volume, position, time, pfs_status)
             for one in metadata.channels or ()
         ],
     )

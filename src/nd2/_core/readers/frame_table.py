@@ -31,9 +31,7 @@ _PADDED_START = chunks.PAGE - chunks.TIMESTAMP
 """Bytes from a frame's chunk to its data in files of NIS-Elements, so that pixels start on a page."""
 
 
-def locate_frames(
-    source: ByteSource, chunk_map: chunks.ChunkMap, count: int, pixels: PixelLayout
-) -> Frames:
+def locate_frames(source: ByteSource, chunk_map: chunks.ChunkMap, count: int, pixels: PixelLayout) -> Frames:
     """Find the stored bytes of the first ``count`` frames.
 
     The map gives the chunks' positions. The length of the name field is in each chunk's header only.
@@ -73,10 +71,7 @@ def locate_frames(
 
 
 def frame_codec(
-    source: ByteSource,
-    offsets: NDArray[np.uint64],
-    lengths: NDArray[np.uint64],
-    pixels: PixelLayout,
+    source: ByteSource, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], pixels: PixelLayout
 ) -> Codec:
     """Return how frames are stored, which the attributes of an edited or damaged file may misstate."""
     exact = lengths == pixels.frame_bytes
@@ -89,9 +84,7 @@ def frame_codec(
     return "zlib" if zlib else pixels.codec
 
 
-def _any_zlib(
-    source: ByteSource, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], nbytes: int
-) -> bool:
+def _any_zlib(source: ByteSource, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], nbytes: int) -> bool:
     """Return whether a frame is a zlib stream of ``nbytes`` bytes; reads one frame per length."""
     size = np.uint64(source.size)
     inside = lengths <= size - np.minimum(offsets, size)
@@ -134,10 +127,7 @@ def _overlap_next(chunk_map: chunks.ChunkMap, nbytes: NDArray[np.uint64]) -> NDA
 
 
 def _reconcile(
-    source: ByteSource,
-    chunk_map: chunks.ChunkMap,
-    headers: list[chunks.ChunkHeader],
-    map_size: NDArray[np.uint64],
+    source: ByteSource, chunk_map: chunks.ChunkMap, headers: list[chunks.ChunkHeader], map_size: NDArray[np.uint64]
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Return start and length of the data of frames by their headers, which may be damaged.
 
@@ -191,18 +181,14 @@ def _starts_at(source: ByteSource, header: chunks.ChunkHeader, start: int, nbyte
     return place == first if before else place == last or not after
 
 
-def _room(
-    source: ByteSource, chunk_map: chunks.ChunkMap, position: NDArray[np.uint64]
-) -> NDArray[np.uint64]:
+def _room(source: ByteSource, chunk_map: chunks.ChunkMap, position: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the number of bytes from each chunk to the next one, or to the end of the file."""
     edges = np.append(chunk_map.starts, np.uint64(source.size))
     following = edges[np.minimum(edges.searchsorted(position, "right"), len(edges) - 1)]
     return np.maximum(following, position) - position
 
 
-def _read_sample_header(
-    source: ByteSource, chunk_map: chunks.ChunkMap
-) -> chunks.ChunkHeader | None:
+def _read_sample_header(source: ByteSource, chunk_map: chunks.ChunkMap) -> chunks.ChunkHeader | None:
     """Return the header of a frame, by preference the first, whose lengths are those of all frames.
 
     It agrees with the map and with the next chunk, and its pixels start on a page. None without such a frame.
@@ -229,9 +215,7 @@ def _sample_order(position: NDArray[np.uint64]) -> Iterator[int]:
     yield from order[np.unique(np.linspace(0, len(order) - 1, 5).astype(int))[1:]].tolist()
 
 
-def _frame_headers(
-    source: ByteSource, positions: list[int], frames: list[int]
-) -> list[chunks.ChunkHeader]:
+def _frame_headers(source: ByteSource, positions: list[int], frames: list[int]) -> list[chunks.ChunkHeader]:
     """Read and check the headers of some frames' chunks."""
     for position, frame in zip(positions, frames, strict=True):
         if position + chunks.HEADER.size > source.size:

@@ -73,10 +73,7 @@ def _camera_sizes(planes: fields.Tree) -> Iterator[tuple[int, int]]:
         for name in ("FormatQuality", "FormatFast"):
             description = fields.level(camera, name, "fmtDesc")
             binning = [max(int(fields.real(description, f"dBinning{axis}")), 1) for axis in "XY"]
-            for level in (
-                fields.level(description, "sizeSensorPixels"),
-                fields.level(camera, name, "rectSensorUser"),
-            ):
+            for level in (fields.level(description, "sizeSensorPixels"), fields.level(camera, name, "rectSensorUser")):
                 for width, height in _size(level):
                     yield width, height
                     if binning != [1, 1]:
@@ -104,12 +101,8 @@ def _has_8_bits(sample: bytes, planes: fields.Tree) -> bool:
 
 
 def _size(level: fields.Tree) -> Iterator[tuple[int, int]]:
-    width = fields.integer(
-        level, "cx", fields.integer(level, "right") - fields.integer(level, "left")
-    )
-    height = fields.integer(
-        level, "cy", fields.integer(level, "bottom") - fields.integer(level, "top")
-    )
+    width = fields.integer(level, "cx", fields.integer(level, "right") - fields.integer(level, "left"))
+    height = fields.integer(level, "cy", fields.integer(level, "bottom") - fields.integer(level, "top"))
     if width > 0 and height > 0:
         yield width, height
 
@@ -124,9 +117,7 @@ def _attributes(
         heightPx=height,
         pixelDataType="float" if item == 4 else "unsigned",
         sequenceCount=0,
-        widthBytes=padded_row_bytes(width, components, item)
-        if height > 1
-        else width * components * item,
+        widthBytes=padded_row_bytes(width, components, item) if height > 1 else width * components * item,
         widthPx=width,
         compressionType="lossless" if compressed else None,
         channelCount=channel_count(plane_count, components),

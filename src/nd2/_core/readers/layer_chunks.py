@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 
 _Mask = TypeVar("_Mask")
 
-_TILE = re.compile(
-    r"CustomDataSeq\|(TiledRasterBinaryData_-?\d+)_(\d{1,10})_(\d{1,10})\|(\d{1,10})"
-)
+_TILE = re.compile(r"CustomDataSeq\|(TiledRasterBinaryData_-?\d+)_(\d{1,10})_(\d{1,10})\|(\d{1,10})")
 _RUNS = re.compile(r"CustomDataSeq\|(.+)\|(\d{1,10})")
 
 
@@ -119,9 +117,7 @@ class LayerChunks(Sequence["NDArray[Any] | None"]):
     def token(self) -> tuple[Any, ...]:
         """Return what distinguishes this layer from others."""
         addresses = [
-            (frame, place, chunk.position)
-            for frame, tiles in self.chunks.items()
-            for place, chunk in tiles.items()
+            (frame, place, chunk.position) for frame, tiles in self.chunks.items() for place, chunk in tiles.items()
         ]
         return ("labels", *self.source.identity, repr(self.info), hash(tuple(addresses)))
 
@@ -136,9 +132,7 @@ def fit(mask: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
     return whole
 
 
-def _assemble(
-    grid: TileGrid, tiles: Mapping[tuple[int, int], ChunkAddress], frame: int
-) -> NDArray[Any]:
+def _assemble(grid: TileGrid, tiles: Mapping[tuple[int, int], ChunkAddress], frame: int) -> NDArray[Any]:
     """Read tiles and put them together; missing tiles are empty."""
     height, width = grid.tile_height, grid.tile_width
     mask = np.zeros((grid.height, grid.width), f"<u{grid.bits // 8}")
@@ -150,9 +144,7 @@ def _assemble(
             tile = _decode(
                 chunk,
                 frame,
-                lambda data: masks.decode_tile(
-                    data, (height, width), grid.bits, compressed=grid.compressed
-                ),
+                lambda data: masks.decode_tile(data, (height, width), grid.bits, compressed=grid.compressed),
             )
             part[...] = tile[: part.shape[0], : part.shape[1]]
     return mask
@@ -163,22 +155,15 @@ def _decode(chunk: ChunkAddress, frame: int, decode: Callable[[bytes], _Mask]) -
     try:
         return decode(data)
     except ValueError as error:
-        raise errors.corrupt_in(
-            error, path=chunk.source.url, chunk=chunk.name, frame=frame
-        ) from error
+        raise errors.corrupt_in(error, path=chunk.source.url, chunk=chunk.name, frame=frame) from error
 
 
 def layer_chunks(
-    layers: Iterable[LayerInfo],
-    chunk_file: ChunkFile,
-    image_shape: tuple[int, int],
-    frame_count: int,
+    layers: Iterable[LayerInfo], chunk_file: ChunkFile, image_shape: tuple[int, int], frame_count: int
 ) -> list[LayerChunks]:
     """Find the chunks of binary layers."""
     layers = list(layers)
-    places: dict[str, dict[int, dict[tuple[int, int], ChunkAddress]]] = {
-        layer.file_tag: {} for layer in layers
-    }
+    places: dict[str, dict[int, dict[tuple[int, int], ChunkAddress]]] = {layer.file_tag: {} for layer in layers}
     for raw_name in chunk_file.names:
         if not raw_name.startswith(SEQUENCE_PREFIX):
             continue
@@ -189,7 +174,4 @@ def layer_chunks(
             *tile, frame = map(int, numbers)
             place = (tile[0], tile[1]) if tile else (0, 0)
             places[tag].setdefault(frame, {})[place] = chunk
-    return [
-        LayerChunks(chunk_file.source, layer, image_shape, frame_count, places[layer.file_tag])
-        for layer in layers
-    ]
+    return [LayerChunks(chunk_file.source, layer, image_shape, frame_count, places[layer.file_tag]) for layer in layers]

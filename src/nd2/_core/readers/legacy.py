@@ -13,12 +13,7 @@ from nd2._core.chunks import fields
 from nd2._core.chunks import legacy as decode
 from nd2._core.format import jp2, legacy_xml
 from nd2._core.format.pixels import PixelLayout
-from nd2._core.frames.layout import (
-    Layout,
-    check_claims,
-    split_components,
-    warn_about_unreached_frames,
-)
+from nd2._core.frames.layout import Layout, check_claims, split_components, warn_about_unreached_frames
 from nd2._core.frames.read import Frames
 from nd2._core.frames.table import FrameTable
 from nd2._core.readers.reader import Reader
@@ -40,9 +35,7 @@ TEXT_INFO = b"TINF"
 ADVANCED = b"ARTT"
 
 _PER_FRAME = (b"TimeMSec", b"XPos", b"YPos", b"ZPos")
-_NUMBER = re.compile(
-    rb"<(?:\w+:)?[a-z_]*(" + b"|".join(_PER_FRAME) + rb""")\b[^<>]*\bvalue=["']([^"']*)["']"""
-)
+_NUMBER = re.compile(rb"<(?:\w+:)?[a-z_]*(" + b"|".join(_PER_FRAME) + rb""")\b[^<>]*\bvalue=["']([^"']*)["']""")
 
 
 class LegacyReader(Reader):
@@ -239,8 +232,7 @@ class LegacyReader(Reader):
     def _per_frame(self) -> NDArray[np.float64]:
         """Time and stage position of each frame, shape (n, 4), picked from the XML without decoding the rest of it."""
         found = [
-            {match[1]: match[2] for match in reversed(list(_NUMBER.finditer(data)))}
-            for data in self.payloads(PICTURE)
+            {match[1]: match[2] for match in reversed(list(_NUMBER.finditer(data)))} for data in self.payloads(PICTURE)
         ]
         values = [[_as_float(part.get(name, b"")) for name in _PER_FRAME] for part in found]
         return np.array(values, np.float64).reshape(-1, len(_PER_FRAME))
@@ -253,9 +245,7 @@ class LegacyReader(Reader):
     def dtype(self) -> np.dtype[Any]:
         bits = self.attributes.bitsPerComponentInMemory
         if bits > 16:
-            raise errors.unsupported(
-                f"{bits} bits per component in a legacy file", path=self.source.url
-            )
+            raise errors.unsupported(f"{bits} bits per component in a legacy file", path=self.source.url)
         return np.dtype("<u2" if bits > 8 else "|u1")
 
     @property
@@ -297,10 +287,7 @@ class LegacyReader(Reader):
             size = self.source.size
             spans = [(at, min(jp2.HEADER_BYTES, size - at)) for at in offsets.tolist()]
             headers = self.source.read_many(spans)
-            boxes = [
-                self._box(jp2.CODESTREAM, at, header)
-                for (at, _), header in zip(spans, headers, strict=True)
-            ]
+            boxes = [self._box(jp2.CODESTREAM, at, header) for (at, _), header in zip(spans, headers, strict=True)]
             starts = np.array([box.payload_offset for box in boxes], np.uint64)
             stops = np.array([box.end for box in boxes], np.uint64)
         table = np.zeros((2, -(-len(offsets) // channels) * channels), np.uint64)

@@ -14,13 +14,7 @@ from nd2._core.format import clx_lite
 from nd2._core.format.chunks import display_name
 from nd2._core.format.pixels import Codec, PixelLayout, padded_row_bytes, sample_dtype
 from nd2._core.frames.grid import FrameGrid
-from nd2._core.frames.layout import (
-    Layout,
-    check_claims,
-    max_frames,
-    split_components,
-    warn_about_unreached_frames,
-)
+from nd2._core.frames.layout import Layout, check_claims, max_frames, split_components, warn_about_unreached_frames
 from nd2._core.readers.chunk_address import HEADER_SAMPLE, RESCUE_HINT
 from nd2._core.readers.reader import Reader
 from nd2._core.structures import CustomLoop, XYPosLoop, ZStackLoop
@@ -42,15 +36,7 @@ if TYPE_CHECKING:
     from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.readers.rescue import Rescue, RescueReport
     from nd2._core.region_types import ROI
-    from nd2._core.structures import (
-        Attributes,
-        CustomField,
-        ExpLoop,
-        FrameMetadata,
-        Metadata,
-        TextInfo,
-        VoxelSize,
-    )
+    from nd2._core.structures import Attributes, CustomField, ExpLoop, FrameMetadata, Metadata, TextInfo, VoxelSize
 
 OPENING = (*attributes.NAMES, *experiment.NAMES, *picture_metadata.NAMES, *texts.NAMES)
 """Chunks that opening a file reads."""
@@ -120,9 +106,7 @@ class ModernReader(Reader):
         self.source.prefetch([*spans.values(), *first])
         return self.chunk_file.read_spans(spans)
 
-    def _opening_tree(
-        self, forms: tuple[bytes, ...], *, whole: bool = False
-    ) -> dict[str, Any] | None:
+    def _opening_tree(self, forms: tuple[bytes, ...], *, whole: bool = False) -> dict[str, Any] | None:
         """Decode one of these chunks, in the form that the file has."""
         for name in forms:
             if data := self._opening.get(name):
@@ -136,9 +120,7 @@ class ModernReader(Reader):
             raw = self._opening_tree(attributes.NAMES)
             if raw is None:
                 raise errors.corrupt(
-                    f"the file has no image attributes; {RESCUE_HINT}",
-                    path=self.source.url,
-                    chunk=attributes.NAMES[0],
+                    f"the file has no image attributes; {RESCUE_HINT}", path=self.source.url, chunk=attributes.NAMES[0]
                 )
             planes = picture_metadata.plane_count(self._picture)
             return attributes.decode(raw, plane_count=planes)
@@ -182,10 +164,7 @@ class ModernReader(Reader):
     @cached_property
     def metadata(self) -> Metadata:
         return picture_metadata.decode(
-            self._picture,
-            attributes=self.attributes,
-            experiment=self.experiment,
-            text_info=self.text_info,
+            self._picture, attributes=self.attributes, experiment=self.experiment, text_info=self.text_info
         )
 
     @cached_property
@@ -245,15 +224,7 @@ class ModernReader(Reader):
         if row_bytes < width * channels * samples * itemsize:
             row_bytes = padded_row_bytes(width, channels * samples, itemsize)
         codec: Codec = "zlib" if compression == "lossless" else "raw"
-        pixels = PixelLayout(
-            height,
-            width,
-            channels,
-            samples,
-            self.dtype,
-            row_bytes,
-            codec,
-        )
+        pixels = PixelLayout(height, width, channels, samples, self.dtype, row_bytes, codec)
         return self.chunk_file.locate_frames(self._chunk_count, pixels)
 
     @cached_property
@@ -272,9 +243,7 @@ class ModernReader(Reader):
         # Damaged loops may claim far more frames than there are.
         frames = np.arange(min(self._grid.size, self.frame_count))
         indices = list(self._grid.indices(frames).values())
-        return frame_metadata.stage_positions(
-            self._first.stage, self._loops, indices, self.frame_count
-        )
+        return frame_metadata.stage_positions(self._first.stage, self._loops, indices, self.frame_count)
 
     @cached_property
     def pfs_status(self) -> NDArray[np.int32] | None:
@@ -329,9 +298,7 @@ class ModernReader(Reader):
     def software(self) -> str:
         from nd2._core.chunks import settings
 
-        return settings.decode_software(
-            self.chunk_file.tree(settings.APP_INFO, strip_prefix=True) or {}
-        )
+        return settings.decode_software(self.chunk_file.tree(settings.APP_INFO, strip_prefix=True) or {})
 
     @cached_property
     def recorded_data(self) -> Mapping[str, RecordedColumn]:
@@ -353,9 +320,7 @@ class ModernReader(Reader):
 
         return [
             event
-            for name, data in zip(
-                events.NAMES, self.chunk_file.chunk_many(events.NAMES), strict=True
-            )
+            for name, data in zip(events.NAMES, self.chunk_file.chunk_many(events.NAMES), strict=True)
             if data
             for event in events.decode(self.chunk_file.decode(name, data))
         ]
@@ -371,9 +336,7 @@ class ModernReader(Reader):
         from nd2._core.chunks import binary_layers
 
         layers: list[LayerInfo] = []
-        runs, rasters = self.chunk_file.chunk_many(
-            [binary_layers.RUNS_NAME, binary_layers.RASTERS_NAME]
-        )
+        runs, rasters = self.chunk_file.chunk_many([binary_layers.RUNS_NAME, binary_layers.RASTERS_NAME])
         if runs:
             tree = self.chunk_file.decode(binary_layers.RUNS_NAME, runs, strip_prefix=True)
             layers += binary_layers.decode_runs(tree)
@@ -381,9 +344,7 @@ class ModernReader(Reader):
             try:
                 layers += binary_layers.decode_rasters(rasters)
             except ValueError as error:
-                raise errors.corrupt_in(
-                    error, path=self.source.url, chunk=binary_layers.RASTERS_NAME
-                ) from error
+                raise errors.corrupt_in(error, path=self.source.url, chunk=binary_layers.RASTERS_NAME) from error
         if not layers:
             return []
         from nd2._core.readers.layer_chunks import layer_chunks
@@ -436,8 +397,7 @@ class ModernReader(Reader):
             if missing := sorted(include - set(keys.values())):
                 near = errors.hint(missing[0], keys.values()) if len(missing) == 1 else ""
                 warnings.warn(
-                    f"the file {self.source.url!r} has no metadata called {', '.join(missing)}{near}",
-                    stacklevel=3,
+                    f"the file {self.source.url!r} has no metadata called {', '.join(missing)}{near}", stacklevel=3
                 )
             keys = {n: key for n, key in keys.items() if key in include}
         keys = {name: key for name, key in keys.items() if key not in (exclude or ())}
@@ -450,9 +410,7 @@ class ModernReader(Reader):
         for (name, key), data in zip(keys.items(), self.chunk_file.chunk_many(keys), strict=True):
             if data is not None:
                 try:
-                    tree = self.chunk_file.decode(
-                        name, data, strip_prefix=strip_prefix, budget=budget
-                    )
+                    tree = self.chunk_file.decode(name, data, strip_prefix=strip_prefix, budget=budget)
                     # Zeros, such as an unused column, look like a tree without content.
                     trees[key] = tree if tree or any(data) else data
                 except ValueError:
@@ -470,9 +428,7 @@ class ModernReader(Reader):
         super().load_metadata()
         others = self.chunk_file.chunk_map.others
         self.chunk_file.chunk_many(
-            name
-            for name, (_, size) in others.items()
-            if name in OPENING or size <= _MAX_SMALL_CHUNK
+            name for name, (_, size) in others.items() if name in OPENING or size <= _MAX_SMALL_CHUNK
         )
 
 

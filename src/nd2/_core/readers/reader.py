@@ -27,15 +27,7 @@ if TYPE_CHECKING:
     from nd2._core.readers.rescue import RescueReport
     from nd2._core.readers.sidecar import Index
     from nd2._core.region_types import ROI
-    from nd2._core.structures import (
-        Attributes,
-        CustomField,
-        ExpLoop,
-        FrameMetadata,
-        Metadata,
-        TextInfo,
-        VoxelSize,
-    )
+    from nd2._core.structures import Attributes, CustomField, ExpLoop, FrameMetadata, Metadata, TextInfo, VoxelSize
 
 
 class Reader(ABC):
@@ -58,9 +50,7 @@ class Reader(ABC):
     index: Index | None = None
     """The sidecar index with which the file was opened."""
 
-    def __init__(
-        self, source: ByteSource, version: tuple[int, int], *, flat_frames: bool = False
-    ) -> None:
+    def __init__(self, source: ByteSource, version: tuple[int, int], *, flat_frames: bool = False) -> None:
         self.source = source
         self.version = version
         self.flat_frames = flat_frames
@@ -73,10 +63,7 @@ class Reader(ABC):
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 

@@ -122,9 +122,7 @@ class Rescue:
         keep = chunk_map.frame_index < limit
         if keep.all() and (scan.cut < limit).all():
             return scan
-        self._note(
-            f"{int((~keep).sum())} frames have a number that no file of {size} bytes can reach"
-        )
+        self._note(f"{int((~keep).sum())} frames have a number that no file of {size} bytes can reach")
         chunk_map = replace(
             chunk_map,
             frame_index=chunk_map.frame_index[keep],
@@ -144,9 +142,7 @@ class Rescue:
 
     def chunk_file(self) -> ChunkFile:
         """Return the chunks that were found."""
-        return ChunkFile(
-            self.source, lambda _: self._scan.chunk_map, self._locate_frames, self._note_damage
-        )
+        return ChunkFile(self.source, lambda _: self._scan.chunk_map, self._locate_frames, self._note_damage)
 
     def report(self, reader: Reader) -> RescueReport:
         """Return what was found and lost, after reading frames and metadata through a reader."""
@@ -166,13 +162,7 @@ class Rescue:
             _ = reader.text_info, reader.metadata
         except (ValueError, NotImplementedError) as error:
             self._note(str(error))
-        return RescueReport(
-            whole,
-            tuple(damaged.tolist()),
-            missing,
-            tuple(self._losses),
-            self._attributes_are_guessed,
-        )
+        return RescueReport(whole, tuple(damaged.tolist()), missing, tuple(self._losses), self._attributes_are_guessed)
 
     def check_loops(self, loops: list[ExpLoop], frame_count: int) -> list[ExpLoop]:
         """Return the loops, or one of all frames if they are lost or claim far too many."""
@@ -189,9 +179,7 @@ class Rescue:
         """Guess the pixel geometry from the picture metadata and the length of the frames."""
         lengths = self._scan.chunk_map.frame_size.astype(np.int64)
         if not len(lengths):
-            raise errors.corrupt(
-                "the image attributes are lost, and no frame is whole", path=self.source.url
-            )
+            raise errors.corrupt("the image attributes are lost, and no frame is whole", path=self.source.url)
         self._attributes_are_guessed = True
         values, counts = np.unique(lengths, return_counts=True)
         nbytes = int(values[np.argmax(counts)]) - chunks.TIMESTAMP
@@ -211,9 +199,7 @@ class Rescue:
         bits = attributes.bitsPerComponentInMemory
         size = f"{attributes.widthPx} x {attributes.heightPx} pixels of {bits} bits"
         origin = "by the camera's format" if by_camera else "a guess by their length"
-        advice = (
-            "" if self._dtype else "; if that is wrong, pass dtype='uint8', 'uint16' or 'float32'"
-        )
+        advice = "" if self._dtype else "; if that is wrong, pass dtype='uint8', 'uint16' or 'float32'"
         self._note(f"the image attributes are lost: frames are {size}, {origin}{advice}")
         return attributes._replace(sequenceCount=frame_count)
 
@@ -225,9 +211,7 @@ class Rescue:
             return None
         return inflated_size(self.source.read(start, length), _SMALL_FRAME + 64 * length)
 
-    def _locate_frames(
-        self, source: ByteSource, chunk_map: chunks.ChunkMap, count: int, pixels: PixelLayout
-    ) -> Frames:
+    def _locate_frames(self, source: ByteSource, chunk_map: chunks.ChunkMap, count: int, pixels: PixelLayout) -> Frames:
         """Make the table of the frames that are whole and can be decoded."""
         index, stamp = chunk_map.frame_index, np.uint64(chunks.TIMESTAMP)
         offsets = self._scan.data_offset + stamp

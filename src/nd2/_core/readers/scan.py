@@ -13,16 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nd2._core.format.chunks import (
-    FRAME_PREFIX,
-    HEADER,
-    MAGIC_BYTES,
-    MAP_NAME,
-    PAGE,
-    ChunkHeader,
-    ChunkMap,
-    page_up,
-)
+from nd2._core.format.chunks import FRAME_PREFIX, HEADER, MAGIC_BYTES, MAP_NAME, PAGE, ChunkHeader, ChunkMap, page_up
 from nd2._core.values import record
 
 if TYPE_CHECKING:

@@ -121,11 +121,7 @@ class Index:
 
     def chunk_file(self, source: ByteSource, chunk_map: ChunkMap) -> ChunkFile:
         """Return the chunks of a file, without reading its map."""
-        return ChunkFile(
-            source,
-            lambda _: chunk_map,
-            lambda source, _, __, pixels: self.locate_frames(source, pixels),
-        )
+        return ChunkFile(source, lambda _: chunk_map, lambda source, _, __, pixels: self.locate_frames(source, pixels))
 
 
 def default_index_path(path: Any) -> Any:
@@ -252,9 +248,7 @@ class _Decoder:
 
     def __init__(self, data: bytes) -> None:
         with ZipFile(io.BytesIO(data)) as archive:
-            if sum(m.file_size for m in archive.infolist()) > _MAX_INFLATED + _MAX_INFLATION * len(
-                data
-            ):
+            if sum(m.file_size for m in archive.infolist()) > _MAX_INFLATED + _MAX_INFLATION * len(data):
                 raise ValueError("the index inflates to too many bytes")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             self.arrays: dict[str, NDArray[Any]] = {name: arrays[name] for name in arrays.files}
@@ -266,8 +260,7 @@ class _Decoder:
             raise ValueError
         if header["version"] != _VERSION:
             raise errors.unsupported(
-                f"an index of version {header['version']}; recreate it with nd2.save_index",
-                path=path,
+                f"an index of version {header['version']}; recreate it with nd2.save_index", path=path
             )
         self.size = _integer(header["file"]["size"], _MAX_OFFSET)
         codec, pieces = header["codec"], _integer(header["pieces"], 1 << 16)
@@ -309,10 +302,7 @@ class _Decoder:
         ends = np.cumsum(spans[:, 1]).tolist()
         if (ends[-1] if ends else 0) != len(content):
             raise ValueError
-        return [
-            (at, content[end - nbytes : end])
-            for (at, nbytes), end in zip(spans.tolist(), ends, strict=True)
-        ]
+        return [(at, content[end - nbytes : end]) for (at, nbytes), end in zip(spans.tolist(), ends, strict=True)]
 
     def chunk_map(self) -> ChunkMap:
         index, position, size = self.columns("map", 3)

@@ -74,9 +74,7 @@ class _Search:
         unknown = chunk_map.frame_size[kept] == chunk_map.frame_position[kept]
         others = {
             name: (place, size)
-            for (name, (_, size)), place in zip(
-                chunk_map.others.items(), moved.tolist(), strict=True
-            )
+            for (name, (_, size)), place in zip(chunk_map.others.items(), moved.tolist(), strict=True)
             if place >= 0
         }
         return replace(
@@ -87,9 +85,7 @@ class _Search:
             others=others,
         )
 
-    def _compare_distances(
-        self, index: NDArray[np.int64], stated: NDArray[np.int64], found: NDArray[np.int64]
-    ) -> None:
+    def _compare_distances(self, index: NDArray[np.int64], stated: NDArray[np.int64], found: NDArray[np.int64]) -> None:
         """Note which frames are longer or shorter than in the map: bytes were inserted or lost in them.
 
         The chunks of the frames ``index`` come first in the positions.
@@ -104,9 +100,7 @@ class _Search:
             if order[k] < len(index):
                 self._changes[int(index[order[k]])] = int(change[k]), bool(adjacent[k])
 
-    def locate_frames(
-        self, source: ByteSource, chunk_map: chunks.ChunkMap, count: int, pixels: PixelLayout
-    ) -> Frames:
+    def locate_frames(self, source: ByteSource, chunk_map: chunks.ChunkMap, count: int, pixels: PixelLayout) -> Frames:
         """Find the stored bytes of the frames; those that lost or gained bytes count as missing."""
         frames = locate_frames(source, chunk_map, count, pixels)
         table, raw = frames.table, frames.pixels.codec == "raw"

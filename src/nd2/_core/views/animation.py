@@ -52,9 +52,7 @@ class AnimationOptions:
             raise ValueError("the number of frames per second must be above 0")
 
 
-def write_animation(
-    reader: Reader, facts: Facts, path: Path, form: str, options: AnimationOptions
-) -> None:
+def write_animation(reader: Reader, facts: Facts, path: Path, form: str, options: AnimationOptions) -> None:
     """Write the frames along one loop, with the same limits; of other loops the first, of stacks the middle."""
     frames = _frames(reader, options.axis)
     how = PictureOptions(size=options.size, channels=options.channels)
@@ -96,15 +94,10 @@ def _frames(reader: Reader, axis: str | None) -> list[int]:
         long = [name for name, count in counts.items() if count > 1]
         if axis is not None and long:
             raise errors.no_such("loop", axis, long, path=reader.source.url)
-        raise ValueError(
-            f"there is nothing to animate: neither time points nor planes (file {reader.source.url!r})"
-        )
+        raise ValueError(f"there is nothing to animate: neither time points nor planes (file {reader.source.url!r})")
     fixed = [count // 2 if name[0] == "Z" else 0 for name, count in counts.items()]
     moved = list(counts).index(axis)
-    return [
-        int(reader.layout.grid.frame([*fixed[:moved], step, *fixed[moved + 1 :]]))
-        for step in range(counts[axis])
-    ]
+    return [int(reader.layout.grid.frame([*fixed[:moved], step, *fixed[moved + 1 :]])) for step in range(counts[axis])]
 
 
 @contextmanager

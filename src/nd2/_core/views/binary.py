@@ -16,16 +16,7 @@ if TYPE_CHECKING:
     from nd2._core.readers import Reader
 
 
-_FACTS = (
-    "name",
-    "file_tag",
-    "comp_name",
-    "comp_order",
-    "color",
-    "color_mode",
-    "state",
-    "layer_id",
-)
+_FACTS = ("name", "file_tag", "comp_name", "comp_order", "color", "color_mode", "state", "layer_id")
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -69,9 +69,7 @@ def is_bright_field(modality: Collection[str]) -> bool:
 
 
 def composite_channels(
-    modalities: Sequence[Collection[str]],
-    colors: Sequence[str],
-    emissions: Sequence[float | None],
+    modalities: Sequence[Collection[str]], colors: Sequence[str], emissions: Sequence[float | None]
 ) -> list[int]:
     """Return the indices of the channels that a composite shows by default.
 
@@ -91,18 +89,13 @@ def composite_channels(
     named = any(emissions)
     shown = [
         i
-        for i, (modality, color, emission) in enumerate(
-            zip(modalities, colors, emissions, strict=True)
-        )
-        if not is_bright_field(modality)
-        and not (named and not emission and color.lstrip("#").upper() == "FFFFFF")
+        for i, (modality, color, emission) in enumerate(zip(modalities, colors, emissions, strict=True))
+        if not is_bright_field(modality) and not (named and not emission and color.lstrip("#").upper() == "FFFFFF")
     ]
     return shown or list(range(len(modalities)))
 
 
-def channel_indices(
-    channels: Sequence[int | str], names: Sequence[str], *, path: str = ""
-) -> list[int]:
+def channel_indices(channels: Sequence[int | str], names: Sequence[str], *, path: str = "") -> list[int]:
     """Return the indices of channels given by index or name, without repetitions.
 
     A name selects the first channel of that name.

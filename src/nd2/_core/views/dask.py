@@ -110,9 +110,7 @@ def _basic(index: Any, shape: tuple[int, ...]) -> tuple[int | slice, ...] | None
     for item, size in zip(items, shape, strict=True):
         if isinstance(item, slice) and len(range(size)[item]):
             key.append(item)
-        elif (
-            type(item) is not bool and isinstance(item, (int, np.integer)) and -size <= item < size
-        ):
+        elif type(item) is not bool and isinstance(item, (int, np.integer)) and -size <= item < size:
             key.append(int(item) % size)
         else:
             return None

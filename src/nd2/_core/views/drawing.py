@@ -40,20 +40,13 @@ def encode(pixels: NDArray[np.uint8], form: str) -> bytes:
     """Encode a picture, shape (height, width, 3), in a format of Pillow."""
     image_module, _, _ = pillow()
     out = io.BytesIO()
-    known: dict[str, dict[str, Any]] = {
-        "JPEG": {"quality": 90},
-        "TIFF": {"compression": "tiff_lzw"},
-    }
+    known: dict[str, dict[str, Any]] = {"JPEG": {"quality": 90}, "TIFF": {"compression": "tiff_lzw"}}
     image_module.fromarray(pixels).save(out, form, **known.get(form, {}))
     return out.getvalue()
 
 
 def save_frames(
-    tiles: Iterable[NDArray[np.uint8]],
-    path: Path,
-    form: str,
-    fps: float,
-    sample: NDArray[np.uint8],
+    tiles: Iterable[NDArray[np.uint8]], path: Path, form: str, fps: float, sample: NDArray[np.uint8]
 ) -> None:
     """Write an animation, GIF or APNG, of frames of shape (height, width, 3).
 
@@ -84,13 +77,9 @@ def _font(size: int) -> Any:
 
 
 def annotate(
-    tiles: list[NDArray[np.uint8]],
-    frames: Sequence[int],
-    reader: Reader,
-    facts: Facts,
-    painter: Painter,
+    tiles: list[NDArray[np.uint8]], frames: Sequence[int], reader: Reader, facts: Facts, painter: Painter
 ) -> None:
-    """Draw on tiles, in place: their places in the loops, names of channels in their colors, a scale bar on the first."""
+    """Draw on tiles in place: loop indices, channel names in their colors, and a scale bar on the first tile."""
     height, width, _ = tiles[0].shape
     if min(height, width) < _MIN_SIDE:
         return
@@ -141,16 +130,12 @@ def _light(color: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(round(part + (255 - part) * max(white, 0)) for part in color)
 
 
-def _text(
-    draw: Any, place: tuple[float, float], text: str, font: Any, color: Any, **how: Any
-) -> None:
+def _text(draw: Any, place: tuple[float, float], text: str, font: Any, color: Any, **how: Any) -> None:
     # Dark around light, so that the text is seen on any picture.
     draw.text(place, text, fill=color, font=font, stroke_width=1, stroke_fill=(0, 0, 0), **how)
 
 
-def _draw_bar(
-    draw: Any, font: Any, size: int, shape: tuple[int, int], reader: Reader, facts: Facts
-) -> None:
+def _draw_bar(draw: Any, font: Any, size: int, shape: tuple[int, int], reader: Reader, facts: Facts) -> None:
     if facts.pixel_size is None:
         return
     height, width = shape

@@ -23,9 +23,7 @@ EVENTS = "Events"
 _BLOCK = 1000
 
 
-def events(
-    reader: Reader, facts: Facts, orient: str, null_value: Any
-) -> list[dict[str, Any]] | dict[str, Any]:
+def events(reader: Reader, facts: Facts, orient: str, null_value: Any) -> list[dict[str, Any]] | dict[str, Any]:
     """Return one row for each frame and each event, in the order of time; see ``ND2File.events``.
 
     Frames keep the order in which they were stored. Where columns differ in length, cells are missing at their end.
@@ -42,9 +40,7 @@ def events(
         lists = {name: _filled(values, count, null_value) for name, values in columns.items()}
         return lists | {
             # as arrays, because that is what callers have always had, unless there is a cell to fill
-            name: values
-            if len(values) == count and values.dtype.kind in "if"
-            else _filled(values, count, null_value)
+            name: values if len(values) == count and values.dtype.kind in "if" else _filled(values, count, null_value)
             for name, values in recorded.items()
         }
     table = _merged(columns | recorded, count, occurrences, null_value)
@@ -113,10 +109,7 @@ def _slots(
 
 
 def _merged(
-    columns: Mapping[str, NDArray[Any]],
-    count: int,
-    occurrences: list[ExperimentEvent],
-    null_value: Any,
+    columns: Mapping[str, NDArray[Any]], count: int, occurrences: list[ExperimentEvent], null_value: Any
 ) -> dict[str, list[Any]]:
     frame_rows, event_rows, ordered = _slots(columns, count, occurrences)
 

@@ -18,13 +18,7 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH
 from nd2._core.values import record
-from nd2._core.views.channels import (
-    ChannelFacts,
-    channel_indices,
-    composite_channels,
-    positive,
-    unique_names,
-)
+from nd2._core.views.channels import ChannelFacts, channel_indices, composite_channels, positive, unique_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,10 +80,7 @@ class Facts:
         metas: Sequence[Channel | None] = self._metas
         if len(metas) != count:
             metas = [None] * count
-        names = [
-            (meta.channel.name if meta is not None else "") or f"Channel {i}"
-            for i, meta in enumerate(metas)
-        ]
+        names = [(meta.channel.name if meta is not None else "") or f"Channel {i}" for i, meta in enumerate(metas)]
         captures = [*reader.captures, *[Capture()] * count]
         return tuple(
             ChannelFacts(*given)

@@ -66,9 +66,7 @@ def swatch(color: str) -> str:
 
 def _axes(reader: Reader, facts: Facts) -> Iterator[tuple[str, str, str, str]]:
     loops = [loop for loop in reader.experiment if LOOP_AXES[loop.type] != "C"]
-    known = {
-        name: loop_facts(loop) for (name, _), loop in zip(reader.layout.loops, loops, strict=False)
-    }
+    known = {name: loop_facts(loop) for (name, _), loop in zip(reader.layout.loops, loops, strict=False)}
     for name, size in reader.layout.sizes.items():
         step, what = _described(name, known.get(name, {}), reader, facts)
         yield escape(name), str(size), escape(step), escape(what)
@@ -106,16 +104,8 @@ def listed(names: Iterable[str]) -> str:
 def _channels(facts: Facts) -> Iterator[tuple[str, ...]]:
     for channel in facts.channels[:MAX_NAMES]:
         known = channel_facts(channel)
-        lengths = (
-            f"{known[key]:.4g} nm" if key in known else ""
-            for key in ("excitation_nm", "emission_nm")
-        )
-        yield (
-            escape(channel.name),
-            swatch(known["color"]),
-            *lengths,
-            escape(", ".join(channel.modality)),
-        )
+        lengths = (f"{known[key]:.4g} nm" if key in known else "" for key in ("excitation_nm", "emission_nm"))
+        yield (escape(channel.name), swatch(known["color"]), *lengths, escape(", ".join(channel.modality)))
     if len(facts.channels) > MAX_NAMES:
         yield (f"and {len(facts.channels) - MAX_NAMES} more",)
 

@@ -54,7 +54,4 @@ def _field_names(kind: type) -> tuple[str, ...] | None:
 def everything(reader: Reader) -> dict[str, Any]:
     """Return all metadata chunks of a file."""
     unstructured = reader.unstructured_metadata(strip_prefix=True, include=None, exclude=None)
-    return {
-        "unstructured_metadata": plain(unstructured),
-        "custom_data": plain(reader.custom_data),
-    }
+    return {"unstructured_metadata": plain(unstructured), "custom_data": plain(reader.custom_data)}

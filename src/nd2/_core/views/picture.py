@@ -180,13 +180,7 @@ class Painter:
     """
 
     def __init__(
-        self,
-        reader: Reader,
-        facts: Facts,
-        channels: Sequence[int],
-        shape: tuple[int, int],
-        *,
-        split: bool = False,
+        self, reader: Reader, facts: Facts, channels: Sequence[int], shape: tuple[int, int], *, split: bool = False
     ) -> None:
         self._reader, self._facts, self.channels, self.split = reader, facts, channels, split
         layout = reader.layout
@@ -225,11 +219,7 @@ class Painter:
         if self._facts.is_color:
             # There is no rule to blend several channels in color: one tile for each, or their mean.
             rgb = layers.swapaxes(0, 1)
-            tiles = list(
-                rgb.reshape(-1, *rgb.shape[2:])
-                if self.split
-                else rgb.mean(axis=1, dtype=np.float32)
-            )
+            tiles = list(rgb.reshape(-1, *rgb.shape[2:]) if self.split else rgb.mean(axis=1, dtype=np.float32))
         else:
             layers = layers[..., 0]
             if self.split:
@@ -275,9 +265,7 @@ def picture(reader: Reader, facts: Facts, options: PictureOptions) -> Picture:
     return Picture(_grid(tiles, columns))
 
 
-def fitting_shape(
-    image: tuple[int, int], size: int | None, rows: int = 1, columns: int = 1
-) -> tuple[int, int]:
+def fitting_shape(image: tuple[int, int], size: int | None, rows: int = 1, columns: int = 1) -> tuple[int, int]:
     """Return height and width of tiles that make a picture of a size, by default of one that suits."""
     height, width = max(image[0], 1), max(image[1], 1)
     whole = max(height * rows + _GAP * (rows - 1), width * columns + _GAP * (columns - 1))
@@ -286,10 +274,7 @@ def fitting_shape(
             zoom = max(_LEGIBLE // whole, 1)
             return height * zoom, width * zoom
         size = _LARGEST
-    scale = min(
-        (size - _GAP * (rows - 1)) / (height * rows),
-        (size - _GAP * (columns - 1)) / (width * columns),
-    )
+    scale = min((size - _GAP * (rows - 1)) / (height * rows), (size - _GAP * (columns - 1)) / (width * columns))
     return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
@@ -320,9 +305,7 @@ def _sample_frames(reader: Reader, rows: int) -> list[int]:
     count = max(min(count, _SAMPLE_BYTES // max(nbytes, 1)), 1)
     parts = [k / max(count - 1, 1) for k in range(count)]
     frames = {
-        reader.layout.grid.frame(
-            [n // 2 if name[0] == "Z" else round(part * (n - 1)) for name, n in loops]
-        )
+        reader.layout.grid.frame([n // 2 if name[0] == "Z" else round(part * (n - 1)) for name, n in loops])
         for part in parts
     }
     present = reader.frames.table.present(reader.frame_count)
@@ -373,9 +356,7 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     rows[:, 1:] = image.reshape(height, -1)
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (

@@ -60,14 +60,7 @@ class Placement:
             places[axis] = places[axis] * count + indices[name]
         counts = image_counts(layout)
         return cls(
-            frames,
-            places["P"],
-            places["T"],
-            places["Z"],
-            counts["P"],
-            counts["T"],
-            counts["Z"],
-            nesting(layout),
+            frames, places["P"], places["T"], places["Z"], counts["P"], counts["T"], counts["Z"], nesting(layout)
         )
 
     def image_part(self, image: int) -> Placement:
@@ -131,8 +124,7 @@ def frame_tables(facts: Facts, placement: Placement) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     index = placement.index
     columns = {"time_ms": ("recorded", facts.times(index))} | {
-        f"stage_{axis}_um": (series.source or "nominal", series.values[index])
-        for axis, series in facts.stage.items()
+        f"stage_{axis}_um": (series.source or "nominal", series.values[index]) for axis, series in facts.stage.items()
     }
     for name, (source, values) in columns.items():
         table = placement.grid(values)

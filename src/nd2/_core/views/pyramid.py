@@ -90,12 +90,7 @@ class Pyramid:
     """
 
     def __init__(
-        self,
-        planes: LazyArray,
-        levels: int | None = None,
-        *,
-        nearest: bool = False,
-        limit: int = _CACHE_BYTES,
+        self, planes: LazyArray, levels: int | None = None, *, nearest: bool = False, limit: int = _CACHE_BYTES
     ) -> None:
         self.planes = planes
         self.dims: tuple[str, ...] = planes.dims
@@ -149,9 +144,7 @@ class Pyramid:
         """Return whether whole frames are requested that are too many, or too large, to keep."""
         height = self.planes.shape[self._axis]
         nbytes = self._frame_bytes * math.prod(map(len, loops))
-        return (
-            is_whole(pixels[self._axis - self._loops], height) and nbytes > self._cache.limit // 4
-        )
+        return is_whole(pixels[self._axis - self._loops], height) and nbytes > self._cache.limit // 4
 
     def _read_plane(self, level: int, index: tuple[int, ...], picks: Picks) -> NDArray[Any]:
         """Read a part of one frame."""
@@ -171,9 +164,7 @@ class Pyramid:
 
     def _band(self, level: int, index: tuple[int, ...], number: int) -> NDArray[Any]:
         """Return some rows of a frame, in the whole width; the caller must not write to them."""
-        return self._cache.get(
-            (level, index, number), lambda: self._compute(level, index, number), 4.0**level
-        )
+        return self._cache.get((level, index, number), lambda: self._compute(level, index, number), 4.0**level)
 
     def _compute(self, level: int, index: tuple[int, ...], number: int) -> NDArray[Any]:
         if level == 0:

@@ -147,9 +147,7 @@ def as_text(found: Mapping[str, Any]) -> Iterator[str]:
         if key in found:
             yield f"{title + ':':<11}{', '.join(found[key])}"
     also = [
-        f"{found[key]} {what}"
-        for key, what in (("rois", "regions of interest"), ("events", "events"))
-        if key in found
+        f"{found[key]} {what}" for key, what in (("rois", "regions of interest"), ("events", "events")) if key in found
     ] + (["acquired by a job"] if "job" in found else [])
     if also:
         yield f"{'Also:':<11}{', '.join(also)}"

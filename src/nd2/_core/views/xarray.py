@@ -31,10 +31,7 @@ def coordinates(reader: Reader, facts: Facts) -> dict[str, Any]:
         if values is not None:
             coords[name] = values
     # As in nd2: empty if the name in the file is empty.
-    coords["C"] = [
-        channel.name if channel.meta is None else channel.meta.channel.name
-        for channel in facts.channels
-    ]
+    coords["C"] = [channel.name if channel.meta is None else channel.meta.channel.name for channel in facts.channels]
     coords["Y"] = np.arange(layout.height) * voxel[1]
     coords["X"] = np.arange(layout.width) * voxel[0]
     if layout.samples > 1:
@@ -48,9 +45,7 @@ def _loop_coordinate(loop: ExpLoop, count: int, facts: Facts) -> Any:
         return np.arange(count) * _period(loop.parameters)
     if isinstance(loop, NETimeLoop):
         # Each phase starts at 0 again, as in nd2; recorded times are in events() and in the engine's dataset.
-        return np.concatenate(
-            [np.arange(period.count) * _period(period) for period in loop.parameters.periods]
-        )[:count]
+        return np.concatenate([np.arange(period.count) * _period(period) for period in loop.parameters.periods])[:count]
     if isinstance(loop, ZStackLoop):
         return np.arange(count) * loop.parameters.stepUm
     if isinstance(loop, XYPosLoop):
@@ -64,13 +59,7 @@ def _period(parameters: Any) -> float:
 
 
 def to_xarray(
-    data: Any,
-    reader: Reader,
-    facts: Facts,
-    dims: tuple[str, ...],
-    *,
-    squeeze: bool,
-    position: int | None,
+    data: Any, reader: Reader, facts: Facts, dims: tuple[str, ...], *, squeeze: bool, position: int | None
 ) -> xarray.DataArray:
     """Label an array of a file.
 

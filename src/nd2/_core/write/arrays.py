@@ -86,9 +86,7 @@ def imwrite(
             "the second is the array"
         )
     overwrite = bool(options.get("overwrite"))
-    sources = (
-        input_paths((array, options)) if overwrite and os.path.exists(local_path(path)) else ()
-    )
+    sources = input_paths((array, options)) if overwrite and os.path.exists(local_path(path)) else ()
     resolve(path, "ND2", overwrite=overwrite, sources=sorted(sources), local=True)
     frames = ArrayFrames.from_array(array, axes, options)
     with ND2Writer(path, frames.sizes, frames.image.dtype, **frames.options) as writer:
@@ -126,16 +124,12 @@ class ArrayFrames:
     present: NDArray[np.bool_] | None
 
     @classmethod
-    def from_array(
-        cls, array: Any, axes: Sequence[str] | None, options: WriterOptions
-    ) -> ArrayFrames:
+    def from_array(cls, array: Any, axes: Sequence[str] | None, options: WriterOptions) -> ArrayFrames:
         """Describe an array; see `imwrite`."""
         given: dict[str, Any] = dict(options)
         if hasattr(array, "data_vars"):
             array, given = _from_dataset(array, given)
-        image: Any = (
-            array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
-        )
+        image: Any = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
         labels = image if hasattr(image, "coords") and hasattr(image, "dims") else None
         names = _axes(image, axes, labels)
         present = None
@@ -161,9 +155,7 @@ class ArrayFrames:
     @property
     def loops(self) -> list[int]:
         """Axis of ``image`` for each loop."""
-        return [
-            axis for name, axis in zip(self.sizes, self.axes, strict=True) if name not in PIXEL_DIMS
-        ]
+        return [axis for name, axis in zip(self.sizes, self.axes, strict=True) if name not in PIXEL_DIMS]
 
     def blocks(self) -> Iterator[tuple[slice, ...]]:
         """Yield parts of whole frames that are computed or read at once, as slices of the loops."""
@@ -205,9 +197,7 @@ def _axes(image: Any, axes: Sequence[str] | None, labels: Any) -> list[str]:
         axes = upper if all(len(name) == 1 for name in axes) else axes
     if axes is None:
         if len(image.shape) < 2:
-            raise ValueError(
-                f"an image has at least the dimensions Y and X; the array has the shape {image.shape}"
-            )
+            raise ValueError(f"an image has at least the dimensions Y and X; the array has the shape {image.shape}")
         if len(image.shape) != 2:
             example = _EXAMPLES.get(len(image.shape), "TPZCYX")
             raise ValueError(

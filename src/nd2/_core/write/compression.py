@@ -19,9 +19,7 @@ _LEVEL = 1
 class BackgroundCompression:
     """Compresses frames and writes them; `failure` is the first error."""
 
-    def __init__(
-        self, write: Callable[[int, bytes, bytes], None], release: Callable[[int], None]
-    ) -> None:
+    def __init__(self, write: Callable[[int, bytes, bytes], None], release: Callable[[int], None]) -> None:
         self._write, self._release = write, release
         self._lock = threading.Lock()
         self._pending: set[Future[None]] = set()

@@ -18,15 +18,7 @@ from nd2._core.chunks.optics import MASKS
 from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH
 from nd2._core.chunks.recorded_data import STAGE
 from nd2._core.frames.array import PIXEL_DIMS
-from nd2._core.structures import (
-    ChannelMeta,
-    Color,
-    Metadata,
-    Microscope,
-    Position,
-    StagePosition,
-    TextInfo,
-)
+from nd2._core.structures import ChannelMeta, Color, Metadata, Microscope, Position, StagePosition, TextInfo
 from nd2._core.views.channels import unique_names
 from nd2._core.write.plan import significant_bits_range
 
@@ -204,9 +196,7 @@ def _milliseconds(coordinate: xr.DataArray, default: float) -> NDArray[np.float6
     return np.asarray(values, float) * _scale(coordinate, _MILLISECONDS, default)
 
 
-def _times(
-    image: xr.DataArray, by_axis: Mapping[str, str], dims: Mapping[str, str]
-) -> dict[str, Any]:
+def _times(image: xr.DataArray, by_axis: Mapping[str, str], dims: Mapping[str, str]) -> dict[str, Any]:
     """Return recorded times of the frames, or else those of T; the planned step; the start, if they are dates."""
     loops = _loops(image, dims)
     options: dict[str, Any] = {}
@@ -335,8 +325,7 @@ def _channels(image: xr.DataArray, dim: str | None) -> list[ChannelLike] | None:
     stated = _stated_channels(image)
     names = [stated.get(name, {}).get("name", name) for name in names]
     colors, emission, excitation = (
-        _per_channel(image, key, count)
-        for key in ("channel_color", "emission_wavelength", "excitation_wavelength")
+        _per_channel(image, key, count) for key in ("channel_color", "emission_wavelength", "excitation_wavelength")
     )
     if not any(value is not None for value in colors):
         return list(names)
@@ -382,8 +371,7 @@ def _microscopes(image: xr.DataArray, dim: str | None) -> list[Microscope]:
         return []
     flags = [[flag for flag in str(text or "").split(", ") if flag in MASKS] for text in modality]
     return [
-        Microscope(**{**optics, **attrs, "modalityFlags": names})
-        for optics, names in zip(numbers, flags, strict=True)
+        Microscope(**{**optics, **attrs, "modalityFlags": names}) for optics, names in zip(numbers, flags, strict=True)
     ]
 
 

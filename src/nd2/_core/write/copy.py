@@ -13,15 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.chunks import (
-    attributes,
-    binary_layers,
-    experiment,
-    fields,
-    picture_metadata,
-    recorded_data,
-    regions,
-)
+from nd2._core.chunks import attributes, binary_layers, experiment, fields, picture_metadata, recorded_data, regions
 from nd2._core.chunks.picture_metadata import DAY_MS, FirstFrame
 from nd2._core.format import chunks, clx_lite, clx_xml, masks
 from nd2._core.format.clx_lite import I32, U32, Items
@@ -85,12 +77,8 @@ def crop(
     if unknown := [name for name in picks if name not in known]:
         raise errors.no_such("axis", unknown[0], known, path=reader.source.url, kind=IndexError)
     region = Region.from_picks(reader, picks)
-    indices = [
-        pick_indices(f"loop {name!r}", count, picks.get(name)) for name, count in loops.items()
-    ]
-    if region is None and all(
-        len(index) == count for index, count in zip(indices, loops.values(), strict=True)
-    ):
+    indices = [pick_indices(f"loop {name!r}", count, picks.get(name)) for name, count in loops.items()]
+    if region is None and all(len(index) == count for index, count in zip(indices, loops.values(), strict=True)):
         frames = np.arange(reader.frame_count)  # those beyond the loops included
         _copy(reader, dest, _Selection(reader, frames), overwrite)
     else:
@@ -98,9 +86,7 @@ def crop(
         _copy(reader, dest, _Selection(reader, frames, indices, region), overwrite)
 
 
-def _indices(
-    facts: Facts, position: int | str | None, named_picks: Mapping[str, NamedPick]
-) -> dict[str, Pick]:
+def _indices(facts: Facts, position: int | str | None, named_picks: Mapping[str, NamedPick]) -> dict[str, Pick]:
     """Return the picks of axes, with the indices of positions and channels that are given by name."""
     picks: dict[str, Any] = {axis: pick for axis, pick in named_picks.items() if pick is not None}
     if position is not None:
@@ -135,12 +121,7 @@ def copy_writer(
     """Return a writer for a new file with the metadata of another one."""
     _chunk_file(reader, "writing the metadata of")
     return FileWriter(
-        path,
-        CopiedTables(reader),
-        samples=samples,
-        in_place=in_place,
-        overwrite=overwrite,
-        sources=[reader.source.url],
+        path, CopiedTables(reader), samples=samples, in_place=in_place, overwrite=overwrite, sources=[reader.source.url]
     )
 
 
@@ -207,15 +188,9 @@ class CopiedTables(Tables):
                 yield name, self._selection.edit(name, data, new)
 
 
-def _copy(
-    reader: Reader, dest: str | os.PathLike[str], selection: _Selection, overwrite: bool
-) -> None:
+def _copy(reader: Reader, dest: str | os.PathLike[str], selection: _Selection, overwrite: bool) -> None:
     stream = ChunkStream(
-        dest,
-        len(selection.frames),
-        version=reader.version,
-        overwrite=overwrite,
-        sources=[reader.source.url],
+        dest, len(selection.frames), version=reader.version, overwrite=overwrite, sources=[reader.source.url]
     )
     try:
         for name, data in selection.chunks():
@@ -294,8 +269,7 @@ class _Selection:
             return ()
         if self.reader.rois:
             warnings.warn(
-                "regions of interest are left out: their coordinates are those of the whole image",
-                stacklevel=7,
+                "regions of interest are left out: their coordinates are those of the whole image", stacklevel=7
             )
         tags = [layer.info.file_tag.encode() for layer in self.reader.binary_layers]
         return (
@@ -312,9 +286,7 @@ class _Selection:
             return
         infos = [replace(layer.info, tiles=None) for layer in layers]
         yield binary_layers.RUNS_NAME, clx_xml.encode(binary_layers.encode_runs(infos))
-        rows, columns = (
-            slice(part.start, part.stop) for part in (self.region.rows, self.region.columns)
-        )
+        rows, columns = (slice(part.start, part.stop) for part in (self.region.rows, self.region.columns))
         for layer in layers:
             for number, frame in enumerate(self.frames.tolist()):
                 if (mask := layer.read_fitted(frame)) is not None:
@@ -407,9 +379,7 @@ class _Selection:
         """The loops of the selection."""
         return [
             self._part(loop, index, axis)
-            for axis, (loop, index) in enumerate(
-                zip(self.reader.experiment, self.indices or (), strict=True)
-            )
+            for axis, (loop, index) in enumerate(zip(self.reader.experiment, self.indices or (), strict=True))
         ]
 
     @property
@@ -448,11 +418,7 @@ class _Selection:
             periods = loop.parameters.periods
             ends = np.cumsum([period.count for period in periods])
             counts = np.bincount(np.searchsorted(ends, index, side="right"), minlength=len(ends))
-            kept = [
-                replace(period, count=int(n))
-                for period, n in zip(periods, counts, strict=True)
-                if n
-            ]
+            kept = [replace(period, count=int(n)) for period, n in zip(periods, counts, strict=True) if n]
             return replace(loop, count=count, parameters=NETimeLoopParams(kept))
         if isinstance(loop, ZStackLoop):
             home, step = _planes(loop, index)

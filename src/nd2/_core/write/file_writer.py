@@ -57,12 +57,7 @@ class FileWriter:
         self._local = threading.local()
         start = tables.start()
         self._stream = ChunkStream(
-            path,
-            plan.frame_count,
-            in_place=in_place,
-            version=tables.version,
-            overwrite=overwrite,
-            sources=sources,
+            path, plan.frame_count, in_place=in_place, version=tables.version, overwrite=overwrite, sources=sources
         )
         self._compression: BackgroundCompression | None = None
         if plan.pixels.codec == "zlib":
@@ -131,8 +126,7 @@ class FileWriter:
         if stage is not None:
             if len(stage) not in (2, 3):
                 raise ValueError(
-                    f"stage of frame {number} is {stage}: expected (x, y) or (x, y, z) "
-                    f"(file {self.path!r})"
+                    f"stage of frame {number} is {stage}: expected (x, y) or (x, y, z) (file {self.path!r})"
                 )
             values.update(zip(recorded_data.STAGE, map(float, stage), strict=False))
         for header in values:
@@ -200,9 +194,7 @@ class FileWriter:
         pixels = self._plan.pixels
         if frame.dtype != pixels.dtype:
             if frame.dtype.newbyteorder("=") != pixels.dtype.newbyteorder("="):
-                raise ValueError(
-                    f"frame {number} is {frame.dtype}, the file {pixels.dtype} (file {self.path!r})"
-                )
+                raise ValueError(f"frame {number} is {frame.dtype}, the file {pixels.dtype} (file {self.path!r})")
             frame = frame.astype(pixels.dtype)
         if frame.shape != self._frame_shape and _without_ones(frame.shape) != self._frame_shape:
             raise ValueError(
@@ -266,10 +258,7 @@ class FileWriter:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
             self.close()

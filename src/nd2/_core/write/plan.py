@@ -53,15 +53,7 @@ PositionLike: TypeAlias = "str | Position | Sequence[float]"
 
 _LOOP_AXES = "TPZU"
 _COLORS = tuple(
-    Color(*rgb)
-    for rgb in (
-        (0, 0, 255),
-        (0, 255, 0),
-        (255, 0, 0),
-        (255, 0, 255),
-        (0, 255, 255),
-        (255, 255, 0),
-    )
+    Color(*rgb) for rgb in ((0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 0, 255), (0, 255, 255), (255, 255, 0))
 )
 _WHITE = Color(255, 255, 255)
 _NO_TIMES = TimeLoopParams(0.0, 0.0, 0.0, PeriodDiff())
@@ -119,9 +111,7 @@ class Plan:
     exposures_ms: Sequence[float | None] = ()
 
 
-def make(
-    sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions, *, any_dtype: bool = False
-) -> Plan:
+def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions, *, any_dtype: bool = False) -> Plan:
     """Plan a file from plain values; `ND2Writer` describes them.
 
     With ``any_dtype``, samples may be of a type that ND2 files cannot hold: for exports of arrays.
@@ -144,9 +134,7 @@ def make(
     loops = [(name, size) for name, size in sizes.items() if name not in PIXEL_DIMS]
     frame_count = math.prod(size for _, size in loops)
     if voxel_size is not None and np.shape(voxel_size) not in ((2,), (3,)):
-        raise ValueError(
-            f"voxel_size must be (x, y) or (x, y, z) in micrometers, not {voxel_size!r}"
-        )
+        raise ValueError(f"voxel_size must be (x, y) or (x, y, z) in micrometers, not {voxel_size!r}")
     z_step = float(voxel_size[2]) if voxel_size is not None and len(voxel_size) > 2 else 0.0
     built: list[ExpLoop] = []
     home = 0.0
@@ -181,11 +169,7 @@ def make(
         compressionType="lossless" if compression else None,
         channelCount=layout.channels,
     )
-    for name, axis, value in (
-        ("positions", "P", positions),
-        ("z", "Z", z),
-        ("period", "T", period),
-    ):
+    for name, axis, value in (("positions", "P", positions), ("z", "Z", z), ("period", "T", period)):
         if value is not None and axis not in sizes:  # it would be lost
             raise ValueError(f"{name} were given, but sizes have no axis {axis!r}")
     channels = _channels(layout, options, attributes)
@@ -193,14 +177,7 @@ def make(
     if exposures and len(exposures) != layout.channels:
         raise ValueError(f"{len(exposures)} exposures for an axis C of {layout.channels}")
     return Plan(
-        attributes,
-        built,
-        channels,
-        layout,
-        Layout.from_experiment(built, attributes),
-        frame_count,
-        home,
-        exposures,
+        attributes, built, channels, layout, Layout.from_experiment(built, attributes), frame_count, home, exposures
     )
 
 
@@ -218,9 +195,7 @@ def resolve_sizes(
     for name, size in resolved.items():
         loop = name[:1] in _LOOP_AXES and (name[1:] == "" or name[1:].isdecimal())
         if not name or not (loop or name in PIXEL_DIMS):
-            raise ValueError(
-                f"axis {name!r} is not one of T, P, Z, U (loops), C, Y, X, S: rename it"
-            )
+            raise ValueError(f"axis {name!r} is not one of T, P, Z, U (loops), C, Y, X, S: rename it")
         if size < 1:
             raise ValueError(f"axis {name!r} has size {size}")
     if "Y" not in resolved or "X" not in resolved:
@@ -264,9 +239,7 @@ def significant_bits_range(dtype: np.dtype[Any]) -> range:
     return {8: range(1, 9), 16: range(9, 17)}.get(bits, range(bits, bits + 1))
 
 
-def _time_loop(
-    count: int, nesting: int, times: ArrayLike | None, frame_count: int, period: float | None
-) -> TimeLoop:
+def _time_loop(count: int, nesting: int, times: ArrayLike | None, frame_count: int, period: float | None) -> TimeLoop:
     loop = TimeLoop(count, nesting, _NO_TIMES)  # measured when the file is finished
     if period is not None:
         if not (period >= 0 and math.isfinite(period)):
@@ -279,9 +252,7 @@ def _time_loop(
         return measured_time_loop(loop, given)
     if given.shape in ((count,), (frame_count,)):
         return loop
-    raise ValueError(
-        f"times have shape {given.shape}; expected ({count},), or ({frame_count},) for each frame"
-    )
+    raise ValueError(f"times have shape {given.shape}; expected ({count},), or ({frame_count},) for each frame")
 
 
 def measured_time_loop(loop: TimeLoop, times: NDArray[np.float64]) -> TimeLoop:
@@ -347,8 +318,7 @@ def _channels(layout: PixelLayout, options: WriterOptions, attributes: Attribute
         pixel, other = map(float, voxel_size[:2])
         if not math.isclose(pixel, other, rel_tol=1e-6):
             raise ValueError(
-                f"pixels of {pixel} x {other} micrometers: an ND2 file holds square pixels; "
-                "resample the image"
+                f"pixels of {pixel} x {other} micrometers: an ND2 file holds square pixels; resample the image"
             )
         if not (pixel > 0 and math.isfinite(pixel)):
             raise ValueError(f"voxel_size {voxel_size} must be positive numbers, in micrometers")
@@ -376,9 +346,7 @@ def _channel(
     known = value if isinstance(value, Channel) else None
     optics = known.microscope if known else microscope
     if not optics.modalityFlags:
-        optics = replace(
-            optics, modalityFlags=["brightfield" if layout.samples == 3 else "fluorescence"]
-        )
+        optics = replace(optics, modalityFlags=["brightfield" if layout.samples == 3 else "fluorescence"])
     volume = Volume(
         axesCalibrated=(pixel is not None, pixel is not None, False),
         axesCalibration=(pixel or 1.0, pixel or 1.0, 1.0),

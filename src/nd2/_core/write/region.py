@@ -66,10 +66,7 @@ class Region:
         """
         old = reader.frames.pixels
         channels = tuple(pick_indices("axis 'C'", old.channels, picks.get("C")).tolist())
-        rows, columns = (
-            _span(axis, size, picks.get(axis))
-            for axis, size in (("Y", old.height), ("X", old.width))
-        )
+        rows, columns = (_span(axis, size, picks.get(axis)) for axis, size in (("Y", old.height), ("X", old.width)))
         moved = (len(rows), len(columns)) != (old.height, old.width)
         if not moved and len(channels) == old.channels:
             return None
@@ -106,18 +103,11 @@ class Region:
 
     def pick_planes(self, stored: Items) -> Items:
         """Return stored picture metadata with the planes of the channels."""
-        counts = {
-            "uiCount": U32(self.pixels.channels),
-            "uiCompCount": U32(self.pixels.channels * self.pixels.samples),
-        }
+        counts = {"uiCount": U32(self.pixels.channels), "uiCompCount": U32(self.pixels.channels * self.pixels.samples)}
         items = Items()
         for name, value in stored:
             if isinstance(value, Items):
-                value = (
-                    self._pick(value, counts)
-                    if name == "sPicturePlanes"
-                    else self.pick_planes(value)
-                )
+                value = self._pick(value, counts) if name == "sPicturePlanes" else self.pick_planes(value)
             if value is not None:  # XML metadata may have items without a value
                 items.append((name, value))
         return items
@@ -161,15 +151,11 @@ def _span(axis: str, size: int, pick: Pick | None) -> range:
     """Return chosen rows or columns, which must be contiguous."""
     found = pick_indices(f"axis {axis!r}", size, pick).tolist()
     if found[-1] - found[0] + 1 != len(found):
-        raise ValueError(
-            f"the selection of axis {axis!r} must be contiguous: pixels in between cannot be left out"
-        )
+        raise ValueError(f"the selection of axis {axis!r} must be contiguous: pixels in between cannot be left out")
     return range(found[0], found[-1] + 1)
 
 
-def copy_parts(
-    reader: Reader, stream: ChunkStream, frames: NDArray[np.intp], region: Region
-) -> None:
+def copy_parts(reader: Reader, stream: ChunkStream, frames: NDArray[np.intp], region: Region) -> None:
     """Copy a part of each frame with its timestamp; missing frames stay missing."""
     stamp = chunks.TIMESTAMP
     offsets, lengths = reader.frames.table.locations(frames)
@@ -186,9 +172,7 @@ def copy_parts(
 
 
 @contextmanager
-def _frame_writer(
-    stream: ChunkStream, codec: Codec
-) -> Iterator[Callable[[int, bytes, memoryview], None]]:
+def _frame_writer(stream: ChunkStream, codec: Codec) -> Iterator[Callable[[int, bytes, memoryview], None]]:
     """Yield a function that writes a frame, compressed in the background if the file is compressed."""
     if codec == "raw":
         yield stream.append_frame

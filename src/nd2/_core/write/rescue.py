@@ -104,9 +104,7 @@ def rescue_nd2(
         source.close()
 
 
-def _frame(
-    source: ByteSource, head: ChunkHeader, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> NDArray[Any] | None:
+def _frame(source: ByteSource, head: ChunkHeader, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any] | None:
     """Read one frame; None if it is too short."""
     nbytes = head.data_length - chunks.TIMESTAMP
     if nbytes < 1:

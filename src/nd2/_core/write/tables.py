@@ -22,15 +22,7 @@ from nd2._core.chunks import (
 )
 from nd2._core.chunks.picture_metadata import FirstFrame
 from nd2._core.format import clx_lite, clx_xml, masks
-from nd2._core.structures import (
-    NETimeLoop,
-    StagePosition,
-    TextInfo,
-    TimeLoop,
-    XYPosLoop,
-    XYPosLoopParams,
-    ZStackLoop,
-)
+from nd2._core.structures import NETimeLoop, StagePosition, TextInfo, TimeLoop, XYPosLoop, XYPosLoopParams, ZStackLoop
 from nd2._core.write.plan import measured_time_loop
 
 if TYPE_CHECKING:
@@ -80,9 +72,7 @@ class FrameLog:
         x, y, z = (self.cells.get(header, [None])[0] for header in recorded_data.STAGE)
         if z is not None:
             z -= sum(
-                -loop.parameters.homeIndex * loop.parameters.stepUm
-                for loop in loops
-                if isinstance(loop, ZStackLoop)
+                -loop.parameters.homeIndex * loop.parameters.stepUm for loop in loops if isinstance(loop, ZStackLoop)
             )
         place = zip(default.stage, (x, y, z), strict=True)
         x, y, z = (old if new is None else new for old, new in place)
@@ -188,9 +178,7 @@ class NewTables(Tables):
             calibration = picture_metadata.encode_calibration(plan.channels[0])
             trees[picture_metadata.CALIBRATION_NAMES] = calibration
             first = log.first_frame(self.first, loops)
-            trees[picture_metadata.NAMES] = picture_metadata.encode(
-                plan.channels, first, plan.exposures_ms
-            )
+            trees[picture_metadata.NAMES] = picture_metadata.encode(plan.channels, first, plan.exposures_ms)
         trees[attributes.NAMES] = attributes.encode(plan.attributes)
         if self.text_info:
             trees[texts.NAMES] = texts.encode(self.text_info)
@@ -205,9 +193,7 @@ class NewTables(Tables):
         ]
         axes = [axis for axis, loop in enumerate(loops) if isinstance(loop, TimeLoop)]
         return [
-            self._measured(loop, axis, log)
-            if axes == [axis] and isinstance(loop, TimeLoop)
-            else loop
+            self._measured(loop, axis, log) if axes == [axis] and isinstance(loop, TimeLoop) else loop
             for axis, loop in enumerate(loops)
         ]
 
@@ -265,9 +251,7 @@ def nominal_times(plan: Plan) -> NDArray[np.float64]:
             steps = loop.parameters.startMs + period * np.arange(loop.count)
         elif isinstance(loop, NETimeLoop):
             periods = loop.parameters.periods
-            gaps = np.concatenate(
-                [np.full(p.count, p.periodDiff.avg or p.periodMs) for p in periods]
-            )
+            gaps = np.concatenate([np.full(p.count, p.periodDiff.avg or p.periodMs) for p in periods])
             steps = np.concatenate([[0.0], np.cumsum(gaps)[:-1]])
         else:
             continue

@@ -41,9 +41,7 @@ _KINDS = "uif"
 
 
 def array_reader(
-    array: xr.DataArray | xr.Dataset,
-    axes: Sequence[str] | None = None,
-    **options: Unpack[WriterOptions],
+    array: xr.DataArray | xr.Dataset, axes: Sequence[str] | None = None, **options: Unpack[WriterOptions]
 ) -> Reader:
     """Return a reader of an array, as if `imwrite` had written it with these options.
 
@@ -74,14 +72,7 @@ class ArraySource(ByteSource):
     Each block of an array is computed once if readers read in the order of the file.
     """
 
-    def __init__(
-        self,
-        frames: ArrayFrames,
-        pixels: PixelLayout,
-        members: dict[bytes, bytes],
-        *,
-        swap: bool,
-    ) -> None:
+    def __init__(self, frames: ArrayFrames, pixels: PixelLayout, members: dict[bytes, bytes], *, swap: bool) -> None:
         self._frames, self._pixels = frames, pixels
         self._swap = swap and pixels.samples == 3
         parts = [chunks.encode_signature((3, 0))]
@@ -99,10 +90,7 @@ class ArraySource(ByteSource):
         numbers = np.arange(int(np.prod(shape, dtype=np.intp))).reshape(shape)
         present = np.ones(shape, bool) if frames.present is None else frames.present
         self._places = [np.flatnonzero(np.atleast_1d(present[block])) for block in self._blocks]
-        index = [
-            np.ravel(numbers[block])[places]
-            for block, places in zip(self._blocks, self._places, strict=True)
-        ]
+        index = [np.ravel(numbers[block])[places] for block, places in zip(self._blocks, self._places, strict=True)]
         self._index: NDArray[np.intp] = np.concatenate(index)
         self._firsts = np.cumsum([0, *map(len, index)]).tolist()
         self._stride = chunks.PAGE + chunks.page_up(pixels.frame_bytes)

@@ -116,9 +116,7 @@ class ND2Writer(FileWriter):
     Examples
     --------
     >>> sizes = {"T": 100, "C": 2, "Y": 512, "X": 512}
-    >>> with ND2Writer(
-    ...     "out.nd2", sizes, "uint16", channels=["DAPI", "GFP"]
-    ... ) as writer:  # doctest: +SKIP
+    >>> with ND2Writer("out.nd2", sizes, "uint16", channels=["DAPI", "GFP"]) as writer:  # doctest: +SKIP
     ...     for t in range(100):
     ...         writer.write_frame(t, camera.grab(), time=camera.milliseconds())
     """
@@ -134,9 +132,7 @@ class ND2Writer(FileWriter):
         **options: Unpack[WriterOptions],
     ) -> None:
         if sizes is not None and not isinstance(sizes, Mapping):
-            raise TypeError(
-                f"sizes must map axes to sizes, as {{'T': 3, 'Y': 512, 'X': 512}}, not {sizes!r}"
-            )
+            raise TypeError(f"sizes must map axes to sizes, as {{'T': 3, 'Y': 512, 'X': 512}}, not {sizes!r}")
         sizes = plans.resolve_sizes(sizes, shape, axes)
         tables = new_tables(sizes, dtype, options, path=str(path))
         samples = options.get("samples", "RGB")
@@ -145,12 +141,7 @@ class ND2Writer(FileWriter):
 
 
 def new_tables(
-    sizes: Mapping[str, int],
-    dtype: DTypeLike,
-    options: WriterOptions,
-    *,
-    any_dtype: bool = False,
-    path: str = "",
+    sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions, *, any_dtype: bool = False, path: str = ""
 ) -> NewTables:
     """Plan a file by the options of `ND2Writer`; see `plan.make` for ``any_dtype``."""
     for name in options.keys() - WriterOptions.__annotations__.keys():
@@ -175,10 +166,7 @@ def new_tables(
         first=FirstFrame(julian_day=julian_day(options.get("start")), stage=stage),
         text_info=options.get("text_info") or TextInfo(),
         custom=custom,
-        columns=[
-            recorded_data.column(header, values, plan.frame_count)
-            for header, values in columns.items()
-        ],
+        columns=[recorded_data.column(header, values, plan.frame_count) for header, values in columns.items()],
         rois=list(rois.values() if isinstance(rois, Mapping) else rois),
         events=list(options.get("events") or ()),
         layers=[_layer(name, i, masks, plan) for i, (name, masks) in enumerate(labels.items())],
