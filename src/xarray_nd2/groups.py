@@ -20,7 +20,7 @@ from xarray_nd2.datasets import decoded, to_dataset, to_variable
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from nd2._core.chunks.large_image import LargeImage
+    from nd2._core.chunks.experiment import LargeImage
     from nd2._core.io import ByteSource
     from nd2._core.readers import Reader
     from nd2._core.views.facts import Facts

@@ -1,37 +1,21 @@
-"""Acquisition loops: ``SLxExperiment``, a tree of nested loops, and the list of axes."""
+"""Acquisition loops: ``SLxExperiment``, a tree of nested loops; and the fields that a large image was stitched from."""
 
 from __future__ import annotations
 
 from math import ceil
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from nd2._core import structures as s
 from nd2._core.chunks import fields
 from nd2._core.format.clx_lite import I32, U32
-from nd2._core.structures import (
-    CustomLoop,
-    ExpLoop,
-    LoopType,
-    NETimeLoop,
-    NETimeLoopParams,
-    Period,
-    PeriodDiff,
-    Position,
-    SpectLoop,
-    StagePosition,
-    TimeLoop,
-    TimeLoopParams,
-    XYPosLoop,
-    XYPosLoopParams,
-    ZStackLoop,
-    ZStackLoopParams,
-)
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAMES = (b"ImageMetadataLV!", b"ImageMetadata!")
 
-_AnyLoop: TypeAlias = ExpLoop | SpectLoop
+_AnyLoop: TypeAlias = s.ExpLoop | s.SpectLoop
 
 _TIME = (("dStart", "startMs", float), ("dPeriod", "periodMs", float), ("dDuration", "durationMs", float))
 _PERIOD_DIFF = (("dMinPeriodDiff", "min", float), ("dMaxPeriodDiff", "max", float), ("dAvgPeriodDiff", "avg", float))
@@ -39,22 +23,22 @@ _TOP_TO_BOTTOM = 4
 """First of the stack types that run downward."""
 
 
-def decode(raw: fields.Tree) -> list[ExpLoop]:
+def decode(raw: fields.Tree) -> list[s.ExpLoop]:
     """Return the loops, outermost first: the axes of the frames in the order of the file.
 
     Channels are not an axis. If there are several loops of one kind at one level, for instance a
     stack for each channel, the longest one is used. A loop without items is replaced by its
     children.
     """
-    loops: list[ExpLoop] = []
+    loops: list[s.ExpLoop] = []
     _flatten(fields.root(raw, "SLxExperiment"), 0, loops)
     return loops
 
 
-def _flatten(node: fields.Tree, nesting: int, loops: list[ExpLoop]) -> None:
+def _flatten(node: fields.Tree, nesting: int, loops: list[s.ExpLoop]) -> None:
     """Append the loop of a node, and those below it, to ``loops``."""
     loop = _loop(node, nesting)
-    if loop is None or isinstance(loop, SpectLoop):
+    if loop is None or isinstance(loop, s.SpectLoop):
         nesting -= 1
     elif not loops or loops[-1].nestingLevel < nesting:
         loops.append(loop)
@@ -75,35 +59,35 @@ def _loop(node: fields.Tree, nesting: int) -> _AnyLoop | None:
     count = fields.integer(pars, "uiCount")
     loop: _AnyLoop
     match fields.integer(node, "eType"):
-        case LoopType.TimeLoop | LoopType.ManTimeLoop:
-            loop = TimeLoop(count, nesting, _time_params(pars))
-        case LoopType.NETimeLoop:
+        case s.LoopType.TimeLoop | s.LoopType.ManTimeLoop:
+            loop = s.TimeLoop(count, nesting, _time_params(pars))
+        case s.LoopType.NETimeLoop:
             periods = _periods(pars)
-            loop = NETimeLoop(sum(p.count for p in periods), nesting, NETimeLoopParams(periods))
-        case LoopType.XYPosLoop:
+            loop = s.NETimeLoop(sum(p.count for p in periods), nesting, s.NETimeLoopParams(periods))
+        case s.LoopType.XYPosLoop:
             points = _valid(_points(pars), node.get("pItemValid"))
-            params = XYPosLoopParams(fields.flag(pars, "bUseZ"), points)
-            loop = XYPosLoop(len(points), nesting, params)
-        case LoopType.ZStackLoop | LoopType.ZStackLoopAccurate:
-            loop = ZStackLoop(count, nesting, z_stack_params(pars, count))
-        case LoopType.SpectLoop:
-            loop = SpectLoop(fields.integer(fields.level(pars, "pPlanes"), "uiCount", count))
-        case LoopType.CustomLoop | LoopType.XYDiscrLoop | LoopType.PolarLoop:
-            loop = CustomLoop(count, nesting)
+            params = s.XYPosLoopParams(fields.flag(pars, "bUseZ"), points)
+            loop = s.XYPosLoop(len(points), nesting, params)
+        case s.LoopType.ZStackLoop | s.LoopType.ZStackLoopAccurate:
+            loop = s.ZStackLoop(count, nesting, z_stack_params(pars, count))
+        case s.LoopType.SpectLoop:
+            loop = s.SpectLoop(fields.integer(fields.level(pars, "pPlanes"), "uiCount", count))
+        case s.LoopType.CustomLoop | s.LoopType.XYDiscrLoop | s.LoopType.PolarLoop:
+            loop = s.CustomLoop(count, nesting)
         case _:
             return None
-    return loop if loop.count > 0 or isinstance(loop, SpectLoop) else None
+    return loop if loop.count > 0 or isinstance(loop, s.SpectLoop) else None
 
 
-def _time_params(pars: fields.Tree) -> TimeLoopParams:
-    return TimeLoopParams(**fields.read(pars, _TIME), periodDiff=PeriodDiff(**fields.read(pars, _PERIOD_DIFF)))
+def _time_params(pars: fields.Tree) -> s.TimeLoopParams:
+    return s.TimeLoopParams(**fields.read(pars, _TIME), periodDiff=s.PeriodDiff(**fields.read(pars, _PERIOD_DIFF)))
 
 
-def _period(phase: fields.Tree) -> Period:
-    return Period(**vars(_time_params(phase)), count=fields.integer(phase, "uiCount"))
+def _period(phase: fields.Tree) -> s.Period:
+    return s.Period(**vars(_time_params(phase)), count=fields.integer(phase, "uiCount"))
 
 
-def _periods(pars: fields.Tree) -> list[Period]:
+def _periods(pars: fields.Tree) -> list[s.Period]:
     """Return the phases that are marked valid and have frames."""
     periods = [_period(phase) for phase in fields.levels(pars.get("pPeriod"))]
     if "pPeriodValid" in pars:
@@ -113,7 +97,7 @@ def _periods(pars: fields.Tree) -> list[Period]:
     return [period for period in periods if period.count > 0]
 
 
-def _points(pars: fields.Tree) -> list[Position]:
+def _points(pars: fields.Tree) -> list[s.Position]:
     """Return all stored points, from a list of points or (version 2) lists of coordinates."""
     points = fields.levels(pars.get("Points"))
     if not points:
@@ -125,8 +109,8 @@ def _points(pars: fields.Tree) -> list[Position]:
         x0, y0 = fields.real(pars, "dReferenceX"), fields.real(pars, "dReferenceY")
     use_z = fields.flag(pars, "bUseZ")
     return [
-        Position(
-            StagePosition(
+        s.Position(
+            s.StagePosition(
                 fields.real(point, "dPosX") + x0,
                 fields.real(point, "dPosY") + y0,
                 fields.real(point, "dPosZ") if use_z else 0.0,
@@ -138,13 +122,13 @@ def _points(pars: fields.Tree) -> list[Position]:
     ]
 
 
-def _valid(points: list[Position], mask: object) -> list[Position]:
+def _valid(points: list[s.Position], mask: object) -> list[s.Position]:
     """Return the points that a mask keeps, and all past its end: an unused mask has one byte."""
     flags = fields.flags(mask)
     return [point for i, point in enumerate(points) if i >= len(flags) or flags[i]]
 
 
-def z_stack_params(pars: fields.Tree, count: int) -> ZStackLoopParams:
+def z_stack_params(pars: fields.Tree, count: int) -> s.ZStackLoopParams:
     """Return the geometry of a stack of ``count`` planes from the tree of its parameters."""
     low, high, home = (fields.real(pars, key) for key in ("dZLow", "dZHigh", "dZHome"))
     step = fields.real(pars, "dZStep")
@@ -153,7 +137,7 @@ def z_stack_params(pars: fields.Tree, count: int) -> ZStackLoopParams:
     kind = fields.integer(pars, "iType")
     inverted = fields.flag(pars, "bZInverted")
     name = pars.get("wsZDevice")
-    return ZStackLoopParams(
+    return s.ZStackLoopParams(
         homeIndex=home_index(kind, inverted, count, step, low, high, home),
         stepUm=step,
         bottomToTop=kind < _TOP_TO_BOTTOM,
@@ -182,6 +166,45 @@ def home_index(kind: int, inverted: bool, count: int, step: float, low: float, h
     return last if planes >= last else abs(ceil(planes))
 
 
+_LARGE_IMAGE = (
+    ("iXFields", "columns", I32),
+    ("iYFields", "rows", I32),
+    ("dOverlap", "overlap", float),
+    ("dXmm", "width_mm", float),
+    ("dYmm", "height_mm", float),
+    ("bStitch", "stitched", bool),
+    ("sPattern", "pattern", str),
+    ("sCamera", "camera", str),
+)
+"""Seen in decoded metadata; unverified on the bytes of real files."""
+
+
+@record
+class LargeImage:
+    """How a large image was acquired in fields."""
+
+    columns: int
+    rows: int
+    overlap: float
+    width_mm: float
+    height_mm: float
+    stitched: bool
+    pattern: str
+    camera: str
+
+
+def decode_large_image(raw: fields.Tree) -> LargeImage | None:
+    """Return the first grid of more than one field in the tree of the experiment."""
+    nodes = [fields.root(raw, "SLxExperiment")]
+    while nodes:
+        node = nodes.pop(0)
+        grid = LargeImage(**fields.read(fields.level(node, "pLargeImage"), _LARGE_IMAGE))
+        if grid.columns > 0 and grid.rows > 0 and grid.columns * grid.rows > 1:
+            return grid
+        nodes += fields.levels(node.get("ppNextLevelEx"))
+    return None
+
+
 _TEXTS = ("wsApplicationDesc", "wsUserDesc", "aMeasProbesBase64", "wsCameraName")
 _COMMANDS = ("wsCommandBeforeLoop", "wsCommandBeforeCapture", "wsCommandAfterCapture", "wsCommandAfterLoop")
 _SWITCHES = (
@@ -205,7 +228,7 @@ _POINT_SWITCHES = (
 )
 
 
-def encode(loops: Sequence[ExpLoop]) -> dict[str, Any] | None:
+def encode(loops: Sequence[s.ExpLoop]) -> dict[str, Any] | None:
     """Return the tree of nested loops; None without loops.
 
     Keys, their types and their order are those of real files.
@@ -213,7 +236,7 @@ def encode(loops: Sequence[ExpLoop]) -> dict[str, Any] | None:
     node: dict[str, Any] | None = None
     for loop in reversed(loops):
         node = {
-            "eType": U32(LoopType[loop.type]),
+            "eType": U32(s.LoopType[loop.type]),
             **dict.fromkeys(_TEXTS, ""),
             "uLoopPars": _parameters(loop),
             **dict.fromkeys(_COMMANDS, ""),
@@ -226,12 +249,12 @@ def encode(loops: Sequence[ExpLoop]) -> dict[str, Any] | None:
     return None if node is None else {"SLxExperiment": node}
 
 
-def _parameters(loop: ExpLoop) -> dict[str, Any]:
+def _parameters(loop: s.ExpLoop) -> dict[str, Any]:
     count = {"uiCount": U32(loop.count)}
     match loop:
-        case TimeLoop():
+        case s.TimeLoop():
             return {**count, **_time_tree(loop.parameters)}
-        case NETimeLoop():
+        case s.NETimeLoop():
             periods = loop.parameters.periods
             return {
                 **count,
@@ -239,16 +262,16 @@ def _parameters(loop: ExpLoop) -> dict[str, Any]:
                 "pPeriod": [{"uiCount": U32(p.count), **_time_tree(p)} for p in periods],
                 "pPeriodValid": bytes([1] * len(periods)),
             }
-        case XYPosLoop():
+        case s.XYPosLoop():
             return _points_tree(loop.parameters)
-        case ZStackLoop():
+        case s.ZStackLoop():
             return _stack_tree(loop)
-        case CustomLoop():
+        case s.CustomLoop():
             return count
     raise TypeError(f"{type(loop).__name__} is not an experiment loop")
 
 
-def _time_tree(value: TimeLoopParams) -> dict[str, Any]:
+def _time_tree(value: s.TimeLoopParams) -> dict[str, Any]:
     return {
         **fields.write(value, _TIME),
         **fields.write(value.periodDiff, _PERIOD_DIFF),
@@ -262,7 +285,7 @@ def _time_tree(value: TimeLoopParams) -> dict[str, Any]:
     }
 
 
-def _points_tree(value: XYPosLoopParams) -> dict[str, Any]:
+def _points_tree(value: s.XYPosLoopParams) -> dict[str, Any]:
     points = [
         {
             **dict(zip(("dPosX", "dPosY", "dPosZ"), map(float, point.stagePositionUm), strict=True)),
@@ -287,7 +310,7 @@ def _points_tree(value: XYPosLoopParams) -> dict[str, Any]:
 _UPWARD, _DOWNWARD = 3, 7
 
 
-def _stack_tree(loop: ZStackLoop) -> dict[str, Any]:
+def _stack_tree(loop: s.ZStackLoop) -> dict[str, Any]:
     value = loop.parameters
     step, last = float(value.stepUm), max(loop.count - 1, 0)
     # Without a positive step, readers derive the index from a ratio of ranges, rounded down.

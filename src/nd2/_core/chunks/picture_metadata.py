@@ -7,26 +7,14 @@ from math import inf, nextafter
 from struct import Struct
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from nd2._core import structures as s
 from nd2._core.chunks import fields, optics
 from nd2._core.format.clx_lite import I32, U32, U64
-from nd2._core.structures import (
-    Channel,
-    ChannelMeta,
-    Color,
-    Contents,
-    LoopIndices,
-    Metadata,
-    Microscope,
-    Volume,
-    VoxelSize,
-    ZStackLoop,
-)
 from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nd2._core.structures import Attributes, AxisInterpretation, ExpLoop, TextInfo
 
 NAMES = (b"ImageMetadataSeqLV|0!", b"ImageMetadataSeq|0!")
 CALIBRATION_NAMES = (b"ImageCalibrationLV|0!", b"ImageCalibration|0!")
@@ -82,8 +70,8 @@ def planes_and_samples(raw_picture: fields.Tree | None) -> tuple[list[fields.Tre
 
 
 def decode(
-    raw_picture: fields.Tree | None, *, attributes: Attributes, experiment: list[ExpLoop], text_info: TextInfo
-) -> Metadata:
+    raw_picture: fields.Tree | None, *, attributes: s.Attributes, experiment: list[s.ExpLoop], text_info: s.TextInfo
+) -> s.Metadata:
     """Return the metadata that all frames share."""
     picture = _picture(raw_picture)
     count = attributes.channelCount or 1
@@ -93,7 +81,7 @@ def decode(
     planes = [*stored, *(_unknown_plane(i, count, components) for i in range(len(stored), count))]
     loops = _loop_indices(experiment)
     microscope = _microscope(picture, text_info)
-    stack = next((loop for loop in reversed(experiment) if isinstance(loop, ZStackLoop)), None)
+    stack = next((loop for loop in reversed(experiment) if isinstance(loop, s.ZStackLoop)), None)
     to_stage: _Affine | None = None
     channels = []
     for i, plane in enumerate(planes):
@@ -102,14 +90,14 @@ def decode(
         if "pDeviceSetting" in sample:
             to_stage = _pixel_to_stage(picture, sample, attributes)
         channels.append(
-            Channel(
+            s.Channel(
                 channel=_channel_meta(plane, i),
                 loops=loops,
-                microscope=_plane_microscope(microscope, plane) if i < len(stored) else Microscope(),
+                microscope=_plane_microscope(microscope, plane) if i < len(stored) else s.Microscope(),
                 volume=_volume(picture, plane, sample, attributes, stack, to_stage),
             )
         )
-    return Metadata(Contents(len(channels), attributes.sequenceCount), channels)
+    return s.Metadata(s.Contents(len(channels), attributes.sequenceCount), channels)
 
 
 def decode_first_frame(raw_picture: fields.Tree | None) -> FirstFrame:
@@ -119,11 +107,11 @@ def decode_first_frame(raw_picture: fields.Tree | None) -> FirstFrame:
     return FirstFrame(fields.real(picture, "dTimeMSec"), fields.real(picture, "dTimeAbsolute"), (x, y, z))
 
 
-def voxel_size(metadata: Metadata) -> VoxelSize:
+def voxel_size(metadata: s.Metadata) -> s.VoxelSize:
     """Return the voxel size of the first channel in micrometers; 1.0 if it is not calibrated."""
     if not metadata.channels:
-        return VoxelSize(1.0, 1.0, 1.0)
-    return VoxelSize(*metadata.channels[0].volume.axesCalibration)
+        return s.VoxelSize(1.0, 1.0, 1.0)
+    return s.VoxelSize(*metadata.channels[0].volume.axesCalibration)
 
 
 def _picture(raw: fields.Tree | None) -> fields.Tree:
@@ -135,26 +123,26 @@ def _unknown_plane(index: int, count: int, components: int) -> fields.Tree:
     return {"sDescription": name, "uiColor": _WHITE, "uiCompCount": components}
 
 
-def _channel_meta(plane: fields.Tree, index: int) -> ChannelMeta:
+def _channel_meta(plane: fields.Tree, index: int) -> s.ChannelMeta:
     emission, excitation = optics.wavelengths(plane, index)
-    return ChannelMeta(
+    return s.ChannelMeta(
         name=fields.text(plane, "sDescription"),
         index=index,
-        color=Color.from_abgr_u4(fields.integer(plane, "uiColor")),
+        color=s.Color.from_abgr_u4(fields.integer(plane, "uiColor")),
         emissionLambdaNm=emission,
         excitationLambdaNm=excitation,
     )
 
 
-def _loop_indices(experiment: list[ExpLoop]) -> LoopIndices | None:
+def _loop_indices(experiment: list[s.ExpLoop]) -> s.LoopIndices | None:
     indices = {loop.type: i for i, loop in enumerate(experiment)}
-    return LoopIndices(**indices) if indices else None
+    return s.LoopIndices(**indices) if indices else None
 
 
-def _microscope(picture: fields.Tree, text_info: TextInfo) -> Microscope:
+def _microscope(picture: fields.Tree, text_info: s.TextInfo) -> s.Microscope:
     """Return the optics that all channels share."""
     radius = fields.positive(picture, "dPinholeRadius")
-    return Microscope(
+    return s.Microscope(
         objectiveMagnification=_magnification(picture, text_info),
         objectiveName=fields.text(picture, "wsObjectiveName") or None,
         objectiveNumericalAperture=fields.positive(picture, "dObjectiveNA"),
@@ -166,7 +154,7 @@ def _microscope(picture: fields.Tree, text_info: TextInfo) -> Microscope:
     )
 
 
-def _magnification(picture: fields.Tree, text_info: TextInfo) -> float | None:
+def _magnification(picture: fields.Tree, text_info: s.TextInfo) -> float | None:
     """Return the magnification; in real files, it is only in the name of the objective."""
     if stored := fields.positive(picture, "dObjectiveMag"):
         return stored
@@ -176,8 +164,8 @@ def _magnification(picture: fields.Tree, text_info: TextInfo) -> float | None:
     return None
 
 
-def _plane_microscope(shared: Microscope, plane: fields.Tree) -> Microscope:
-    return Microscope(
+def _plane_microscope(shared: s.Microscope, plane: fields.Tree) -> s.Microscope:
+    return s.Microscope(
         **{
             **vars(shared),
             "pinholeDiameterUm": fields.positive(plane, "dPinholeDiameter") or shared.pinholeDiameterUm,
@@ -190,17 +178,17 @@ def _volume(
     picture: fields.Tree,
     plane: fields.Tree,
     sample: fields.Tree,
-    attributes: Attributes,
-    stack: ZStackLoop | None,
+    attributes: s.Attributes,
+    stack: s.ZStackLoop | None,
     to_stage: _Affine | None,
-) -> Volume:
+) -> s.Volume:
     calibrated = fields.flag(picture, "bCalibrated")
     pixel = fields.positive(picture, "dCalibration") or 1.0
     step = stack.parameters.stepUm if stack else 0.0
     x_axis, y_axis = (_axis(picture, key) for key in ("ePictureXAxis", "ePictureYAxis"))
     components = min(fields.integer(plane, "uiCompCount", 1), attributes.componentCount)
     matrix = fields.level(sample, "matCameraToStage")
-    return Volume(
+    return s.Volume(
         axesCalibrated=(calibrated, calibrated, step != 0),
         axesCalibration=(pixel, pixel, abs(step) or 1.0),
         axesInterpretation=(x_axis, y_axis, "distance"),
@@ -216,7 +204,7 @@ def _volume(
     )
 
 
-def _axis(picture: fields.Tree, key: str) -> AxisInterpretation:
+def _axis(picture: fields.Tree, key: str) -> s.AxisInterpretation:
     return "time" if fields.integer(picture, key) == _TIME_AXIS else "distance"
 
 
@@ -240,7 +228,7 @@ def _camera_matrix(matrix: fields.Tree) -> _Matrix | None:
     return m11, m12, m21, m22
 
 
-def _pixel_to_stage(picture: fields.Tree, sample: fields.Tree, attributes: Attributes) -> _Affine | None:
+def _pixel_to_stage(picture: fields.Tree, sample: fields.Tree, attributes: s.Attributes) -> _Affine | None:
     """Return the affine matrix from pixels to micrometers relative to the stage position."""
     device = fields.level(sample, "pDeviceSetting")
     pixel = fields.positive(picture, "dCalibration")
@@ -259,7 +247,9 @@ def _pixel_to_stage(picture: fields.Tree, sample: fields.Tree, attributes: Attri
     )
 
 
-def encode(channels: Sequence[Channel], first: FirstFrame, exposures_ms: Sequence[float | None] = ()) -> dict[str, Any]:
+def encode(
+    channels: Sequence[s.Channel], first: FirstFrame, exposures_ms: Sequence[float | None] = ()
+) -> dict[str, Any]:
     """Return the tree of the picture metadata; the first channel gives what all of them share."""
     exposures = exposures_ms or [None] * len(channels)
     volume, microscope = channels[0].volume, channels[0].microscope
@@ -312,7 +302,7 @@ def encode(channels: Sequence[Channel], first: FirstFrame, exposures_ms: Sequenc
     return {"SLxPictureMetadata": content}
 
 
-def _stage_axes(volume: Volume) -> tuple[_Matrix, tuple[int, int]]:
+def _stage_axes(volume: s.Volume) -> tuple[_Matrix, tuple[int, int]]:
     """Return the rotation from camera to stage, and the orientation of the axes of the stage.
 
     Nikon's reader uses the rotation as the matrix of the camera. So the rotation has the signs of
@@ -336,7 +326,7 @@ def _factor(product: float, pixel: float) -> float:
     return next((one for one in candidates if one * pixel == product), value)
 
 
-def encode_calibration(channel: Channel) -> dict[str, Any]:
+def encode_calibration(channel: s.Channel) -> dict[str, Any]:
     """Return the tree of the calibration."""
     volume = channel.volume
     pixel = float(volume.axesCalibration[0]) if volume.axesCalibrated[0] else 0.0
@@ -355,7 +345,7 @@ def _number(value: float | None) -> float:
     return -1.0 if value is None else float(value)
 
 
-def _plane_tree(channel: Channel, index: int) -> dict[str, Any]:
+def _plane_tree(channel: s.Channel, index: int) -> dict[str, Any]:
     meta, microscope, samples = channel.channel, channel.microscope, channel.volume.componentCount
     probe = optics.probe(meta.emissionLambdaNm, meta.excitationLambdaNm, samples=samples, index=index)
     return {
@@ -377,14 +367,14 @@ def _plane_tree(channel: Channel, index: int) -> dict[str, Any]:
     }
 
 
-def _color_code(color: Color) -> int:
+def _color_code(color: s.Color) -> int:
     """Return a color as 0xAABBGGRR; full opacity is stored as 0, as NIS-Elements does."""
     alpha = 0 if color.a >= 1 else max(round(color.a * 255), 1)
     return alpha << 24 | color.b << 16 | color.g << 8 | color.r
 
 
 def _sample_tree(
-    volume: Volume, rotation: _Matrix, orientation: tuple[int, int], exposure_ms: float | None
+    volume: s.Volume, rotation: _Matrix, orientation: tuple[int, int], exposure_ms: float | None
 ) -> dict[str, Any]:
     sample: dict[str, Any] = {
         "pDeviceSetting": {

@@ -5,19 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from nd2._core import region_types as r
 from nd2._core.chunks import fields
 from nd2._core.format.clx_lite import U32, Items
-from nd2._core.region_types import (
-    ROI,
-    AnimParam,
-    BoxShape,
-    ExtrudedShape,
-    InterpType,
-    RoiInfo,
-    RoiShapeType,
-    ScopeType,
-    XYPoint,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,11 +45,11 @@ _ANIMATION = (
     ("m_dRotationZ", "rotationZ", float),
 )
 _BOX = (("m_dSizeX", "sizeX", float), ("m_dSizeY", "sizeY", float), ("m_dSizeZ", "sizeZ", float))
-_INFO_DEFAULTS = vars(RoiInfo(RoiShapeType.Any, InterpType.AnyROI))
+_INFO_DEFAULTS = vars(r.RoiInfo(r.RoiShapeType.Any, r.InterpType.AnyROI))
 _BARE_INFO, _BARE_ANIMATION, _BARE_BOX = map(fields.bare, (_INFO, _ANIMATION, _BOX))
 
 
-def decode(raw: fields.Tree) -> dict[int, ROI]:
+def decode(raw: fields.Tree) -> dict[int, r.ROI]:
     """Return the regions by their identifier: the global ones, then those of each position.
 
     Coordinates stay as stored: normalized, with the center of the image at (0, 0); unverified on
@@ -80,41 +70,41 @@ def _numbered(tree: fields.Tree, prefix: str) -> Iterator[tuple[int, fields.Tree
             yield number, below
 
 
-def _region(stored: fields.Tree, position: int | None) -> ROI:
+def _region(stored: fields.Tree, position: int | None) -> r.ROI:
     info = fields.read(fields.level(stored, "Info"), _BARE_INFO, _INFO_DEFAULTS)
-    info["shapeType"] = fields.member(RoiShapeType, info["shapeType"])
-    info["interpType"] = fields.member(InterpType, info["interpType"])
-    info["scope"] = fields.member(ScopeType, info["scope"])
-    return ROI(
+    info["shapeType"] = fields.member(r.RoiShapeType, info["shapeType"])
+    info["interpType"] = fields.member(r.InterpType, info["interpType"])
+    info["scope"] = fields.member(r.ScopeType, info["scope"])
+    return r.ROI(
         id=fields.integer(stored, "Id"),
-        info=RoiInfo(**info),
+        info=r.RoiInfo(**info),
         guid=fields.text(stored, "GUID"),
         animParams=[_animation(item) for _, item in _numbered(stored, "AnimParams_")],
         position=position,
     )
 
 
-def _animation(stored: fields.Tree) -> AnimParam:
+def _animation(stored: fields.Tree) -> r.AnimParam:
     extruded = fields.level(stored, "ExtrudedShape")
-    return AnimParam(
+    return r.AnimParam(
         **fields.read(stored, _BARE_ANIMATION, {"enabled": True}),
-        boxShape=BoxShape(**fields.read(fields.level(stored, "BoxShape"), _BARE_BOX)),
-        extrudedShape=ExtrudedShape(
+        boxShape=r.BoxShape(**fields.read(fields.level(stored, "BoxShape"), _BARE_BOX)),
+        extrudedShape=r.ExtrudedShape(
             fields.real(extruded, "SizeZ"), [_point(item) for _, item in _numbered(extruded, "BasePoints_")]
         ),
     )
 
 
-def _point(stored: fields.Tree) -> XYPoint:
+def _point(stored: fields.Tree) -> r.XYPoint:
     """Return a point: the first two numbers, because bare names lose their only letter."""
     values: list[Any] = []
     for value in stored.values():
         values += value if isinstance(value, list) else [value]
     numbers = [float(value) for value in values if isinstance(value, (int, float))]
-    return XYPoint(*numbers[:2])
+    return r.XYPoint(*numbers[:2])
 
 
-def encode(regions: Sequence[ROI]) -> dict[str, Any]:
+def encode(regions: Sequence[r.ROI]) -> dict[str, Any]:
     """Return the tree of regions of interest: the global ones, then those of each position."""
     positions = sorted({region.position for region in regions if region.position is not None})
     tree = _vector("m_vectGlobal", [_tree(one) for one in regions if one.position is None])
@@ -145,7 +135,7 @@ def _vector(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
     return {f"{name}_Size": U32(len(items)), **{f"{name}_{i}": v for i, v in enumerate(items)}}
 
 
-def _tree(region: ROI) -> dict[str, Any]:
+def _tree(region: r.ROI) -> dict[str, Any]:
     return {
         "m_uiId": U32(region.id),
         "m_sGUID": region.guid,
@@ -154,7 +144,7 @@ def _tree(region: ROI) -> dict[str, Any]:
     }
 
 
-def _animation_tree(animation: AnimParam) -> dict[str, Any]:
+def _animation_tree(animation: r.AnimParam) -> dict[str, Any]:
     extruded = animation.extrudedShape
     points = [{"m_dX": float(x), "m_dY": float(y)} for x, y, *_ in extruded.basePoints]
     return {

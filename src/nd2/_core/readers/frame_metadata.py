@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nd2._core import structures as s
 from nd2._core.chunks.picture_metadata import DAY_MS
-from nd2._core.structures import (
-    Contents,
-    FrameChannel,
-    FrameMetadata,
-    Position,
-    StagePosition,
-    TimeStamp,
-    XYPosLoop,
-    ZStackLoop,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,11 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.chunks.picture_metadata import FirstFrame
-    from nd2._core.structures import ExpLoop, Metadata
 
 
 def stage_positions(
-    first: tuple[float, float, float], experiment: Sequence[ExpLoop], indices: Sequence[NDArray[np.intp]], count: int
+    first: tuple[float, float, float], experiment: Sequence[s.ExpLoop], indices: Sequence[NDArray[np.intp]], count: int
 ) -> NDArray[np.float64]:
     """Return the position of the stage at each frame, shape (count, 3), in micrometers.
 
@@ -47,17 +37,17 @@ def stage_positions(
     within = stage[: len(indices[0]) if indices else 1]
     pairs = [(loop, index[: len(within)]) for loop, index in zip(experiment, indices, strict=True)]
     for loop, index in pairs:
-        if isinstance(loop, XYPosLoop):
+        if isinstance(loop, s.XYPosLoop):
             points = np.array([point.stagePositionUm for point in loop.parameters.points])
             driven = 3 if loop.parameters.isSettingZ else 2
             within[:, :driven] = points[index, :driven]
     for loop, index in pairs:
-        if isinstance(loop, ZStackLoop):
+        if isinstance(loop, s.ZStackLoop):
             within[:, 2] += (index - loop.parameters.homeIndex) * loop.parameters.stepUm
     return stage
 
 
-def time_stamp(recorded_ms: float | None, first: FirstFrame) -> TimeStamp:
+def time_stamp(recorded_ms: float | None, first: FirstFrame) -> s.TimeStamp:
     """Return the time of a frame; without a recorded time, that of the picture metadata.
 
     The Julian day number is that of the picture metadata plus the frame's milliseconds, as
@@ -65,26 +55,26 @@ def time_stamp(recorded_ms: float | None, first: FirstFrame) -> TimeStamp:
     """
     if recorded_ms is None or not math.isfinite(recorded_ms):
         recorded_ms = first.time_ms
-    return TimeStamp(first.julian_day + recorded_ms / DAY_MS, recorded_ms)
+    return s.TimeStamp(first.julian_day + recorded_ms / DAY_MS, recorded_ms)
 
 
 def frame_metadata(
-    metadata: Metadata,
+    metadata: s.Metadata,
     *,
     stage_um: Sequence[float],
     name: str | None,
     pfs_offset: float | None,
     pfs_status: int | None,
-    time: TimeStamp,
-) -> FrameMetadata:
+    time: s.TimeStamp,
+) -> s.FrameMetadata:
     """Return the metadata of a frame; its channels share time, position and focus."""
     # a negative offset means that none was recorded, as in the loop over positions
     offset = float(pfs_offset) if pfs_offset is not None and pfs_offset >= 0 else None
-    position = Position(StagePosition(*stage_um), offset, name)
-    return FrameMetadata(
-        metadata.contents or Contents(0, 0),
+    position = s.Position(s.StagePosition(*stage_um), offset, name)
+    return s.FrameMetadata(
+        metadata.contents or s.Contents(0, 0),
         [
-            FrameChannel(one.channel, one.loops, one.microscope, one.volume, position, time, pfs_status)
+            s.FrameChannel(one.channel, one.loops, one.microscope, one.volume, position, time, pfs_status)
             for one in metadata.channels or ()
         ],
     )

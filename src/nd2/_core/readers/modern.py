@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from nd2._core.chunks.binary_layers import LayerInfo
     from nd2._core.chunks.capture import Capture
-    from nd2._core.chunks.large_image import LargeImage
+    from nd2._core.chunks.experiment import LargeImage
     from nd2._core.chunks.picture_metadata import FirstFrame
     from nd2._core.chunks.recorded_data import RecordedColumn
     from nd2._core.event_types import ExperimentEvent
@@ -152,9 +152,7 @@ class ModernReader(Reader):
 
     @cached_property
     def large_image(self) -> LargeImage | None:
-        from nd2._core.chunks import large_image
-
-        return large_image.decode(self._opening_tree(experiment.NAMES) or {})
+        return experiment.decode_large_image(self._opening_tree(experiment.NAMES) or {})
 
     @cached_property
     def text_info(self) -> TextInfo:
@@ -296,9 +294,9 @@ class ModernReader(Reader):
 
     @cached_property
     def software(self) -> str:
-        from nd2._core.chunks import settings
+        from nd2._core.chunks import custom_data
 
-        return settings.decode_software(self.chunk_file.tree(settings.APP_INFO, strip_prefix=True) or {})
+        return custom_data.decode_software(self.chunk_file.tree(custom_data.APP_INFO, strip_prefix=True) or {})
 
     @cached_property
     def recorded_data(self) -> Mapping[str, RecordedColumn]:
@@ -354,38 +352,38 @@ class ModernReader(Reader):
 
     @cached_property
     def jobs(self) -> dict[str, Any] | None:
-        from nd2._core.chunks import jobs
+        from nd2._core.chunks import custom_data
 
-        definition, description, run = self.chunk_file.chunk_many(jobs.NAMES)
+        definition, description, run = self.chunk_file.chunk_many(custom_data.JOB)
         if definition is None:
             return None
         decode = self.chunk_file.decode
-        return jobs.decode(
-            decode(jobs.NAMES[0], definition, strip_prefix=True),
-            decode(jobs.NAMES[1], description, strip_prefix=True) if description else None,
+        return custom_data.decode_job(
+            decode(custom_data.JOB[0], definition, strip_prefix=True),
+            decode(custom_data.JOB[1], description, strip_prefix=True) if description else None,
             run or b"",
         )
 
     @cached_property
     def custom_metadata(self) -> list[CustomField]:
-        from nd2._core.chunks import form
+        from nd2._core.chunks import custom_data
 
-        data = self.chunk_file.chunk(form.NAME)
+        data = self.chunk_file.chunk(custom_data.FORM)
         if not data:
             return []
         try:
-            return form.decode(clx_lite.decode_items(data))
+            return custom_data.decode_form(clx_lite.decode_items(data))
         except ValueError as error:
-            raise errors.corrupt_in(error, path=self.source.url, chunk=form.NAME) from error
+            raise errors.corrupt_in(error, path=self.source.url, chunk=custom_data.FORM) from error
 
     @cached_property
     def custom_data(self) -> dict[str, Any]:
-        from nd2._core.chunks import settings
+        from nd2._core.chunks import custom_data
 
-        prefix = settings.PREFIX
+        prefix = custom_data.PREFIX
         names = [name for name in self.chunk_file.names if name.startswith(prefix)]
         keys = {name: display_name(name.removeprefix(prefix)) for name in names}
-        return {key: settings.only_value(tree) for key, tree in self._decode_all(keys).items()}
+        return {key: custom_data.only_value(tree) for key, tree in self._decode_all(keys).items()}
 
     def unstructured_metadata(
         self, *, strip_prefix: bool, include: set[str] | None, exclude: set[str] | None

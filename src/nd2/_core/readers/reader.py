@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.chunks.capture import Capture
-    from nd2._core.chunks.large_image import LargeImage
+    from nd2._core.chunks.experiment import LargeImage
     from nd2._core.chunks.recorded_data import RecordedColumn
     from nd2._core.event_types import ExperimentEvent
     from nd2._core.format.jp2 import BoxMap

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from nd2._core.chunks import settings
+from nd2._core.chunks import custom_data
 from nd2._core.chunks.optics import MASKS
 from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH
 from nd2._core.chunks.recorded_data import STAGE
@@ -118,7 +118,7 @@ def _start(image: xr.DataArray) -> datetime | None:
 
 def _software(image: xr.DataArray) -> dict[str, Any] | None:
     software = str(image.attrs.get("software") or "")
-    return {settings.APP_INFO_TAG: settings.encode_software(software)} if software else None
+    return {custom_data.APP_INFO_TAG: custom_data.encode_software(software)} if software else None
 
 
 def _exposure(image: xr.DataArray, dim: str | None) -> list[float | None] | None:

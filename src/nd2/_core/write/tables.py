@@ -11,13 +11,13 @@ import numpy as np
 from nd2._core.chunks import (
     attributes,
     binary_layers,
+    custom_data,
     events,
     experiment,
     fields,
     picture_metadata,
     recorded_data,
     regions,
-    settings,
     texts,
 )
 from nd2._core.chunks.picture_metadata import FirstFrame
@@ -152,9 +152,9 @@ class NewTables(Tables):
         if columns:
             yield recorded_data.NAME, clx_xml.encode(recorded_data.encode(columns))
         for tag, tree in self.custom.items():
-            name = settings.name(tag)
+            name = custom_data.name(tag)
             if name not in (binary_layers.RUNS_NAME, recorded_data.NAME):
-                yield name, tree if isinstance(tree, bytes) else settings.encode_chunk(tree)
+                yield name, tree if isinstance(tree, bytes) else custom_data.encode_chunk(tree)
         if self.rois:
             yield regions.NAME, clx_lite.encode(regions.encode(self.rois))
         if self.events:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.chunks import recorded_data, settings
+from nd2._core.chunks import custom_data, recorded_data
 from nd2._core.chunks.binary_layers import LayerInfo
 from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH, FirstFrame
 from nd2._core.structures import TextInfo
@@ -158,7 +158,7 @@ def new_tables(
     columns, labels = options.get("columns") or {}, options.get("labels") or {}
     custom = options.get("custom") or {}
     for tag in custom:
-        settings.name(tag)  # refuses impossible tags before frames are written
+        custom_data.name(tag)  # refuses impossible tags before frames are written
     return NewTables(
         plan,
         version,
