@@ -43,7 +43,7 @@ LATENCY = "FACILITY_LATENCY"
 MODULES = (
     "nd2._core.catalog", "nd2._core.export.ome_zarr", "pandas", "s3fs", "fastparquet", "tensorstore",
     "virtualizarr",
-    "xarray_nd2.references.collection", "xarray_nd2.references.virtualizarr", "icechunk",
+    "xarray_nd2.references.combine", "xarray_nd2.references.virtualizarr", "icechunk",
 )  # fmt: skip
 """Modules that are imported before timing starts."""
 EXPERIMENTS = 10

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nd2._core._version import __version__
-    from xarray_nd2.references.collection import write_combined
-    from xarray_nd2.references.combine import combine_references
+    from xarray_nd2.references.combine import combine_references, write_combined
     from xarray_nd2.references.kerchunk import to_kerchunk, write_kerchunk
     from xarray_nd2.references.opening import StaleReferencesWarning, open_references
     from xarray_nd2.references.virtualizarr import ND2Parser
@@ -32,7 +31,7 @@ _HOME = {
     "combine_references": "xarray_nd2.references.combine",
     "open_references": "xarray_nd2.references.opening",
     "to_kerchunk": "xarray_nd2.references.kerchunk",
-    "write_combined": "xarray_nd2.references.collection",
+    "write_combined": "xarray_nd2.references.combine",
     "write_kerchunk": "xarray_nd2.references.kerchunk",
 }
 

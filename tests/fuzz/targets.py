@@ -123,7 +123,7 @@ def references(data: bytes) -> None:
     for layout, zarr_format in kinds:
         form = FORMATS[zarr_format]
         options = LayoutOptions("file:///a.nd2", layout)
-        to_dict(describe(reader, options, stored_order=form.STORED_ORDER), form)
+        to_dict(describe(reader, options, stored_order=form.stored_order), form)
 
 
 def metadata_lite(data: bytes) -> None:

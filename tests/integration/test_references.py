@@ -22,7 +22,7 @@ from tests.references import OLD_PARQUET, V3_ZLIB, assert_same
 from tests.samples import each_sample, sample_names
 from tests.sparse import build_sparse
 from xarray_nd2 import ND2Parser, open_references, to_kerchunk, write_kerchunk
-from xarray_nd2.references import arrays
+from xarray_nd2.references import layouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,8 +166,8 @@ def test_huge_frames_are_cut_into_bands_that_divide_them(
 ) -> None:
     path = tmp_path / "a.nd2"
     spec = build(path, loops=[("T", 2)], height=height, width=64, channels=2)
-    monkeypatch.setattr(arrays, "BAND_BYTES", 20 * 256)
-    monkeypatch.setattr(arrays, "_MIN_BAND", 2 * 256)
+    monkeypatch.setattr(layouts, "BAND_BYTES", 20 * 256)
+    monkeypatch.setattr(layouts, "_MIN_BAND", 2 * 256)
     for zarr_format in (2, 3):
         refs = to_kerchunk(path, zarr_format=zarr_format)
         dataset = open_references(refs)

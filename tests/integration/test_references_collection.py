@@ -17,9 +17,8 @@ from tests.servers import range_server
 from xarray_nd2 import StaleReferencesWarning, open_references, write_combined
 from xarray_nd2.references.arrays import ByteRanges, ZarrArray, ZarrGroup
 from xarray_nd2.references.combine import join_groups
-from xarray_nd2.references.kerchunk import describe_file
+from xarray_nd2.references.kerchunk import describe_file, write_parquet
 from xarray_nd2.references.layouts import LayoutOptions
-from xarray_nd2.references.parquet import write_parquet
 
 if TYPE_CHECKING:
     from pathlib import Path

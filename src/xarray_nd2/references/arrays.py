@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
-from nd2._core.frames.array import PIXEL_DIMS
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
-
-    from nd2._core.format.pixels import PixelLayout
-    from nd2._core.frames.array import FrameArray
-
-BAND_BYTES = 64 << 20
-"""Larger frames are cut into bands of rows of at most this size, if their height allows it."""
-_MIN_BAND = 1 << 20
-_INSTEAD = "write the pixels as Zarr instead, with xarray.open_dataset(file, engine='nd2').to_zarr(folder)"
 
 
 class Data(Protocol):
@@ -155,72 +144,3 @@ def plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value for key, value in attrs.items()
     }
-
-
-def image_array(image: FrameArray, url: str, attrs: Mapping[str, Any]) -> ZarrArray:
-    """Describe an image as chunks of the file at ``url``, its axes in stored order: loops, Y, X, C, S.
-
-    A chunk is a frame; a row if rows are padded by part of a pixel; a band of rows if an
-    uncompressed frame is larger than 64 MiB.
-    """
-    pixels = image.frames.pixels
-    codec, rows, width = _chunk_form(pixels)
-    sizes, loops = image.all_sizes, image.grid.dims
-    dims = (*loops, *(dim for dim in ("Y", "X", "C", "S") if dim in image.dims))
-    chunk = {"Y": rows, "X": width, "C": pixels.channels, "S": pixels.samples}
-    offsets, lengths = image.frames.table.locations(image.grid.frames().reshape(-1))
-    present = lengths > 0
-    if codec == "raw":
-        lengths = np.where(present, rows * pixels.row_bytes, 0)
-        if rows == 1:  # the padding after the last pixel of a row belongs to no chunk
-            lengths = np.where(present, width * _pixel_bytes(pixels), 0)
-    grid = image.grid.shape
-    bands = pixels.height // max(rows, 1)
-    if bands > 1:
-        offsets = offsets[:, None] + np.arange(bands) * rows * pixels.row_bytes
-        offsets[~present] = 0
-        lengths = np.repeat(lengths[:, None], bands, axis=1)
-        grid = (*grid, bands)
-    grid = (*grid, *(1 for dim in dims if dim in PIXEL_DIMS and not (dim == "Y" and bands > 1)))
-    return ZarrArray(
-        dims,
-        tuple(sizes[dim] for dim in dims),
-        tuple(chunk.get(dim, 1) for dim in dims),
-        pixels.dtype,
-        ByteRanges((url,), offsets.astype(np.uint64).reshape(grid), lengths.astype(np.uint64).reshape(grid)),
-        plain(attrs),
-        codec,
-    )
-
-
-def _pixel_bytes(pixels: PixelLayout) -> int:
-    return pixels.channels * pixels.samples * pixels.dtype.itemsize
-
-
-def _chunk_form(pixels: PixelLayout) -> tuple[Literal["raw", "zlib"], int, int]:
-    """Return the codec of a chunk, its number of rows, and its width in pixels."""
-    if pixels.codec not in ("raw", "zlib"):
-        raise ValueError(
-            f"frames are stored as {pixels.codec}, for which no Zarr reader has a built-in codec: {_INSTEAD}"
-        )
-    width, padding = divmod(pixels.row_bytes, _pixel_bytes(pixels))
-    if pixels.codec == "raw":
-        return ("raw", 1, pixels.width) if padding else ("raw", _band_rows(pixels), width)
-    if padding:
-        raise ValueError(
-            "frames are compressed and their rows are padded by part of a pixel "
-            f"({pixels.row_bytes} bytes, {_pixel_bytes(pixels)} per pixel): no Zarr chunk has these "
-            f"bytes; {_INSTEAD}"
-        )
-    return "zlib", pixels.height, width
-
-
-def _band_rows(pixels: PixelLayout) -> int:
-    """Return the rows of a chunk: all, or of a huge frame a divisor of the height, as chunks are equal."""
-    if pixels.frame_bytes <= BAND_BYTES:
-        return pixels.height
-    bands = math.ceil(pixels.frame_bytes / BAND_BYTES)
-    for count in range(bands, pixels.frame_bytes // _MIN_BAND + 1):
-        if pixels.height % count == 0:
-            return pixels.height // count
-    return pixels.height

@@ -1,32 +1,36 @@
-"""References to several files as one dataset: joined along a frame axis, without opening the files."""
+"""References to several files as one dataset, joined along a frame axis: from references, or from the files."""
 
 from __future__ import annotations
 
-import base64
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import chain
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from nd2._core.frames.array import PIXEL_DIMS
-from nd2._core.values import record
+from nd2._core.io.destination import resolve
+from nd2._core.io.listing import expand
+from nd2._core.io.urls import is_url
 from xarray_nd2.references.arrays import ByteRanges, ZarrArray, ZarrGroup
-from xarray_nd2.references.formats import FORMATS
-from xarray_nd2.references.kerchunk import to_dict
-from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION
-from xarray_nd2.references.opening import load
+from xarray_nd2.references.kerchunk import FORMS, check_form, describe_file, to_dict, write_groups
+from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION, LayoutOptions
+from xarray_nd2.references.reading import read_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from xarray_nd2.references.formats import ZarrFormat
-
 _PER_FILE = ("source", SOURCE_SIZE, SOURCE_VERSION)
+_LOCAL_THREADS = 4
+_REMOTE_THREADS = 16
+"""Threads for URLs. A file is opened by two requests at once, so these are 32 requests at once."""
+_MAX_BATCH = 64
+"""Maximum number of files per task on a cluster."""
 
 
 def combine_references(
@@ -69,13 +73,99 @@ def combine_references(
             "sorted(glob.glob(pattern))"
         )
     check_axis(concat_dim)
-    parts = [_read_part(item, storage_options) for item in refs]
+    parts = [read_group(item, storage_options) for item in refs]
     if not parts:
         raise ValueError("there are no references to combine")
-    form = parts[0].form
-    if any(part.form is not form for part in parts):
+    forms, groups = zip(*parts, strict=True)
+    if len(set(forms)) > 1:
         raise ValueError("references of Zarr formats 2 and 3 cannot be combined")
-    return to_dict([join_groups([part.group for part in parts], concat_dim)], form)
+    return to_dict([join_groups(groups, concat_dim)], forms[0])
+
+
+def write_combined(
+    sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    dest: str | os.PathLike[str],
+    *,
+    concat_dim: str = "T",
+    format: Literal["json", "parquet"] = "parquet",
+    zarr_format: Literal[2, 3] = 2,
+    storage_options: Mapping[str, Any] | None = None,
+    inline_coords: bool | int = True,
+    squeeze: bool = True,
+    check: bool = True,
+    dest_options: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    client: Any = None,
+) -> None:
+    """Write the references of several ND2 files, joined as one dataset.
+
+    Frames are in arrays, not in objects: thousands of files with millions of frames fit into memory.
+
+    Parameters
+    ----------
+    sources : str, os.PathLike or iterable of these
+        ND2 files in the order in which they are joined: paths, URLs, or patterns, the files of which
+        are sorted by name.
+    dest : str or os.PathLike
+        The folder of Parquet tables, or the JSON file; path, or URL that fsspec supports.
+    concat_dim : str
+        The axis: ``T``, ``P`` or ``Z``; see `combine_references`.
+    format : {"parquet", "json"}
+        See `write_kerchunk`.
+    zarr_format, storage_options, inline_coords, squeeze, check
+        See `to_kerchunk`.
+    dest_options, overwrite
+        See `write_kerchunk`.
+    client : distributed.Client, optional
+        Cluster whose workers read the files. They must reach the files by the same paths.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be opened or is not ND2, a pattern matches no file, or the references cannot be
+        written.
+    FileExistsError
+        If ``dest`` exists and is not to be overwritten, or must not be replaced.
+    ImportError
+        If fastparquet is not installed, which Parquet needs.
+    ValueError
+        If a file is damaged, the files' images or axes do not fit together, or this form cannot hold
+        them.
+
+    Examples
+    --------
+    >>> write_combined("s3://bucket/plate7/*.nd2", "plate7.parq")  # doctest: +SKIP
+    """
+    check_axis(concat_dim)
+    check_form(format)
+    given = [sources] if isinstance(sources, (str, os.PathLike)) else sources
+    files = [file for source in given for file in expand(source, storage_options)]
+    if not files:
+        raise ValueError("there are no files to combine")
+    destination = resolve(dest, FORMS[format], overwrite=overwrite, sources=files, storage_options=dest_options)
+    options = LayoutOptions(None, "flat", inline_coords, squeeze, check)
+    describe = partial(describe_files, storage_options=storage_options, zarr_format=zarr_format, options=options)
+    if client is None:
+        parts = describe(files)
+    else:
+        size = min(max(len(files) // (4 * max(len(client.nthreads()), 1)), 1), _MAX_BATCH)
+        batches = [files[start : start + size] for start in range(0, len(files), size)]
+        futures = client.map(describe, batches, pure=False)
+        parts = [part for batch in client.gather(futures) for part in batch]
+    write_groups([join_groups(parts, concat_dim)], destination, zarr_format, template=True)
+
+
+def describe_files(
+    files: Sequence[str], storage_options: Mapping[str, Any] | None, zarr_format: int, options: LayoutOptions
+) -> list[ZarrGroup]:
+    """Describe files, several at a time, each as one group."""
+    threads = _REMOTE_THREADS if any(map(is_url, files)) else _LOCAL_THREADS
+
+    def describe(file: str) -> ZarrGroup:
+        return describe_file(file, storage_options, zarr_format, options)[0]
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="nd2-refs") as executor:
+        return list(executor.map(describe, files))
 
 
 def check_axis(concat_dim: str) -> None:
@@ -110,56 +200,6 @@ def join_groups(groups: Sequence[ZarrGroup], concat_dim: str) -> ZarrGroup:
     if left_out:
         attrs["coordinates_left_out"] = left_out
     return ZarrGroup.from_image("", attrs, image, coords)
-
-
-@record
-class _Part:
-    """The references of one file, read back."""
-
-    form: ZarrFormat
-    group: ZarrGroup
-
-
-def _read_part(item: Any, storage_options: Mapping[str, Any] | None) -> _Part:
-    """Read references: a dictionary, or a JSON file."""
-    content, attrs, zarr_format = load(item, storage_options)
-    if isinstance(content, str):
-        raise ValueError("references in Parquet cannot be combined; write them as JSON")
-    refs, form = content["refs"], FORMATS[zarr_format]
-    if form.group_paths(refs):
-        raise ValueError("references with groups cannot be combined")
-    arrays = form.arrays(refs)
-    image = arrays.pop("image", None)
-    if image is None:
-        raise ValueError("these references have no image in the root; use layout='flat'")
-    ranges = _read_ranges(refs, image, form.chunk_prefix("image"))
-    if len(ranges.urls) > 1:
-        raise ValueError("references to several files cannot be combined again; pass the references of each file")
-    templates = content.get("templates", {})
-    known = {f"{{{{{name}}}}}": url for name, url in templates.items()}
-    url = next(iter(ranges.urls), str(attrs.get("source", "")))
-    ranges = replace(ranges, urls=(known.get(url, url),))
-    coords = {}
-    for name, array in arrays.items():
-        text = refs[form.only_chunk(name, len(array.shape))]
-        chunk = base64.b64decode(text.removeprefix("base64:"))
-        coords[name] = replace(array, data=form.decode(array, chunk))
-    return _Part(form, ZarrGroup("", attrs, {"image": replace(image, data=ranges), **coords}))
-
-
-def _read_ranges(refs: Mapping[str, Any], image: ZarrArray, prefix: str) -> ByteRanges:
-    """Return the byte ranges of an image, with the URLs as they are written."""
-    start = len(prefix)
-    chunks = {key[start:]: value for key, value in refs.items() if key.startswith(prefix) and key[start] != "."}
-    ranges = chunks.values()
-    if not ({*map(type, ranges)} <= {list} and {*map(len, ranges)} <= {3}):
-        raise ValueError("the image has chunks that are not byte ranges of a file")
-    index = np.fromiter(map(int, ".".join(chunks).split(".") if chunks else ()), np.intp)
-    place = tuple(index.reshape(-1, len(image.grid)).T)
-    offsets, lengths = np.zeros((2, *image.grid), np.uint64)
-    offsets[place] = np.fromiter(map(itemgetter(1), ranges), np.uint64)
-    lengths[place] = np.fromiter(map(itemgetter(2), ranges), np.uint64)
-    return ByteRanges(tuple(set(map(itemgetter(0), ranges))), offsets, lengths)
 
 
 def _join_images(images: Sequence[ZarrArray], dim: str) -> ZarrArray:

@@ -1,52 +1,218 @@
-"""The versions of Zarr in which references are written."""
+"""The versions of Zarr in which references are written: documents, keys of chunks, and values."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import json
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
 
-from xarray_nd2.references import v2, v3
+import numpy as np
+
+from nd2._core.export import zarr_documents
+from xarray_nd2.references.arrays import ZarrArray
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from xarray_nd2.references.arrays import ZarrArray, ZarrGroup
+    from xarray_nd2.references.arrays import ZarrGroup
 
 
-class ZarrFormat(Protocol):
-    """Interface of the modules `v2` and `v3`."""
+class ZarrFormat(ABC):
+    """A version of Zarr.
 
-    STORED_ORDER: bool
+    Attributes
+    ----------
+    stored_order : bool
+        Whether axes must be in stored order.
+    """
 
+    stored_order: bool
+
+    @abstractmethod
     def documents(self, groups: Sequence[ZarrGroup]) -> dict[str, Any]:
-        """Return the documents of groups by their keys, consolidated metadata included."""
+        """Return the documents of groups, the root first, by their keys, consolidated metadata included."""
 
+    @abstractmethod
+    def array_document(self, array: ZarrArray) -> dict[str, Any]:
+        """Return the document of an array, without its attributes if they are a document of their own."""
+
+    @abstractmethod
     def chunk_prefix(self, path: str) -> str:
-        """Return what precedes the indices of a chunk in its key."""
+        """Return what precedes the indices of a chunk, with dots between them, in its key."""
 
+    @abstractmethod
     def only_chunk(self, path: str, ndim: int) -> str:
         """Return the key of the only chunk of an array."""
 
     def encode(self, values: NDArray[Any]) -> bytes:
         """Return values as the bytes of a chunk."""
+        return values.tobytes()
 
     def decode(self, array: ZarrArray, chunk: bytes) -> NDArray[Any]:
         """Return the values of an array from its only chunk."""
+        return np.frombuffer(chunk, array.dtype).reshape(array.shape)
 
+    @abstractmethod
     def root_attrs(self, refs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the attributes of the root."""
 
+    @abstractmethod
     def group_paths(self, refs: Mapping[str, Any]) -> list[str]:
         """Return the paths of all groups but the root."""
 
+    @abstractmethod
     def arrays(self, refs: Mapping[str, Any]) -> dict[str, ZarrArray]:
         """Return the arrays of references by their paths, without data."""
 
 
-FORMATS: dict[int, ZarrFormat] = {2: v2, 3: v3}
+class _ZarrV2(ZarrFormat):
+    """Zarr format 2, which every reader of kerchunk knows."""
+
+    stored_order = True  # kerchunk's readers do not support the transpose codec
+
+    def documents(self, groups: Sequence[ZarrGroup]) -> dict[str, Any]:
+        metadata: dict[str, Any] = {}
+        for group in groups:
+            prefix = f"{group.path}/" if group.path else ""
+            metadata[f"{prefix}.zgroup"] = {"zarr_format": 2}
+            metadata[f"{prefix}.zattrs"] = group.attrs
+            for path, array in group.items:
+                metadata[f"{path}/.zarray"] = self.array_document(array)
+                metadata[f"{path}/.zattrs"] = {**array.attrs, "_ARRAY_DIMENSIONS": list(array.dims)}
+        return {**metadata, ".zmetadata": {"metadata": metadata, "zarr_consolidated_format": 1}}
+
+    def array_document(self, array: ZarrArray) -> dict[str, Any]:
+        return {
+            "zarr_format": 2,
+            "shape": list(array.shape),
+            "chunks": [max(n, 1) for n in array.chunks],
+            "dtype": array.dtype.str,
+            # The level has no effect on reading.
+            "compressor": {"id": "zlib", "level": 1} if array.codec == "zlib" else None,
+            # A fill value makes xarray mask: uint16 would read back as float.
+            "fill_value": None,
+            "filters": None,
+            "order": "C",
+            "dimension_separator": ".",
+        }
+
+    def chunk_prefix(self, path: str) -> str:
+        return f"{path}/"
+
+    def only_chunk(self, path: str, ndim: int) -> str:
+        return f"{path}/{'.'.join(['0'] * max(ndim, 1))}"
+
+    def root_attrs(self, refs: Mapping[str, Any]) -> dict[str, Any]:
+        return _parsed(refs.get(".zattrs", "{}"))
+
+    def group_paths(self, refs: Mapping[str, Any]) -> list[str]:
+        return [key.removesuffix("/.zgroup") for key in refs if key.endswith("/.zgroup")]
+
+    def arrays(self, refs: Mapping[str, Any]) -> dict[str, ZarrArray]:
+        arrays = {}
+        for path, document in _members(refs, ".zarray").items():
+            attrs = _parsed(refs[f"{path}/.zattrs"])
+            compressor = document["compressor"]
+            arrays[path] = ZarrArray(
+                tuple(attrs.pop("_ARRAY_DIMENSIONS")),
+                tuple(document["shape"]),
+                tuple(document["chunks"]),
+                np.dtype(document["dtype"]),
+                attrs=attrs,
+                codec="raw" if compressor is None else compressor["id"],
+            )
+        return arrays
+
+
+class _ZarrV3(ZarrFormat):
+    """Zarr format 3."""
+
+    stored_order = False  # a transpose codec gives axes any order
+
+    def documents(self, groups: Sequence[ZarrGroup]) -> dict[str, Any]:
+        root, *others = groups
+        nodes = {path: self.array_document(array) for path, array in root.items}
+        for group in others:
+            nodes[group.path] = zarr_documents.group_document(group.attrs)
+            nodes |= {path: self.array_document(array) for path, array in group.items}
+        document = zarr_documents.group_document(root.attrs, nodes)
+        return {"zarr.json": document, **{f"{path}/zarr.json": node for path, node in nodes.items()}}
+
+    def array_document(self, array: ZarrArray) -> dict[str, Any]:
+        codecs: list[dict[str, Any]] = []
+        if array.transpose is not None:
+            codecs.append({"name": "transpose", "configuration": {"order": list(array.transpose)}})
+        text = array.dtype.kind == "U"
+        codecs.append({"name": "vlen-utf8"} if text else zarr_documents.bytes_codec(array.dtype))
+        if array.codec == "zlib":  # the level has no effect on reading
+            codecs.append({"name": "numcodecs.zlib", "configuration": {"level": 1}})
+        return zarr_documents.array_document(
+            shape=array.shape, chunks=array.chunks, dtype=array.dtype, codecs=codecs, dims=array.dims, attrs=array.attrs
+        )
+
+    def chunk_prefix(self, path: str) -> str:
+        return f"{path}/c."
+
+    def only_chunk(self, path: str, ndim: int) -> str:
+        return f"{path}/{'.'.join(['c'] + ['0'] * ndim)}"
+
+    def encode(self, values: NDArray[Any]) -> bytes:
+        if values.dtype.kind != "U":
+            return super().encode(values)
+        from numcodecs.vlen import VLenUTF8
+
+        return bytes(VLenUTF8().encode(values.astype(object)))
+
+    def decode(self, array: ZarrArray, chunk: bytes) -> NDArray[Any]:
+        if array.dtype.kind != "U":
+            return super().decode(array, chunk)
+        from numcodecs.vlen import VLenUTF8
+
+        return np.array(VLenUTF8().decode(chunk).tolist(), np.str_).reshape(array.shape)
+
+    def root_attrs(self, refs: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(_parsed(refs["zarr.json"]).get("attributes", {}))
+
+    def group_paths(self, refs: Mapping[str, Any]) -> list[str]:
+        return [path for path, node in _members(refs, "zarr.json").items() if node.get("node_type") == "group"]
+
+    def arrays(self, refs: Mapping[str, Any]) -> dict[str, ZarrArray]:
+        arrays = {}
+        for path, node in _members(refs, "zarr.json").items():
+            if node.get("node_type") == "array":
+                codecs = {codec["name"]: codec.get("configuration", {}) for codec in node["codecs"]}
+                order = codecs.get("transpose", {}).get("order")
+                kind = node["data_type"]
+                arrays[path] = ZarrArray(
+                    tuple(node["dimension_names"]),
+                    tuple(node["shape"]),
+                    tuple(node["chunk_grid"]["configuration"]["chunk_shape"]),
+                    np.dtype(np.str_) if kind == "string" else np.dtype(kind).newbyteorder("<"),
+                    attrs=node["attributes"],
+                    codec="zlib" if "numcodecs.zlib" in codecs else "raw",
+                    transpose=None if order is None else tuple(order),
+                )
+        return arrays
+
+
+V2, V3 = _ZarrV2(), _ZarrV3()
+FORMATS: dict[int, ZarrFormat] = {2: V2, 3: V3}
 
 
 def zarr_format(refs: Mapping[str, Any]) -> int:
     """Return the version of Zarr in which references are written."""
     return 3 if "zarr.json" in refs else 2
+
+
+def _members(refs: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    """Return the documents of one name below the root by the paths of their folders."""
+    suffix = f"/{name}"
+    return {key.removesuffix(suffix): _parsed(refs[key]) for key in refs if key.endswith(suffix)}
+
+
+def _parsed(text: Any) -> dict[str, Any]:
+    """Read a document, which references hold as JSON or as it is."""
+    document: dict[str, Any] = json.loads(text) if isinstance(text, (str, bytes)) else text
+    return document

@@ -1,4 +1,4 @@
-"""Kerchunk references: the file's own bytes as a Zarr hierarchy that any reader opens without this package."""
+"""Kerchunk references, as JSON or Parquet: the file's own bytes as a Zarr hierarchy that any reader opens."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nd2._core import errors
 from nd2._core.io.destination import resolve
 from nd2._core.open import open_reader
 from xarray_nd2.references.arrays import ByteRanges
-from xarray_nd2.references.formats import FORMATS
+from xarray_nd2.references.formats import FORMATS, V2
 from xarray_nd2.references.layouts import LayoutOptions, describe
-from xarray_nd2.references.parquet import check_parquet, write_parquet
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from nd2._core.io.destination import Destination
-    from xarray_nd2.references.arrays import ZarrGroup
+    from xarray_nd2.references.arrays import Data, ZarrGroup
     from xarray_nd2.references.formats import ZarrFormat
     from xarray_nd2.references.layouts import LayoutName
 
 _BLOCK = 1 << 15
 """Number of references that are turned into text at once."""
+_RECORD_SIZE = 100_000
+"""Number of references per table of Parquet."""
 
 TEMPLATE = "u"
 """Name of the template that stands for the file's URL."""
@@ -174,10 +177,10 @@ def describe_file(
     if zarr_format not in FORMATS:
         raise ValueError(f"zarr_format must be 2 or 3, not {zarr_format!r}")
     form = FORMATS[zarr_format]
-    if options.layout == "ome-zarr" and form.STORED_ORDER:
+    if options.layout == "ome-zarr" and form.stored_order:
         raise ValueError("OME-Zarr 0.5 is of Zarr format 3; pass zarr_format=3")
     with open_reader(source, storage_options=storage_options) as reader:
-        return describe(reader, options, stored_order=form.STORED_ORDER)
+        return describe(reader, options, stored_order=form.stored_order)
 
 
 def to_dict(groups: Sequence[ZarrGroup], form: ZarrFormat) -> dict[str, Any]:
@@ -259,3 +262,63 @@ def _texts(groups: Sequence[ZarrGroup], form: ZarrFormat) -> Iterator[tuple[str,
             if isinstance(array.data, np.ndarray):
                 text = base64.b64encode(form.encode(array.data)).decode("ascii")
                 yield form.only_chunk(path, array.data.ndim), f"base64:{text}"
+
+
+def check_parquet(groups: Sequence[ZarrGroup], zarr_format: int) -> None:
+    """Refuse what does not read back from Parquet as it was written."""
+    try:
+        import fastparquet  # noqa: F401  # only whether it is installed
+    except ImportError as error:
+        raise errors.missing_package("fastparquet", "virtual", "for references in Parquet") from error
+    if zarr_format != 2:
+        raise ValueError("references in Parquet are of Zarr format 2 only; use format='json'")
+    if len(groups) > 1:
+        raise ValueError("groups do not read back from Parquet; use layout='flat' or format='json'")
+    data = (array.data for _, array in groups[0].items)
+    if not all(ranges.complete for ranges in data if isinstance(ranges, ByteRanges)):
+        raise ValueError(
+            "frames are missing from the file, and a missing reference does not read back from "
+            "Parquet; use format='json'"
+        )
+
+
+def write_parquet(groups: Sequence[ZarrGroup], folder: Path) -> None:
+    """Write references, checked with `check_parquet`, into a folder as fsspec's lazy mapper reads them."""
+    import pandas as pd
+    from fastparquet import write
+
+    for group in groups:
+        for path, array in group.items:
+            (folder / path).mkdir()
+            for record, columns in enumerate(_tables(array.data)):
+                write(
+                    str(folder / path / f"refs.{record}.parq"),
+                    pd.DataFrame(columns, copy=False),
+                    compression="ZSTD",
+                    write_index=False,
+                    stats=False,
+                    object_encoding={"raw": "bytes", "path": "utf8"},
+                    has_nulls=[name for name in ("path", "raw") if name in columns],
+                )
+    metadata = V2.documents(groups)[".zmetadata"]["metadata"]
+    head = {"metadata": metadata, "record_size": _RECORD_SIZE}
+    (folder / ".zmetadata").write_text(json.dumps(head), encoding="utf-8")
+
+
+def _tables(data: Data) -> Iterator[dict[str, Any]]:
+    """Yield the columns of each table of an array."""
+    import pandas as pd
+
+    if not isinstance(data, ByteRanges):
+        raw = np.array([V2.encode(np.asarray(data))], dtype=object)
+        nothing = np.zeros(1, np.int64)
+        yield {"path": np.array([None], dtype=object), "offset": nothing, "size": nothing, "raw": raw}
+        return
+    offsets = data.offsets.reshape(-1).astype(np.int64)
+    lengths = data.lengths.reshape(-1).astype(np.int64)
+    files = np.zeros(len(offsets), np.intp) if data.files is None else data.files.reshape(-1)
+    urls = pd.Index(data.urls)
+    for start in range(0, len(offsets), _RECORD_SIZE):
+        part = slice(start, start + _RECORD_SIZE)
+        paths = pd.Categorical.from_codes(files[part].astype(np.int32), urls)
+        yield {"path": paths.remove_unused_categories(), "offset": offsets[part], "size": lengths[part]}

@@ -1,24 +1,29 @@
-"""A file as Zarr groups: one group, one for each position, or an OME-Zarr image."""
+"""A file as Zarr groups, whose chunks are byte ranges: one group, one for each position, or an OME-Zarr image."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nd2._core import errors
 from nd2._core.export import zarr_documents
+from nd2._core.format import chunks
+from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.io.urls import file_stem, redact
 from nd2._core.values import record
 from nd2._core.views.facts import Facts
 from xarray_nd2.dataset.build import dataset_model, position_model
-from xarray_nd2.references.arrays import ZarrArray, ZarrGroup, image_array
-from xarray_nd2.references.check import check_frames
+from xarray_nd2.references.arrays import ByteRanges, ZarrArray, ZarrGroup, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
+    from nd2._core.format.pixels import PixelLayout
     from nd2._core.frames.array import FrameArray
     from nd2._core.readers import Reader
     from xarray_nd2.dataset.model import DatasetModel, VariableModel
@@ -31,7 +36,13 @@ MAX_INLINE = 8 << 20
 SOURCE_SIZE, SOURCE_VERSION = "nd2_source_size", "nd2_source_version"
 """Attributes that show later whether the file is still the one that was described."""
 
+BAND_BYTES = 64 << 20
+"""Larger frames are cut into bands of rows of at most this size, if their height allows it."""
+_MIN_BAND = 1 << 20
+_INSTEAD = "write the pixels as Zarr instead, with xarray.open_dataset(file, engine='nd2').to_zarr(folder)"
 _OME_ORDER = "TCSZYX"
+_BATCH = 1 << 16
+"""Number of frames whose headers are checked at once."""
 
 
 @record
@@ -163,3 +174,146 @@ def _ome_axes(dims: tuple[str, ...]) -> dict[str, str]:
     if "C" in dims and "S" in dims:
         raise ValueError("OME-Zarr has one axis for channels: it cannot hold several color channels; use layout='flat'")
     return {dim: names[dim] for dim in sorted(dims, key=_OME_ORDER.index)}
+
+
+def image_array(image: FrameArray, url: str, attrs: Mapping[str, Any]) -> ZarrArray:
+    """Describe an image as chunks of the file at ``url``, its axes in stored order: loops, Y, X, C, S.
+
+    A chunk is a frame; a row if rows are padded by part of a pixel; a band of rows if an
+    uncompressed frame is larger than 64 MiB.
+    """
+    pixels = image.frames.pixels
+    codec, rows, width = _chunk_form(pixels)
+    sizes, loops = image.all_sizes, image.grid.dims
+    dims = (*loops, *(dim for dim in ("Y", "X", "C", "S") if dim in image.dims))
+    chunk = {"Y": rows, "X": width, "C": pixels.channels, "S": pixels.samples}
+    offsets, lengths = image.frames.table.locations(image.grid.frames().reshape(-1))
+    present = lengths > 0
+    if codec == "raw":
+        # The padding after the last pixel of a row belongs to no chunk of one row.
+        nbytes = pixels.packed_row_bytes if (rows, width) == (1, pixels.width) else rows * pixels.row_bytes
+        lengths = np.where(present, nbytes, 0)
+    grid = image.grid.shape
+    bands = pixels.height // max(rows, 1)
+    if bands > 1:
+        offsets = offsets[:, None] + np.arange(bands) * rows * pixels.row_bytes
+        offsets[~present] = 0
+        lengths = np.repeat(lengths[:, None], bands, axis=1)
+        grid = (*grid, bands)
+    grid = (*grid, *(1 for dim in dims if dim in PIXEL_DIMS and not (dim == "Y" and bands > 1)))
+    return ZarrArray(
+        dims,
+        tuple(sizes[dim] for dim in dims),
+        tuple(chunk.get(dim, 1) for dim in dims),
+        pixels.dtype,
+        ByteRanges((url,), offsets.astype(np.uint64).reshape(grid), lengths.astype(np.uint64).reshape(grid)),
+        plain(attrs),
+        codec,
+    )
+
+
+def _chunk_form(pixels: PixelLayout) -> tuple[Literal["raw", "zlib"], int, int]:
+    """Return the codec of a chunk, its number of rows, and its width in pixels."""
+    if pixels.codec not in ("raw", "zlib"):
+        raise ValueError(
+            f"frames are stored as {pixels.codec}, for which no Zarr reader has a built-in codec: {_INSTEAD}"
+        )
+    pixel_bytes = pixels.channels * pixels.samples * pixels.dtype.itemsize
+    width, padding = divmod(pixels.row_bytes, pixel_bytes)
+    if pixels.codec == "raw":
+        return ("raw", 1, pixels.width) if padding else ("raw", _band_rows(pixels), width)
+    if padding:
+        raise ValueError(
+            "frames are compressed and their rows are padded by part of a pixel "
+            f"({pixels.row_bytes} bytes, {pixel_bytes} per pixel): no Zarr chunk has these "
+            f"bytes; {_INSTEAD}"
+        )
+    return "zlib", pixels.height, width
+
+
+def _band_rows(pixels: PixelLayout) -> int:
+    """Return the rows of a chunk: all, or of a huge frame a divisor of the height, as chunks are equal."""
+    if pixels.frame_bytes <= BAND_BYTES:
+        return pixels.height
+    bands = math.ceil(pixels.frame_bytes / BAND_BYTES)
+    for count in range(bands, pixels.frame_bytes // _MIN_BAND + 1):
+        if pixels.height % count == 0:
+            return pixels.height // count
+    return pixels.height
+
+
+def check_frames(reader: Reader, index: NDArray[np.intp]) -> None:
+    """Compare the places of frames with the headers of their chunks: magic number, name, place, length.
+
+    Headers are read some ten thousand at a time. A remote file needs one small request per frame;
+    one request reads several if frames are small.
+
+    Parameters
+    ----------
+    index : ndarray of int, shape (n,)
+        Sequence indices of the frames; those that the file does not contain are skipped.
+    """
+    positions = reader.frame_positions
+    offsets, lengths = reader.frames.table.locations(index)
+    present = np.flatnonzero((lengths > 0) & (index < len(positions)))
+    raw = reader.frames.pixels.codec == "raw"
+    needed = np.full(len(index), reader.frames.pixels.frame_bytes) if raw else lengths
+    beyond = present[(offsets + needed)[present] > reader.source.size]
+    if len(beyond):
+        first = beyond[0]
+        message = f"the frame's data are beyond the file's end at {reader.source.size}"
+        raise _wrong(reader, int(index[first]), message, int(offsets[first]))
+    digits = np.searchsorted(10 ** np.arange(1, 19), index, side="right") + 1
+    for count in np.flatnonzero(np.bincount(digits[present])).tolist():
+        alike = present[digits[present] == count]
+        for start in range(0, len(alike), _BATCH):
+            part = alike[start : start + _BATCH]
+            _check_batch(reader, index[part], positions[index[part]], offsets[part], needed[part], count)
+
+
+def _check_batch(
+    reader: Reader,
+    index: NDArray[np.intp],
+    positions: NDArray[np.uint64],
+    offsets: NDArray[Any],
+    needed: NDArray[Any],
+    digits: int,
+) -> None:
+    """Check frames whose indices have the same number of digits, so that their headers are equally long."""
+    width = chunks.HEADER.size + len(chunks.FRAME_PREFIX) + digits + 1
+    data = reader.source.read_many([(position, width) for position in positions.tolist()])
+    headers = np.frombuffer(b"".join(data), np.uint8).reshape(len(index), width)
+    fields = np.ascontiguousarray(headers[:, : chunks.HEADER.size])
+    magic, name_length = fields[:, :8].copy().view("<u4").T
+    data_length = fields[:, 8:].copy().view("<u8")[:, 0]
+    start = positions + np.uint64(chunks.HEADER.size + chunks.TIMESTAMP) + name_length
+    checks = {
+        "no chunk starts here": magic != chunks.MAGIC,
+        "another chunk is here": (headers[:, chunks.HEADER.size :] != _names(index, digits)).any(axis=1),
+        "the frame's data does not start where its chunk says": start != offsets.astype(np.uint64),
+        "the frame's chunk is shorter than its pixels": data_length
+        < needed.astype(np.uint64) + np.uint64(chunks.TIMESTAMP),
+    }
+    for message, wrong in checks.items():
+        if wrong.any():
+            first = int(np.argmax(wrong))
+            raise _wrong(reader, int(index[first]), message, int(positions[first]))
+
+
+def _names(index: NDArray[np.intp], digits: int) -> NDArray[np.uint8]:
+    """Return the names of frames' chunks as rows of characters."""
+    start = len(chunks.FRAME_PREFIX)
+    names = np.empty((len(index), start + digits + 1), np.uint8)
+    names[:, :start] = np.frombuffer(chunks.FRAME_PREFIX, np.uint8)
+    rest = np.asarray(index, np.int64)
+    for column in range(start + digits - 1, start - 1, -1):
+        rest, digit = np.divmod(rest, 10)
+        names[:, column] = digit + ord("0")
+    names[:, -1] = ord("!")
+    return names
+
+
+def _wrong(reader: Reader, frame: int, message: str, offset: int) -> ValueError:
+    return errors.corrupt(
+        message, path=reader.source.url, chunk=chunks.frame_name(frame).decode(), frame=frame, offset=offset
+    )

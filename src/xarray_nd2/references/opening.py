@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import os
 import warnings
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import xarray as xr
+from fsspec import get_filesystem_class
+from fsspec.core import split_protocol
+from fsspec.implementations.reference import ReferenceNotReachable
+from zarr.storage import FsspecStore
+
 from nd2._core import errors
 from nd2._core.io import open_source
-from nd2._core.io.faults import explain_faults
 from nd2._core.io.listing import stat_url
-from nd2._core.io.magic import is_magic
-from nd2._core.io.open import file_system
-from nd2._core.io.urls import is_url, local_path, redact
-from xarray_nd2.references.formats import FORMATS, zarr_format
-from xarray_nd2.references.kerchunk import TEMPLATE, fits_template
+from nd2._core.io.urls import is_url, redact
+from xarray_nd2.references.formats import FORMATS
 from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION
+from xarray_nd2.references.reading import load, with_url
 
 if TYPE_CHECKING:
-    import xarray as xr
+    import os
+    from collections.abc import Mapping
 
+    from zarr.abc.store import ByteRequest
+    from zarr.core.buffer import Buffer, BufferPrototype
 
 _REQUESTS = 32
 """Number of files whose version is requested in parallel."""
@@ -80,10 +83,6 @@ def open_references(
     ValueError
         If they are not references, or have no such group, or ``url`` is given for Parquet.
     """
-    import xarray as xr
-
-    from xarray_nd2.references.store import ReferenceStore
-
     content, attrs, version = load(refs, storage_options)
     source = attrs.get("source", "")
     sources = [str(item) for item in source] if isinstance(source, list) else [str(source)]
@@ -92,7 +91,7 @@ def open_references(
             raise ValueError(
                 "url= works only for JSON references to a single file; write the references again with url="
             )
-        content = _with_url(content, url)
+        content = with_url(content, url)
     if group is not None and not isinstance(content, str):
         groups = FORMATS[version].group_paths(content["refs"])
         if group.strip("/") not in ("", *groups):
@@ -100,12 +99,11 @@ def open_references(
     if check:
         for message in _changes(sources, attrs, url, remote_options):
             warnings.warn(message, StaleReferencesWarning, stacklevel=2)
-    protocol = _protocol(url if url is not None else sources[0])
-    fs_options: dict[str, Any] = {
-        "fo": content,
-        "remote_protocol": protocol,
-        "remote_options": _remote_options(protocol, remote_options),
-    }
+    protocol = split_protocol(url if url is not None else sources[0])[0] or "file"
+    remote = dict(remote_options or {})
+    if get_filesystem_class(protocol).async_impl:
+        remote["asynchronous"] = True
+    fs_options: dict[str, Any] = {"fo": content, "remote_protocol": protocol, "remote_options": remote}
     if isinstance(content, str):
         fs_options["target_options"] = dict(storage_options or {})
     store = ReferenceStore.from_url("reference://", storage_options=fs_options, read_only=True)
@@ -122,87 +120,25 @@ def open_references(
     return pixels.assign_coords({name: coords[name] for name in dataset.coords if name in coords})
 
 
-def load(
-    refs: str | os.PathLike[str] | Mapping[str, Any], storage_options: Mapping[str, Any] | None = None
-) -> tuple[str | dict[str, Any], dict[str, Any], int]:
-    """Read references, other than Parquet."""
-    place = ""
-    if not isinstance(refs, (str, os.PathLike, Mapping)):
-        raise TypeError(f"references are a path, a URL or a mapping, not {type(refs).__name__}")
-    if not isinstance(refs, (str, os.PathLike)):
-        content: Any = dict(refs)
-    else:
-        place = str(refs) if is_url(refs) else local_path(refs)
-        fs, path = file_system(place, storage_options)
-        with explain_faults(place):
-            if fs.isdir(path):
-                head = json.loads(fs.cat_file(f"{path.rstrip('/')}/.zmetadata"))
-                return place, dict(head["metadata"].get(".zattrs", {})), 2
-            data = fs.cat_file(path)
-        if is_magic(data[:16]):
-            raise ValueError(f"{redact(place)!r} is an ND2 file; xarray_nd2.write_kerchunk writes references to it")
+class ReferenceStore(FsspecStore):
+    """References that dask knows by the token of their file system.
+
+    It would pickle them otherwise, and parse a million of them again, to name an array.
+    """
+
+    def __dask_tokenize__(self) -> Any:
+        return type(self).__name__, self.fs.__dask_tokenize__(), self.path
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """Read a key; say what to do if the ND2 file is not where the references lead."""
         try:
-            content = json.loads(data)
-        except ValueError as error:
-            raise ValueError(f"{redact(place)!r} is not JSON: {error}") from None
-    if not isinstance(content, dict) or "refs" not in content:
-        raise ValueError("these are not kerchunk references of version 1: they have no 'refs'")
-    version = zarr_format(content["refs"])
-    attrs = FORMATS[version].root_attrs(content["refs"])
-    if place:
-        content = _with_absolute_paths(content, place)
-        source = attrs.get("source", "")
-        several = isinstance(source, list)
-        sources = [_absolute(str(item), place) for item in (source if several else [source])]
-        attrs["source"] = sources if several else sources[0]
-    return content, attrs, version
-
-
-def _absolute(url: str, place: str) -> str:
-    """Resolve a relative path in the file of references at ``place``."""
-    if not url or is_url(url) or os.path.isabs(url):
-        return url
-    if is_url(place):
-        return f"{place.rpartition('/')[0]}/{url}"
-    joined = os.path.join(os.path.dirname(os.path.abspath(place)), url)
-    return joined if os.path.exists(joined) else url
-
-
-def _with_absolute_paths(content: dict[str, Any], place: str) -> dict[str, Any]:
-    """Return references in which relative paths are resolved from the folder of their file."""
-    refs = content.get("refs", {})
-    links = {value[0] for value in refs.values() if isinstance(value, list)}
-    moved = {link: _absolute(link, place) for link in links if "{{" not in link}
-    templates = {name: _absolute(url, place) for name, url in content.get("templates", {}).items()}
-    if any(link != url for link, url in moved.items()):
-        refs = {
-            key: [moved.get(value[0], value[0]), *value[1:]] if isinstance(value, list) else value
-            for key, value in refs.items()
-        }
-    return {**content, "refs": refs, **({"templates": templates} if templates else {})}
-
-
-def _with_url(content: dict[str, Any], url: str) -> dict[str, Any]:
-    """Return references to the file at another place."""
-    if TEMPLATE in content.get("templates", {}) and fits_template(url):
-        return {**content, "templates": {**content["templates"], TEMPLATE: url}}
-    refs = {key: [url, *value[1:]] if isinstance(value, list) else value for key, value in content["refs"].items()}
-    return {**content, "templates": {}, "refs": refs}
-
-
-def _protocol(url: str) -> str:
-    from fsspec.core import split_protocol
-
-    protocol, _ = split_protocol(url)
-    return protocol or "file"
-
-
-def _remote_options(protocol: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return options for the file's file system, asynchronous where it supports that."""
-    from fsspec import get_filesystem_class
-
-    given = dict(options or {})
-    return {**given, "asynchronous": True} if get_filesystem_class(protocol).async_impl else given
+            return await super().get(key, prototype, byte_range)
+        except ReferenceNotReachable as error:
+            target = error.target
+            path = redact(str(target[0] if isinstance(target, (list, tuple)) else target))
+            raise errors.source(
+                "the ND2 file of the references cannot be reached; if it moved, open them with url=", path=path
+            ) from error
 
 
 def _changes(

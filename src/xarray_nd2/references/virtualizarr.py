@@ -1,23 +1,27 @@
-"""The parser for VirtualiZarr: an ND2 file as a store of references, made from arrays."""
+"""The parser for VirtualiZarr: an ND2 file, maybe in a store of obstore, as a store of references."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
 import re
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import unquote, urlparse
 
 import numpy as np
 import xarray as xr
+from fsspec.asyn import AsyncFileSystem
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
 from nd2._core import errors
+from nd2._core.io import open_source
+from nd2._core.io.remote import FsspecSource
+from nd2._core.io.transport import Answer, RangeTransport, normal_version
 from nd2._core.open import open_reader
-from xarray_nd2.references import v3
-from xarray_nd2.references._obstore import open_from_registry
 from xarray_nd2.references.arrays import ByteRanges
+from xarray_nd2.references.formats import V3
 from xarray_nd2.references.layouts import LayoutOptions, describe
 
 try:
@@ -27,15 +31,18 @@ except ImportError as _error:
     raise errors.missing_package("virtualizarr", "virtual", "for ND2Parser") from _error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from numpy.typing import NDArray
 
+    from nd2._core.io import ByteSource
     from xarray_nd2.references.arrays import ZarrGroup
     from xarray_nd2.references.layouts import LayoutName
 
 _INLINES = "inlined" in inspect.signature(ChunkManifest.from_arrays).parameters
 """Whether manifests hold the bytes of small chunks (VirtualiZarr 2.6); before, these need a store of their own."""
+_READ = 1 << 20
+"""Bytes that a store of obstore yields at once."""
 
 
 class ND2Parser:
@@ -140,9 +147,9 @@ class _Group(ManifestGroup):
                 manifest = _manifest(ranges.urls[0], ranges.offsets, ranges.lengths)
             else:
                 values = np.asarray(array.data)
-                manifest = chunks.manifest(path, array.grid, v3.encode(values))
+                manifest = chunks.manifest(path, array.grid, V3.encode(values))
                 self._coords[name] = xr.Variable(array.dims, values, array.attrs)
-            metadata = ArrayV3Metadata.from_dict(v3.array_document(array))
+            metadata = ArrayV3Metadata.from_dict(V3.array_document(array))
             arrays[name] = ManifestArray(metadata=metadata, chunkmanifest=manifest)
         super().__init__(arrays=arrays, groups=members, attributes=group.attrs)
 
@@ -214,3 +221,71 @@ def _manifest(url: str, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64]
         validate_paths=False,
         **options,
     )
+
+
+class _ObstoreFile(AsyncFileSystem):  # type: ignore[misc]
+    """A file system of one file."""
+
+    cachable = False
+    nd2_transport: ClassVar[type[RangeTransport]]
+    protocol = "obstore"
+
+    def __init__(self, store: Any, url: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.store, self.url = store, url
+
+    def unstrip_protocol(self, name: str) -> str:
+        """Return the file's URL."""
+        return self.url
+
+    async def _info(self, path: str, **_: Any) -> dict[str, Any]:
+        meta = await self.store.head_async(path)
+        modified = meta["last_modified"]
+        return {
+            "name": path,
+            "type": "file",
+            "size": meta["size"],
+            "ETag": meta["e_tag"],
+            "mtime": None if modified is None else modified.isoformat(),
+        }
+
+    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        size = (await self._info(path))["size"] if end is None else end
+        first = start or 0
+        return bytes(await self.store.get_range_async(path, start=first, end=max(size, first)))
+
+
+class _ObstoreTransport(RangeTransport):
+    """Requests to stores of obstore, whose answers contain the length and the version of the file."""
+
+    file_system = _ObstoreFile
+
+    @classmethod
+    def serves(cls, fs: Any) -> bool:
+        return type(fs.store).__module__.partition(".")[0] == "obstore"
+
+    @asynccontextmanager
+    async def _request(self, byte_range: str) -> AsyncIterator[Answer]:
+        first, _, last = byte_range.removeprefix("bytes=").partition("-")
+        wanted = (int(first), int(last) + 1) if first else {"suffix": int(last)}
+        result = await self.fs.store.get_async(self.path, options={"range": wanted})
+        start, stop = result.range
+        meta = result.meta
+        version = normal_version(meta["e_tag"] or meta["last_modified"].isoformat())
+        yield Answer(start, stop, meta["size"], version, True, _chunks(result))
+
+
+async def _chunks(result: Any) -> AsyncIterator[bytes]:
+    async for chunk in result.stream(min_chunk_size=_READ):
+        yield bytes(chunk)
+
+
+_ObstoreFile.nd2_transport = _ObstoreTransport
+
+
+def open_from_registry(url: str, registry: Any) -> ByteSource:
+    """Open the file that a URL names, by the store that a VirtualiZarr registry has for it."""
+    store, path = registry.resolve(url)
+    if type(store).__name__ == "LocalStore":
+        return open_source(unquote(urlparse(url).path))
+    return FsspecSource(_ObstoreFile(store, url), path)

@@ -20,8 +20,8 @@ from nd2._core.views.picture import channel_limits
 from nd2._core.views.pyramid import TILE, Pyramid
 from xarray_nd2.dataset.build import dataset_model
 from xarray_nd2.dataset.lazy import FrameValues
-from xarray_nd2.references import v3
 from xarray_nd2.references.arrays import ZarrArray, ZarrGroup
+from xarray_nd2.references.formats import V3
 from xarray_nd2.references.layouts import ome_groups
 
 if TYPE_CHECKING:
@@ -182,10 +182,10 @@ class Store:
     def _texts(self) -> dict[str, bytes]:
         public = [group for group in self._groups if not group.path.startswith(OWN)]
         own = [group for group in self._groups if group.path.startswith(OWN)]
-        documents = v3.documents([self._with_window(group) for group in public])
+        documents = V3.documents([self._with_window(group) for group in public])
         for group in own:
             documents |= {
-                f"{group.path}/{key}": document for key, document in v3.documents([replace(group, path="")]).items()
+                f"{group.path}/{key}": document for key, document in V3.documents([replace(group, path="")]).items()
             }
         return {key: json.dumps(document).encode() for key, document in documents.items()}
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from xarray_nd2.references import v2, v3
 from xarray_nd2.references.arrays import ByteRanges, ZarrArray, ZarrGroup
+from xarray_nd2.references.formats import V2, V3
 
 if TYPE_CHECKING:
     from xarray_nd2.references.formats import ZarrFormat
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         np.float64(2.5),
     ],
 )
-@pytest.mark.parametrize("form", [v2, v3], ids=["v2", "v3"])
+@pytest.mark.parametrize("form", [V2, V3], ids=["v2", "v3"])
 def test_values_of_any_kind_come_back(values: Any, form: ZarrFormat) -> None:
     array = ZarrArray.from_values("yx"[: np.ndim(values)], values, {"unit": np.float64(2)})
     groups = [ZarrGroup("", {}, {"a": array})]
@@ -51,7 +51,7 @@ def image(dims: tuple[str, ...], shape: tuple[int, ...], chunks: tuple[int, ...]
 
 
 def codecs(array: ZarrArray) -> list[str]:
-    return [codec["name"] for codec in v3.array_document(array)["codecs"]]
+    return [codec["name"] for codec in V3.array_document(array)["codecs"]]
 
 
 def test_axes_of_one_item_change_places_without_a_codec() -> None:
