@@ -47,7 +47,7 @@ def _refs(options: argparse.Namespace) -> int:
         )
         print(task.dest)  # noqa: T201  # the output of a command
 
-    return run_tasks(options, SUFFIXES[FORMS[form]][0], write, dest=options.output)
+    return run_tasks(options, SUFFIXES[FORMS[form]][0], write)
 
 
 REFS = Command(

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nd2._core.cli import full_parser
-from nd2._core.cli.program import all_commands
+from nd2._core.cli import all_commands, full_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 _LINE = re.compile(r"^nd2 .*$", re.MULTILINE)

@@ -14,8 +14,7 @@ import pytest
 import nd2
 import nd2.index
 from nd2._core.catalog import COLUMNS
-from nd2._core.cli.conditions import parse_condition
-from nd2._core.cli.index import main
+from nd2._core.cli.index import main, parse_condition
 from nd2.index import index_file, index_files
 from tests.builder import build
 

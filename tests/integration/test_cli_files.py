@@ -15,8 +15,7 @@ import pytest
 import tifffile
 
 import nd2
-from nd2._core.cli import Command, arguments, main
-from nd2._core.cli.program import COMMANDS
+from nd2._core.cli import COMMANDS, Command, arguments, main
 from tests.builder import Nd2Spec, build
 
 if TYPE_CHECKING:

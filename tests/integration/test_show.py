@@ -11,7 +11,7 @@ import pytest
 import zarr
 
 import nd2
-from nd2._core.cli.program import main
+from nd2._core.cli import main
 from tests.builder import build
 from tests.samples import each_sample
 

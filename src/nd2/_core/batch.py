@@ -37,33 +37,14 @@ class Task:
 def plan_tasks(
     files: Sequence[str],
     suffix: str,
-    *,
     dest: str | None = None,
     out_dir: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> list[Task]:
-    """Return the tasks of a command, patterns expanded.
+    """Return the tasks of a command, patterns expanded; each output gets the name of its file and ``suffix``.
 
-    Parameters
-    ----------
-    files : sequence of str
-        Paths, URLs and patterns of the files to read. Without ``dest`` and ``out_dir``, the second of
-        two is the destination, unless it is an ND2 file and ``suffix`` is not ``".nd2"``.
-    suffix : str
-        Suffix of the outputs, such as ``".ome.zarr"``.
-    dest : str, optional
-        Destination of the only file.
-    out_dir : str, optional
-        Folder or URL of the outputs; each gets the name of its file. By default the working folder.
-    storage_options : Mapping, optional
-        Options for the file systems of patterns that are URLs.
-
-    Raises
-    ------
-    ValueError
-        If several files have one destination.
-    FileNotFoundError
-        If no file matches a pattern.
+    Without ``dest`` and ``out_dir``, the second of two paths is the destination, unless it is an ND2 file and
+    ``suffix`` is not ``".nd2"``; otherwise the outputs go to the working folder.
     """
     if dest is not None and out_dir is not None:
         raise ValueError(f"give a destination ({dest!r}) or --out-dir, not both")
@@ -116,13 +97,7 @@ def _join(folder: str, name: str) -> str:
 
 
 class Batch:
-    """Results of the tasks of a command; reports each error as it occurs.
-
-    Parameters
-    ----------
-    command : str
-        Name of the command, for messages.
-    """
+    """Results of the tasks of a command; reports each error as it occurs."""
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -185,15 +160,7 @@ class Batch:
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[Any]:
-    """Yield a client of the dask scheduler at an address; None without one.
-
-    Raises
-    ------
-    ImportError
-        If dask.distributed is not installed.
-    OSError
-        If the scheduler does not answer.
-    """
+    """Yield a client of the dask scheduler at an address; None without one."""
     if address is None:
         yield None
         return

@@ -2,6 +2,6 @@
 
 import sys
 
-from nd2._core.cli.program import main
+from nd2._core.cli import main
 
 sys.exit(main())

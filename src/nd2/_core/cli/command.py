@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 from typing import TYPE_CHECKING, Any
 
 from nd2._core.values import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
 
     from nd2._core.batch import Task
     from nd2._core.file import ND2File
+
+    Argument: TypeAlias = Callable[[argparse.ArgumentParser], argparse.Action]
 
 
 @record
@@ -43,30 +45,22 @@ class Command:
     opens_files: bool = True
 
 
-@record
-class Argument:
-    """Names and options for ``ArgumentParser.add_argument``."""
-
-    names: Sequence[str]
-    options: Mapping[str, Any]
+def value(names: str, metavar: str | None, text: str, **options: Any) -> Argument:
+    """Return an argument, or an option with a value; ``names`` are separated by spaces."""
+    return lambda parser: parser.add_argument(*names.split(), metavar=metavar, help=text, **options)
 
 
 def flag(names: str, text: str) -> Argument:
     """Return an option without a value; ``names`` are separated by spaces."""
-    return Argument(names.split(), {"action": "store_true", "help": text})
-
-
-def value(names: str, metavar: str | None, text: str, **options: Any) -> Argument:
-    """Return an argument, or an option with a value."""
-    return Argument(names.split(), {"metavar": metavar, "help": text, **options})
+    return lambda parser: parser.add_argument(*names.split(), action="store_true", help=text)
 
 
 def arguments(*items: Argument) -> Callable[[argparse.ArgumentParser], None]:
     """Return a function that adds arguments to a parser."""
 
     def configure(parser: argparse.ArgumentParser) -> None:
-        for item in items:
-            parser.add_argument(*item.names, **item.options)
+        for add in items:
+            add(parser)
 
     return configure
 
@@ -135,11 +129,6 @@ def pick(text: str) -> int | slice | list[int]:
         ) from None
 
 
-def pick_or_name(text: str) -> int | slice | list[int] | str:
-    """Parse indices, or a name."""
-    return pick(text) if re.fullmatch(r"[-\d:,]+", text) else text
-
-
 SEVERAL: dict[str, Any] = {"action": "append"}
 MANY: dict[str, Any] = {**SEVERAL, "default": []}
 FILE = value("file", "FILE", "path or URL of an ND2 file")
@@ -164,12 +153,7 @@ def files_and_dest(output: str) -> list[Argument]:
 
 
 def convert(
-    options: argparse.Namespace,
-    suffix: str,
-    work: Callable[[ND2File, str], object],
-    *,
-    dest: str | None = None,
-    at_once: int = 1,
+    options: argparse.Namespace, suffix: str, work: Callable[[ND2File, str], object], *, at_once: int = 1
 ) -> int:
     """Open each file and call ``work`` with its output; print the outputs, return the exit status."""
     from nd2._core.file import ND2File
@@ -179,17 +163,10 @@ def convert(
             work(file, task.dest)
         print(task.dest)
 
-    return run_tasks(options, suffix, one, dest=dest, at_once=at_once)
+    return run_tasks(options, suffix, one, at_once=at_once)
 
 
-def run_tasks(
-    options: argparse.Namespace,
-    suffix: str,
-    work: Callable[[Task], object],
-    *,
-    dest: str | None = None,
-    at_once: int = 1,
-) -> int:
+def run_tasks(options: argparse.Namespace, suffix: str, work: Callable[[Task], object], *, at_once: int = 1) -> int:
     """Call ``work`` for each file with its output; return the exit status.
 
     With ``at_once``, several files are processed at the same time, and one progress bar counts them.
@@ -198,9 +175,7 @@ def run_tasks(
     from nd2._core.cli.console import shows_progress
     from nd2._core.io.urls import is_url, local_path
 
-    tasks = plan_tasks(
-        options.files, suffix, dest=dest, out_dir=options.out_dir, storage_options=options.storage_options
-    )
+    tasks = plan_tasks(options.files, suffix, options.output, options.out_dir, options.storage_options)
     if options.out_dir is not None and not is_url(folder := local_path(options.out_dir)):
         os.makedirs(folder, exist_ok=True)
     at_once = min(at_once, len(tasks))

@@ -19,13 +19,9 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
     """Spell the signs of units in ASCII, and escape every other character."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    text = error.object[error.start : error.end]
-    if all(sign in _ASCII for sign in text):
-        return "".join(_ASCII[sign] for sign in text), error.end
-    if text[0] in _ASCII:
-        return _ASCII[text[0]], error.start + 1
-    replaced = text[0].encode("ascii", "backslashreplace").decode("ascii")
-    return replaced, error.start + 1
+    signs = error.object[error.start : error.end]
+    spelled = [_ASCII.get(sign) or sign.encode("ascii", "backslashreplace").decode("ascii") for sign in signs]
+    return "".join(spelled), error.end
 
 
 codecs.register_error(_HANDLER, _replace)
@@ -44,14 +40,7 @@ def plain_warnings() -> Iterator[None]:
     """Print each warning once, in one line without the place in the code."""
     shown = set()
 
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: Any = None,
-        line: str | None = None,
-    ) -> None:
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
         text = " ".join(str(message).split())
         if text not in shown:
             shown.add(text)

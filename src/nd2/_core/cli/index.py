@@ -1,64 +1,87 @@
-"""The command ``index``: a catalog of files as a table, CSV, JSON or Parquet."""
+"""The command ``index``: a catalog of files as a table, CSV, JSON or Parquet; conditions that select its rows."""
 
 from __future__ import annotations
 
 import argparse
+import ast
 import sys
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
-from nd2._core.cli.command import DASK, OVERWRITE, QUIET, Command
+from nd2._core.cli.command import DASK, MANY, OVERWRITE, QUIET, Command, arguments, flag, value
 from nd2._core.cli.console import shows_progress, terminal_width
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from typing import TypeAlias
 
     import pandas as pd
 
     from nd2._core.catalog import Record
 
+    Condition: TypeAlias = Callable[[Mapping[str, Any]], bool]
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command to a parser."""
-    add = parser.add_argument
-    add("paths", nargs="+", metavar="PATH", help="ND2 files, patterns, folders and buckets")
-    add("--recurse", "-r", action="store_true", help="search folders within folders")
-    add("--glob-pattern", "-g", default="*.nd2", metavar="PATTERN", help="names of files in folders (%(default)s)")
-    add(
-        "--sort-by",
-        "-s",
-        metavar="COLUMN",
-        help="column to sort by; a hyphen after the name (kb-) sorts in descending order",
-    )
-    add(
-        "--format",
-        "-f",
-        choices=["table", "csv", "json", "parquet"],
-        help="format of the output; by default that of its suffix, otherwise table",
-    )
-    add("--output", "-o", metavar="PATH", help="file to write; by default the standard output")
-    add(
-        "--update",
-        "-u",
-        metavar="TABLE",
-        help="table of an earlier run (Parquet, CSV or JSON): read only files that are new or "
-        "changed, and write the whole table to --output, by default to TABLE itself, which is created if missing",
-    )
-    add("--include", "-i", metavar="COLUMNS", help="columns to print, separated by commas")
-    add("--exclude", "-e", metavar="COLUMNS", help="columns to leave out")
-    add("--no-header", action="store_true", help="print no header")
-    add("--errors", action="store_true", help="print only files that cannot be read")
-    add(
-        "--filter",
-        "-F",
-        action="append",
-        default=[],
-        metavar="CONDITION",
-        help="print only rows for which it is true, such as \"acquired > '2020' and kb < 500\", \"'Z' in axes\", "
-        '"shape[0] > 9" or "error"; repeatable',
-    )
-    for argument in (DASK, OVERWRITE, QUIET):
-        add(*argument.names, **argument.options)
+_MAX_CONDITION = 2000
+_NODES = (
+    ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.Compare, ast.cmpop, ast.BinOp, ast.Add, ast.Sub,
+    ast.Mult, ast.Div, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple, ast.Subscript, ast.Call,
+)  # fmt: skip
+
+
+def parse_condition(text: str, columns: Collection[str]) -> Condition:
+    """Return a condition such as ``kb > 500 and axes == 'TCYX'`` as a function of a row.
+
+    Comparisons, ``and``, ``or``, ``not``, ``in``, sums and products of numbers, ``len()`` and items (``shape[0]``) of
+    columns and constants are allowed. Other names, attributes and calls are refused.
+    """
+    if len(text) > _MAX_CONDITION:
+        raise ValueError(f"the filter is longer than {_MAX_CONDITION} characters")
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+        for node in ast.walk(tree.body):
+            _check_node(node, text, columns)
+        code = compile(ast.fix_missing_locations(_Arithmetic().visit(tree)), "<filter>", "eval")
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"filter {text!r} cannot be understood: {error}") from None
+
+    def condition(row: Mapping[str, Any]) -> bool:
+        try:
+            return bool(eval(code, {"__builtins__": {}, "len": len, "_number": _number}, dict(row)))
+        except (TypeError, IndexError, KeyError, ZeroDivisionError) as error:
+            if row.get("error"):  # a bad file has no values to compare
+                return False
+            raise ValueError(f"filter {text!r} does not fit: {error}") from None
+
+    return condition
+
+
+def _check_node(node: ast.AST, text: str, columns: Collection[str]) -> None:
+    """Raise an error for anything that a condition must not contain."""
+    is_len = isinstance(node, ast.Call) and ast.unparse(node.func) == "len" and len(node.args) == 1
+    if isinstance(node, ast.Name) and node.id not in columns and node.id != "len":
+        raise ValueError(f"filter {text!r}: {errors.no_such('column', node.id, columns)}")
+    if not isinstance(node, _NODES) or (isinstance(node, ast.Call) and not is_len):
+        raise ValueError(
+            f"filter {text!r}: {type(node).__name__} is not allowed; conditions compare the columns "
+            f"{', '.join(columns)}"
+        )
+
+
+class _Arithmetic(ast.NodeTransformer):
+    """Lets sums and products take numbers only: text times a number may fill the memory."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.BinOp:
+        """Check both operands."""
+        left, right = (
+            ast.Call(ast.Name("_number", ast.Load()), [self.visit(part)], []) for part in (node.left, node.right)
+        )
+        return ast.BinOp(left, node.op, right)
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is not a number")
+    return value
 
 
 def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None = None) -> int:
@@ -134,7 +157,6 @@ class Selection:
 
     def __init__(self, filters: Iterable[str] = (), sort_by: str | None = None) -> None:
         from nd2._core.catalog import COLUMNS
-        from nd2._core.cli.conditions import parse_condition
 
         self._conditions = [parse_condition(text, COLUMNS) for text in filters]
         self._descending = sort_by is not None and sort_by.endswith("-")
@@ -147,9 +169,8 @@ class Selection:
         import pandas as pd
 
         from nd2._core.catalog import COLUMNS
-        from nd2._core.cli.conditions import holds
 
-        rows = [row for row in records if all(holds(c, row) for c in self._conditions)]
+        rows = [row for row in records if all(holds(row) for holds in self._conditions)]
         table = pd.DataFrame(rows, columns=COLUMNS)
         if self._key is None:
             return table
@@ -194,20 +215,52 @@ INDEX = Command(
     "nd2 index data -F \"acquired > '2020' and kb < 500\" -i name,axes,shape\n"
     "nd2 index 'day?/*.nd2' -o catalog.csv\n"
     "nd2 index s3://bucket/plates --recurse --update catalog.parquet",
-    add_arguments,
+    arguments(
+        value("paths", "PATH", "ND2 files, patterns, folders and buckets", nargs="+"),
+        flag("--recurse -r", "search folders within folders"),
+        value("--glob-pattern -g", "PATTERN", "names of files in folders (%(default)s)", default="*.nd2"),
+        value("--sort-by -s", "COLUMN", "column to sort by; a hyphen after the name (kb-) sorts in descending order"),
+        value(
+            "--format -f",
+            None,
+            "format of the output; by default that of its suffix, otherwise table",
+            choices=["table", "csv", "json", "parquet"],
+        ),
+        value("--output -o", "PATH", "file to write; by default the standard output"),
+        value(
+            "--update -u",
+            "TABLE",
+            "table of an earlier run (Parquet, CSV or JSON): read only files that are new or "
+            "changed, and write the whole table to --output, by default to TABLE itself, which is created if missing",
+        ),
+        value("--include -i", "COLUMNS", "columns to print, separated by commas"),
+        value("--exclude -e", "COLUMNS", "columns to leave out"),
+        flag("--no-header", "print no header"),
+        flag("--errors", "print only files that cannot be read"),
+        value(
+            "--filter -F",
+            "CONDITION",
+            "print only rows for which it is true, such as \"acquired > '2020' and kb < 500\", \"'Z' in axes\", "
+            '"shape[0] > 9" or "error"; repeatable',
+            **MANY,
+        ),
+        DASK,
+        OVERWRITE,
+        QUIET,
+    ),
     _index,
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 1 if a file could not be read, 2 for wrong options."""
     from nd2._core.catalog import COLUMNS
 
     parser = argparse.ArgumentParser(
         prog="nd2 index", description=f"Print the most important metadata of ND2 files. Columns: {', '.join(COLUMNS)}."
     )
-    add_arguments(parser)
-    options = parser.parse_args(arguments)
+    INDEX.configure(parser)
+    options = parser.parse_args(argv)
     try:
         return run(options)
     except ValueError as error:

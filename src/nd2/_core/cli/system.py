@@ -95,7 +95,7 @@ def _completion(options: argparse.Namespace) -> None:
         import shtab
     except ImportError as error:
         raise errors.missing_package("shtab", "cli", "for shell completion") from error
-    from nd2._core.cli.program import full_parser
+    from nd2._core.cli import full_parser
 
     parser = full_parser()
     for action in _actions(parser):

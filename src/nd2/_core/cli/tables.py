@@ -18,45 +18,37 @@ if TYPE_CHECKING:
     from nd2._core.readers import Reader
     from nd2._core.views.facts import Facts
 
-_TABLE = "table"
-"""Format that is printed on terminals."""
 _INDENT = " " * 11
 _UNKNOWN = "unknown"
 
 
-def _voxel(facts: Facts) -> str:
-    if facts.pixel_size is None:
-        return _UNKNOWN
-    sizes = [*facts.pixel_size, facts.z_step]
-    return " ".join(f"{size:.6g}" for size in sizes if size is not None)
+def _voxel(_: Reader, facts: Facts) -> list[str]:
+    sizes = [*(facts.pixel_size or ()), facts.z_step]
+    return [_UNKNOWN if facts.pixel_size is None else " ".join(f"{size:.6g}" for size in sizes if size is not None)]
 
 
-def _start(facts: Facts) -> str:
-    return _UNKNOWN if facts.start_date is None else f"{facts.start_date:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _ome(reader: Reader, facts: Facts) -> str:
+def _ome(reader: Reader, facts: Facts) -> list[str]:
     from nd2._core.export.ome import ome_xml
 
-    return ome_xml(reader, facts, include_unstructured=False, tiff_file_name=None)
+    return [ome_xml(reader, facts, include_unstructured=False, tiff_file_name=None)]
 
 
-_FIELDS: dict[str, tuple[str, Callable[[Reader, Facts], Iterable[str]]]] = {
+_FIELDS: dict[str, tuple[str, Callable[[Reader, Facts], list[str]]]] = {
     "shape": ("print the size of each axis", lambda reader, _: [" ".join(map(str, reader.layout.sizes.values()))]),
     "axes": ("print the letters of the axes", lambda reader, _: ["".join(reader.layout.sizes)]),
     "dtype": ("print the data type", lambda reader, _: [reader.dtype.name]),
-    "voxel": ("print the voxel size in micrometers (x, y and z)", lambda _, facts: [_voxel(facts)]),
-    "channels": (
-        "print the channel names, one per line",
-        lambda _, facts: [channel.name for channel in facts.channels],
-    ),
+    "voxel": ("print the voxel size in micrometers (x, y and z)", _voxel),
+    "channels": ("print the channel names, one per line", lambda _, facts: [c.name for c in facts.channels]),
     "positions": (
         "print the position names, one per line",
         lambda _, facts: [name or _UNKNOWN for name in facts.position_names],
     ),
     "frames": ("print the number of frames", lambda reader, _: [str(reader.layout.frame_count)]),
-    "start": ("print the start of the acquisition (UTC)", lambda _, facts: [_start(facts)]),
-    "ome": ("print the metadata as OME-XML", lambda reader, facts: [_ome(reader, facts)]),
+    "start": (
+        "print the start of the acquisition (UTC)",
+        lambda _, facts: [f"{facts.start_date:%Y-%m-%dT%H:%M:%SZ}" if facts.start_date else _UNKNOWN],
+    ),
+    "ome": ("print the metadata as OME-XML", _ome),
 }
 """Options of ``nd2 info`` that print one field: help, and what to print."""
 
@@ -96,18 +88,11 @@ def _wrap(lines: Iterable[str]) -> list[str]:
     width = terminal_width()
     if width is None:
         return list(lines)
-    import textwrap
+    from textwrap import TextWrapper
 
-    return [
-        textwrap.fill(
-            line,
-            max(width, 2 * len(_INDENT)),
-            subsequent_indent=_INDENT,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        for line in lines
-    ]
+    columns = max(width, 2 * len(_INDENT))
+    wrapper = TextWrapper(columns, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False)
+    return [wrapper.fill(line) for line in lines]
 
 
 def _configure_info(parser: argparse.ArgumentParser) -> None:
@@ -125,15 +110,14 @@ def _events(options: argparse.Namespace) -> int:
     from nd2._core.io.destination import SUFFIXES, guess_format, resolve
     from nd2._core.io.listing import expand
 
-    output = options.output
-    if output is None and second_is_dest(options.files, ".csv"):
-        *options.files, output = options.files
-    prints = output is None and options.out_dir is None
+    if options.output is None and second_is_dest(options.files, ".csv"):
+        *options.files, options.output = options.files
+    prints = options.output is None and options.out_dir is None
     if prints and options.format is None and terminal_width() is not None:
-        form = _TABLE
+        form = "table"
     else:
-        form = options.format or guess_format(output or "", FORMATS)
-    if form == _TABLE and not prints:
+        form = options.format or guess_format(options.output or "", FORMATS)
+    if form == "table" and not prints:
         raise ValueError("a table is printed only; files are CSV, JSON or Parquet")
     if prints and form == "parquet":
         raise ValueError("Parquet is not text; give an output file")
@@ -141,22 +125,17 @@ def _events(options: argparse.Namespace) -> int:
         raise ValueError("give --out-dir for the tables of several files")
 
     def write(task: Task) -> None:
-        dest = None
         with ND2File(task.source, storage_options=options.storage_options) as file:
-            if form == _TABLE:
+            if form == "table":
                 _print_events(file)
-                return
-            if not prints:
+            elif prints:
+                sys.stdout.write(_table(file, form).decode())
+            else:
                 dest = resolve(task.dest, FORMATS[form], overwrite=options.overwrite, sources=[file.path])
-            data = _table(file, form)
-        if dest is None:
-            sys.stdout.write(data.decode())
-        else:
-            dest.write(data)
-            print(task.dest)
+                dest.write(_table(file, form))
+                print(task.dest)
 
-    suffix = SUFFIXES[FORMATS["csv" if form == _TABLE else form]][0]
-    return run_tasks(options, suffix, write, dest=output)
+    return run_tasks(options, SUFFIXES[FORMATS.get(form, "CSV")][0], write)
 
 
 def _print_events(file: ND2File) -> None:
@@ -178,7 +157,7 @@ def _event_text(value: Any) -> str:
     return str(value)
 
 
-def _table(file: Any, form: str) -> bytes:
+def _table(file: ND2File, form: str) -> bytes:
     """Return the table of recorded data in a format."""
     if form == "json":
         from nd2._core.views.jsonable import plain
@@ -211,7 +190,7 @@ EVENTS = Command(
             "--format -f",
             None,
             "format of the output; by default that of its suffix, otherwise table on a terminal, and csv",
-            choices=["csv", "json", "parquet", _TABLE],
+            choices=["csv", "json", "parquet", "table"],
         ),
         OVERWRITE,
     ),
