@@ -1,11 +1,13 @@
-"""Optics of a plane of the picture metadata: modality flags and mask, wavelengths and spectra."""
+"""Devices of each channel, from the picture metadata: modality, wavelengths, camera, exposure, microscope."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from nd2._core.chunks import fields
-from nd2._core.format.clx_lite import U32
+from nd2._core.format.clx_lite import U32, without_prefix
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,6 +68,18 @@ _CODES: dict[int, tuple[ModalityFlags, ...]] = {
 _COLOR_NM = (420.0, 515.0, 590.0)
 """Wavelengths that Nikon's reader returns for a color camera: blue, green, red, as stored."""
 _PEAK = 4
+
+
+def picture_root(raw: fields.Tree | None) -> fields.Tree:
+    """Return the content of the root level of the picture metadata."""
+    return fields.root(raw or {}, "SLxPictureMetadata")
+
+
+def planes_and_samples(raw_picture: fields.Tree | None) -> tuple[list[fields.Tree], list[fields.Tree]]:
+    """Return the planes, from the new form or else the old one, and the settings of samples."""
+    level = fields.level(picture_root(raw_picture), "sPicturePlanes")
+    planes = fields.levels(level.get("sPlaneNew")) or fields.levels(level.get("sPlane"))
+    return planes, fields.levels(level.get("sSampleSetting"))
 
 
 def modality(plane: fields.Tree) -> list[ModalityFlags]:
@@ -144,3 +158,82 @@ def _spectrum(wavelength: float | None) -> dict[str, Any]:
     if wavelength is not None:
         points["Point0"] = {"eType": U32(_PEAK), "dWavelength": float(wavelength), "dTValue": 1.0}
     return {"uiCount": U32(len(points)), "pPoint": points, "bPoints": False}
+
+
+def _line(pattern: str) -> str:
+    return rf"(?m)^[ \t]*{pattern}[ \t\r]*$"
+
+
+# The software writes the settings of a camera as lines of text, such as "Binning: 2x2".
+_NUMBER = r"(\d{1,9}(?:\.\d{1,9})?)"
+_BINNING = _line(r"Binning:[ \t]*(\d{1,9})(?:\.0)?[ \t]*x[ \t]*(\d{1,9})(?:\.0)?")
+_GAIN = _line(rf"Gain:[ \t]*{_NUMBER}[ \t]*x?")
+_READOUT = _line(rf"Readout Speed:[ \t]*{_NUMBER}[ \t]*MHz")
+_MAX_TEXT = 1 << 16
+
+
+@record
+class Camera:
+    """Model and serial number of a camera or detector."""
+
+    model: str
+    serial: str
+
+
+@record
+class Capture:
+    """Settings with which one channel was captured; unknown values are None.
+
+    Attributes
+    ----------
+    exposure_ms : float or None
+        Exposure time in milliseconds.
+    binning : tuple of (int, int) or None
+        Pixels of the camera in one pixel of the image, x and y.
+    """
+
+    camera: Camera | None = None
+    exposure_ms: float | None = None
+    microscope: str | None = None
+    binning: tuple[int, int] | None = None
+    gain: float | None = None
+    readout_mhz: float | None = None
+
+
+def decode_captures(raw_picture: fields.Tree | None, channels: int) -> list[Capture]:
+    """Return how each channel was captured, from the decoded picture metadata."""
+    planes, stored = planes_and_samples(raw_picture)
+    # Many channels may share a sample, so the text of each is searched once.
+    samples = [(sample, _settings(sample)) for sample in stored]
+    captures = []
+    for channel in range(channels):
+        plane = planes[channel] if channel < len(planes) else {}
+        # The sample that a channel points to; else that of its number, or the only one.
+        places = (plane.get("uiSampleIndex"), channel, 0 if len(samples) == 1 else None)
+        pointed = (samples[i] for i in places if isinstance(i, int) and 0 <= i < len(samples))
+        sample, (binning, gain, readout) = next(pointed, ({}, (None, None, None)))
+        # The old form has the camera's settings in each plane.
+        camera, old = _camera(sample), _camera(plane)
+        model = camera.get("CameraFamilyName") or camera.get("CameraUserName") or old.get("CameraName")
+        serial = camera.get("CameraUniqueName")
+        captures.append(
+            Capture(
+                Camera(str(model or ""), str(serial or "")) if model or serial else None,
+                fields.positive(sample, "dExposureTime") or fields.positive(old, "Exposure"),
+                fields.text(fields.level(sample, "pDeviceSetting"), "m_sMicroscopeFullName") or None,
+                (int(binning[1]), int(binning[2])) if binning else None,
+                float(gain[1]) if gain else None,
+                float(readout[1]) if readout else None,
+            )
+        )
+    return captures
+
+
+def _settings(sample: fields.Tree) -> tuple[re.Match[str] | None, ...]:
+    text = fields.text(sample, "sSpecSettings")[:_MAX_TEXT]
+    return tuple(re.search(pattern, text) for pattern in (_BINNING, _GAIN, _READOUT))
+
+
+def _camera(tree: fields.Tree) -> dict[str, Any]:
+    level = fields.level(tree, "pCameraSetting") or fields.level(tree, "sCameraSetting")
+    return {without_prefix(name): value for name, value in level.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from math import inf, nextafter
 from struct import Struct
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,7 +15,6 @@ from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
 
 NAMES = (b"ImageMetadataSeqLV|0!", b"ImageMetadataSeq|0!")
 CALIBRATION_NAMES = (b"ImageCalibrationLV|0!", b"ImageCalibration|0!")
@@ -58,33 +58,31 @@ class FirstFrame:
 
 def plane_count(raw_picture: fields.Tree | None) -> int | None:
     """Return the number of channels in the picture metadata; None if they list none."""
-    level = fields.level(_picture(raw_picture), "sPicturePlanes")
-    return fields.integer(level, "uiCount") or len(planes_and_samples(raw_picture)[0]) or None
-
-
-def planes_and_samples(raw_picture: fields.Tree | None) -> tuple[list[fields.Tree], list[fields.Tree]]:
-    """Return the planes, from the new form or else the old one, and the settings of samples."""
-    level = fields.level(_picture(raw_picture), "sPicturePlanes")
-    planes = fields.levels(level.get("sPlaneNew")) or fields.levels(level.get("sPlane"))
-    return planes, fields.levels(level.get("sSampleSetting"))
+    level = fields.level(optics.picture_root(raw_picture), "sPicturePlanes")
+    return fields.integer(level, "uiCount") or len(optics.planes_and_samples(raw_picture)[0]) or None
 
 
 def decode(
     raw_picture: fields.Tree | None, *, attributes: s.Attributes, experiment: list[s.ExpLoop], text_info: s.TextInfo
 ) -> s.Metadata:
     """Return the metadata that all frames share."""
-    picture = _picture(raw_picture)
+    picture = optics.picture_root(raw_picture)
     count = attributes.channelCount or 1
-    stored, samples = planes_and_samples(raw_picture)
+    stored, samples = optics.planes_and_samples(raw_picture)
     stored = stored[:count]
     components = attributes.componentCount // count
     planes = [*stored, *(_unknown_plane(i, count, components) for i in range(len(stored), count))]
-    loops = _loop_indices(experiment)
+    indices = {loop.type: i for i, loop in enumerate(experiment)}
+    loops = s.LoopIndices(**indices) if indices else None
     microscope = _microscope(picture, text_info)
     stack = next((loop for loop in reversed(experiment) if isinstance(loop, s.ZStackLoop)), None)
     to_stage: _Affine | None = None
     channels = []
     for i, plane in enumerate(planes):
+        own = s.Microscope()
+        if i < len(stored):
+            pinhole = fields.positive(plane, "dPinholeDiameter") or microscope.pinholeDiameterUm
+            own = replace(microscope, pinholeDiameterUm=pinhole, modalityFlags=optics.modality(plane))
         sample_index = fields.integer(plane, "uiSampleIndex")
         sample = samples[sample_index] if 0 <= sample_index < len(samples) else {}
         if "pDeviceSetting" in sample:
@@ -93,7 +91,7 @@ def decode(
             s.Channel(
                 channel=_channel_meta(plane, i),
                 loops=loops,
-                microscope=_plane_microscope(microscope, plane) if i < len(stored) else s.Microscope(),
+                microscope=own,
                 volume=_volume(picture, plane, sample, attributes, stack, to_stage),
             )
         )
@@ -102,20 +100,15 @@ def decode(
 
 def decode_first_frame(raw_picture: fields.Tree | None) -> FirstFrame:
     """Return time and place of the first frame."""
-    picture = _picture(raw_picture)
+    picture = optics.picture_root(raw_picture)
     x, y, z = (fields.real(picture, key) for key in ("dXPos", "dYPos", "dZPos"))
     return FirstFrame(fields.real(picture, "dTimeMSec"), fields.real(picture, "dTimeAbsolute"), (x, y, z))
 
 
 def voxel_size(metadata: s.Metadata) -> s.VoxelSize:
     """Return the voxel size of the first channel in micrometers; 1.0 if it is not calibrated."""
-    if not metadata.channels:
-        return s.VoxelSize(1.0, 1.0, 1.0)
-    return s.VoxelSize(*metadata.channels[0].volume.axesCalibration)
-
-
-def _picture(raw: fields.Tree | None) -> fields.Tree:
-    return fields.root(raw or {}, "SLxPictureMetadata")
+    channels = metadata.channels
+    return s.VoxelSize(*channels[0].volume.axesCalibration) if channels else s.VoxelSize(1.0, 1.0, 1.0)
 
 
 def _unknown_plane(index: int, count: int, components: int) -> fields.Tree:
@@ -132,11 +125,6 @@ def _channel_meta(plane: fields.Tree, index: int) -> s.ChannelMeta:
         emissionLambdaNm=emission,
         excitationLambdaNm=excitation,
     )
-
-
-def _loop_indices(experiment: list[s.ExpLoop]) -> s.LoopIndices | None:
-    indices = {loop.type: i for i, loop in enumerate(experiment)}
-    return s.LoopIndices(**indices) if indices else None
 
 
 def _microscope(picture: fields.Tree, text_info: s.TextInfo) -> s.Microscope:
@@ -164,16 +152,6 @@ def _magnification(picture: fields.Tree, text_info: s.TextInfo) -> float | None:
     return None
 
 
-def _plane_microscope(shared: s.Microscope, plane: fields.Tree) -> s.Microscope:
-    return s.Microscope(
-        **{
-            **vars(shared),
-            "pinholeDiameterUm": fields.positive(plane, "dPinholeDiameter") or shared.pinholeDiameterUm,
-            "modalityFlags": optics.modality(plane),
-        }
-    )
-
-
 def _volume(
     picture: fields.Tree,
     plane: fields.Tree,
@@ -185,13 +163,15 @@ def _volume(
     calibrated = fields.flag(picture, "bCalibrated")
     pixel = fields.positive(picture, "dCalibration") or 1.0
     step = stack.parameters.stepUm if stack else 0.0
-    x_axis, y_axis = (_axis(picture, key) for key in ("ePictureXAxis", "ePictureYAxis"))
+    axes: list[s.AxisInterpretation] = [
+        "time" if fields.integer(picture, f"ePicture{axis}Axis") == _TIME_AXIS else "distance" for axis in "XY"
+    ]
     components = min(fields.integer(plane, "uiCompCount", 1), attributes.componentCount)
     matrix = fields.level(sample, "matCameraToStage")
     return s.Volume(
         axesCalibrated=(calibrated, calibrated, step != 0),
         axesCalibration=(pixel, pixel, abs(step) or 1.0),
-        axesInterpretation=(x_axis, y_axis, "distance"),
+        axesInterpretation=(axes[0], axes[1], "distance"),
         bitsPerComponentInMemory=attributes.bitsPerComponentInMemory,
         bitsPerComponentSignificant=attributes.bitsPerComponentSignificant,
         cameraTransformationMatrix=_camera_matrix(matrix) or _stage_rotation(picture),
@@ -202,10 +182,6 @@ def _volume(
         componentMinima=[0.0] * components,
         pixelToStageTransformationMatrix=to_stage,
     )
-
-
-def _axis(picture: fields.Tree, key: str) -> s.AxisInterpretation:
-    return "time" if fields.integer(picture, key) == _TIME_AXIS else "distance"
 
 
 def _stage_rotation(picture: fields.Tree) -> _Matrix:

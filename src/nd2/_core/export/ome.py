@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from ome_types import OME
 
-    from nd2._core.chunks.capture import Camera
+    from nd2._core.chunks.optics import Camera
     from nd2._core.frames.layout import Layout
     from nd2._core.readers import Reader
     from nd2._core.region_types import ROI

@@ -17,7 +17,7 @@ from nd2._core.frames.layout import Layout, check_claims, split_components, warn
 from nd2._core.frames.read import Frames
 from nd2._core.frames.table import FrameTable
 from nd2._core.readers.reader import Reader
-from nd2._core.structures import Attributes, CustomLoop, StagePosition, VoxelSize
+from nd2._core.structures import Attributes, CustomLoop, StagePosition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,13 +195,6 @@ class LegacyReader(Reader):
     @cached_property
     def metadata(self) -> Metadata:
         return decode.metadata(self._picture, self.attributes, self.experiment)
-
-    @cached_property
-    def voxel_size(self) -> VoxelSize:
-        channels = self.metadata.channels
-        if channels:
-            return VoxelSize(*channels[0].volume.axesCalibration)
-        return VoxelSize(1.0, 1.0, 1.0)
 
     def frame_metadata(self, frame: int) -> dict[str, Any]:
         """Return the calibration and picture metadata of a frame, names without type prefix."""

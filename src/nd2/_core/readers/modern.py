@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.chunks import attributes, experiment, picture_metadata, texts
+from nd2._core.chunks import attributes, experiment, optics, picture_metadata, texts
 from nd2._core.format import clx_lite
 from nd2._core.format.chunks import display_name
 from nd2._core.format.pixels import Codec, PixelLayout, padded_row_bytes, sample_dtype
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.chunks.binary_layers import LayerInfo
-    from nd2._core.chunks.capture import Capture
     from nd2._core.chunks.experiment import LargeImage
+    from nd2._core.chunks.optics import Capture
     from nd2._core.chunks.picture_metadata import FirstFrame
     from nd2._core.chunks.recorded_data import RecordedColumn
     from nd2._core.event_types import ExperimentEvent
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.readers.rescue import Rescue, RescueReport
     from nd2._core.region_types import ROI
-    from nd2._core.structures import Attributes, CustomField, ExpLoop, FrameMetadata, Metadata, TextInfo, VoxelSize
+    from nd2._core.structures import Attributes, CustomField, ExpLoop, FrameMetadata, Metadata, TextInfo
 
 OPENING = (*attributes.NAMES, *experiment.NAMES, *picture_metadata.NAMES, *texts.NAMES)
 """Chunks that opening a file reads."""
@@ -167,13 +167,7 @@ class ModernReader(Reader):
 
     @cached_property
     def captures(self) -> list[Capture]:
-        from nd2._core.chunks import capture
-
-        return capture.decode(self._picture, self.layout.channels)
-
-    @cached_property
-    def voxel_size(self) -> VoxelSize:
-        return picture_metadata.voxel_size(self.metadata)
+        return optics.decode_captures(self._picture, self.layout.channels)
 
     @cached_property
     def layout(self) -> Layout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nd2._core.chunks.capture import Capture
     from nd2._core.chunks.experiment import LargeImage
+    from nd2._core.chunks.optics import Capture
     from nd2._core.chunks.recorded_data import RecordedColumn
     from nd2._core.event_types import ExperimentEvent
     from nd2._core.format.jp2 import BoxMap
@@ -87,10 +88,12 @@ class Reader(ABC):
     def metadata(self) -> Metadata:
         """Channels, optics, calibration."""
 
-    @property
-    @abstractmethod
+    @cached_property
     def voxel_size(self) -> VoxelSize:
         """Size of a voxel in micrometers as ``(x, y, z)``; 1.0 if unknown."""
+        from nd2._core.chunks import picture_metadata
+
+        return picture_metadata.voxel_size(self.metadata)
 
     @property
     @abstractmethod

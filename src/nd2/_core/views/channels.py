@@ -14,7 +14,7 @@ from nd2._core.values import record
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from nd2._core.chunks.capture import Capture
+    from nd2._core.chunks.optics import Capture
     from nd2._core.structures import Channel
 
 

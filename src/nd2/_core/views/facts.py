@@ -73,7 +73,7 @@ class Facts:
     @cached_property
     def channels(self) -> tuple[ChannelFacts, ...]:
         """The channels, as many as a frame has."""
-        from nd2._core.chunks.capture import Capture
+        from nd2._core.chunks.optics import Capture
 
         reader = self.reader
         count = reader.layout.channels
