@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nd2._core.structures import AXIS
     from nd2._core.views.binary import BinaryLayer, BinaryLayers
     from nd2._core.write.arrays import imwrite
-    from nd2._core.write.rescue import rescue_file, rescue_nd2
+    from nd2._core.write.copy import rescue_file, rescue_nd2
     from nd2._core.write.writer import ND2Writer
 
 __all__ = [
@@ -56,8 +56,8 @@ _HOME = {
     "is_legacy": "nd2._core.open",
     "is_supported_file": "nd2._core.open",
     "nd2_to_tiff": "nd2._core.imread",
-    "rescue_file": "nd2._core.write.rescue",
-    "rescue_nd2": "nd2._core.write.rescue",
+    "rescue_file": "nd2._core.write.copy",
+    "rescue_nd2": "nd2._core.write.copy",
     "version": "nd2._core.compat",
     "save_index": "nd2._core.open",
 }

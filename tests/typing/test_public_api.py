@@ -21,7 +21,7 @@ import xarray_nd2
 from nd2 import structures
 from nd2._core.readers.rescue import RescueReport
 from nd2._core.views.picture import Picture
-from nd2._core.write.file_writer import FileWriter
+from nd2._core.write.writer import FileWriter
 from nd2.jobs.types import JobsDict
 from tests.builder import build
 from xarray_nd2 import combine_references, open_references, to_kerchunk, write_kerchunk

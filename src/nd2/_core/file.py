@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from nd2._core.views.binary import BinaryLayers
     from nd2._core.views.facts import Facts
     from nd2._core.views.picture import Picture
-    from nd2._core.write.file_writer import FileWriter
+    from nd2._core.write.writer import FileWriter
 
 
 class ND2File(PrivateMembers):

@@ -102,7 +102,7 @@ def _overwrites(options: argparse.Namespace, dest: str) -> bool:
 
 
 def _rescue(options: argparse.Namespace) -> int:
-    from nd2._core.write.rescue import rescue_file
+    from nd2._core.write.copy import rescue_file
 
     def rescue(task: Task) -> None:
         overwrite = _overwrites(options, task.dest)

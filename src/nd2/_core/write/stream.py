@@ -1,8 +1,8 @@
 """A file that grows by chunks, from any number of threads, and becomes ND2 with its chunk map.
 
-Space is reserved under a lock; bytes are written outside it, to their own place. Until
-`ChunkStream.finish`, the file has neither a chunk map nor the signature at its end: no reader takes
-it for complete, and a scan finds all chunks.
+Space is reserved under a lock; bytes are written outside it, to their own place. Frames are compressed
+in the background, on all cores, with bounded memory. Until `ChunkStream.finish`, the file has neither
+a chunk map nor the signature at its end: no reader takes it for complete, and a scan finds all chunks.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.format import chunks
+from nd2._core.format.inflate import deflate_zlib
+from nd2._core.frames import pool
 from nd2._core.io.destination import explained, resolve
 from nd2._core.io.urls import local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
     from nd2._core.io.part import Part
@@ -31,10 +34,20 @@ if TYPE_CHECKING:
     Parts = Sequence[bytes | memoryview]
 
 _ZEROS = memoryview(bytes(chunks.PAGE))
+_LEVEL = 1
+"""Compression level: higher ones are slower and do not make noise smaller."""
 
 
 class ChunkStream:
-    """Writes the chunks of a file."""
+    """Writes the chunks of a file.
+
+    Parameters
+    ----------
+    compressed : bool
+        Whether `write_frame` compresses frames.
+    release : callable
+        Called with the index of a frame that was not written in the background.
+    """
 
     def __init__(
         self,
@@ -45,7 +58,10 @@ class ChunkStream:
         version: tuple[int, int] = (3, 0),
         overwrite: bool = False,
         sources: Sequence[str] = (),
+        compressed: bool = False,
+        release: Callable[[int], None] = lambda index: None,
     ) -> None:
+        self._compression = BackgroundCompression(self.append_frame, release) if compressed else None
         self.path = Path(local_path(path))
         self._part: Part | None = None
         if not (in_place and self.path.is_char_device()):
@@ -54,13 +70,11 @@ class ChunkStream:
                 dest.check_in_place()
             else:
                 self._part = dest.part()
+        replaces = self._part is not None or overwrite or self.path.is_char_device()
         try:
             with self._explained():
-                if self._part is None:
-                    replaces = overwrite or self.path.is_char_device()
-                    self._file = FileIO(self.path, "w" if replaces else "x")
-                else:
-                    self._file = FileIO(self._part.create(), "w")
+                target = self.path if self._part is None else self._part.create()
+                self._file = FileIO(target, "w" if replaces else "x")
         except BaseException:
             if self._part is not None:
                 self._part.discard()
@@ -91,21 +105,31 @@ class ChunkStream:
         self._put(position, name, data, b"")
         self._others[name] = (position, len(data))
 
-    def append_frame(self, index: int, stamp: bytes, pixels: memoryview | bytes) -> None:
-        """Write the chunk of a frame; safe to call from several threads.
+    def write_frame(self, index: int, stamp: bytes, pixels: memoryview) -> None:
+        """Write a frame, or compress and write it in the background; safe to call from several threads."""
+        if self._compression is None:
+            self.append_frame(index, stamp, pixels)
+        else:
+            self._compression.submit(index, stamp, pixels)
 
-        Parameters
-        ----------
-        pixels : bytes
-            Stored pixels, contiguous.
-        """
-        name = chunks.frame_name(index)
-        nbytes = pixels.nbytes if isinstance(pixels, memoryview) else len(pixels)
+    def append_frame(self, index: int, stamp: bytes, pixels: memoryview | bytes) -> None:
+        """Write the chunk of a frame as it is stored; safe to call from several threads."""
         # The header of a frame fills its first page, the timestamp included.
-        position = self._reserve(chunks.PAGE + nbytes)
-        self._put(position, name, stamp, pixels)
+        position = self._reserve(chunks.PAGE + len(pixels))
+        self._put(position, chunks.frame_name(index), stamp, pixels)
         self._frame_position[index] = position
-        self._frame_size[index] = len(stamp) + nbytes
+        self._frame_size[index] = len(stamp) + len(pixels)
+
+    def check(self) -> None:
+        """Raise the first error of a frame that was compressed in the background."""
+        if self._compression is not None and self._compression.failure is not None:
+            raise self._compression.failure
+
+    def wait(self) -> None:
+        """Wait until all frames are written, and raise their first error."""
+        if self._compression is not None:
+            self._compression.wait()
+        self.check()
 
     def finish(self) -> None:
         """Write the chunk map, close the file, and give it its name."""
@@ -125,6 +149,8 @@ class ChunkStream:
 
     def abandon(self) -> None:
         """Close the file unfinished and remove it, unless it is in place. May be called twice."""
+        if self._compression is not None:
+            self._compression.wait()
         try:
             with suppress(OSError):  # a full disk is reported by the write that met it
                 self._file.close()
@@ -139,9 +165,8 @@ class ChunkStream:
         return position
 
     def _put(self, position: int, name: bytes, head: bytes, tail: memoryview | bytes) -> None:
-        nbytes = tail.nbytes if isinstance(tail, memoryview) else len(tail)
-        start = chunks.encode_chunk(name, head, nbytes)
-        padding = -(len(start) + nbytes) % chunks.PAGE
+        start = chunks.encode_chunk(name, head, len(tail))
+        padding = -(len(start) + len(tail)) % chunks.PAGE
         self._write([start, tail, _ZEROS[:padding]], position, name.decode("ascii", "replace"))
 
     def _write(self, parts: Parts, position: int, what: str) -> None:
@@ -154,6 +179,48 @@ class ChunkStream:
 
     def _explained(self) -> AbstractContextManager[None]:
         return explained(str(self.path), self._part)
+
+
+class BackgroundCompression:
+    """Compresses frames and writes them; `failure` is the first error."""
+
+    def __init__(self, write: Callable[[int, bytes, bytes], None], release: Callable[[int], None]) -> None:
+        self._write, self._release = write, release
+        self._lock = threading.Lock()
+        self._pending: set[Future[None]] = set()
+        self._room = threading.BoundedSemaphore(pool.workers() + 1)
+        self.failure: BaseException | None = None
+
+    def submit(self, index: int, stamp: bytes, data: memoryview) -> None:
+        """Compress and write a frame in the background; wait while enough frames are pending."""
+        self._room.acquire()
+        future = pool.submit(self._run, index, stamp, data)
+        with self._lock:
+            self._pending.add(future)
+        future.add_done_callback(self._done)
+
+    def _run(self, index: int, stamp: bytes, data: memoryview) -> None:
+        try:
+            self._write(index, stamp, deflate_zlib(data, _LEVEL))
+        except BaseException as error:
+            with self._lock:
+                self.failure = self.failure or error
+            self._release(index)
+
+    def _done(self, future: Future[None]) -> None:
+        self._room.release()
+        with self._lock:
+            self._pending.discard(future)
+
+    def wait(self) -> None:
+        """Wait until no frame is pending."""
+        while True:
+            with self._lock:
+                pending = list(self._pending)
+            if not pending:
+                return
+            for future in pending:
+                future.exception()
 
 
 if hasattr(os, "pwritev"):

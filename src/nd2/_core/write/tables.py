@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nd2._core import errors
 from nd2._core.chunks import (
     attributes,
     binary_layers,
@@ -20,17 +22,18 @@ from nd2._core.chunks import (
     regions,
     texts,
 )
-from nd2._core.chunks.picture_metadata import FirstFrame
+from nd2._core.chunks.binary_layers import LayerInfo
+from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH, FirstFrame
 from nd2._core.format import clx_lite, clx_xml, masks
 from nd2._core.structures import NETimeLoop, StagePosition, TextInfo, TimeLoop, XYPosLoop, XYPosLoopParams, ZStackLoop
-from nd2._core.write.plan import measured_time_loop
+from nd2._core.write import plan as plans
+from nd2._core.write.plan import WriterOptions, measured_time_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-    from nd2._core.chunks.binary_layers import LayerInfo
     from nd2._core.chunks.recorded_data import RecordedColumn
     from nd2._core.event_types import ExperimentEvent
     from nd2._core.region_types import ROI
@@ -64,6 +67,18 @@ class FrameLog:
         """Return the columns; frames without a value have NaN, or no text."""
         return [_column(header, cells) for header, cells in self.cells.items()]
 
+    def merged(self, given: Iterable[RecordedColumn]) -> tuple[list[RecordedColumn], list[RecordedColumn]]:
+        """Return the given columns that the log does not replace, and its own, with unique identifiers."""
+        own = self.columns()
+        headers = {(column.title, column.unit) for column in own}
+        kept = [column for column in given if (column.title, column.unit) not in headers]
+        unique = recorded_data.with_unique_ids([*kept, *own])
+        return unique[: len(kept)], unique[len(kept) :]
+
+    def recorded_times(self) -> NDArray[np.float64]:
+        """Return the times up to the last recorded one, NaN where unknown; empty if none is known."""
+        return self.times[: np.flatnonzero(np.isfinite(self.times)).max(initial=-1) + 1]
+
     def first_frame(self, default: FirstFrame, loops: Sequence[ExpLoop]) -> FirstFrame:
         """Return time and place of the first frame, z that of the home plane."""
         if not len(self.times):
@@ -88,34 +103,14 @@ def _column(header: str, cells: list[Any]) -> RecordedColumn:
     return recorded_data.column(header, values, len(cells))
 
 
-class Tables(ABC):
-    """The chunks of a file besides its frames.
+@dataclass(frozen=True, eq=False)
+class NewTables:
+    """The chunks of a new file besides its frames.
 
     Attributes
     ----------
     times : ndarray of float64, shape (n,)
         Time of each frame in milliseconds, NaN where unknown, before frames are written.
-    """
-
-    plan: Plan
-    version: tuple[int, int]
-    times: NDArray[np.float64]
-
-    @abstractmethod
-    def start(self) -> Iterable[tuple[bytes, bytes]]:
-        """Return name and data of the chunks that come before the frames."""
-
-    @abstractmethod
-    def finish(self, log: FrameLog) -> Iterable[tuple[bytes, bytes]]:
-        """Return name and data of the chunks that come after the frames or replace earlier ones."""
-
-
-@dataclass(frozen=True, eq=False)
-class NewTables(Tables):
-    """The chunks of a new file.
-
-    Attributes
-    ----------
     first : FirstFrame
         Time and place of the first frame.
     custom : mapping
@@ -133,24 +128,61 @@ class NewTables(Tables):
     events: Sequence[ExperimentEvent] = ()
     layers: Sequence[Layer] = ()
 
+    @classmethod
+    def from_options(
+        cls,
+        sizes: Mapping[str, int],
+        dtype: DTypeLike,
+        options: WriterOptions,
+        *,
+        any_dtype: bool = False,
+        path: str = "",
+    ) -> NewTables:
+        """Plan a file by the options of `ND2Writer`; see `plan.make` for ``any_dtype``."""
+        for name in options.keys() - WriterOptions.__annotations__.keys():
+            known = WriterOptions.__annotations__
+            raise errors.no_such("option", name, known, path=path, kind=TypeError)
+        samples, version = options.get("samples", "RGB"), options.get("version", (3, 0))
+        if samples not in ("RGB", "BGR"):
+            raise ValueError(f"samples {samples!r}: 'RGB' and 'BGR' are known")
+        if version[0] not in (2, 3):
+            raise ValueError(f"version {version}: (3, 0) and (2, 1) are known")
+        plan = plans.make(sizes, dtype, options, any_dtype=any_dtype)
+        times, rois = options.get("times"), options.get("rois") or ()
+        stage = _stage(options.get("stage"), plan)
+        columns, labels = options.get("columns") or {}, options.get("labels") or {}
+        custom = options.get("custom") or {}
+        for tag in custom:
+            custom_data.name(tag)  # refuses impossible tags before frames are written
+        return cls(
+            plan,
+            version,
+            times=_frame_times(times, plan),
+            first=FirstFrame(julian_day=_julian_day(options.get("start")), stage=stage),
+            text_info=options.get("text_info") or TextInfo(),
+            custom=custom,
+            columns=[recorded_data.column(header, values, plan.frame_count) for header, values in columns.items()],
+            rois=list(rois.values() if isinstance(rois, Mapping) else rois),
+            events=list(options.get("events") or ()),
+            layers=[_layer(name, i, masks, plan) for i, (name, masks) in enumerate(labels.items())],
+        )
+
     def start(self) -> list[tuple[bytes, bytes]]:
-        """Return the metadata, so that a rescue understands what a crash leaves."""
+        """Return name and data of the metadata chunks, so that a rescue understands what a crash leaves."""
         return list(self._metadata(FrameLog(self.times)))
 
     def finish(self, log: FrameLog) -> Iterator[tuple[bytes, bytes]]:
-        # docstring inherited
+        """Yield name and data of the chunks that come after the frames or replace earlier ones."""
         yield from self._metadata(log)
         planned = any(isinstance(x, TimeLoop) and x.parameters.periodMs for x in self.plan.loops)
-        if len(log.times) and (np.isfinite(log.times).any() or not planned):
-            yield recorded_data.TIMES, self._frame_times(log).astype("<f8").tobytes()
-        own = log.columns()
-        headers = {(column.title, column.unit) for column in own}
-        given = [column for column in self.columns if (column.title, column.unit) not in headers]
-        columns = recorded_data.with_unique_ids([*given, *own])
-        for column in columns:
+        times = log.recorded_times()
+        if len(times) or (len(log.times) and not planned):
+            yield recorded_data.TIMES, (times if len(times) else nominal_times(self.plan)).astype("<f8").tobytes()
+        given, own = log.merged(self.columns)
+        for column in (*given, *own):
             yield recorded_data.column_name(column.id), column.load() or b""
-        if columns:
-            yield recorded_data.NAME, clx_xml.encode(recorded_data.encode(columns))
+        if given or own:
+            yield recorded_data.NAME, clx_xml.encode(recorded_data.encode((*given, *own)))
         for tag, tree in self.custom.items():
             name = custom_data.name(tag)
             if name not in (binary_layers.RUNS_NAME, recorded_data.NAME):
@@ -234,11 +266,6 @@ class NewTables(Tables):
         known = np.flatnonzero(np.isfinite(times))
         return measured_time_loop(loop, np.interp(np.arange(len(times)), known, times[known]))
 
-    def _frame_times(self, log: FrameLog) -> NDArray[np.float64]:
-        """Return the times up to the last recorded one, NaN where unknown; nominal times if none is known."""
-        recorded = np.flatnonzero(np.isfinite(log.times))
-        return log.times[: recorded[-1] + 1] if len(recorded) else nominal_times(self.plan)
-
 
 def nominal_times(plan: Plan) -> NDArray[np.float64]:
     """Return the time of each frame by the time loops in milliseconds; 0 without one."""
@@ -257,3 +284,60 @@ def nominal_times(plan: Plan) -> NDArray[np.float64]:
             continue
         within += steps[index[: len(within)]]
     return times
+
+
+def _julian_day(when: datetime | float | None) -> float:
+    """Return the Julian day number (UTC) of a time; one without zone is local; 0 for None."""
+    if when is None:
+        return 0.0
+    if isinstance(when, datetime):
+        return UNIX_EPOCH + when.astimezone(UTC).timestamp() / (DAY_MS / 1000)
+    return float(when)
+
+
+def _frame_times(values: ArrayLike | None, plan: Plan) -> NDArray[np.float64]:
+    """Return a time for each frame, from one for each frame or each step of the time loop."""
+    if values is None:
+        return np.full(plan.frame_count, np.nan)
+    times = np.asarray(values, float)
+    if times.shape == (plan.frame_count,):
+        return times
+    axes = [(name, count) for name, count in plan.layout.loops if name[0] == "T"]
+    if len(axes) != 1 or times.shape != (axes[0][1],):
+        raise ValueError(
+            f"times have shape {times.shape}; expected one for each step of the axis T, or for "
+            f"each of {plan.frame_count} frames"
+        )
+    return times[plan.layout.grid.all_indices()[axes[0][0]]]
+
+
+def _stage(given: Sequence[float] | None, plan: Plan) -> tuple[float, float, float]:
+    """Return the stage position of the first frame, by default that of the first point."""
+    if given is not None:
+        if len(given) not in (2, 3):
+            raise ValueError(f"stage {given}: expected (x, y) or (x, y, z)")
+        return float(given[0]), float(given[1]), float(given[2]) if len(given) > 2 else plan.z_home
+    for loop in plan.loops:
+        if loop.type == "XYPosLoop":
+            x, y, _ = loop.parameters.points[0].stagePositionUm
+            return x, y, plan.z_home
+    return 0.0, 0.0, plan.z_home
+
+
+def _layer(name: str, index: int, masks: ArrayLike, plan: Plan) -> Layer:
+    array = np.asarray(masks)
+    frame = (plan.pixels.height, plan.pixels.width)
+    expected = (*plan.layout.loop_shape, *frame)
+    if array.shape not in (expected, (plan.frame_count, *frame)):
+        raise ValueError(f"labels {name!r} have shape {array.shape}; expected {expected}")
+    info = LayerInfo(
+        name,
+        f"RleZipBinarySequence_{index + 1}_v1",
+        comp_name=None,
+        comp_order=None,
+        color=0x00FF00,
+        color_mode=None,
+        state=None,
+        layer_id=index + 1,
+    )
+    return Layer(info, list(array.reshape(-1, *frame)))

@@ -22,8 +22,7 @@ from nd2._core.readers.chunk_file import ChunkFile
 from nd2._core.readers.modern import ModernReader
 from nd2._core.write.arrays import ArrayFrames
 from nd2._core.write.plan import resolve_sizes
-from nd2._core.write.tables import FrameLog
-from nd2._core.write.writer import new_tables
+from nd2._core.write.tables import FrameLog, NewTables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +58,7 @@ def array_reader(
     if dtype.kind not in _KINDS:
         raise TypeError(f"pixels are {dtype}: convert them to real numbers, as .astype(np.uint8)")
     sizes = resolve_sizes(frames.sizes, None, None)
-    tables = new_tables(sizes, dtype, frames.options, any_dtype=True)
+    tables = NewTables.from_options(sizes, dtype, frames.options, any_dtype=True)
     members = dict([*tables.start(), *tables.finish(FrameLog(tables.times.copy()))])
     swap = frames.options.get("samples", "RGB") == "RGB"
     source = ArraySource(frames, tables.plan.pixels, members, swap=swap)

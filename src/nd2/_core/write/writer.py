@@ -1,30 +1,263 @@
-"""``ND2Writer``: a file from plain values."""
+"""``ND2Writer``: a file from plain values, frame by frame, in any order and from any thread."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Unpack
+from math import isfinite
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.chunks import custom_data, recorded_data
-from nd2._core.chunks.binary_layers import LayerInfo
-from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH, FirstFrame
-from nd2._core.structures import TextInfo
-from nd2._core.write import plan as plans
-from nd2._core.write.file_writer import FileWriter
-from nd2._core.write.plan import WriterOptions
-from nd2._core.write.tables import Layer, NewTables
+from nd2._core.chunks import recorded_data
+from nd2._core.format.pixels import copy_components
+from nd2._core.write.plan import WriterOptions, resolve_sizes
+from nd2._core.write.stream import ChunkStream
+from nd2._core.write.tables import FrameLog, NewTables, nominal_times
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-    from nd2._core.write.plan import Plan
+    from nd2._core.format.pixels import SampleOrder
+    from nd2._core.write.copy import CopiedTables
+
+_STAMP = Struct("<d").pack
+
+
+class FileWriter:
+    """An ND2 file that is being written; see `ND2Writer`."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        tables: NewTables | CopiedTables,
+        *,
+        samples: SampleOrder,
+        in_place: bool,
+        overwrite: bool = False,
+        sources: Sequence[str] = (),
+    ) -> None:
+        plan = tables.plan
+        self._plan, self._tables = plan, tables
+        self._log = FrameLog(tables.times.copy())
+        self._nominal = nominal_times(plan)
+        self._swap = plan.pixels.samples == 3 and samples == "RGB"
+        self._frame_shape = _without_ones(plan.pixels.shape)
+        # Compression in the background needs a copy: the caller may reuse its memory.
+        self._as_is = plan.pixels.contiguous and plan.pixels.codec == "raw" and not self._swap
+        self._claimed = np.zeros(plan.frame_count, bool)
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        start = tables.start()
+        self._stream = ChunkStream(
+            path,
+            plan.frame_count,
+            in_place=in_place,
+            version=tables.version,
+            overwrite=overwrite,
+            sources=sources,
+            compressed=plan.pixels.codec == "zlib",
+            release=self._release,
+        )
+        try:
+            for name, data in start:
+                self._stream.append(name, data)
+        except BaseException:
+            self._stream.abandon()
+            raise
+
+    @property
+    def path(self) -> str:
+        """Path of the finished file."""
+        return str(self._stream.path)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Name and size of each axis, those of size 1 included."""
+        return self._plan.layout.all_sizes
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a sample."""
+        return self._plan.pixels.dtype
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames that can be written."""
+        return self._plan.frame_count
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file was finished or abandoned."""
+        return self._stream.closed
+
+    def write_frame(
+        self,
+        index: int | Sequence[int] | Mapping[str, int],
+        frame: ArrayLike,
+        *,
+        time: float | None = None,
+        stage: Sequence[float] | None = None,
+        columns: Mapping[str, float | str] | None = None,
+    ) -> None:
+        """Write one frame. Frames may come in any order and from any thread.
+
+        Frames that are never written are missing. A frame that is not compressed is in the file
+        when this returns. Compression works in the background, on a copy of the frame and on all
+        cores; a compressed frame is in the file after a few more frames, or when the file is
+        closed.
+
+        Parameters
+        ----------
+        frame : ndarray, shape (C, Y, X, S)
+            Pixels of the file's type; axes of size 1 may be left out.
+        time : float, optional
+            Time on the clock of the acquisition in milliseconds.
+        stage : sequence of float, optional
+            Position of the stage: x, y and optionally z in micrometers.
+        """
+        number = self._number(index)
+        if time is not None and not isfinite(time):
+            raise ValueError(f"time of frame {number} is {time} (file {self.path!r})")
+        values = dict(columns) if columns else {}
+        if stage is not None:
+            if len(stage) not in (2, 3):
+                raise ValueError(
+                    f"stage of frame {number} is {stage}: expected (x, y) or (x, y, z) (file {self.path!r})"
+                )
+            values.update(zip(recorded_data.STAGE, map(float, stage), strict=False))
+        for header in values:
+            if header not in self._log.cells:
+                recorded_data.split_header(header)  # refuses impossible titles
+        data = self._stored(number, np.asarray(frame))
+        self._claim(number)
+        if time is not None:
+            self._log.times[number] = time
+        for header, value in values.items():
+            self._cells(header)[number] = value
+        recorded = self._log.times[number]
+        stamp = _STAMP(recorded if recorded == recorded else self._nominal[number])
+        try:
+            self._stream.write_frame(number, stamp, data)
+        except BaseException:
+            self._release(number)
+            raise
+
+    def _claim(self, number: int) -> None:
+        """Reserve a frame for the caller; no other thread writes it."""
+        with self._lock:
+            if self.closed:
+                raise errors.closed(self.path)
+            self._stream.check()
+            if self._claimed[number]:
+                raise ValueError(f"frame {number} was written before (file {self.path!r})")
+            self._claimed[number] = True
+
+    def _release(self, number: int) -> None:
+        self._claimed[number] = False
+
+    def _number(self, index: int | Sequence[int] | Mapping[str, int]) -> int:
+        """Return the sequence index."""
+        layout = self._plan.layout
+        if isinstance(index, Mapping):
+            names = [name for name, _ in layout.loops]
+            for name in index:
+                if name not in names:
+                    raise errors.no_such("loop", name, names, path=self.path, kind=IndexError)
+            lacking = [n for n, count in layout.loops if n not in index and count > 1]
+            if lacking:
+                raise IndexError(f"the index lacks the loops {lacking}")
+            index = [index.get(name, 0) for name in names]
+        if isinstance(index, str):
+            raise errors.not_integer("frame index", index, "or a sequence or mapping of them")
+        if isinstance(index, (int, np.integer)):
+            number = int(index)
+        else:
+            number = layout.grid.frame(index)
+        if not 0 <= number < self.frame_count:
+            raise errors.frame_range(number, self.frame_count, path=self.path)
+        return number
+
+    def _stored(self, number: int, frame: NDArray[Any]) -> memoryview:
+        """Return the stored bytes of a frame before compression, without a copy where possible."""
+        pixels = self._plan.pixels
+        if frame.dtype != pixels.dtype:
+            if frame.dtype.newbyteorder("=") != pixels.dtype.newbyteorder("="):
+                raise ValueError(f"frame {number} is {frame.dtype}, the file {pixels.dtype} (file {self.path!r})")
+            frame = frame.astype(pixels.dtype)
+        if frame.shape != self._frame_shape and _without_ones(frame.shape) != self._frame_shape:
+            raise ValueError(
+                f"frame {number} has shape {frame.shape}; expected {pixels.shape} as (C, Y, X, S), "
+                f"or that without axes of size 1 (file {self.path!r})"
+            )
+        if self._as_is and frame.flags.c_contiguous:
+            return frame.reshape(-1).view(np.uint8).data
+        frame = frame.reshape(pixels.shape)
+        if self._swap:
+            frame = frame[..., ::-1]
+        raw = self._buffer()
+        copy_components(pixels.rows(raw.data, pixels.height), frame)
+        return raw.data
+
+    def _buffer(self) -> NDArray[np.uint8]:
+        """Return zeroed memory for a frame: one per thread, or new where compression uses it."""
+        if self._plan.pixels.codec == "zlib":
+            return np.zeros(self._plan.pixels.frame_bytes, np.uint8)
+        if not hasattr(self._local, "buffer"):
+            self._local.buffer = np.zeros(self._plan.pixels.frame_bytes, np.uint8)
+        buffer: NDArray[np.uint8] = self._local.buffer
+        return buffer
+
+    def _cells(self, header: str) -> list[Any]:
+        """Return the cells of a column of recorded data."""
+        with self._lock:
+            if header not in self._log.cells:
+                self._log.cells[header] = [None] * self.frame_count
+            return self._log.cells[header]
+
+    def close(self) -> None:
+        """Finish the file: write its tables and its map, give it its name. May be called twice."""
+        if self.closed:
+            return
+        try:
+            self._stream.wait()
+            if self.frame_count and not self._claimed.any():
+                raise ValueError(f"no frame was written (file {self.path!r})")
+            for name, data in self._tables.finish(self._log):
+                self._stream.append(name, data)
+            self._stream.finish()
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Close without finishing. May be called twice.
+
+        The file is removed, unless it is written in place.
+        """
+        self._stream.abandon()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
+
+def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
 
 
 class ND2Writer(FileWriter):
@@ -133,100 +366,8 @@ class ND2Writer(FileWriter):
     ) -> None:
         if sizes is not None and not isinstance(sizes, Mapping):
             raise TypeError(f"sizes must map axes to sizes, as {{'T': 3, 'Y': 512, 'X': 512}}, not {sizes!r}")
-        sizes = plans.resolve_sizes(sizes, shape, axes)
-        tables = new_tables(sizes, dtype, options, path=str(path))
+        sizes = resolve_sizes(sizes, shape, axes)
+        tables = NewTables.from_options(sizes, dtype, options, path=str(path))
         samples = options.get("samples", "RGB")
         in_place, overwrite = options.get("in_place", False), options.get("overwrite", False)
         super().__init__(path, tables, samples=samples, in_place=in_place, overwrite=overwrite)
-
-
-def new_tables(
-    sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions, *, any_dtype: bool = False, path: str = ""
-) -> NewTables:
-    """Plan a file by the options of `ND2Writer`; see `plan.make` for ``any_dtype``."""
-    for name in options.keys() - WriterOptions.__annotations__.keys():
-        known = WriterOptions.__annotations__
-        raise errors.no_such("option", name, known, path=path, kind=TypeError)
-    samples, version = options.get("samples", "RGB"), options.get("version", (3, 0))
-    if samples not in ("RGB", "BGR"):
-        raise ValueError(f"samples {samples!r}: 'RGB' and 'BGR' are known")
-    if version[0] not in (2, 3):
-        raise ValueError(f"version {version}: (3, 0) and (2, 1) are known")
-    plan = plans.make(sizes, dtype, options, any_dtype=any_dtype)
-    times, rois = options.get("times"), options.get("rois") or ()
-    stage = _stage(options.get("stage"), plan)
-    columns, labels = options.get("columns") or {}, options.get("labels") or {}
-    custom = options.get("custom") or {}
-    for tag in custom:
-        custom_data.name(tag)  # refuses impossible tags before frames are written
-    return NewTables(
-        plan,
-        version,
-        times=_frame_times(times, plan),
-        first=FirstFrame(julian_day=julian_day(options.get("start")), stage=stage),
-        text_info=options.get("text_info") or TextInfo(),
-        custom=custom,
-        columns=[recorded_data.column(header, values, plan.frame_count) for header, values in columns.items()],
-        rois=list(rois.values() if isinstance(rois, Mapping) else rois),
-        events=list(options.get("events") or ()),
-        layers=[_layer(name, i, masks, plan) for i, (name, masks) in enumerate(labels.items())],
-    )
-
-
-def julian_day(when: datetime | float | None) -> float:
-    """Return the Julian day number (UTC) of a time; one without zone is local; 0 for None."""
-    if when is None:
-        return 0.0
-    if isinstance(when, datetime):
-        return UNIX_EPOCH + when.astimezone(UTC).timestamp() / (DAY_MS / 1000)
-    return float(when)
-
-
-def _frame_times(values: ArrayLike | None, plan: Plan) -> NDArray[np.float64]:
-    """Return a time for each frame, from one for each frame or each step of the time loop."""
-    if values is None:
-        return np.full(plan.frame_count, np.nan)
-    times = np.asarray(values, float)
-    if times.shape == (plan.frame_count,):
-        return times
-    axes = [i for i, (name, _) in enumerate(plan.layout.loops) if name[0] == "T"]
-    if len(axes) != 1 or times.shape != plan.layout.loop_shape[axes[0] : axes[0] + 1]:
-        raise ValueError(
-            f"times have shape {times.shape}; expected one for each step of the axis T, or for "
-            f"each of {plan.frame_count} frames"
-        )
-    shape = plan.layout.loop_shape
-    steps = times.reshape([-1 if axis == axes[0] else 1 for axis in range(len(shape))])
-    return np.broadcast_to(steps, shape).reshape(-1)
-
-
-def _stage(given: Sequence[float] | None, plan: Plan) -> tuple[float, float, float]:
-    """Return the stage position of the first frame, by default that of the first point."""
-    if given is not None:
-        if len(given) not in (2, 3):
-            raise ValueError(f"stage {given}: expected (x, y) or (x, y, z)")
-        return float(given[0]), float(given[1]), float(given[2]) if len(given) > 2 else plan.z_home
-    for loop in plan.loops:
-        if loop.type == "XYPosLoop":
-            x, y, _ = loop.parameters.points[0].stagePositionUm
-            return x, y, plan.z_home
-    return 0.0, 0.0, plan.z_home
-
-
-def _layer(name: str, index: int, masks: ArrayLike, plan: Plan) -> Layer:
-    array = np.asarray(masks)
-    frame = (plan.pixels.height, plan.pixels.width)
-    expected = (*plan.layout.loop_shape, *frame)
-    if array.shape not in (expected, (plan.frame_count, *frame)):
-        raise ValueError(f"labels {name!r} have shape {array.shape}; expected {expected}")
-    info = LayerInfo(
-        name,
-        f"RleZipBinarySequence_{index + 1}_v1",
-        comp_name=None,
-        comp_order=None,
-        color=0x00FF00,
-        color_mode=None,
-        state=None,
-        layer_id=index + 1,
-    )
-    return Layer(info, list(array.reshape(-1, *frame)))
