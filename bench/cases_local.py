@@ -75,11 +75,12 @@ CASES = [
         memory_goal=1.3,
     ),
     Case(
-        "dask.compute(f.to_dask()), 2 GB raw: block by block, then joined",
+        "dask.compute(f.to_dask()), 2 GB raw",
         "a = dask.compute(f.to_dask(), scheduler='threads')",
         "raw",
         DASK,
         array_bytes=FILES["raw"].array_bytes,
+        memory_goal=1.3,
     ),
     Case(
         "to_dask().max(axis=0).compute(), 2 GB raw",

@@ -53,6 +53,10 @@ class FileVariable(xr.Variable):
         blocked = super().chunk(chunks, *args, **options)
         if blocks is not None:
             blocks.update(blocked.chunksizes)
+        if isinstance(data, ND2BackendArray) and hasattr(blocked.data, "__dask_graph__"):
+            from nd2._core.views.dask import WholeArray
+
+            blocked.data = WholeArray.from_blocks(blocked.data, data.values)
         return blocked
 
 

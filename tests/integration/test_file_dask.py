@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import pickle
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import dask
 import dask.array as da
 import numpy as np
 import pytest
+import xarray as xr
 from dask.base import compute
 from dask.blockwise import Blockwise
 from dask.diagnostics import Callback  # type: ignore[attr-defined]
@@ -22,6 +24,7 @@ from nd2._core.views.dask import ImageArray
 from tests.builder import Nd2Spec, build
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SPEC = Nd2Spec(loops=(("T", 6), ("Z", 4)), channels=2, height=12, width=9, missing=frozenset({5}))
@@ -185,6 +188,45 @@ def test_a_whole_image_is_one_read_unless_somebody_watches_the_tasks(path: Path)
     assert isinstance(array, ImageArray)
     assert np.shares_memory(array.compute(), array.compute()) is False
     np.testing.assert_array_equal(np.asarray(array), SPEC.array)
+
+
+def test_computing_with_dask_does_not_join_blocks(tmp_path: Path) -> None:
+    spec = Nd2Spec(loops=(("T", 16),), height=512, width=512)
+    build(tmp_path / "a.nd2", spec)
+    array = lazy(tmp_path / "a.nd2")
+    dataset = xr.open_dataset(tmp_path / "a.nd2", engine="nd2", chunks={})
+    compute(array[:1].max())  # type: ignore[no-untyped-call]  # imports and threads
+    reads: tuple[Callable[[], Any], ...] = (
+        lambda: compute(array)[0],  # type: ignore[no-untyped-call]
+        lambda: compute(array, array[:1].max())[0],  # type: ignore[no-untyped-call]
+        lambda: dataset.compute().image.values,
+        lambda: dataset.image.compute().values,
+    )
+    for read in reads:
+        tracemalloc.start()
+        image = read()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        np.testing.assert_array_equal(image, spec.array)
+        assert peak < 1.3 * image.nbytes
+
+
+def test_arrays_that_are_computed_together_share_blocks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = lazy(path)
+    read = bytes_read(monkeypatch)
+    highest, image, plain = compute(array.max(axis=0), array, copied_blocks(array))  # type: ignore[no-untyped-call]
+    np.testing.assert_array_equal(highest, SPEC.array.max(axis=0))
+    np.testing.assert_array_equal(image, SPEC.array)
+    np.testing.assert_array_equal(plain, SPEC.array)
+    assert sum(read) <= SPEC.array.nbytes
+
+
+@pytest.mark.parametrize("scheduler", ["processes", lambda *_args, **_options: None])
+def test_other_schedulers_get_blocks(path: Path, scheduler: Any) -> None:
+    array = lazy(path)
+    assert type(array.__dask_optimize__) is not type(da.Array.__dask_optimize__)
+    with dask.config.set(scheduler=scheduler):
+        assert array.__dask_optimize__ is da.Array.__dask_optimize__
 
 
 def test_nothing_stays_open(path: Path) -> None:

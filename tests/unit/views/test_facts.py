@@ -57,6 +57,12 @@ def test_times_continue_what_was_recorded(
     assert one.time_step(steps(one)) == pytest.approx(step)
 
 
+def test_times_between_recorded_ones_need_no_step(tmp_path: Path) -> None:
+    one = facts(tmp_path / "a.nd2", loops=[("Z", 3)], times=[100.0, np.nan, 80.0])
+    series = one.step_times(np.arange(3))
+    assert (series.values.tolist(), series.source) == ([100.0, 90.0, 80.0], "mixed")
+
+
 def test_planned_times_start_with_the_first_frame_of_the_file(tmp_path: Path) -> None:
     one = facts(tmp_path / "a.nd2", loops=[("P", 2), ("T", 2)], times=[150.0, 660.0])
     series = one.step_times(one.reader.layout.grid.fix("P", 1).steps("T"))

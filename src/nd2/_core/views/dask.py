@@ -6,21 +6,30 @@ The graph contains the array once, without a lock or a handle.
 from __future__ import annotations
 
 import math
+import os
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import dask.base
 import numpy as np
+from dask._task_spec import Task
+from dask.array.core import finalize
 from dask.callbacks import Callback
+from dask.core import flatten
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.utils import parse_bytes
 
 from nd2._core.frames.array import PIXEL_DIMS, FrameArray
 from nd2._core.frames.selection import expand
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from numpy.typing import NDArray
 
+    from nd2._core.frames.lazy import LazyArray
     from nd2._core.views.pyramid import LevelArray
 
 
@@ -41,34 +50,89 @@ def to_dask(array: FrameArray | LevelArray, chunks: Any = None) -> da.Array:
         inline_array=False,
         meta=meta,
     )
-    result = ImageArray(plain.dask, plain.name, plain.chunks, meta=meta)  # type: ignore[no-untyped-call]
-    result.image = array
-    return result
+    return ImageArray.from_blocks(plain, array)
 
 
-class ImageArray(da.Array):
-    """The dask array of an image, before any operation on it.
+class WholeArray(da.Array):
+    """The dask array of a lazy array, before any operation on it.
 
-    It has two shortcuts, each with the same result as dask's own way. Computing the whole array
-    in this process is one read into one array, without blocks to join. Indexing with integers and
-    slices gives the array of that part, so that only its rows are read. All other operations yield
-    plain dask arrays.
+    Computing all of it in this process is one read into one array, without blocks to join. All operations
+    yield plain dask arrays.
     """
 
-    image: FrameArray | LevelArray
+    image: LazyArray
+
+    @classmethod
+    def from_blocks(cls, blocks: da.Array, image: LazyArray) -> Self:
+        """Return a dask array that knows the lazy array that its blocks are parts of."""
+        result = cls(blocks.dask, blocks.name, blocks.chunks, meta=blocks._meta)  # noqa: SLF001
+        result.image = image
+        return result
 
     def compute(self, **options: Any) -> NDArray[Any]:
-        """Read the image into memory."""
-        schedulers = dask.base.named_schedulers
-        get = dask.base.get_scheduler(  # type: ignore[no-untyped-call]
-            scheduler=options.get("scheduler"), collections=[self]
-        )
-        if get in (schedulers["threads"], schedulers["sync"]) and not (
-            Callback.active or set(options) - {"scheduler", "optimize_graph"}
-        ):
-            return self.image.read((slice(None),) * self.ndim)
+        """Read the array into memory."""
+        if _runs_here(options.get("scheduler")) and not set(options) - {"scheduler", "optimize_graph"}:
+            return _read_whole(self.image)
         computed: NDArray[Any] = super().compute(**options)  # type: ignore[no-untyped-call]
         return computed
+
+    @property
+    def __dask_optimize__(self) -> Any:
+        return _Optimizer(os.getpid()) if _runs_here() else da.Array.__dask_optimize__
+
+    def __dask_postcompute__(self) -> tuple[Any, tuple[Any, ...]]:
+        return _join, (self.image,)
+
+
+def _runs_here(scheduler: Any = None) -> bool:
+    """Return whether a scheduler, or that in use, runs in this process, and nobody observes its tasks."""
+    schedulers = dask.base.named_schedulers
+    get = dask.base.get_scheduler(scheduler=scheduler, cls=da.Array)  # type: ignore[no-untyped-call]
+    return get in (schedulers["threads"], schedulers["sync"]) and not Callback.active
+
+
+def _join(blocks: Any, image: LazyArray) -> NDArray[Any]:
+    """Join all blocks of an array."""
+    joined: NDArray[Any] = finalize(blocks)  # type: ignore[no-untyped-call]
+    return joined
+
+
+def _read_whole(image: LazyArray) -> NDArray[Any]:
+    return image.read((slice(None),) * image.ndim)
+
+
+@dataclass(frozen=True)
+class _Optimizer:
+    """Replaces the reading and joining of blocks by one read, unless other arrays need the blocks.
+
+    dask optimizes arrays of equal optimizers together. It is equal to that of plain arrays: otherwise
+    ``dask.compute`` would mix up the order of its results, and not share blocks.
+    """
+
+    process: int
+
+    def __call__(self, graph: Any, keys: Any, **options: Any) -> Any:
+        layers, dependencies = dict(graph.layers), dict(graph.dependencies)
+        for key in flatten(keys):  # type: ignore[no-untyped-call]
+            task = dict(layers[key]).get(key) if key in layers else None
+            if not (isinstance(task, Task) and task.func is _join and os.getpid() == self.process):
+                continue
+            if all(other == key or blocks.isdisjoint(dependencies[key]) for other, blocks in dependencies.items()):
+                layers[key] = MaterializedLayer({key: Task(key, _read_whole, task.args[1])})
+                dependencies[key] = set()
+        return da.Array.__dask_optimize__(HighLevelGraph(layers, dependencies), keys, **options)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Optimizer) or other is da.Array.__dask_optimize__
+
+    def __hash__(self) -> int:
+        return hash(da.Array.__dask_optimize__)
+
+
+class ImageArray(WholeArray):
+    """The dask array of an image: indexing with integers and slices reads only the rows of that part."""
+
+    image: FrameArray | LevelArray
 
     def __getitem__(self, index: Any) -> da.Array:
         key = _basic(index, self.shape)

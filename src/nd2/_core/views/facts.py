@@ -363,12 +363,12 @@ class Facts:
             return Series(nominal + self.first_time, "nominal")
         first, last = known[0], known[-1]
         step = _mean_step(times[[first, last]], last - first) or planned
-        if step is None:
-            return Series(np.arange(count, dtype=np.float64), None)
         index = np.arange(count)
-        values = np.interp(index, known, times[known])
         beyond = np.minimum(index - first, 0) + np.maximum(index - last, 0)
-        return Series(values + beyond * step, "mixed")
+        if step is None and beyond.any():
+            return Series(np.arange(count, dtype=np.float64), None)
+        values = np.interp(index, known, times[known])
+        return Series(values + beyond * (step or 0.0), "mixed")
 
     def time_step(self, frames: NDArray[np.intp]) -> float | None:
         """Return the time between two steps, each given by its first frame, in milliseconds.
