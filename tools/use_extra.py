@@ -228,12 +228,11 @@ def lacks() -> dict[str, Callable[[], object]]:
         xr.open_dataset(FILE, engine="nd2").nd2.thumbnail()
 
     def video() -> None:
-        from nd2._core.views.animation import AnimationOptions, write_animation
+        from nd2._core.views.animation import write_animation
 
         with nd2.ND2File(FILE) as file:
             reader, facts = file._reader, file._facts  # noqa: SLF001
-            how = AnimationOptions(annotated=False)
-            write_animation(reader, facts, Path("refused.mp4"), "MP4", how)
+            write_animation(reader, facts, Path("refused.mp4"), "MP4", annotated=False)
 
     def cluster() -> None:
         from nd2._core import batch

@@ -597,15 +597,23 @@ class ND2File(PrivateMembers):
         ValueError
             If there is no channel of that name, a frame is damaged, or `tiles` or `size` is less than 1.
         """
-        from nd2._core.views.picture import PictureOptions, picture
+        from nd2._core.views.picture import picture
 
         self._check_open()
         if isinstance(frames, int):
             frames = [frames]
         if isinstance(channels, (int, str)):
             channels = [channels]
-        options = PictureOptions(frames, tiles, split, size, channels, annotated)
-        return picture(self._reader, self._facts, options)
+        return picture(
+            self._reader,
+            self._facts,
+            frames,
+            tiles=tiles,
+            split=split,
+            size=size,
+            channels=channels,
+            annotated=annotated,
+        )
 
     def ome_metadata(self, *, include_unstructured: bool = True, tiff_file_name: str | None = None) -> OME:
         """Return the metadata of the file in the OME model.

@@ -7,7 +7,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from nd2._core.views.picture import PictureOptions, picture
+from nd2._core.views.picture import picture
 from xarray_nd2.serving import page, viewer
 from xarray_nd2.serving.server import VIEW, Answer
 from xarray_nd2.serving.store import OWN, Store
@@ -71,5 +71,4 @@ class FileSite:
         grid = image.grid
         middle = [n // 2 if name[0] == "Z" else 0 for name, n in zip(grid.dims, grid.shape, strict=True)]
         frame = int(grid.frames()[tuple(middle)])
-        options = PictureOptions(frames=[frame], tiles=1, size=_THUMBNAIL_SIZE)
-        return picture(self.store.reader, self.store.facts, options).png()
+        return picture(self.store.reader, self.store.facts, [frame], tiles=1, size=_THUMBNAIL_SIZE).png()

@@ -132,20 +132,18 @@ def _show(options: argparse.Namespace) -> int:
 
     def show(task: Task) -> None:
         with open_reader(task.source, storage_options=options.storage_options) as reader:
-            facts, target = Facts(reader), _target(task, formats, overwrite=options.overwrite)
+            target, facts = _target(task, formats, overwrite=options.overwrite), Facts(reader)
+            look = {"size": options.size, "channels": options.channel, "annotated": annotated}
             if options.animate:
-                from nd2._core.views.animation import AnimationOptions, write_animation
+                from nd2._core.views.animation import write_animation
 
-                how = AnimationOptions(options.axis, options.fps, options.size, options.channel, annotated)
                 with target.file() as path:
-                    write_animation(reader, facts, path, target.form, how)
+                    write_animation(reader, facts, path, target.form, axis=options.axis, fps=options.fps, **look)
             else:
-                from nd2._core.views.picture import PictureOptions, picture
+                from nd2._core.views.picture import picture
 
-                look = PictureOptions(
-                    options.frame, options.tiles, options.split, options.size, options.channel, annotated
-                )
-                target.write(picture(reader, facts, look).encode(target.form))
+                image = picture(reader, facts, options.frame, tiles=options.tiles, split=options.split, **look)
+                target.write(image.encode(target.form))
         print(task.dest)
 
     return run_tasks(options, ".mp4" if options.animate else ".png", show)

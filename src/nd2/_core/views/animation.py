@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.values import record
-from nd2._core.views.picture import Painter, PictureOptions, fitting_shape, shown_channels
+from nd2._core.views.picture import Painter, annotate, fitting_shape, middle_steps, pillow, shown_channels, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,62 +25,54 @@ _BLOCK = 8
 """Frames that are read at once."""
 
 
-@record
-class AnimationOptions:
-    """Options of an animation.
+def write_animation(
+    reader: Reader,
+    facts: Facts,
+    path: Path,
+    form: str,
+    *,
+    axis: str | None = None,
+    fps: float = 10.0,
+    size: int | None = None,
+    channels: Sequence[int | str] | None = None,
+    annotated: bool = True,
+) -> None:
+    """Write the frames along one loop, with the same limits; of other loops the first, of stacks the middle.
 
-    Attributes
-    ----------
-    axis : str, optional
-        The loop to run through; by default time, or else the first loop of several steps that is
-        not one of positions.
-    size : int, optional
-        Longer side in pixels; as for pictures.
-    channels : sequence of int or str, optional
-        As for pictures.
+    The default loop is time, or else the first one of several steps that is not one of positions.
     """
-
-    axis: str | None = None
-    fps: float = 10.0
-    size: int | None = None
-    channels: Sequence[int | str] | None = None
-    annotated: bool = True
-
-    def __post_init__(self) -> None:
-        if not self.fps > 0:
-            raise ValueError("the number of frames per second must be above 0")
-
-
-def write_animation(reader: Reader, facts: Facts, path: Path, form: str, options: AnimationOptions) -> None:
-    """Write the frames along one loop, with the same limits; of other loops the first, of stacks the middle."""
-    frames = _frames(reader, options.axis)
-    how = PictureOptions(size=options.size, channels=options.channels)
-    height, width = fitting_shape((reader.layout.height, reader.layout.width), options.size)
+    if not fps > 0:
+        raise ValueError("the number of frames per second must be above 0")
+    frames = _frames(reader, axis)
+    height, width = fitting_shape((reader.layout.height, reader.layout.width), size)
     if form == "MP4":  # the codec takes even numbers only
         height, width = height + height % 2, width + width % 2
-    painter = Painter(reader, facts, shown_channels(facts, how), (height, width))
-    spread = np.linspace(0, len(frames) - 1, min(len(frames), _SAMPLES)).round().astype(int)
-    sample = painter.read([frames[i] for i in np.unique(spread)])
+    painter = Painter(reader, facts, shown_channels(facts, channels), (height, width))
+    sample = painter.read(spread(frames, _SAMPLES))
     painter.measure(sample)
 
     def tiles() -> Iterator[NDArray[np.uint8]]:
         for first in range(0, len(frames), _BLOCK):
             part = frames[first : first + _BLOCK]
             for frame, tile in zip(part, painter.paint(painter.read(part)), strict=True):
-                if options.annotated:
-                    from nd2._core.views.drawing import annotate
-
-                    annotate([tile], [frame], reader, facts, painter)
+                if annotated:
+                    annotate([tile], [frame], painter)
                 yield tile
 
     if form == "MP4":
-        with _ffmpeg(path, options.fps, (height, width)) as pipe:
+        with _ffmpeg(path, fps, (height, width)) as pipe:
             for tile in tiles():
                 pipe.write(np.ascontiguousarray(tile).data)
         return
-    from nd2._core.views.drawing import save_frames
-
-    save_frames(tiles(), path, form, options.fps, np.concatenate(painter.paint(sample)))
+    image_type = pillow().Image
+    images = [image_type.fromarray(tile) for tile in tiles()]
+    options: dict[str, Any] = {"save_all": True, "duration": 1000 / fps, "loop": 0}
+    if form == "GIF":  # 256 colors: those of several frames, and white for names
+        colors = np.concatenate(painter.paint(sample))
+        white = np.full((max(len(colors) // 100, 1), *colors.shape[1:]), 255, np.uint8)
+        palette = image_type.fromarray(np.concatenate([colors, white])).quantize(256)
+        images = [image.quantize(palette=palette, dither=0) for image in images]
+    images[0].save(path, "GIF" if form == "GIF" else "PNG", append_images=images[1:], **options)
 
 
 def _frames(reader: Reader, axis: str | None) -> list[int]:
@@ -95,7 +86,7 @@ def _frames(reader: Reader, axis: str | None) -> list[int]:
         if axis is not None and long:
             raise errors.no_such("loop", axis, long, path=reader.source.url)
         raise ValueError(f"there is nothing to animate: neither time points nor planes (file {reader.source.url!r})")
-    fixed = [count // 2 if name[0] == "Z" else 0 for name, count in counts.items()]
+    fixed = middle_steps(reader.layout.loops)
     moved = list(counts).index(axis)
     return [int(reader.layout.grid.frame([*fixed[:moved], step, *fixed[moved + 1 :]])) for step in range(counts[axis])]
 

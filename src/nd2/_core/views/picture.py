@@ -1,17 +1,20 @@
-"""Pictures: composites of channels in their colors, and montages of frames."""
+"""Pictures: composites of channels in their colors, montages of frames, and the names and scale bars on them."""
 
 from __future__ import annotations
 
+import functools
+import io
 import math
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,39 +38,8 @@ _LARGEST, _LEGIBLE = 1024, 640
 """Pixels of the longer side by default: of large images, and up to which small ones are enlarged."""
 _GAP = 2
 """Pixels between the tiles of a montage."""
-
-
-@record
-class PictureOptions:
-    """Options of a picture.
-
-    Attributes
-    ----------
-    frames : sequence of int, optional
-        Sequence indices of the frames; by default some that are spread evenly, and if it is one, the
-        middle plane of the first stack.
-    size : int, optional
-        Longer side of the picture in pixels; that of a montage may be a few pixels less. By default
-        the size of the image, within limits.
-    channels : sequence of int or str, optional
-        By default all, but in composites none in bright field.
-    annotated : bool
-        Whether to draw a scale bar, and the names of frames and channels.
-    """
-
-    frames: Sequence[int] | None = None
-    tiles: int = 16
-    split: bool = False
-    size: int | None = None
-    channels: Sequence[int | str] | None = None
-    annotated: bool = False
-
-    def __post_init__(self) -> None:
-        if self.tiles < 1 or (self.size is not None and self.size < 1):
-            raise ValueError("tiles and size must be at least 1")
-        for what in ("frames", "channels"):
-            if getattr(self, what) is not None and len(getattr(self, what)) == 0:
-                raise ValueError(f"there is nothing to show: {what} is empty")
+_MIN_SIDE = 64
+"""Shorter side in pixels below which a tile has no room for text."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,9 +77,10 @@ class Picture:
         """
         if form == "PNG":
             return self.png()
-        from nd2._core.views.drawing import encode
-
-        return encode(self.pixels, form)
+        out = io.BytesIO()
+        known: dict[str, dict[str, Any]] = {"JPEG": {"quality": 90}, "TIFF": {"compression": "tiff_lzw"}}
+        pillow().Image.fromarray(self.pixels).save(out, form, **known.get(form, {}))
+        return out.getvalue()
 
     def _repr_png_(self) -> bytes:
         return self.png()
@@ -168,21 +141,15 @@ def scale_bar(pixel_um: float, width: int) -> tuple[float, str] | None:
 
 
 class Painter:
-    """Paints frames of a file in a given size, all with the same limits.
+    """Paints frames of a file, all in the same size and with the same limits.
 
-    Parameters
-    ----------
-    channels : list of int
-        The channels to paint.
-    shape : tuple of int
-        Height and width of a painted frame. Every so many rows and columns are read: of files that
-        are not compressed, only these rows.
+    Every so many rows and columns are read: of files that are not compressed, only these rows.
     """
 
     def __init__(
         self, reader: Reader, facts: Facts, channels: Sequence[int], shape: tuple[int, int], *, split: bool = False
     ) -> None:
-        self._reader, self._facts, self.channels, self.split = reader, facts, channels, split
+        self.reader, self.facts, self.channels, self.split = reader, facts, channels, split
         layout = reader.layout
         rows, self._rows = np.unique(_nearest(layout.height, shape[0]), return_inverse=True)
         columns, self._columns = np.unique(_nearest(layout.width, shape[1]), return_inverse=True)
@@ -192,23 +159,20 @@ class Painter:
     @property
     def colors(self) -> NDArray[np.float64]:
         """Color of each channel, from 0 to 1; white if the file has only one."""
-        single = len(self._facts.channels) == 1
-        rgb = [_WHITE if single else self._facts.channels[c].rgb for c in self.channels]
+        single = len(self.facts.channels) == 1
+        rgb = [_WHITE if single else self.facts.channels[c].rgb for c in self.channels]
         return np.array(rgb) / 255
 
     def read(self, frames: Sequence[int]) -> NDArray[Any]:
         """Return the visible pixels of frames, shape (n, C, Y, X, S), samples red, green, blue."""
         unique = np.unique(np.array(frames, np.intp))
-        pixels = self._reader.frames.read(unique, self._picks)[np.searchsorted(unique, frames)]
-        return pixels[..., ::-1] if self._reader.frames.pixels.sample_order == "BGR" else pixels
+        pixels = self.reader.frames.read(unique, self._picks)[np.searchsorted(unique, frames)]
+        return pixels[..., ::-1] if self.reader.frames.pixels.sample_order == "BGR" else pixels
 
     def measure(self, pixels: NDArray[Any]) -> None:
         """Take the limits of some frames for all."""
-        # Photographs in color are as bright as they are.
-        if self._facts.is_color and self._facts.max_value is not None:
-            self.limits = [(0.0, float(self._facts.max_value))] * len(self.channels)
-        else:
-            self.limits = [contrast_limits(pixels[:, c]) for c in range(len(self.channels))]
+        count = len(self.channels)
+        self.limits = _full_range(self.facts, count) or [contrast_limits(pixels[:, c]) for c in range(count)]
 
     def paint(self, pixels: NDArray[Any]) -> list[NDArray[np.uint8]]:
         """Return the tiles of frames that were read, shape (Y, X, 3): one per frame, or per frame and channel."""
@@ -216,19 +180,21 @@ class Painter:
             self.measure(pixels)
         assert self.limits is not None
         layers = np.stack([stretch(pixels[:, c], one) for c, one in enumerate(self.limits)])
-        if self._facts.is_color:
+        groups = [slice(c, c + 1) for c in range(len(self.channels))] if self.split else [slice(None)]
+        if self.facts.is_color:
             # There is no rule to blend several channels in color: one tile for each, or their mean.
-            rgb = layers.swapaxes(0, 1)
-            tiles = list(rgb.reshape(-1, *rgb.shape[2:]) if self.split else rgb.mean(axis=1, dtype=np.float32))
+            parts = [layers[group].mean(axis=0, dtype=np.float32) for group in groups]
         else:
-            layers = layers[..., 0]
-            if self.split:
-                colors = self.colors
-                parts = [blend(layers[[c]], colors[[c]]) for c in range(len(self.channels))]
-                tiles = list(np.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:]))
-            else:
-                tiles = list(blend(layers, self.colors))
+            parts = [blend(layers[group, ..., 0], self.colors[group]) for group in groups]
+        tiles = (tile for frame in zip(*parts, strict=True) for tile in frame)
         return [to_8bit(tile)[self._rows][:, self._columns] for tile in tiles]
+
+
+def _full_range(facts: Facts, channels: int) -> list[tuple[float, float]] | None:
+    """Return the limits of photographs in color, which are as bright as they are; None for other images."""
+    if not facts.is_color or facts.max_value is None:
+        return None
+    return [(0.0, float(facts.max_value))] * channels
 
 
 def _nearest(size: int, wanted: int) -> NDArray[np.intp]:
@@ -236,33 +202,44 @@ def _nearest(size: int, wanted: int) -> NDArray[np.intp]:
     return ((np.arange(wanted) + 0.5) * size / wanted).astype(np.intp)
 
 
-def shown_channels(facts: Facts, options: PictureOptions) -> list[int]:
-    """Return the channels to paint."""
-    if options.channels is not None:
-        return facts.channel_indices(options.channels)
-    if options.split:
-        return list(range(len(facts.channels)))
-    return facts.composite_channels
+def shown_channels(facts: Facts, channels: Sequence[int | str] | None, *, split: bool = False) -> list[int]:
+    """Return the channels to paint: by default all, but in composites none in bright field."""
+    if channels is not None:
+        return facts.channel_indices(channels)
+    return list(range(len(facts.channels))) if split else facts.composite_channels
 
 
-def picture(reader: Reader, facts: Facts, options: PictureOptions) -> Picture:
-    """Return a picture of some frames.
+def picture(
+    reader: Reader,
+    facts: Facts,
+    frames: Sequence[int] | None = None,
+    *,
+    tiles: int = 16,
+    split: bool = False,
+    size: int | None = None,
+    channels: Sequence[int | str] | None = None,
+    annotated: bool = False,
+) -> Picture:
+    """Return a picture of some frames; see ``ND2File.thumbnail``.
 
     The range of each channel is that of the frames shown, so that they can be compared.
     """
-    frames = _frames(reader, options)
-    channels = shown_channels(facts, options)
-    count = len(frames) * (len(channels) if options.split else 1)
+    if tiles < 1 or (size is not None and size < 1):
+        raise ValueError("tiles and size must be at least 1")
+    for what, items in (("frames", frames), ("channels", channels)):
+        if items is not None and len(items) == 0:
+            raise ValueError(f"there is nothing to show: {what} is empty")
+    frames = _frames(reader, frames, tiles)
+    painted = shown_channels(facts, channels, split=split)
+    count = len(frames) * (len(painted) if split else 1)
     height, width = reader.layout.height, reader.layout.width
     columns = _columns(count, height, width)
-    shape = fitting_shape((height, width), options.size, -(-count // columns), columns)
-    painter = Painter(reader, facts, channels, shape, split=options.split)
-    tiles = painter.paint(painter.read(frames))
-    if options.annotated:
-        from nd2._core.views.drawing import annotate
-
-        annotate(tiles, frames, reader, facts, painter)
-    return Picture(_grid(tiles, columns))
+    shape = fitting_shape((height, width), size, -(-count // columns), columns)
+    painter = Painter(reader, facts, painted, shape, split=split)
+    drawn = painter.paint(painter.read(frames))
+    if annotated:
+        annotate(drawn, frames, painter)
+    return Picture(_grid(drawn, columns))
 
 
 def fitting_shape(image: tuple[int, int], size: int | None, rows: int = 1, columns: int = 1) -> tuple[int, int]:
@@ -283,8 +260,8 @@ def channel_limits(reader: Reader, facts: Facts) -> list[tuple[float, float]]:
 
     These are middle planes, spread over positions and time: one position may be empty.
     """
-    if facts.is_color and facts.max_value is not None:
-        return [(0.0, float(facts.max_value))] * len(facts.channels)
+    if (known := _full_range(facts, len(facts.channels))) is not None:
+        return known
     channels, height, width, samples = reader.frames.pixels.shape
     rows: range | NDArray[np.intp] = range(height)
     if height > _BANDS * _BAND_ROWS:
@@ -304,32 +281,37 @@ def _sample_frames(reader: Reader, rows: int) -> list[int]:
     count = min(max((n for name, n in loops if name[0] != "Z"), default=1), _SAMPLES)
     count = max(min(count, _SAMPLE_BYTES // max(nbytes, 1)), 1)
     parts = [k / max(count - 1, 1) for k in range(count)]
-    frames = {
-        reader.layout.grid.frame([n // 2 if name[0] == "Z" else round(part * (n - 1)) for name, n in loops])
-        for part in parts
-    }
+    frames = {reader.layout.grid.frame(middle_steps(loops, part)) for part in parts}
     present = reader.frames.table.present(reader.frame_count)
     found = sorted(frame for frame in frames if frame < len(present) and present[frame])
-    return found or _frames(reader, PictureOptions(tiles=1))
+    return found or _frames(reader, None, 1)
 
 
-def _frames(reader: Reader, options: PictureOptions) -> list[int]:
+def middle_steps(loops: Sequence[tuple[str, int]], part: float = 0) -> list[int]:
+    """Return the step of each loop: in stacks the middle one, in others that after a part of them."""
+    return [count // 2 if name[0] == "Z" else round(part * (count - 1)) for name, count in loops]
+
+
+def spread(frames: Sequence[int] | NDArray[np.intp], count: int) -> list[int]:
+    """Return at most so many of some frames, evenly spread."""
+    places = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
+    return [int(frames[place]) for place in np.unique(places)]
+
+
+def _frames(reader: Reader, frames: Sequence[int] | None, tiles: int) -> list[int]:
+    """Return the frames to show; one tile shows the middle plane of the first stack."""
     count = reader.frame_count
-    if options.frames is not None:
-        for frame in options.frames:
+    if frames is not None:
+        for frame in frames:
             if not 0 <= frame < count:
                 raise errors.frame_range(frame, count, path=reader.source.url)
-        return list(options.frames)
+        return list(frames)
     present = np.flatnonzero(reader.frames.table.present(count))
-    if options.tiles == 1:
-        loops = reader.layout.loops
-        middle = reader.layout.grid.frame([n // 2 if name[0] == "Z" else 0 for name, n in loops])
+    if tiles == 1:
+        middle = reader.layout.grid.frame(middle_steps(reader.layout.loops))
         if middle in present:
             return [middle]
-    if not len(present):
-        present = np.arange(min(count, 1))
-    places = np.linspace(0, len(present) - 1, min(options.tiles, len(present))).round().astype(int)
-    return [int(present[place]) for place in np.unique(places)]
+    return spread(present if len(present) else np.arange(min(count, 1)), tiles)
 
 
 def _columns(tiles: int, height: int, width: int) -> int:
@@ -365,3 +347,100 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
         + chunk(b"IDAT", zlib.compress(rows.tobytes(), 6))
         + chunk(b"IEND", b"")
     )
+
+
+def pillow() -> Any:
+    """Return Pillow with its modules that draw: ``Image``, ``ImageDraw``, ``ImageFont``."""
+    try:
+        import PIL.Image
+        import PIL.ImageDraw
+        import PIL.ImageFont
+    except ImportError as error:
+        raise errors.missing_package("Pillow", "plot", "to draw") from error
+    return PIL
+
+
+@functools.cache
+def _font(size: int) -> Any:
+    """Return a font with Greek letters: that of matplotlib, or of the system, or else Pillow's, which has none."""
+    from importlib.util import find_spec
+
+    places = ["DejaVuSans.ttf", "Arial.ttf"]
+    if (found := find_spec("matplotlib")) is not None and found.origin is not None:
+        folder = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
+        places.insert(0, str(folder / "DejaVuSans.ttf"))
+    for place in places:
+        with suppress(OSError):
+            return pillow().ImageFont.truetype(place, size)
+    return pillow().ImageFont.load_default(size)
+
+
+def annotate(tiles: Sequence[NDArray[np.uint8]], frames: Sequence[int], painter: Painter) -> None:
+    """Draw on tiles in place: loop indices, channel names in their colors, and a scale bar on the first tile."""
+    height, width, _ = tiles[0].shape
+    if min(height, width) < _MIN_SIDE:
+        return
+    size = min(max(height // 26, 10), 18)
+    font = _font(size)
+    colors = [tuple(int(part * 255) for part in color) for color in painter.colors]
+    names = [painter.facts.channels[c].name for c in painter.channels]
+    for number, tile in enumerate(tiles):
+        image = pillow().Image.fromarray(tile)
+        draw = pillow().ImageDraw.Draw(image)
+        frame, channel = divmod(number, len(names) if painter.split else 1)
+        lines: list[tuple[str, tuple[int, ...]]] = [(_frame_text(frames[frame], painter), (255, 255, 255))]
+        if painter.split:
+            lines.append((names[channel], colors[channel]))
+        elif number == 0 and len(names) > 1:
+            lines += zip(names, colors, strict=True)
+        y = size // 3
+        for text, color in lines:
+            if text and y + size < height:
+                _text(draw, (size // 3, y), text, font, _light(color))
+                y += size + size // 4
+        if number == 0:
+            _draw_bar(draw, font, size, (height, width), painter)
+        tile[...] = np.asarray(image)
+
+
+def _frame_text(frame: int, painter: Painter) -> str:
+    """Return the place of a frame in the loops as a text; empty for a file of one frame."""
+    facts, layout = painter.facts, painter.reader.layout
+    if frame >= layout.frame_count:
+        return f"frame {frame}" if painter.reader.frame_count > 1 else ""
+    parts = []
+    for name, index in layout.grid.indices(np.array([frame])).items():
+        place = int(index[0])
+        if dict(layout.loops)[name] > 1:
+            known = facts.position_names if name == facts.position_loop else ()
+            parts.append((known[place] if place < len(known) else "") or f"{name} {place}")
+    return "  ".join(parts)
+
+
+def _light(color: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a color that can be read on black: with white, of which dark ones need more."""
+    red, green, blue = color
+    white = 0.5 - (0.3 * red + 0.6 * green + 0.1 * blue) / 255 / 2
+    return tuple(round(part + (255 - part) * max(white, 0)) for part in color)
+
+
+def _text(draw: Any, place: tuple[float, float], text: str, font: Any, color: Any, **how: Any) -> None:
+    # Dark around light, so that the text is seen on any picture.
+    draw.text(place, text, fill=color, font=font, stroke_width=1, stroke_fill=(0, 0, 0), **how)
+
+
+def _draw_bar(draw: Any, font: Any, size: int, shape: tuple[int, int], painter: Painter) -> None:
+    height, width = shape
+    pixel = painter.facts.pixel_size
+    bar = None if pixel is None else scale_bar(pixel[0] * painter.reader.layout.width / width, width)
+    if bar is None:
+        return
+    length, text = bar
+    right, bottom = width - size // 2, height - size // 2
+    thick = max(size // 5, 2)
+    box = (right - round(length), bottom - thick, right, bottom)
+    draw.rectangle((box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1), fill=(0, 0, 0))
+    draw.rectangle(box, fill=(255, 255, 255))
+    half = font.getlength(text) / 2
+    middle = min((box[0] + box[2]) / 2, width - half - 2)
+    _text(draw, (middle, box[1] - size // 4), text, font, (255, 255, 255), anchor="mb")
