@@ -8,10 +8,11 @@ the file and the place in it.
 from __future__ import annotations
 
 import errno
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _LISTED = 20
 """Maximum number of names that a message lists."""
@@ -75,6 +76,15 @@ def corrupt_in(
         known = error.offset if offset is None else offset
         return corrupt(error.bare, path=path, chunk=chunk, frame=frame, offset=known)
     return corrupt(str(error), path=path, chunk=chunk, frame=frame, offset=offset)
+
+
+@contextmanager
+def within(*, path: str, chunk: str | bytes, frame: int | None = None) -> Iterator[None]:
+    """Let the errors of a decoder name the file and the chunk."""
+    try:
+        yield
+    except ValueError as error:
+        raise corrupt_in(error, path=path, chunk=chunk, frame=frame) from error
 
 
 def unsupported(message: str, *, path: str = "", chunk: str = "", frame: int | None = None) -> UnsupportedFileError:

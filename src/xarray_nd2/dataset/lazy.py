@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nd2._core.frames.grid import FrameGrid
     from nd2._core.frames.plan import Picks
     from nd2._core.io import ByteSource
-    from nd2._core.readers.chunk_address import ChunkAddress
+    from nd2._core.readers.chunk_file import ChunkAddress
     from xarray_nd2.dataset.clock import Clock
 
 

@@ -1,4 +1,4 @@
-"""The chunks of a modern file by name: where they are, their data, their decoded content.
+"""The chunks of a modern file by name: their checked headers, their data, their decoded content.
 
 A chunk file reads the chunk map of the file. Files that cannot be trusted get another map:
 `readers.validation` checks the position of each chunk, `readers.rescue` scans the file for chunks.
@@ -6,12 +6,13 @@ A chunk file reads the chunk map of the file. Files that cannot be trusted get a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.format import chunks, clx_lite
-from nd2._core.readers.chunk_address import RESCUE_HINT, ChunkAddress, read_header
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -23,8 +24,79 @@ if TYPE_CHECKING:
     MapReader = Callable[[ByteSource], chunks.ChunkMap]
     FrameLocator = Callable[[ByteSource, chunks.ChunkMap, int, PixelLayout], Frames]
 
+HEADER_SAMPLE = 64
+"""Bytes of a frame's chunk that hold its header and its name, but not the padding of the name field."""
+_MAX_SINGLE_READ = 1 << 16
+"""A chunk of up to this many bytes is read at once: header, padded name field and data."""
+RESCUE_HINT = "rescue=True or the command 'nd2 rescue' finds what is left of a damaged file"
+_SEARCH_HINT = "validate_frames=True searches for moved chunks, rescue=True scans a damaged file"
 _MAX_NAME_FIELD = 3 * chunks.PAGE
 """Longest name field: the name, the reserve, and the padding of up to two pages."""
+
+
+def parse_named_header(
+    data: bytes, position: int, name: bytes, source: ByteSource, *, frame: int | None = None
+) -> chunks.ChunkHeader:
+    """Decode the header of a chunk that must have a certain name (with ``!``); errors name the place."""
+    try:
+        header, cause = chunks.parse_header(data, position), None
+        if header.name == name:
+            return header
+        message = f"another chunk is here: {header.name!r}"
+    except errors.CorruptFileError as error:
+        message, cause = error.bare, error
+    raise errors.corrupt(
+        f"{message}; {_SEARCH_HINT}", path=source.url, chunk=name, frame=frame, offset=position
+    ) from cause
+
+
+def read_header(data: bytes, position: int, name: bytes, source: ByteSource) -> chunks.ChunkHeader:
+    """Decode a header like `parse_named_header`, of a chunk that must end within the file."""
+    header = parse_named_header(data, position, name, source)
+    if header.end > source.size:
+        raise errors.corrupt(
+            f"the chunk's {header.data_length} bytes end beyond the file's end at {source.size}",
+            path=source.url,
+            chunk=name,
+            offset=position,
+        )
+    return header
+
+
+@record
+class ChunkAddress:
+    """Where one chunk is. It pickles small, and reads in other processes.
+
+    Attributes
+    ----------
+    size : int
+        Length of its data in bytes, according to the chunk map.
+    extent : int
+        Maximum bytes from its header to the next chunk. They include the data, whatever the length of the name field.
+    """
+
+    source: ByteSource
+    name: bytes
+    position: int
+    size: int
+    extent: int
+
+    def with_source(self, source: ByteSource) -> ChunkAddress:
+        """Return the same address in another source of the same bytes."""
+        return replace(self, source=source)
+
+    def read(self, start: int = 0, stop: int | None = None) -> bytes:
+        """Read the data from byte ``start`` up to ``stop`` (by default all) of a chunk."""
+        stop = self.size if stop is None else stop
+        whole = self.extent <= _MAX_SINGLE_READ or 2 * (stop - start) > self.extent
+        nbytes = min(self.extent, chunks.HEADER.size + len(self.name))
+        data = self.source.read(self.position, self.extent if whole else nbytes)
+        header = read_header(data, self.position, self.name, self.source)
+        first = header.data_offset + start
+        last = max(min(header.data_offset + stop, header.end), first)
+        if whole and last <= self.position + len(data):
+            return data[first - self.position : last - self.position]
+        return self.source.read(first, last - first)
 
 
 def read_map(source: ByteSource) -> chunks.ChunkMap:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from nd2._core.chunks.binary_layers import LayerInfo, TileGrid
     from nd2._core.frames.plan import Picks
     from nd2._core.io import ByteSource
-    from nd2._core.readers.chunk_address import ChunkAddress
-    from nd2._core.readers.chunk_file import ChunkFile
+    from nd2._core.readers.chunk_file import ChunkAddress, ChunkFile
 
 _Mask = TypeVar("_Mask")
 
@@ -152,10 +151,8 @@ def _assemble(grid: TileGrid, tiles: Mapping[tuple[int, int], ChunkAddress], fra
 
 def _decode(chunk: ChunkAddress, frame: int, decode: Callable[[bytes], _Mask]) -> _Mask:
     data = chunk.read()
-    try:
+    with errors.within(path=chunk.source.url, chunk=chunk.name, frame=frame):
         return decode(data)
-    except ValueError as error:
-        raise errors.corrupt_in(error, path=chunk.source.url, chunk=chunk.name, frame=frame) from error
 
 
 def layer_chunks(

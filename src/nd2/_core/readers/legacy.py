@@ -81,24 +81,14 @@ class LegacyReader(Reader):
         return data[box.header_length : box.length]
 
     def _box(self, tag: bytes, position: int, data: bytes) -> jp2.Box:
-        try:
+        with errors.within(path=self.source.url, chunk=tag):
             return jp2.parse_box(data[: jp2.HEADER_BYTES], position, self.source.size)
-        except ValueError as error:
-            raise self._corrupt(error, tag) from error
-
-    def _corrupt(self, error: ValueError, tag: bytes) -> errors.CorruptFileError:
-        return errors.corrupt_in(error, path=self.source.url, chunk=tag)
-
-    def _decode(self, tag: bytes, data: bytes) -> dict[str, Any]:
-        try:
-            return legacy_xml.decode(data)
-        except ValueError as error:
-            raise self._corrupt(error, tag) from error
 
     def _document(self, tag: bytes, index: int = 0) -> dict[str, Any]:
         """Decode the XML box of a tag; empty without one."""
         payloads = self.payloads(tag, index, index + 1)
-        return self._decode(tag, payloads[0]) if payloads else {}
+        with errors.within(path=self.source.url, chunk=tag):
+            return legacy_xml.decode(payloads[0]) if payloads else {}
 
     @cached_property
     def _file_frame_count(self) -> int:
@@ -118,10 +108,8 @@ class LegacyReader(Reader):
     def _image_size(self) -> jp2.ImageSize:
         """Size of a frame, from the JP2 header or the first codestream."""
         for payload in self.payloads(b"jp2h", 0, 1):
-            try:
+            with errors.within(path=self.source.url, chunk=b"jp2h"):
                 size = jp2.parse_image_header(payload)
-            except ValueError as error:
-                raise self._corrupt(error, b"jp2h") from error
             if size is not None:
                 return size
         return self._codestream_header[1]
@@ -136,10 +124,8 @@ class LegacyReader(Reader):
         nbytes = min(jp2.HEADER_BYTES + jp2.SIZE_BYTES, self.source.size - position)
         data = self.source.read(position, nbytes)
         box = self._box(jp2.CODESTREAM, position, data)
-        try:
+        with errors.within(path=self.source.url, chunk=jp2.CODESTREAM):
             return box, jp2.parse_codestream_size(data[box.header_length :])
-        except ValueError as error:
-            raise self._corrupt(error, jp2.CODESTREAM) from error
 
     @cached_property
     def attributes(self) -> Attributes:

@@ -15,7 +15,7 @@ from nd2._core.format.chunks import display_name
 from nd2._core.format.pixels import Codec, PixelLayout, padded_row_bytes, sample_dtype
 from nd2._core.frames.grid import FrameGrid
 from nd2._core.frames.layout import Layout, check_claims, max_frames, split_components, warn_about_unreached_frames
-from nd2._core.readers.chunk_address import HEADER_SAMPLE, RESCUE_HINT
+from nd2._core.readers.chunk_file import HEADER_SAMPLE, RESCUE_HINT
 from nd2._core.readers.reader import Reader
 from nd2._core.structures import CustomLoop, XYPosLoop, ZStackLoop
 
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from nd2._core.chunks.recorded_data import RecordedColumn
     from nd2._core.event_types import ExperimentEvent
     from nd2._core.frames.read import Frames
-    from nd2._core.readers.chunk_address import ChunkAddress
-    from nd2._core.readers.chunk_file import ChunkFile
+    from nd2._core.readers.chunk_file import ChunkAddress, ChunkFile
     from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.readers.rescue import Rescue, RescueReport
     from nd2._core.region_types import ROI
@@ -333,10 +332,8 @@ class ModernReader(Reader):
             tree = self.chunk_file.decode(binary_layers.RUNS_NAME, runs, strip_prefix=True)
             layers += binary_layers.decode_runs(tree)
         if rasters:
-            try:
+            with errors.within(path=self.source.url, chunk=binary_layers.RASTERS_NAME):
                 layers += binary_layers.decode_rasters(rasters)
-            except ValueError as error:
-                raise errors.corrupt_in(error, path=self.source.url, chunk=binary_layers.RASTERS_NAME) from error
         if not layers:
             return []
         from nd2._core.readers.layer_chunks import layer_chunks
@@ -365,10 +362,8 @@ class ModernReader(Reader):
         data = self.chunk_file.chunk(custom_data.FORM)
         if not data:
             return []
-        try:
+        with errors.within(path=self.source.url, chunk=custom_data.FORM):
             return custom_data.decode_form(clx_lite.decode_items(data))
-        except ValueError as error:
-            raise errors.corrupt_in(error, path=self.source.url, chunk=custom_data.FORM) from error
 
     @cached_property
     def custom_data(self) -> dict[str, Any]:

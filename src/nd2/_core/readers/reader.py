@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from nd2._core.frames.layout import Layout
     from nd2._core.frames.read import Frames
     from nd2._core.io import ByteSource
-    from nd2._core.readers.chunk_address import ChunkAddress
-    from nd2._core.readers.chunk_file import ChunkFile
+    from nd2._core.readers.chunk_file import ChunkAddress, ChunkFile
     from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.readers.rescue import RescueReport
     from nd2._core.readers.sidecar import Index
