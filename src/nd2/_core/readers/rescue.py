@@ -9,36 +9,42 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.chunks import picture_metadata
+from nd2._core.chunks import fields, optics, picture_metadata
+from nd2._core.chunks.attributes import channel_count
 from nd2._core.format import chunks
 from nd2._core.format.inflate import MAX_RATIO, inflate_start, inflated_size
+from nd2._core.format.pixels import padded_row_bytes
 from nd2._core.frames import pool
 from nd2._core.frames.layout import max_frames
 from nd2._core.frames.read import Frames
 from nd2._core.frames.table import FrameTable
-from nd2._core.readers import geometry
 from nd2._core.readers.chunk_file import ChunkFile
 from nd2._core.readers.frame_table import frame_codec
 from nd2._core.readers.modern import OPENING
 from nd2._core.readers.scan import collect, scan_chunks
-from nd2._core.structures import CustomLoop
+from nd2._core.structures import Attributes, CustomLoop
 from nd2._core.values import record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import DTypeLike, NDArray
 
-    from nd2._core.chunks import fields
     from nd2._core.format.pixels import PixelLayout
     from nd2._core.io import ByteSource
     from nd2._core.readers.reader import Reader
     from nd2._core.readers.scan import Scan
-    from nd2._core.structures import Attributes, ExpLoop
+    from nd2._core.structures import ExpLoop
 
 _DTYPES = (np.dtype("u1"), np.dtype("<u2"), np.dtype("<f4"))
 _SAMPLE = 1 << 20
 """Bytes of a frame that show how many bits its samples have."""
 _SMALL_FRAME = 32 << 20
 """A frame that inflates to more than this, and by a high ratio, is not taken for the pattern of all others."""
+_MIN_SAMPLE, _MIN_VALUES = 256, 8
+"""Bytes, and different values of them, that show whether samples have 8 bits."""
+_MAX_DISTANCE = 0.3
+"""Greatest distance of the distributions of bytes at even and odd places in samples of 8 bits."""
 
 
 def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
@@ -188,7 +194,7 @@ class Rescue:
         start = int(self._scan.data_offset[place]) + chunks.TIMESTAMP
         sample = self.source.read(start, max(min(nbytes, _SAMPLE), 0))
         nbytes = max(nbytes if inflated is None else inflated, 1)
-        attributes, by_camera = geometry.guess(
+        attributes, by_camera = guess_geometry(
             picture,
             nbytes,
             plane_count=picture_metadata.plane_count(picture),
@@ -245,3 +251,104 @@ def _check_streams(frames: Frames) -> NDArray[np.bool_]:
 
     pool.run([(check, frame) for frame in np.flatnonzero(sound).tolist()])
     return sound
+
+
+def guess_geometry(
+    picture: fields.Tree | None,
+    nbytes: int,
+    *,
+    plane_count: int | None,
+    compressed: bool,
+    sample: bytes = b"",
+    dtype: np.dtype[Any] | None = None,
+) -> tuple[Attributes, bool]:
+    """Guess the attributes of the image, and whether the camera's metadata state the size.
+
+    A size that the camera states counts if a frame has as many bytes; otherwise the image is taken
+    to be square, or else a single row.
+
+    Parameters
+    ----------
+    nbytes : int
+        Bytes of the pixels of a frame, not compressed.
+    sample : bytes
+        The first pixels of a frame, which show whether samples have 8 or 16 bits.
+    dtype : numpy.dtype, optional
+        Type of the samples, if it is known.
+    """
+    planes = fields.level(optics.picture_root(picture), "sPicturePlanes")
+    components = fields.integer(planes, "uiCompCount") or fields.integer(planes, "uiCount") or 1
+    if dtype is not None:
+        items: tuple[int, ...] = (dtype.itemsize,)
+    else:
+        items = (1, 2, 4) if _has_8_bits(sample, planes) else (2, 1, 4)
+    for width, height in _camera_sizes(planes):
+        for item in items:
+            if height * padded_row_bytes(width, components, item) == nbytes:
+                return _geometry(width, height, components, item, plane_count, compressed), True
+    for item in items:
+        side = math.isqrt(nbytes // (components * item))
+        for width in (side, side - 1):  # rows of odd length are padded, so that fewer pixels fit
+            if width > 0 and width * padded_row_bytes(width, components, item) == nbytes:
+                return _geometry(width, width, components, item, plane_count, compressed), False
+    item = items[0] if dtype is not None or nbytes % (2 * components) == 0 else 1
+    width = nbytes // (components * item)
+    return _geometry(width, 1, components, item, plane_count, compressed), False
+
+
+def _camera_sizes(planes: fields.Tree) -> Iterator[tuple[int, int]]:
+    """Yield width and height of the camera's formats, in pixels of the image."""
+    for setting in fields.levels(fields.level(planes, "sSampleSetting")):
+        camera = fields.level(setting, "pCameraSetting")
+        for name in ("FormatQuality", "FormatFast"):
+            description = fields.level(camera, name, "fmtDesc")
+            binning = [max(int(fields.real(description, f"dBinning{axis}")), 1) for axis in "XY"]
+            for level in (fields.level(description, "sizeSensorPixels"), fields.level(camera, name, "rectSensorUser")):
+                for width, height in _size(level):
+                    yield width, height
+                    if binning != [1, 1]:
+                        yield width // binning[0], height // binning[1]
+    for name in ("sPlaneNew", "sPlane"):
+        for plane in fields.levels(fields.level(planes, name)):
+            setting = fields.level(plane, "sCameraSetting")
+            width, height = (fields.integer(setting, f"uiCamPxlCount{axis}") for axis in ("X", "Y"))
+            if width > 0 and height > 0:
+                yield width, height
+
+
+def _has_8_bits(sample: bytes, planes: fields.Tree) -> bool:
+    """Return whether samples have 8 bits: by the bytes, of which every other one differs in 16 bits."""
+    data = np.frombuffer(sample, np.uint8, len(sample) // 2 * 2)
+    if len(data) >= _MIN_SAMPLE and len(np.unique(data)) >= _MIN_VALUES:
+        even, odd = (np.bincount(part >> 4, minlength=16) for part in (data[::2], data[1::2]))
+        return bool(2 * np.abs(even - odd).sum() / len(data) / 2 < _MAX_DISTANCE)
+    for setting in fields.levels(fields.level(planes, "sSampleSetting")):
+        camera = fields.level(setting, "pCameraSetting")
+        bits = fields.integer(fields.level(camera, "FormatQuality", "fmtDesc"), "uiBpc")
+        if bits:
+            return bits <= 8
+    return False
+
+
+def _size(level: fields.Tree) -> Iterator[tuple[int, int]]:
+    width = fields.integer(level, "cx", fields.integer(level, "right") - fields.integer(level, "left"))
+    height = fields.integer(level, "cy", fields.integer(level, "bottom") - fields.integer(level, "top"))
+    if width > 0 and height > 0:
+        yield width, height
+
+
+def _geometry(
+    width: int, height: int, components: int, item: int, plane_count: int | None, compressed: bool
+) -> Attributes:
+    return Attributes(
+        bitsPerComponentInMemory=8 * item,
+        bitsPerComponentSignificant=8 * item,
+        componentCount=components,
+        heightPx=height,
+        pixelDataType="float" if item == 4 else "unsigned",
+        sequenceCount=0,
+        widthBytes=padded_row_bytes(width, components, item) if height > 1 else width * components * item,
+        widthPx=width,
+        compressionType="lossless" if compressed else None,
+        channelCount=channel_count(plane_count, components),
+    )

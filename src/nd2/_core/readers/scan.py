@@ -177,7 +177,6 @@ class Scan:
     data_offset: NDArray[np.uint64]
     cut: NDArray[np.int64]
     lost: tuple[str, ...]
-    map_position: int | None
     last_cut: tuple[int, int, int] | None = None
 
     def __len__(self) -> int:
@@ -190,13 +189,12 @@ def collect(found: Iterable[ScannedChunk], end: int) -> Scan:
     others: dict[bytes, tuple[int, int]] = {}
     cut: set[int] = set()
     lost: set[bytes] = set()
-    map_position = None
     last_cut = None
     for chunk in found:
         header, index = chunk.header, chunk.frame
         if header.name == MAP_NAME:
-            map_position = header.position
-        elif index is not None:
+            continue
+        if index is not None:
             if chunk.whole:
                 frames.append((index, header.position, header.data_length, header.data_offset))
             else:
@@ -217,6 +215,5 @@ def collect(found: Iterable[ScannedChunk], end: int) -> Scan:
         table[:, 3],
         np.setdiff1d(np.array(sorted(cut), np.int64), chunk_map.frame_index),
         tuple(sorted(name.decode("ascii") for name in lost - others.keys())),
-        map_position,
         last_cut,
     )

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nd2._core.format.pixels import padded_row_bytes
-from nd2._core.readers import geometry
+from nd2._core.readers import rescue
 
 if TYPE_CHECKING:
     from nd2.structures import Attributes
 
 
 def guess(nbytes: int, picture: dict[str, Any] | None = None) -> tuple[Attributes, bool]:
-    return geometry.guess(picture, nbytes, plane_count=None, compressed=False)
+    return rescue.guess_geometry(picture, nbytes, plane_count=None, compressed=False)
 
 
 @pytest.mark.parametrize(("width", "bits"), [(5, 8), (7, 16), (13, 16), (16, 16), (511, 16), (512, 16)])
