@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from hypothesis import strategies as st
 
+from nd2._core.frames.plan import FrameTable
 from nd2._core.frames.read import Frames
-from nd2._core.frames.table import FrameTable
 from nd2._core.io import open_source
 
 if TYPE_CHECKING:

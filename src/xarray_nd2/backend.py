@@ -11,7 +11,7 @@ import xarray as xr
 from xarray.backends import BackendEntrypoint
 
 from nd2._core import errors
-from nd2._core.io.magic import is_magic
+from nd2._core.io.source import is_magic
 from nd2._core.io.urls import is_url
 from nd2._core.open import open_reader, read_magic
 from nd2._core.views.facts import Facts

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nd2._core import errors
 from nd2._core.io.listing import expand
-from nd2._core.io.magic import MAGIC_BYTES
+from nd2._core.io.source import MAGIC_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 import numpy as np
 
 from nd2._core.format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES, frame_name
-from nd2._core.frames.layout import Layout, loop_counts
+from nd2._core.frames.grid import Layout, loop_counts
 from nd2._core.structures import AXIS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypedDict
 
 from nd2._core.format import chunks
 from nd2._core.io import ByteSource, open_source
-from nd2._core.io.magic import LEGACY_MAGIC_BYTES, is_magic
+from nd2._core.io.source import LEGACY_MAGIC_BYTES, is_magic
 from nd2._core.readers.chunk_file import ChunkFile
 from nd2._core.readers.modern import ModernReader
 

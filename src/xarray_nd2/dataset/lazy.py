@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from nd2._core.chunks.recorded_data import decode_values
-from nd2._core.frames.lazy import LazyArray
-from nd2._core.frames.selection import select
+from nd2._core.frames.selection import LazyArray, select
 from nd2._core.values import record
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from nd2._core.frames.array import FrameArray
-    from nd2._core.frames.lazy import LazyArray
+    from nd2._core.frames.selection import LazyArray
     from nd2._core.open import OpenOptions
     from nd2._core.readers import Reader
     from xarray_nd2.dataset.model import DatasetModel

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core.io.faults import explain_faults
-from nd2._core.io.magic import is_magic
 from nd2._core.io.open import file_system
+from nd2._core.io.source import is_magic
 from nd2._core.io.urls import is_url, local_path, redact
 from xarray_nd2.references.arrays import ByteRanges, ZarrGroup
 from xarray_nd2.references.formats import FORMATS, zarr_format

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nd2._core.format.pixels import PixelLayout
 from nd2._core.frames.array import FrameArray
-from nd2._core.frames.layout import Layout
+from nd2._core.frames.grid import Layout
 from tests.frames import axis_pick, make_frames
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nd2._core.frames.layout import Layout
+from nd2._core.frames.grid import Layout
 from nd2._core.views.placement import Placement
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from nd2._core.export.zarr_documents import ImageAxes
 from nd2._core.frames.array import FrameArray
-from nd2._core.frames.lazy import LazyArray
 from nd2._core.frames.read import Frames
+from nd2._core.frames.selection import LazyArray
 from nd2._core.open import open_reader
 from nd2._core.views import pyramid as module
 from nd2._core.views.pyramid import Pyramid, halve, level_count, pyramid

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ome_types import OME
 
     from nd2._core.chunks.optics import Camera
-    from nd2._core.frames.layout import Layout
+    from nd2._core.frames.grid import Layout
     from nd2._core.readers import Reader
     from nd2._core.region_types import ROI
     from nd2._core.views.channels import ChannelFacts

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.io.magic import LEGACY_MAGIC_BYTES as LEGACY_MAGIC_BYTES
-from nd2._core.io.magic import MAGIC as MAGIC
-from nd2._core.io.magic import MAGIC_BYTES as MAGIC_BYTES
+from nd2._core.io.source import LEGACY_MAGIC_BYTES as LEGACY_MAGIC_BYTES
+from nd2._core.io.source import MAGIC as MAGIC
+from nd2._core.io.source import MAGIC_BYTES as MAGIC_BYTES
 from nd2._core.values import record
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The container of legacy ND2 files: JPEG 2000 boxes and the box map at the end of the file, both ways.
+"""The container of legacy ND2 files: JPEG 2000 boxes, codestreams, and the box map at the end, both ways.
 
 A box is a big-endian length (header included), a four-letter kind, then the payload. One codestream (``jp2c``) holds
 one channel of one frame; XML boxes hold the metadata. The last 40 bytes of a file have the position of the box map,
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
+
+    from nd2._core.format.pixels import PixelLayout
+
 
 SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 MAP_SIGNATURE = b"LABORATORY IMAGING ND BOX MAP 00"
@@ -259,3 +262,36 @@ def walk(read: Callable[[int, int], bytes], file_size: int) -> BoxMap:
         position = box.end
     entries = np.array(found, _ENTRY)
     return BoxMap(entries["kind"], entries["tag"], entries["offset"].astype(np.uint64), position)
+
+
+def codestream_decoder() -> Callable[..., NDArray[Any]]:
+    """Return the function that decodes a codestream."""
+    try:
+        from imagecodecs import jpeg2k_decode
+    except ImportError as error:
+        raise errors.missing_package("imagecodecs", "legacy", "for the pixels of legacy (JPEG 2000) files") from error
+    decode: Callable[..., NDArray[Any]] = jpeg2k_decode
+    return decode
+
+
+def decode_codestream(data: bytes | memoryview, pixels: PixelLayout) -> NDArray[Any]:
+    """Decode the codestream of one channel.
+
+    Returns
+    -------
+    ndarray, shape (1, Y, X, S)
+    """
+    size = parse_codestream_size(data[:SIZE_BYTES])
+    expected = (pixels.height, pixels.width, pixels.samples)
+    if (size.height, size.width, size.components) != expected:
+        raise errors.corrupt(
+            f"the codestream is of {size.height} x {size.width} pixels of {size.components} components, "
+            "the file of {} x {} pixels of {}".format(*expected)
+        )
+    try:
+        plane = codestream_decoder()(data, numthreads=1)
+    except (RuntimeError, ValueError) as error:
+        raise errors.corrupt(f"the codestream cannot be decoded: {error}") from error
+    if plane.size != np.prod(expected) or plane.dtype.itemsize > pixels.dtype.itemsize:
+        raise errors.corrupt(f"the codestream holds {plane.shape} {plane.dtype}, expected {expected} {pixels.dtype}")
+    return plane.reshape(1, *expected)

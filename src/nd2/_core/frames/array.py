@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core.frames.grid import FrameGrid
-from nd2._core.frames.lazy import LazyArray
-from nd2._core.frames.selection import compose, is_whole, select
+from nd2._core.frames.selection import LazyArray, compose, is_whole, select
 from nd2._core.values import record
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nd2._core.frames.layout import Layout
+    from nd2._core.frames.grid import Layout
     from nd2._core.frames.plan import Picks
     from nd2._core.frames.read import Frames
     from nd2._core.io import ByteSource

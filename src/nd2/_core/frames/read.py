@@ -1,4 +1,4 @@
-"""Frames out of bytes: executes the plan of a read.
+"""Frames out of bytes: executes the plan of a read, and keeps recently decoded frames.
 
 Each byte range is read and decoded straight into its place in one preallocated output, several at
 a time. Every view of the pixels goes through here.
@@ -7,7 +7,9 @@ a time. Every view of the pixels goes through here.
 from __future__ import annotations
 
 import math
+import os
 import threading
+from collections import OrderedDict
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +18,83 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.format.inflate import MAX_RATIO, inflate, inflate_start, is_zlib
 from nd2._core.frames import pool
-from nd2._core.frames.cache import FrameCache
 from nd2._core.frames.plan import BLOCK, DIRECT, Block, Picks, Plan, requests
 from nd2._core.frames.selection import as_index, as_slice, simplify
 from nd2._core.values import record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
     from nd2._core.format.pixels import PixelLayout
-    from nd2._core.frames.table import FrameTable
+    from nd2._core.frames.plan import FrameTable
     from nd2._core.io import ByteSource
+
+
+class FrameCache:
+    """The last decoded frames, at most ``limit`` bytes of them; safe to use from several threads.
+
+    A frame that several threads need at once is decoded by one of them. A copy in another process,
+    forked or unpickled, is empty at first.
+    """
+
+    def __init__(self, limit: int = 128 << 20) -> None:
+        self.limit = limit
+        self._clear()
+
+    def _clear(self) -> None:
+        self._frames: OrderedDict[Hashable, Future[NDArray[Any]]] = OrderedDict()
+        self._ranks: dict[Hashable, float] = {}
+        self._lowest = 0.0
+        self._nbytes = 0
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+
+    def get(self, frame: Hashable, decode: Callable[[], NDArray[Any]], cost: float = 0.0) -> NDArray[Any]:
+        """Return a frame, from `decode` unless it is kept. The caller must not write to it.
+
+        The least recently used frame is dropped first; one of several times the ``cost`` stays as many times as long.
+        """
+        from concurrent.futures import Future
+
+        if self._process != os.getpid():
+            # A thread of the parent may hold the lock, or may have decoded half of a frame.
+            self._clear()
+        with self._lock:
+            future = self._frames.get(frame)
+            decoding: Future[NDArray[Any]] = Future()
+            self._frames.setdefault(frame, decoding)
+            self._frames.move_to_end(frame)
+            self._ranks[frame] = self._lowest + cost
+        if future is not None:
+            return future.result()
+        try:
+            rows = decode()
+        except BaseException as error:
+            with self._lock:
+                del self._frames[frame], self._ranks[frame]
+            decoding.set_exception(error)
+            raise
+        with self._lock:
+            decoding.set_result(rows)
+            self._nbytes += rows.nbytes
+            while self._nbytes > self.limit:
+                kept = (key for key, future in self._frames.items() if future.done())
+                oldest = next(kept)
+                # Without costs, the first one has the lowest rank.
+                if self._ranks[oldest] > self._lowest:
+                    oldest = min((oldest, *kept), key=self._ranks.__getitem__)
+                self._lowest = self._ranks.pop(oldest)
+                self._nbytes -= self._frames.pop(oldest).result().nbytes
+        return rows
+
+    def __contains__(self, frame: Hashable) -> bool:
+        return frame in self._frames and self._process == os.getpid()
+
+    def __reduce__(self) -> tuple[type[FrameCache], tuple[int]]:
+        return (FrameCache, (self.limit,))
 
 
 @record
@@ -45,9 +111,9 @@ class Frames:
     def check_codec(self) -> None:
         """Raise ``ImportError`` if frames cannot be decoded here, before anything is read."""
         if self.pixels.codec == "jpeg2k":
-            from nd2._core.format import jpeg2k
+            from nd2._core.format import jp2
 
-            jpeg2k.decoder()
+            jp2.codestream_decoder()
 
     def frame(self, index: int) -> NDArray[Any]:
         """Read one whole frame, shape (C, Y, X, S), C-contiguous; zero if it is missing.
@@ -179,9 +245,9 @@ class Frames:
         """Decode the bytes of one compressed frame (or piece), shape (C, Y, X, S)."""
         try:
             if self.pixels.codec == "jpeg2k":
-                from nd2._core.format import jpeg2k
+                from nd2._core.format import jp2
 
-                return jpeg2k.decode(data, self.pixels)
+                return jp2.decode_codestream(data, self.pixels)
             # A program that edits a file may store some frames uncompressed among compressed ones.
             if len(data) == self.pixels.frame_bytes and not is_zlib(data):
                 return self.pixels.rows(data, self.pixels.height).copy()  # the buffer is used again

@@ -1,4 +1,4 @@
-"""The one form of a selection: for each axis a ``range``, or an array of positions.
+"""Arrays that read what is indexed, and the one form of a selection: a ``range`` or positions for each axis.
 
 Equally spaced positions are always a range.
 """
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
 
 Pick = range | np.ndarray[tuple[int, ...], np.dtype[np.intp]]
 """Positions on one axis, none of them negative."""
@@ -104,3 +105,46 @@ def expand(key: Any, ndim: int) -> list[Any]:
             items[i : i + 1] = [slice(None)] * (ndim - len(items) + 1)
             break
     return items + [slice(None)] * (ndim - len(items))
+
+
+class LazyArray:
+    """An array that reads what is indexed."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # a dataclass would take the property as the default of its field
+
+        @property
+        def dims(self) -> tuple[str, ...]:
+            """Axes."""
+
+        @property
+        def shape(self) -> tuple[int, ...]:
+            """Size of each axis."""
+
+        @property
+        def dtype(self) -> np.dtype[Any]:
+            """Type of an item."""
+
+        def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+            """Read a part by outer indexing: an integer, a slice or an index array for each axis."""
+
+        def __dask_tokenize__(self) -> tuple[Any, ...]: ...
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.dims)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """Index as NumPy does with integers, slices and ``...``; arrays select orthogonally."""
+        items = expand(key, self.ndim)
+        if len(items) > self.ndim:
+            raise IndexError(f"too many indices for an array of {self.ndim} dimensions")
+        return self.read(tuple(items))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("the values are in a file: an array of them is always a copy")
+        data = self[...]
+        return data if dtype is None else data.astype(dtype, copy=False)

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nd2._core import errors
 from nd2._core.io.faults import http_status
-from nd2._core.io.magic import is_magic
 from nd2._core.io.open import file_system
 from nd2._core.io.part import PART, Part
+from nd2._core.io.source import is_magic
 from nd2._core.io.urls import is_url, local_path, redact
 from nd2._core.values import record
 

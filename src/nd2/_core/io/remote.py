@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.io.faults import explain_faults
-from nd2._core.io.requests import Tuning, plan
 from nd2._core.io.source import ByteSource
-from nd2._core.io.transport import AsyncTransport, BlockingTransport, check_same, is_cache, protocol
+from nd2._core.io.transport import AsyncTransport, BlockingTransport, Tuning, check_same, is_cache, plan, protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +17,8 @@ if TYPE_CHECKING:
 
     from fsspec.spec import AbstractFileSystem
 
-    from nd2._core.io.requests import Request
     from nd2._core.io.source import Span
-    from nd2._core.io.transport import Blocks, RangeTransport, Stat
+    from nd2._core.io.transport import Blocks, RangeTransport, Request, Stat
 
 # In real files the experiment and the first picture metadata end within the first 40 to 220 KB; the chunk map and the
 # other metadata lie within the last 82 to 172 KB.

@@ -12,8 +12,7 @@ from nd2._core.io.transport import IN_FLIGHT, Answer, RangeTransport, max_in_fli
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from nd2._core.io.requests import Request
-    from nd2._core.io.transport import Stat
+    from nd2._core.io.transport import Request, Stat
 
 _READ = 1 << 20
 

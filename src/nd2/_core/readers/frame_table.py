@@ -11,8 +11,8 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.format import chunks
 from nd2._core.format.inflate import inflated_size, is_zlib
+from nd2._core.frames.plan import FrameTable
 from nd2._core.frames.read import Frames
-from nd2._core.frames.table import FrameTable
 from nd2._core.readers.chunk_file import HEADER_SAMPLE, parse_named_header
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from nd2._core.chunks import fields
 from nd2._core.chunks import legacy as decode
 from nd2._core.format import jp2, legacy_xml
 from nd2._core.format.pixels import PixelLayout
-from nd2._core.frames.layout import Layout, check_claims, split_components, warn_about_unreached_frames
+from nd2._core.frames.grid import Layout, check_claims, split_components, warn_about_unreached_frames
+from nd2._core.frames.plan import FrameTable
 from nd2._core.frames.read import Frames
-from nd2._core.frames.table import FrameTable
 from nd2._core.readers.reader import Reader
 from nd2._core.structures import Attributes, CustomLoop, StagePosition
 

@@ -13,8 +13,14 @@ from nd2._core.chunks import attributes, experiment, optics, picture_metadata, t
 from nd2._core.format import clx_lite
 from nd2._core.format.chunks import display_name
 from nd2._core.format.pixels import Codec, PixelLayout, padded_row_bytes, sample_dtype
-from nd2._core.frames.grid import FrameGrid
-from nd2._core.frames.layout import Layout, check_claims, max_frames, split_components, warn_about_unreached_frames
+from nd2._core.frames.grid import (
+    FrameGrid,
+    Layout,
+    check_claims,
+    max_frames,
+    split_components,
+    warn_about_unreached_frames,
+)
 from nd2._core.readers.chunk_file import HEADER_SAMPLE, RESCUE_HINT
 from nd2._core.readers.reader import Reader
 from nd2._core.structures import CustomLoop, XYPosLoop, ZStackLoop

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nd2._core.chunks.recorded_data import RecordedColumn
     from nd2._core.event_types import ExperimentEvent
     from nd2._core.format.jp2 import BoxMap
-    from nd2._core.frames.layout import Layout
+    from nd2._core.frames.grid import Layout
     from nd2._core.frames.read import Frames
     from nd2._core.io import ByteSource
     from nd2._core.readers.chunk_file import ChunkAddress, ChunkFile

@@ -15,9 +15,9 @@ from nd2._core.format import chunks
 from nd2._core.format.inflate import MAX_RATIO, inflate_start, inflated_size
 from nd2._core.format.pixels import padded_row_bytes
 from nd2._core.frames import pool
-from nd2._core.frames.layout import max_frames
+from nd2._core.frames.grid import max_frames
+from nd2._core.frames.plan import FrameTable
 from nd2._core.frames.read import Frames
-from nd2._core.frames.table import FrameTable
 from nd2._core.readers.chunk_file import ChunkFile
 from nd2._core.readers.frame_table import frame_codec
 from nd2._core.readers.modern import OPENING

@@ -15,9 +15,9 @@ from nd2._core import errors
 from nd2._core.format.chunks import PAGE, ChunkMap
 from nd2._core.format.jp2 import BoxMap
 from nd2._core.format.pixels import Codec
-from nd2._core.frames.layout import max_frames
+from nd2._core.frames.grid import max_frames
+from nd2._core.frames.plan import FrameTable
 from nd2._core.frames.read import Frames
-from nd2._core.frames.table import FrameTable
 from nd2._core.io import ByteSource, open_source
 from nd2._core.io.urls import local_path
 from nd2._core.readers.chunk_file import ChunkFile

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nd2._core.frames.lazy import LazyArray
+    from nd2._core.frames.selection import LazyArray
     from nd2._core.views.pyramid import LevelArray
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nd2._core.frames.layout import Layout
+    from nd2._core.frames.grid import Layout
     from nd2._core.frames.plan import Picks
     from nd2._core.frames.read import Frames
     from nd2._core.readers import Reader

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core.frames.array import PIXEL_DIMS, FrameArray
-from nd2._core.frames.cache import FrameCache
-from nd2._core.frames.lazy import LazyArray
-from nd2._core.frames.selection import as_index, compose, is_whole, select
+from nd2._core.frames.read import FrameCache
+from nd2._core.frames.selection import LazyArray, as_index, compose, is_whole, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.format.pixels import PixelLayout, padded_row_bytes
 from nd2._core.frames.array import PIXEL_DIMS
-from nd2._core.frames.layout import Layout
+from nd2._core.frames.grid import Layout
 from nd2._core.structures import (
     Attributes,
     Channel,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nd2._core.io.requests import Request, Scatter, Tuning, plan
+from nd2._core.io.transport import Request, Scatter, Tuning, plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nd2._core.io import handles, local
+from nd2._core.io import local
 from nd2._core.io.local import LocalSource
 
 if TYPE_CHECKING:
@@ -33,22 +33,22 @@ def paths(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def two_handles(monkeypatch: pytest.MonkeyPatch) -> None:
     gc.collect()
-    before = len(handles._handles)
-    monkeypatch.setattr(handles, "max_handles", lambda: before + 2)
+    before = len(local._handles)
+    monkeypatch.setattr(local, "max_handles", lambda: before + 2)
 
 
 @pytest.mark.usefixtures("two_handles")
 def test_the_file_that_was_not_read_recently_is_closed_first(paths: list[Path]) -> None:
-    before = len(handles._handles)
+    before = len(local._handles)
     first, others = LocalSource(str(paths[0])), [LocalSource(str(paths[1]))]
     for path in paths[2:]:
         first.read(0, 1)
         others.append(LocalSource(str(path)))
         assert first._handle is not None
-        assert len(handles._handles) == before + 2
+        assert len(local._handles) == before + 2
     assert [source.read(5, 1)[0] for source in (first, *others)] == [0, 1, 2, 3, 4]
     del first, others
-    assert len(handles._handles) == before
+    assert len(local._handles) == before
 
 
 @pytest.mark.usefixtures("two_handles")
@@ -95,11 +95,11 @@ def test_more_files_than_the_process_may_open(tmp_path: Path, others: int) -> No
 def test_the_limit_is_half_of_the_process_or_what_xarray_is_set_to() -> None:
     import xarray as xr
 
-    own = handles.max_handles()
+    own = local.max_handles()
     assert 0 < own <= 2048
     with xr.set_options(file_cache_maxsize=7):  # type: ignore[no-untyped-call]
-        assert handles.max_handles() == min(own, 7)
-    assert handles.max_handles() == own
+        assert local.max_handles() == min(own, 7)
+    assert local.max_handles() == own
 
 
 def test_a_file_that_is_written_to_is_noticed(paths: list[Path]) -> None:
