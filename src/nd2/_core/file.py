@@ -630,10 +630,12 @@ class ND2File(PrivateMembers):
         ome_types.OME
             One image per position. Times are milliseconds since the first frame.
         """
-        from nd2._core.export.ome import ome_metadata
+        from ome_types import from_xml
 
-        return ome_metadata(
-            self._reader, self._facts, include_unstructured=include_unstructured, tiff_file_name=tiff_file_name
+        from nd2._core.export.ome import ome_xml
+
+        return from_xml(
+            ome_xml(self._reader, self._facts, include_unstructured=include_unstructured, tiff_file_name=tiff_file_name)
         )
 
     def write_tiff(

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from numpy.typing import NDArray
-    from ome_types import OME
 
     from nd2._core.chunks.optics import Camera
     from nd2._core.frames.grid import Layout
@@ -67,24 +66,6 @@ _CONTRAST = {
 _ILLUMINATION = {"fluorescence": "Epifluorescence", "brightfield": "Transmitted", "multiphoton": "NonLinear"}
 # What XML 1.0 cannot hold.
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def ome_metadata(
-    reader: Reader,
-    facts: Facts,
-    *,
-    include_unstructured: bool = True,
-    tiff_file_name: str | None = None,
-    position: int | None = None,
-) -> OME:
-    """Return the OME metadata as the objects of ome-types; parameters as those of ``ND2File.ome_metadata``."""
-    from ome_types import from_xml
-
-    return from_xml(
-        ome_xml(
-            reader, facts, include_unstructured=include_unstructured, tiff_file_name=tiff_file_name, position=position
-        )
-    )
 
 
 def ome_xml(

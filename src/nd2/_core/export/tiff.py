@@ -1,7 +1,8 @@
 """Writing a file as TIFF: OME-TIFF, an ImageJ hyperstack, or plain BigTIFF, through tifffile.
 
 tifffile lays out the file (headers, one directory per page) with empty pages. The pixels are then
-written in the order of the ND2 file: each frame is read once, a few frames at a time.
+written in the order of the ND2 file: each frame is read once, a few frames at a time. Pages that are
+compressed or have smaller copies are written one by one.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nd2._core import errors
+from nd2._core.export.blocks import choose_levels
+from nd2._core.export.ome import ome_xml
 from nd2._core.export.pipeline import bar, pump
-from nd2._core.export.tiff_pages import PageOptions, write_pages
 from nd2._core.io.destination import resolve
-from nd2._core.values import record
 from nd2._core.views.placement import Placement, rgb_picks, runs
+from nd2._core.views.pyramid import pyramid
 from nd2._core.views.summary import byte_size
 
 if TYPE_CHECKING:
@@ -37,7 +39,16 @@ if TYPE_CHECKING:
     from nd2._core.views.facts import Facts
 
     OnFrame = Callable[[int, int, dict[str, int]], None]
+    Report = Callable[[NDArray[np.intp]], None]
+    """Called with the sequence indices of frames that are written."""
 
+_COMPRESSIONS = ("zlib", "lzw", "zstd")
+_BUILT_IN = "zlib"
+"""The compression that tifffile has without imagecodecs."""
+_TILE = 512
+"""Length in pixels of the sides of a tile; pages that are not larger have none."""
+_PAGES_BLOCK = 32 << 20
+"""Bytes of pixels to read at once for pages that are written one by one."""
 _BLOCK = 2 << 20
 """Bytes of pixels to read at once, at least one frame: they stay in the processor's cache until written."""
 _COMPRESSED_FACTOR = 4
@@ -74,49 +85,43 @@ def write_tiff(
     placement = Placement.from_layout(reader.layout)
     if position is not None:
         placement = placement.image_part(position)
-    page_options = PageOptions.choose(compression, levels, (reader.layout.height, reader.layout.width))
+    _check_compression(compression)
+    levels = choose_levels(levels, (reader.layout.height, reader.layout.width))
     is_ome = ".ome." in file_name.lower()
     if is_ome and reader.dtype.name not in _OME_TYPES:
         raise TypeError(
             f"OME-TIFF has no pixels of {reader.dtype}: convert with .astype(np.float32) or another "
             f"of {', '.join(_OME_TYPES)}"
         )
-    if page_options.levels > 1 and not is_ome:
+    if levels > 1 and not is_ome:
         raise ValueError(f"a pyramid needs a name with '.ome.' in it, not {file_name!r}")
 
     def describe() -> bytes:
-        from nd2._core.export.ome import ome_metadata, ome_xml
-
-        options: dict[str, Any] = {
-            "include_unstructured": include_unstructured_metadata,
-            "tiff_file_name": file_name,
-            "position": position,
-        }
+        text = ome_xml(
+            reader,
+            facts,
+            include_unstructured=include_unstructured_metadata,
+            tiff_file_name=file_name,
+            position=position,
+        )
         if modify_ome is None:
-            return ome_xml(reader, facts, **options).encode()
-        ome = ome_metadata(reader, facts, **options)
+            return text.encode()
+        from ome_types import from_xml
+
+        ome = from_xml(text)
         modify_ome(ome)
         return ome.to_xml().encode()
 
+    page_by_page = compression is not None or levels > 1
     # ``modify_ome`` runs in the caller's thread, before any pixel is written.
-    description = describe() if is_ome and modify_ome is not None else None
-    if not page_options.plain:
-        if is_ome and description is None:
-            description = describe()
+    description = describe() if is_ome and (page_by_page or modify_ome is not None) else None
+    if page_by_page:
         with destination.file() as partial, bar(progress, len(placement.index), "frame") as advance:
-            write_pages(
-                tifffile,
-                partial,
-                reader,
-                placement,
-                page_options,
-                _page_layout(reader, facts, placement, is_ome),
-                description,
-                _reporter(reader, on_frame, advance),
-            )
+            report = _reporter(reader, on_frame, advance)
+            _write_pages(tifffile, partial, reader, facts, placement, compression, levels, description, report)
         return
     with destination.file() as partial, ThreadPoolExecutor(1) as background:
-        pages = _lay_out(tifffile, reader, facts, placement, partial, is_ome)
+        offsets, entry = _lay_out(tifffile, reader, facts, placement, partial, is_ome)
         _check_space(partial)
         # The description is built while pixels are written.
         later = background.submit(describe) if is_ome and description is None else None
@@ -125,23 +130,76 @@ def write_tiff(
             header = handle.read(_HEADER)
             _write_all(handle.fileno(), memoryview(bytes(_HEADER)), 0)
             with bar(progress, len(placement.index), "frame") as advance:
-                _fill(reader, placement, pages, handle.fileno(), _reporter(reader, on_frame, advance))
+                _fill(reader, placement, offsets, handle.fileno(), _reporter(reader, on_frame, advance))
             if later is not None:
                 description = later.result()
             if description is not None:
-                _describe(handle.fileno(), pages.description, description)
+                _describe(handle.fileno(), entry, description)
             _write_all(handle.fileno(), memoryview(header), 0)
 
 
-def _page_layout(reader: Reader, facts: Facts, placement: Placement, is_ome: bool) -> dict[str, Any]:
-    """Return the options for tifffile that every page has."""
-    options = _page_tags(facts)
-    if not is_ome:
-        axes, shape = _axes(reader, placement, placement.nesting)
-        if placement.images > 1:
-            axes, shape = f"P{axes}", (placement.images, *shape)
-        options |= {"shape": shape, "dtype": reader.dtype, "metadata": {"axes": axes}}
-    return options
+def _check_compression(compression: str | None) -> None:
+    if compression is None or compression == _BUILT_IN:
+        return
+    if compression not in _COMPRESSIONS:
+        names = ", ".join(map(repr, _COMPRESSIONS))
+        raise ValueError(f"compression must be None or one of {names}, not {compression!r}")
+    try:
+        import imagecodecs  # noqa: F401  # only whether it is installed
+    except ImportError as error:
+        raise errors.missing_package("imagecodecs", "legacy", f"for compression={compression!r}") from error
+
+
+def _write_pages(
+    tifffile: Any,
+    path: Path,
+    reader: Reader,
+    facts: Facts,
+    placement: Placement,
+    compression: str | None,
+    levels: int,
+    description: bytes | None,
+    report: Report,
+) -> None:
+    """Write all pages of all images; without OME-XML, they are a single series that tifffile describes."""
+    layout = {**_page_tags(facts), "compression": compression, "contiguous": False}
+    if compression is not None and reader.dtype.kind in "iu":
+        layout["predictor"] = True
+    pages = _pages(reader, placement, report)
+    with tifffile.TiffWriter(path, bigtiff=True, ome=False) as tif:
+        if description is None:
+            axes, shape = _axes(reader, placement, placement.nesting)
+            if placement.images > 1:
+                axes, shape = f"P{axes}", (placement.images, *shape)
+            tif.write(pages, shape=shape, dtype=reader.dtype, metadata={"axes": axes}, **layout)
+            return
+        if max(reader.layout.height, reader.layout.width) > _TILE:
+            layout["tile"] = (_TILE, _TILE)
+        for page in pages:
+            first, *smaller = _levels(page, levels)
+            tif.write(first, description=description, subifds=len(smaller), metadata=None, **layout)
+            description = None
+            for level in smaller:
+                tif.write(level, subfiletype=1, metadata=None, **layout)
+
+
+def _pages(reader: Reader, placement: Placement, report: Report) -> Iterator[NDArray[Any]]:
+    """Yield the pages in the order of the directories, each of shape (Y, X) or (Y, X, S)."""
+    frames, picks = reader.frames, rgb_picks(reader)
+    order = np.lexsort((placement.slots(placement.nesting), placement.image))
+    for places in runs(order, max(_PAGES_BLOCK // max(_frame_bytes(reader), 1), 1)):
+        index = placement.index[places]
+        for channels in frames.read(index, picks):
+            for page in channels:
+                yield page if page.shape[-1] > 1 else page[..., 0]
+        report(index)
+
+
+def _levels(page: NDArray[Any], levels: int) -> list[NDArray[Any]]:
+    """Return a page and its smaller copies."""
+    if page.ndim == 2:
+        return list(pyramid(page, levels))
+    return [np.moveaxis(level, 0, -1) for level in pyramid(np.moveaxis(page, -1, 0), levels)]
 
 
 def _page_tags(facts: Facts) -> dict[str, Any]:
@@ -163,9 +221,7 @@ def _tifffile() -> Any:
     return tifffile
 
 
-def _reporter(
-    reader: Reader, on_frame: OnFrame | None, advance: Callable[[int], None]
-) -> Callable[[NDArray[np.intp]], None]:
+def _reporter(reader: Reader, on_frame: OnFrame | None, advance: Callable[[int], None]) -> Report:
     """Return a function to call with the sequence indices of frames after they are written."""
     layout, done = reader.layout, 0
 
@@ -181,36 +237,15 @@ def _reporter(
     return report
 
 
-@record
-class _Pages:
-    """Offsets in the TIFF file.
+def _lay_out(
+    tifffile: Any, reader: Reader, facts: Facts, placement: Placement, path: Path, is_ome: bool
+) -> tuple[NDArray[np.int64], int]:
+    """Write the file without pixels and without the OME description.
 
-    Attributes
-    ----------
-    starts : ndarray, shape (images,)
-        Offset of the pixels of each image.
-    slots : ndarray, shape (frames,)
-        Number of each frame within its image.
-    image : ndarray, shape (frames,)
-        Number of the image of each frame.
-    description : int
-        Offset of the entry of the first directory that refers to the description.
+    Returns the offset of each frame's pixels, shape (frames,), and that of the entry of the first
+    directory that refers to the description.
     """
-
-    starts: NDArray[np.int64]
-    slots: NDArray[np.intp]
-    frame_bytes: int
-    image: NDArray[np.intp]
-    description: int
-
-    def offsets(self) -> NDArray[np.int64]:
-        """Offset of each frame's pixels in the TIFF file."""
-        return self.starts[self.image] + self.slots * self.frame_bytes
-
-
-def _lay_out(tifffile: Any, reader: Reader, facts: Facts, placement: Placement, path: Path, is_ome: bool) -> _Pages:
-    """Write the file without pixels and without the OME description."""
-    frame_bytes = math.prod(_frame_shape(reader)) * reader.dtype.itemsize
+    frame_bytes = _frame_bytes(reader)
     fits = len(placement.index) * frame_bytes < _CLASSIC
     imagej = not is_ome and fits and _is_imagej(reader, placement)
     nesting = "TZ" if imagej else placement.nesting
@@ -235,7 +270,7 @@ def _lay_out(tifffile: Any, reader: Reader, facts: Facts, placement: Placement, 
     if is_ome:
         with tifffile.TiffFile(path) as tif:
             entry = tif.pages.first.tags["ImageDescription"].offset
-    return _Pages(np.array(starts, np.int64), placement.slots(nesting), frame_bytes, placement.image, entry)
+    return np.array(starts, np.int64)[placement.image] + placement.slots(nesting) * frame_bytes, entry
 
 
 def _describe(target: int, entry: int, text: bytes) -> None:
@@ -247,9 +282,9 @@ def _describe(target: int, entry: int, text: bytes) -> None:
     _write_all(target, memoryview(struct.pack("=QQ", len(text) + 1, end)), entry + 4)
 
 
-def _frame_shape(reader: Reader) -> tuple[int, ...]:
-    layout = reader.layout
-    return layout.channels, layout.height, layout.width, layout.samples
+def _frame_bytes(reader: Reader) -> int:
+    """Return the bytes of a frame's pixels in the TIFF file."""
+    return math.prod(reader.frames.pixels.shape) * reader.dtype.itemsize
 
 
 def _axes(reader: Reader, placement: Placement, nesting: str) -> tuple[str, tuple[int, ...]]:
@@ -293,12 +328,10 @@ def _imagej_metadata(facts: Facts, placement: Placement, axes: str) -> dict[str,
     return metadata
 
 
-def _fill(
-    reader: Reader, placement: Placement, pages: _Pages, target: int, report: Callable[[NDArray[np.intp]], None]
-) -> None:
+def _fill(reader: Reader, placement: Placement, offsets: NDArray[np.int64], target: int, report: Report) -> None:
     """Write the pixels of every frame."""
     frames, picks = reader.frames, rgb_picks(reader)
-    offsets, size = pages.offsets(), pages.frame_bytes
+    size = _frame_bytes(reader)
     present = frames.table.present(reader.layout.frame_count)
     spare: list[NDArray[Any]] = []
     block = _BLOCK if frames.pixels.codec == "raw" else _BLOCK * _COMPRESSED_FACTOR
@@ -306,7 +339,7 @@ def _fill(
 
     def blocks() -> Iterator[tuple[NDArray[np.intp], NDArray[Any]]]:
         for places in runs(placement.in_file_order(frames), count):
-            buffer = spare.pop() if spare else np.empty((count, *_frame_shape(reader)), reader.dtype)
+            buffer = spare.pop() if spare else np.empty((count, *frames.pixels.shape), reader.dtype)
             index = placement.index[places]
             if present[index].any():  # pages of missing frames stay zero
                 frames.read(index, picks, out=buffer[: len(places)])
