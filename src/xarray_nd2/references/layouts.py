@@ -19,7 +19,7 @@ from xarray_nd2.dataset.build import dataset_model, position_model
 from xarray_nd2.references.arrays import ByteRanges, ZarrArray, ZarrGroup, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -129,7 +129,7 @@ def _inline_coords(model: DatasetModel, inline_coords: bool | int) -> tuple[Data
 
 
 def ome_groups(
-    facts: Facts, model: DatasetModel, describe_image: Callable[[FrameArray, int | None], Sequence[ZarrArray]]
+    facts: Facts, model: DatasetModel, describe_image: Callable[[FrameArray, int | None], Iterable[ZarrArray]]
 ) -> list[ZarrGroup]:
     """Describe a dataset as OME-Zarr: the image in the root, or one image group for each position.
 

@@ -6,6 +6,7 @@ and uvicorn do (346, 204 and 239, by `bench/clients.py`), and needs no package.
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 import threading
@@ -13,17 +14,20 @@ import time
 from dataclasses import field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from nd2._core import errors
 from nd2._core.values import record
-from xarray_nd2.serving.access import hostname, is_host, is_loopback, prefers_html, requested_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
+_HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
+"""A ``Host`` header that is a host with an optional port, and nothing else."""
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _BACKLOG = 128
 """Connections that wait to be accepted: a viewer opens many at once."""
 _MAX_CONNECTIONS = 256
@@ -45,6 +49,8 @@ class Request:
         Path of the URL, without the slash in front.
     base : str
         URL of the root, as the client knows it.
+    html : bool
+        Whether the client accepts HTML, as the browser of a person does.
     """
 
     key: str
@@ -106,7 +112,7 @@ class Endpoint:
         class Handler(_Handler):
             served = site
             origin = allow_origin
-            only_loopback = is_loopback(host)
+            only_loopback = _is_loopback(host)
             logs = verbose
 
         class Server(_Server):
@@ -237,12 +243,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, body: bool) -> None:
         self._start = time.perf_counter()
         host = self.headers.get("Host", "")
-        if self.only_loopback and not is_loopback(hostname(f"//{host}")):
+        if self.only_loopback and not _is_loopback(_hostname(f"//{host}")):
             # A foreign name that resolves to this machine: its pages must not read the file.
             self._text(HTTPStatus.MISDIRECTED_REQUEST, "unknown host", body=body)
             return
         key = unquote(urlsplit(self.path).path).strip("/")
-        request = Request(key, self._base(host), prefers_html(self.headers.get("Accept")))
+        html = "text/html" in self.headers.get("Accept", "").lower()
+        request = Request(key, self._base(host), html)
         try:
             found = self.served.answer(request)
         except (OSError, ValueError, ImportError) as error:
@@ -258,7 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _base(self, host: str) -> str:
         """Return the URL of the root as the client knows it: a tunnel may end at another port."""
-        if not is_host(host):
+        if _HOST.fullmatch(host) is None:
             address, port = self.connection.getsockname()[:2]
             host = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         return f"http://{host}/"
@@ -268,7 +275,7 @@ class _Handler(BaseHTTPRequestHandler):
         size = len(answer.data)
         span = None
         if answer.status is HTTPStatus.OK:
-            span = requested_range(self.headers.get("Range"), size)
+            span = _requested_range(self.headers.get("Range"), size)
         if span is None:
             return answer, {}
         if span[0] >= span[1]:
@@ -282,7 +289,7 @@ class _Handler(BaseHTTPRequestHandler):
         origin = self.headers.get("Origin")
         if origin is None:
             return None
-        if self.origin in ("*", origin) or is_loopback(hostname(origin)):
+        if self.origin in ("*", origin) or _is_loopback(_hostname(origin)):
             return str(origin)
         return None
 
@@ -328,3 +335,29 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether a name or an address is that of this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _hostname(url: str) -> str:
+    """Return the lower-case host of a URL; empty if the URL is malformed."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _requested_range(text: str | None, size: int) -> tuple[int, int] | None:
+    """Return start and stop of what a ``Range`` header requests; None for the whole."""
+    match = _RANGE.fullmatch(text or "")
+    if match is None or not (match[1] or match[2]):
+        return None
+    if not match[1]:
+        return max(size - int(match[2]), 0), size
+    return int(match[1]), min(int(match[2]) + 1, size) if match[2] else size

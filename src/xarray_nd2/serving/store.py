@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core.export import zarr_documents
-from nd2._core.io.urls import file_name
+from nd2._core.export.zarr_documents import ImageAxes
+from nd2._core.io.urls import file_name, file_stem
 from nd2._core.open import open_reader
 from nd2._core.values import record
 from nd2._core.views.facts import Facts
@@ -66,24 +67,7 @@ class Labels:
     name: str
     title: str
     layer: LayerChunks
-
-
-@record
-class Axis:
-    """An axis of the image that is served.
-
-    Attributes
-    ----------
-    step : float
-        Distance between neighbors; 1 if it is unknown.
-    unit : str
-        Unit of the distance in the words of OME-Zarr; empty if it is unknown.
-    """
-
-    name: str
-    size: int
-    step: float
-    unit: str
+    masks: Pyramid
 
 
 @record
@@ -111,6 +95,8 @@ class Store:
     ----------
     image : FrameArray
         The pixels.
+    axes : ImageAxes
+        Axes of the whole image, of which ``p`` is that of the positions.
     labels : list of Labels
         The binary layers.
     """
@@ -126,15 +112,25 @@ class Store:
             self.image: FrameArray = model.image
             self.name: str = str(attrs["source"])
             self.labels: list[Labels] = [
-                Labels(zarr_documents.label_name(i, layer.info.name), layer.info.name, layer)
+                Labels(
+                    zarr_documents.label_name(i, layer.info.name),
+                    layer.info.name,
+                    layer,
+                    Pyramid(FrameValues(layer, self.image.grid), nearest=True, limit=_MASK_BYTES),
+                )
                 for i, layer in enumerate(self.reader.binary_layers)
             ]
             self._pyramid: Pyramid = Pyramid(self.image)
-            self._masks: list[Pyramid] = [
-                Pyramid(FrameValues(labels.layer, self.image.grid), nearest=True, limit=_MASK_BYTES)
-                for labels in self.labels
-            ]
-            self._groups: list[ZarrGroup] = list(self._describe())
+            self._groups: list[ZarrGroup] = self._described_images()
+            last = self.image.fix("P", self.positions - 1) if self.positions else self.image
+            array = self._groups[-1].arrays["0"]
+            axes = ImageAxes.from_shape("".join(array.dims), array.shape, self.facts, last.grid.steps("T"))
+            if self.labels:
+                self._groups += self._described_labels(axes)
+            if self.positions:
+                axes = axes.prepend("p", self.positions)
+                self._groups += self._described_whole(axes)
+            self.axes: ImageAxes = axes
             self._readers: BoundedSemaphore = BoundedSemaphore(_MAX_READERS)
         except BaseException:
             self.reader.close()
@@ -153,18 +149,6 @@ class Store:
     def levels(self) -> int:
         """Number of levels of resolution."""
         return self._pyramid.levels
-
-    @cached_property
-    def axes(self) -> list[Axis]:
-        """Axes of the whole image in their order, of which ``p`` is that of the positions."""
-        wanted = POSITIONS if self.positions else ""
-        group = next(group for group in self._groups if group.path == wanted)
-        (whole,) = group.attrs["ome"]["multiscales"]
-        scale = whole["datasets"][0]["coordinateTransformations"][0]["scale"]
-        return [
-            Axis(axis["name"], size, step, axis.get("unit", ""))
-            for axis, size, step in zip(whole["axes"], group.arrays["0"].shape, scale, strict=True)
-        ]
 
     @cached_property
     def limits(self) -> list[tuple[float, float]]:
@@ -205,85 +189,30 @@ class Store:
             values = np.ascontiguousarray(_read_chunk(array, index))
         return _BYTES, values.data.cast("B")
 
-    def _describe(self) -> Iterator[ZarrGroup]:
-        """Describe the file: the root first."""
-
-        def levels(_: FrameArray, position: int | None) -> list[ZarrArray]:
-            return list(_level_arrays(self._pyramid, position))
-
+    def _described_images(self) -> list[ZarrGroup]:
+        """Describe the groups of OME-Zarr, the root first and an image last."""
+        groups = ome_groups(self.facts, self._model, lambda _, position: _level_arrays(self._pyramid, position))
         # Tiles are made in the order of the array's axes.
-        groups = [
-            replace(group, arrays={n: replace(a, transpose=None) for n, a in group.arrays.items()})
-            for group in ome_groups(self.facts, self._model, levels)
+        return [
+            replace(group, arrays={n: replace(a, transpose=None) for n, a in group.arrays.items()}) for group in groups
         ]
-        yield from groups
-        if not self.positions:
-            yield from self._label_groups("", groups[0], None)
-            return
-        *_, last = groups
-        for position in range(self.positions):
-            yield from self._label_groups(f"{position}/", last, position)
-        yield self._all_positions(POSITIONS, last, self._pyramid)
-        for labels, masks in zip(self.labels, self._masks, strict=True):
-            group = self._label_group(labels, masks, last, f"{POSITIONS}/labels/", None)
-            yield self._all_positions(group.path, group, masks)
 
-    def _label_groups(self, folder: str, image: ZarrGroup, position: int | None) -> Iterator[ZarrGroup]:
-        if not self.labels:
-            return
-        names = [labels.name for labels in self.labels]
-        version = zarr_documents.VERSION
-        yield ZarrGroup(f"{folder}labels", {"ome": {"version": version, "labels": names}})
-        for labels, masks in zip(self.labels, self._masks, strict=True):
-            yield self._label_group(labels, masks, image, f"{folder}labels/", position)
+    def _described_labels(self, image: ImageAxes) -> Iterator[ZarrGroup]:
+        """Describe the binary layers, for each image with the given axes."""
+        axes, names = image.drop("c"), [labels.name for labels in self.labels]
+        for position in range(self.positions) if self.positions else [None]:
+            root = "labels" if position is None else f"{position}/labels"
+            yield ZarrGroup(root, {"ome": {"version": zarr_documents.VERSION, "labels": names}})
+            for labels in self.labels:
+                mark = {"image-label": zarr_documents.image_label(labels.layer.info.color)}
+                yield _image_group(f"{root}/{labels.name}", axes, labels.name, labels.masks, position, mark)
 
-    def _label_group(
-        self, labels: Labels, masks: Pyramid, image: ZarrGroup, folder: str, position: int | None
-    ) -> ZarrGroup:
-        """Describe a binary layer of an image, whose axes it has without channels."""
-        arrays = list(_level_arrays(masks, position))
-        names = {dim: dim.lower() for dim in arrays[0].dims}
-        order = sorted(arrays[0].dims, key="PTZYX".index)
-        arrays = [replace(array.with_dims(tuple(order)), dims=tuple(names[d] for d in order)) for array in arrays]
-        (whole,) = image.attrs["ome"]["multiscales"]
-        kept = [i for i, axis in enumerate(whole["axes"]) if axis["type"] != "channel"]
-        scale = whole["datasets"][0]["coordinateTransformations"][0]["scale"]
-        units = [axis.get("unit") for axis in whole["axes"]]
-        axes = zarr_documents.ImageAxes(
-            "".join(whole["axes"][i]["name"] for i in kept),
-            tuple(arrays[0].shape[-len(kept) :]),
-            tuple(scale[i] for i in kept),
-            tuple(units[i] for i in kept),
-        )
-        block = {
-            "version": zarr_documents.VERSION,
-            "multiscales": zarr_documents.multiscales(axes, labels.name, masks.levels),
-            "image-label": zarr_documents.image_label(labels.layer.info.color),
-        }
-        members = {str(number): array for number, array in enumerate(arrays)}
-        return ZarrGroup(f"{folder}{labels.name}", {"ome": block}, members)
-
-    def _all_positions(self, path: str, group: ZarrGroup, pyramid: Pyramid) -> ZarrGroup:
-        """Describe all positions as one image with an axis ``p`` in front, like the group of one position."""
-        (whole,) = group.attrs["ome"]["multiscales"]
-        names = [axis["name"] for axis in whole["axes"]]
-        arrays = {}
-        for number, array in enumerate(_level_arrays(pyramid, None)):
-            own = {"P": "p", **{d: "c" if d == "S" else d.lower() for d in array.dims if d != "P"}}
-            order = sorted(array.dims, key=lambda dim: ["p", *names].index(own[dim]))
-            moved = array.with_dims(tuple(order))
-            dims = tuple(own[dim] for dim in order)
-            arrays[str(number)] = replace(moved, dims=dims, transpose=None)
-        datasets = []
-        for dataset in whole["datasets"]:
-            steps = [
-                {**step, step["type"]: [float(step["type"] == "scale"), *step[step["type"]]]}
-                for step in dataset["coordinateTransformations"]
-            ]
-            datasets.append({**dataset, "coordinateTransformations": steps})
-        axes = [{"name": "p", "type": "position"}, *whole["axes"]]
-        block = {"version": zarr_documents.VERSION, "multiscales": [{**whole, "axes": axes, "datasets": datasets}]}
-        return ZarrGroup(path, {"ome": block}, arrays)
+    def _described_whole(self, axes: ImageAxes) -> Iterator[ZarrGroup]:
+        """Describe all positions as one image, and each binary layer as one, with an axis ``p`` in front."""
+        yield _image_group(POSITIONS, axes, file_stem(self.name), self._pyramid)
+        for labels in self.labels:
+            path = f"{POSITIONS}/labels/{labels.name}"
+            yield _image_group(path, axes.drop("c"), labels.name, labels.masks)
 
     def _with_window(self, group: ZarrGroup) -> ZarrGroup:
         """Return an image group that says which range of values to display."""
@@ -301,9 +230,28 @@ class Store:
         return replace(group, attrs={**group.attrs, "ome": {**ome, "omero": omero}})
 
 
+def _image_group(
+    path: str,
+    axes: ImageAxes,
+    name: str,
+    pyramid: Pyramid,
+    position: int | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> ZarrGroup:
+    """Describe the levels of an image, or of one position of it, as a group with the given axes."""
+    arrays = {}
+    for number, array in enumerate(_level_arrays(pyramid, position)):
+        names = {"c" if dim == "S" else dim.lower(): dim for dim in array.dims}
+        moved = array.with_dims(tuple(names[axis] for axis in axes.names))
+        arrays[str(number)] = replace(moved, dims=tuple(axes.names), transpose=None)
+    multiscales = zarr_documents.multiscales(axes, name, pyramid.levels)
+    block = {"version": zarr_documents.VERSION, "multiscales": multiscales, **(more or {})}
+    return ZarrGroup(path, {"ome": block}, arrays)
+
+
 def _level_arrays(pyramid: Pyramid, position: int | None) -> Iterator[ZarrArray]:
     """Describe the levels of an image, or of one position of it."""
-    sides = dict(zip(pyramid.dims, pyramid.shapes[0], strict=True))
+    sides = dict(zip(pyramid.dims, pyramid.planes.shape, strict=True))
     tile = TILE if max(sides["Y"], sides["X"]) > _LARGE else _LARGE // 2
     for number in range(pyramid.levels):
         level = pyramid.level(number)

@@ -18,7 +18,7 @@ from xarray_nd2.serving.store import OWN, POSITIONS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from xarray_nd2.serving.store import Axis, Store
+    from xarray_nd2.serving.store import Store
 
 PUBLIC = "https://neuroglancer-demo.appspot.com"
 """Address of the viewer on the web."""
@@ -36,7 +36,8 @@ _SCREEN = 1100, 700
 """Approximate size of the first view in pixels: width, height."""
 _ORIENTATION = [-0.35, 0.2, 0.05, 0.91]
 """Quaternion of a view on a stack from above, at an angle."""
-_UNITS = {"micrometer": (1e-6, "m"), "millisecond": (1e-3, "s"), "": (1.0, "")}
+_UNITS = {"micrometer": (1e-6, "m"), "millisecond": (1e-3, "s"), None: (1.0, "")}
+"""Factor and name of the viewer's unit for each unit of OME-Zarr."""
 
 
 @cache
@@ -100,8 +101,12 @@ def state(store: Store, base: str) -> dict[str, Any]:
         URL of the root, as the client knows it.
     """
     root = f"{base}{POSITIONS}/" if store.positions else base
-    sizes = {axis.name: axis.size for axis in store.axes}
-    dimensions = {axis.name: _dimension(axis) for axis in store.axes}
+    axes = store.axes
+    sizes = dict(zip(axes.names, axes.shape, strict=True))
+    units = [_UNITS[unit] for unit in axes.units]
+    dimensions = {
+        name: (step * factor, unit) for name, step, (factor, unit) in zip(axes.names, axes.scale, units, strict=True)
+    }
     shown = [name for name in "xyz" if name in sizes]
     others = [name for name in "tp" if name in sizes]
     volume = "z" in sizes
@@ -136,12 +141,6 @@ def _middle(name: str, size: int) -> float:
     if name in "xy":
         return (size - 1) / 2
     return size // 2 if name == "z" else 0
-
-
-def _dimension(axis: Axis) -> tuple[float, str]:
-    """Return the step of an axis in the viewer's unit."""
-    factor, unit = _UNITS[axis.unit]
-    return axis.step * factor, unit
 
 
 def _extent(dimensions: Mapping[str, tuple[float, str]], sizes: Mapping[str, int]) -> float:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 VERSION = "0.5"
 """Version of OME-NGFF."""
 
-_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+# OME-Zarr does not define p, an axis of positions, which only viewers are shown.
+_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space", "p": "position"}
 # The largest plates have 32 rows (A to AF) and 48 columns: PT0 is not a well.
 _WELL = re.compile(r"^([A-Z]|A[A-F])0*([1-9]|[1-3]\d|4[0-8])(?:[_\- ].*)?$", re.IGNORECASE)
 _SAMPLES = {"R": ("Red", "FF0000"), "G": ("Green", "00FF00"), "B": ("Blue", "0000FF")}
@@ -137,6 +138,10 @@ class ImageAxes:
             tuple(self.scale[i] for i in kept),
             tuple(self.units[i] for i in kept),
         )
+
+    def prepend(self, name: str, size: int) -> ImageAxes:
+        """Return the axes with another one in front, whose distances are unknown."""
+        return ImageAxes(name + self.names, (size, *self.shape), (1.0, *self.scale), (None, *self.units))
 
     def level_shape(self, level: int) -> tuple[int, ...]:
         """Return the shape of a pyramid level: y and x halved ``level`` times, rounded up."""
