@@ -1,12 +1,14 @@
 """``make bench-remote``: requests, bytes and seconds of remote reads, compared with nd2 0.12.0, counted by the server.
 
 A file of 1000 frames of 2 MB is served over HTTP on the loopback device, without latency and with 50 ms before each
-answer. Each piece of work runs in a separate process; the results replace the table in ``docs/cloud.md``.
+answer; the same server answers requests of S3. Each piece of work runs in a separate process; the results replace the
+tables in ``docs/cloud.md``.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -22,15 +24,16 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHON = {"ours": sys.executable, "nd2": str(ROOT / ".venv-oracle" / "bin" / "python")}
 LATENCIES = (0.0, 0.05)
 PAGE = ROOT / "docs" / "cloud.md"
-_MARKED = re.compile(r"(<!-- bench-remote -->\n).*?(<!-- /bench-remote -->)", re.DOTALL)
+_MARKED = r"(<!-- {0} -->\n).*?(<!-- /{0} -->)"
 
 # Another file is opened first, so that imports and the session are not counted; then the setup; then the parent counts.
 _CHILD = """
 import sys, time
-setup, run, WARM, URL, INDEX = sys.argv[1:6]
-import nd2, xarray
-nd2.imread(WARM, xarray=True, dask=True)[1].values
-space = {"URL": URL, "INDEX": INDEX, "nd2": nd2, "xr": xarray}
+setup, run, WARM, URL, INDEX, OPTIONS = sys.argv[1:7]
+import json, nd2, xarray
+OPTIONS = json.loads(OPTIONS)
+nd2.imread(WARM, xarray=True, dask=True, **({"storage_options": OPTIONS} if OPTIONS else {}))[1].values
+space = {"URL": URL, "INDEX": INDEX, "OPTIONS": OPTIONS, "nd2": nd2, "xr": xarray}
 exec(setup, space)
 print("ready", flush=True)
 sys.stdin.readline()
@@ -79,19 +82,49 @@ WORK = [
 ]
 
 
+_FIRST = 'image = xr.open_dataset(URL, engine="nd2", storage_options=OPTIONS{}).image'
+FIRST = [
+    ("400 scattered frames of 8 kB", "many", _FIRST.format(""), "image[::50].values"),
+    *(
+        (
+            f"{count} frames of {size}, `chunks={chunks}`",
+            file,
+            _FIRST.format(f", chunks={chunks}"),
+            f"image[:{count}].compute()",
+        )
+        for count, size, file in ((200, "8 kB", "many"), (64, "2 MB", "big"))
+        for chunks in ("{}", '"auto"')
+    ),
+]
+"""What people write first: title, file, setup and code."""
+
+
 @dataclass(frozen=True)
 class Found:
-    """Requests, bytes and seconds of one run."""
+    """Requests, those at the same time, bytes and seconds of one run."""
 
     requests: int
+    at_once: int
     sent: int
     seconds: float
 
 
-def run(server: RangeServer, side: str, setup: str, code: str, latency: float, index: Path) -> Found:
+def run(
+    server: RangeServer,
+    side: str,
+    setup: str,
+    code: str,
+    latency: float,
+    index: Path,
+    file: str = "big",
+    s3: bool = False,
+) -> Found:
     """Run one piece of work in a separate process."""
-    urls = server.url("small.nd2"), server.url("big.nd2")
-    command = [PYTHON[side], "-c", _CHILD, setup, code, *urls, str(index)]
+    names = "small.nd2", f"{file}.nd2"
+    urls = [f"s3://files/{name}" if s3 else server.url(f"files/{name}") for name in names]
+    endpoint = {"endpoint_url": server.url("").rstrip("/"), "region_name": "us-east-1"}
+    options = json.dumps({"anon": True, "client_kwargs": endpoint} if s3 else {})
+    command = [PYTHON[side], "-c", _CHILD, setup, code, *urls, str(index), options]
     server.latency = 0.0
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT / "bench"
@@ -107,7 +140,7 @@ def run(server: RangeServer, side: str, setup: str, code: str, latency: float, i
         line = child.stdout.readline()
         if not line:
             raise RuntimeError(f"{side}: {code}")
-        return Found(server.requests, server.sent, float(line))
+        return Found(server.requests, server.most_in_flight, server.sent, float(line))
 
 
 def table(server: RangeServer, index: Path, rounds: int) -> str:
@@ -126,6 +159,24 @@ def table(server: RangeServer, index: Path, rounds: int) -> str:
                         found = run(server, side, setup, code, latency, index)
                         runs.setdefault((side, latency), []).append(found)
         lines.append(f"| {work.name} | {' | '.join(cells(runs))} |")
+        print(lines[-1], flush=True)
+    return "\n".join(lines) + "\n"
+
+
+def table_first(server: RangeServer, index: Path, rounds: int) -> str:
+    """Run what people write first over HTTP and S3, at 50 ms, and return the table."""
+    lines = [
+        "| work | requests | at once | seconds, HTTP | seconds, S3 |",
+        "| --- | --: | --: | --: | --: |",
+    ]
+    for name, file, setup, code in FIRST:
+        http, s3 = (
+            [run(server, "ours", setup, code, LATENCIES[-1], index, file, protocol) for _ in range(rounds)]
+            for protocol in (False, True)
+        )
+        requests, at_once = (median(getattr(one, field) for one in http) for field in ("requests", "at_once"))
+        seconds = [f"{median(one.seconds for one in runs):.3f}" for runs in (http, s3)]
+        lines.append(f"| {name} | {requests:.0f} | {at_once:.0f} | {' | '.join(seconds)} |")
         print(lines[-1], flush=True)
     return "\n".join(lines) + "\n"
 
@@ -152,14 +203,21 @@ def main() -> None:
     import nd2
 
     with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
+        folder = Path(made) / "files"
+        folder.mkdir()
         build_sparse(folder / "small.nd2", count=2, height=8, width=8)
         build_sparse(folder / "big.nd2", picture_bytes=100_000)
+        build_sparse(folder / "many.nd2", count=20_000, height=64, width=64)
         nd2.save_index(folder / "big.nd2", folder / "big.index")
-        with range_server(folder) as server:
-            text = table(server, folder / "big.index", options.rounds)
+        with range_server(Path(made)) as server:
+            tables = {
+                "bench-remote": table(server, folder / "big.index", options.rounds),
+                "bench-remote-first": table_first(server, folder / "big.index", options.rounds),
+            }
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(_MARKED.sub(lambda m: m[1] + text + m[2], page), encoding="utf-8")
+    for name, text in tables.items():
+        page = re.sub(_MARKED.format(name), lambda m, text=text: m[1] + text + m[2], page, flags=re.DOTALL)
+    PAGE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
