@@ -44,10 +44,10 @@ def _plane(title: str, name: str) -> Case:
     )
 
 
-def _load(title: str, name: str) -> Case:
+def _load(title: str, name: str, how: str = "load everything", read: str = "').image.load()") -> Case:
     return Case(
-        f"engine: open, load everything, {title}",
-        "a = xarray.open_dataset(FILE, engine='nd2').image.load()",
+        f"engine: open, {how}, {title}",
+        f"a = xarray.open_dataset(FILE, engine='nd2{read}",
         name,
         OURS,
         theirs="a = nd2.imread(FILE, xarray=True, dask=True).load()",
@@ -61,4 +61,7 @@ def _load(title: str, name: str) -> Case:
 
 _FILES = {"raw": "2 GB raw", "small": "100,000 x 64x64", "zlib": "300 zlib frames"}
 
-CASES = [make(title, name) for make in (_open, _plane, _load) for name, title in _FILES.items()]
+CASES = [
+    *(make(title, name) for make in (_open, _plane, _load) for name, title in _FILES.items()),
+    _load("2 GB raw", "raw", "chunks={}, compute()", "', chunks={}).compute()"),
+]
