@@ -109,20 +109,11 @@ def plural(count: int, noun: str) -> str:
 
 def frame_range(frame: int, count: int, *, path: str = "") -> IndexError:
     """Build the error for a frame index that the file does not have."""
-    return _out_of_range(f"frame index {frame}", count, "frame", path)
+    return out_of_range(f"frame index {frame}", count, "frame", path=path)
 
 
-def position_range(position: int, count: int, *, path: str = "") -> IndexError:
-    """Build the error for a position index that the file does not have."""
-    return _out_of_range(f"position {position}", count, "position", path)
-
-
-def channel_range(channel: int, count: int, *, path: str = "") -> IndexError:
-    """Build the error for a channel index that the file does not have."""
-    return _out_of_range(f"channel {channel}", count, "channel", path)
-
-
-def _out_of_range(what: str, count: int, noun: str, path: str) -> IndexError:
+def out_of_range(what: str, count: int, noun: str, *, path: str = "") -> IndexError:
+    """Build the error for an index beyond ``count`` items; ``noun`` names one of them."""
     message = f"{what} is out of range: the file has {plural(count, noun)}"
     return IndexError(_place(message, path, "", None, None))
 

@@ -11,6 +11,17 @@ from nd2._core.structures import Attributes, CompressionType
 
 NAMES = (b"ImageAttributesLV!", b"ImageAttributes!")
 
+_FIELDS = (
+    ("uiWidth", "widthPx", U32),
+    ("uiWidthBytes", "widthBytes", U32),
+    ("uiHeight", "heightPx", U32),
+    ("uiComp", "componentCount", U32),
+    ("uiBpcInMemory", "bitsPerComponentInMemory", I32),
+    ("uiBpcSignificant", "bitsPerComponentSignificant", I32),
+    ("uiSequenceCount", "sequenceCount", U32),
+    ("uiTileWidth", "tileWidthPx", U32),
+    ("uiTileHeight", "tileHeightPx", U32),
+)
 _COMPRESSION: tuple[CompressionType, ...] = ("lossless", "lossy")
 """Kinds of compression by their stored number; other numbers mean no compression."""
 _UNCOMPRESSED = 2
@@ -21,33 +32,25 @@ _MAX_COMPONENTS = 1 << 16
 def decode(raw: fields.Tree, *, plane_count: int | None) -> Attributes:
     """Return the attributes of the image."""
     tree = fields.root(raw, "SLxImageAttributes")
-    width, height, components, bits = (
-        fields.integer(tree, key) for key in ("uiWidth", "uiHeight", "uiComp", "uiBpcInMemory")
-    )
+    values = fields.read(tree, _FIELDS)
+    width, height = values["widthPx"], values["heightPx"]
+    components, bits = values["componentCount"], values["bitsPerComponentInMemory"]
     if min(width, height, components, bits) <= 0 or components > _MAX_COMPONENTS:
         raise errors.corrupt(
             f"image attributes give {width} x {height} pixels of {components} components with {bits} bits"
         )
-    tile_width = fields.integer(tree, "uiTileWidth")
-    tile_height = fields.integer(tree, "uiTileHeight")
-    tiled = 0 < tile_width != width or 0 < tile_height != height
-    significant = fields.integer(tree, "uiBpcSignificant", bits)
+    if not 0 < values["bitsPerComponentSignificant"] <= bits:
+        values["bitsPerComponentSignificant"] = bits
+    if not (0 < values["tileWidthPx"] != width or 0 < values["tileHeightPx"] != height):
+        values["tileWidthPx"] = values["tileHeightPx"] = None
     code = fields.integer(tree, "eCompression", _UNCOMPRESSED)
     compression = _COMPRESSION[code] if 0 <= code < len(_COMPRESSION) else None
     return Attributes(
-        bitsPerComponentInMemory=bits,
-        bitsPerComponentSignificant=significant if 0 < significant <= bits else bits,
-        componentCount=components,
-        heightPx=height,
+        **values,
         # As in Nikon's reader: 32 bits are floating point, whatever the stored pixel type.
         pixelDataType="float" if bits == 32 else "unsigned",
-        sequenceCount=fields.integer(tree, "uiSequenceCount"),
-        widthBytes=fields.integer(tree, "uiWidthBytes"),
-        widthPx=width,
         compressionLevel=fields.real(tree, "dCompressionParam") if compression else None,
         compressionType=compression,
-        tileHeightPx=tile_height if tiled else None,
-        tileWidthPx=tile_width if tiled else None,
         channelCount=channel_count(plane_count, components),
     )
 
@@ -65,20 +68,17 @@ def channel_count(plane_count: int | None, components: int) -> int:
 
 def encode(value: Attributes) -> dict[str, Any]:
     """Return the tree of the attributes: with all fields, because some readers require them."""
-    width, height = value.widthPx or 0, value.heightPx
-    compression = value.compressionType
+    width, compression = value.widthPx or 0, value.compressionType
     code = _COMPRESSION.index(compression) if compression in _COMPRESSION else _UNCOMPRESSED
+    value = value._replace(
+        widthPx=width,
+        widthBytes=value.widthBytes or 0,
+        tileWidthPx=value.tileWidthPx or width,
+        tileHeightPx=value.tileHeightPx or value.heightPx,
+    )
     return {
         "SLxImageAttributes": {
-            "uiWidth": U32(width),
-            "uiWidthBytes": U32(value.widthBytes or 0),
-            "uiHeight": U32(height),
-            "uiComp": U32(value.componentCount),
-            "uiBpcInMemory": I32(value.bitsPerComponentInMemory),
-            "uiBpcSignificant": I32(value.bitsPerComponentSignificant),
-            "uiSequenceCount": U32(value.sequenceCount),
-            "uiTileWidth": U32(value.tileWidthPx or width),
-            "uiTileHeight": U32(value.tileHeightPx or height),
+            **fields.write(value, _FIELDS),
             "eCompression": I32(code),
             "dCompressionParam": float(value.compressionLevel or 0.0),
             "ePixelType": I32(_REAL if value.pixelDataType == "float" else _UNSIGNED),

@@ -22,6 +22,12 @@ _EVENT = (
     ("A", "data", str),
     ("I", "id", U32),
 )
+_OLDER_EVENT = (
+    ("dTime", "time", float),
+    ("eMeaning", "meaning", U32),
+    ("wsDescription", "description", str),
+    ("wsData", "data", str),
+)
 _STIMULATION = (("T", "type", U32), ("L", "loop_index", U32), ("P", "position", U32), ("D", "description", str))
 
 _TEXT = {
@@ -63,37 +69,26 @@ def decode(raw: fields.Tree) -> list[ExperimentEvent]:
     Older files have full names; unverified on real files.
     """
     record = fields.root(raw, "RLxExperimentRecord")
-    compact = fields.levels(record.get("pEvents"))
-    return [_event(event) for event in compact] or [
-        _older_event(event) for event in fields.levels(record.get("pFirstEvent"))
-    ]
+    events = [_event(event, _EVENT) for event in fields.levels(record.get("pEvents"))]
+    if not events:
+        events = [_event(event, _OLDER_EVENT) for event in fields.levels(record.get("pFirstEvent"))]
+        for event in events:
+            event.description += f" - {event.data}" if event.data else ""
+    return events
 
 
-def _event(event: fields.Tree) -> ExperimentEvent:
-    values = fields.read(event, _EVENT)
-    code, stimulation = values["meaning"], None
-    description = values["description"] or _standard_text(code)
-    if "S" in event:
-        stored = fields.read(fields.level(event, "S"), _STIMULATION)
-        kind = fields.member(StimulationType, stored["type"])
-        stimulation = StimulationEvent(**{**stored, "type": kind})
+def _event(stored: fields.Tree, table: fields.Table) -> ExperimentEvent:
+    event = ExperimentEvent(**fields.read(stored, table))
+    code = event.meaning
+    event.meaning = fields.member(EventMeaning, code)
+    event.description = event.description or _standard_text(code)
+    if "S" in stored:
+        event.stimulation = StimulationEvent(**fields.read(fields.level(stored, "S"), _STIMULATION))
+        kind = event.stimulation.type = fields.member(StimulationType, event.stimulation.type)
         phase = kind.name if isinstance(kind, StimulationType) else str(kind)
-        detail = f" - {stimulation.description}" if stimulation.description else ""
-        description = f"{description} Phase {phase}{detail}"
-    meaning = fields.member(EventMeaning, code)
-    own = {"meaning": meaning, "description": description, "stimulation": stimulation}
-    return ExperimentEvent(**{**values, **own})
-
-
-def _older_event(event: fields.Tree) -> ExperimentEvent:
-    code, data = fields.integer(event, "eMeaning"), fields.text(event, "wsData")
-    description = fields.text(event, "wsDescription") or _standard_text(code)
-    return ExperimentEvent(
-        time=fields.real(event, "dTime"),
-        meaning=fields.member(EventMeaning, code),
-        description=f"{description} - {data}" if data else description,
-        data=data,
-    )
+        detail = f" - {event.stimulation.description}" if event.stimulation.description else ""
+        event.description += f" Phase {phase}{detail}"
+    return event
 
 
 def _standard_text(code: int) -> str:

@@ -65,7 +65,9 @@ def _loop(node: fields.Tree, nesting: int) -> _AnyLoop | None:
             periods = _periods(pars)
             loop = s.NETimeLoop(sum(p.count for p in periods), nesting, s.NETimeLoopParams(periods))
         case s.LoopType.XYPosLoop:
-            points = _valid(_points(pars), node.get("pItemValid"))
+            valid = fields.flags(node.get("pItemValid"))
+            # Points past the end of the mask are valid: an unused mask has one byte.
+            points = [point for i, point in enumerate(_points(pars)) if i >= len(valid) or valid[i]]
             params = s.XYPosLoopParams(fields.flag(pars, "bUseZ"), points)
             loop = s.XYPosLoop(len(points), nesting, params)
         case s.LoopType.ZStackLoop | s.LoopType.ZStackLoopAccurate:
@@ -83,13 +85,12 @@ def _time_params(pars: fields.Tree) -> s.TimeLoopParams:
     return s.TimeLoopParams(**fields.read(pars, _TIME), periodDiff=s.PeriodDiff(**fields.read(pars, _PERIOD_DIFF)))
 
 
-def _period(phase: fields.Tree) -> s.Period:
-    return s.Period(**vars(_time_params(phase)), count=fields.integer(phase, "uiCount"))
-
-
 def _periods(pars: fields.Tree) -> list[s.Period]:
     """Return the phases that are marked valid and have frames."""
-    periods = [_period(phase) for phase in fields.levels(pars.get("pPeriod"))]
+    periods = [
+        s.Period(**vars(_time_params(phase)), count=fields.integer(phase, "uiCount"))
+        for phase in fields.levels(pars.get("pPeriod"))
+    ]
     if "pPeriodValid" in pars:
         # An empty mask means no phases, as in Nikon's reader.
         valid = fields.flags(pars["pPeriodValid"])
@@ -120,12 +121,6 @@ def _points(pars: fields.Tree) -> list[s.Position]:
         )
         for point in points
     ]
-
-
-def _valid(points: list[s.Position], mask: object) -> list[s.Position]:
-    """Return the points that a mask keeps, and all past its end: an unused mask has one byte."""
-    flags = fields.flags(mask)
-    return [point for i, point in enumerate(points) if i >= len(flags) or flags[i]]
 
 
 def z_stack_params(pars: fields.Tree, count: int) -> s.ZStackLoopParams:

@@ -87,14 +87,10 @@ def decode(
         sample = samples[sample_index] if 0 <= sample_index < len(samples) else {}
         if "pDeviceSetting" in sample:
             to_stage = _pixel_to_stage(picture, sample, attributes)
-        channels.append(
-            s.Channel(
-                channel=_channel_meta(plane, i),
-                loops=loops,
-                microscope=own,
-                volume=_volume(picture, plane, sample, attributes, stack, to_stage),
-            )
-        )
+        color = s.Color.from_abgr_u4(fields.integer(plane, "uiColor"))
+        meta = s.ChannelMeta(fields.text(plane, "sDescription"), i, color, *optics.wavelengths(plane, i))
+        volume = _volume(picture, plane, sample, attributes, stack, to_stage)
+        channels.append(s.Channel(meta, loops, own, volume))
     return s.Metadata(s.Contents(len(channels), attributes.sequenceCount), channels)
 
 
@@ -114,17 +110,6 @@ def voxel_size(metadata: s.Metadata) -> s.VoxelSize:
 def _unknown_plane(index: int, count: int, components: int) -> fields.Tree:
     name = f"Channel_{index + 1}" if count > 1 else "RGB" if components == 3 else "Mono"
     return {"sDescription": name, "uiColor": _WHITE, "uiCompCount": components}
-
-
-def _channel_meta(plane: fields.Tree, index: int) -> s.ChannelMeta:
-    emission, excitation = optics.wavelengths(plane, index)
-    return s.ChannelMeta(
-        name=fields.text(plane, "sDescription"),
-        index=index,
-        color=s.Color.from_abgr_u4(fields.integer(plane, "uiColor")),
-        emissionLambdaNm=emission,
-        excitationLambdaNm=excitation,
-    )
 
 
 def _microscope(picture: fields.Tree, text_info: s.TextInfo) -> s.Microscope:

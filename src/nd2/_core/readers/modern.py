@@ -271,16 +271,10 @@ class ModernReader(Reader):
 
     def _position_name(self, frame: int) -> str | None:
         """Return the name of a frame's point; None if no loop reaches the frame."""
-        if self._position_loop is None or frame >= self._grid.size:
-            return None
-        name, loop = self._position_loop
-        return loop.parameters.points[self._grid.loop_index(name, frame)].name
-
-    @cached_property
-    def _position_loop(self) -> tuple[str, XYPosLoop] | None:
-        """The loop over positions, and its name in the grid."""
-        loops = ((str(i), loop) for i, loop in enumerate(self._loops))
-        return next(((name, loop) for name, loop in loops if isinstance(loop, XYPosLoop)), None)
+        for i, loop in enumerate(self._loops):
+            if isinstance(loop, XYPosLoop) and frame < self._grid.size:
+                return loop.parameters.points[self._grid.loop_index(str(i), frame)].name
+        return None
 
     @cached_property
     def _grid(self) -> FrameGrid:

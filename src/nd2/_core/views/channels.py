@@ -115,7 +115,7 @@ def channel_indices(channels: Sequence[int | str], names: Sequence[str], *, path
             indices.append(names.index(channel))
         else:
             if not -len(names) <= channel < len(names):
-                raise errors.channel_range(channel, len(names), path=path)
+                raise errors.out_of_range(f"channel {channel}", len(names), "channel", path=path)
             indices.append(channel % len(names))
     return list(dict.fromkeys(indices))
 

@@ -282,7 +282,7 @@ class Facts:
         except TypeError:
             raise errors.not_integer("position", position, "or a name") from None
         if not -count <= index < count:
-            raise errors.position_range(index, count, path=path)
+            raise errors.out_of_range(f"position {index}", count, "position", path=path)
         return index % count
 
     # Time
