@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from xarray_nd2.dataset.lazy import FrameValues
+    from xarray_nd2.dataset.model import FrameValues
 
 
 class ND2BackendArray(BackendArray):

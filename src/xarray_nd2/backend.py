@@ -23,7 +23,7 @@ from xarray_nd2.groups import group_datasets
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from xarray_nd2.dataset.clock import TimeMode
+    from xarray_nd2.dataset.coords import TimeMode
 
 _ND2_URL = re.compile(r"\.nd2($|[?#]|::)", re.IGNORECASE)
 
@@ -166,7 +166,7 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         )
         try:
             model = dataset_model(
-                reader, Facts(reader), squeeze=squeeze, position=position, time=time, dropped=_names(drop_variables)
+                Facts(reader), squeeze=squeeze, position=position, time=time, dropped=_names(drop_variables)
             )
         except BaseException:
             reader.close()
@@ -234,7 +234,6 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         ) as reader:
             lasting = reader.source.reopen()
             groups = group_datasets(
-                reader,
                 Facts(reader),
                 lasting,
                 group=group,

@@ -11,25 +11,30 @@ import xarray as xr
 from nd2._core import errors
 from nd2._core.frames.grid import FrameGrid
 from xarray_nd2.dataset.build import dataset_model, position_model
-from xarray_nd2.dataset.clock import Clock
-from xarray_nd2.dataset.coords import column_attrs, column_names, position_names, recorded_coordinates, time_coordinate
-from xarray_nd2.dataset.lazy import FrameValues, TableColumn
-from xarray_nd2.dataset.model import VariableModel
+from xarray_nd2.dataset.coords import (
+    Clock,
+    TableColumn,
+    column_attrs,
+    column_names,
+    position_names,
+    recorded_coordinates,
+    time_coordinate,
+)
+from xarray_nd2.dataset.model import FrameValues, VariableModel
 from xarray_nd2.datasets import decoded, to_dataset, to_variable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from nd2._core.chunks.experiment import LargeImage
+    from nd2._core.event_types import ExperimentEvent
     from nd2._core.io import ByteSource
-    from nd2._core.readers import Reader
     from nd2._core.views.facts import Facts
-    from xarray_nd2.dataset.clock import TimeMode
+    from xarray_nd2.dataset.coords import TimeMode
     from xarray_nd2.dataset.model import DatasetModel
 
 
 def group_datasets(
-    reader: Reader,
     facts: Facts,
     source: ByteSource,
     *,
@@ -59,7 +64,7 @@ def group_datasets(
         If there is no such group.
     """
     options: dict[str, Any] = {"decode_times": decode_times, "use_cftime": use_cftime}
-    model = dataset_model(reader, facts, squeeze=squeeze, time=time, dropped=dropped)
+    model = dataset_model(facts, squeeze=squeeze, time=time, dropped=dropped)
     model = model.with_source(source)
     origin = {"source": model.attrs["source"]}
     only = None if group is None or not group.strip("/") else f"/{group.strip('/')}"
@@ -76,17 +81,17 @@ def group_datasets(
         layers = replace(model, coords=coords, attrs=origin)
         groups["/labels"] = to_dataset(layers, without_image=True, **options)
     if only in (None, "/events"):
-        events = _events(reader, facts, source, Clock.from_facts(facts, time))
+        events = _events(facts, source, Clock.from_facts(facts, time))
         if events:
             groups["/events"] = _decoded_group(events, origin, options)
-    tiles = reader.large_image
+    tiles = facts.reader.large_image
     if tiles is not None and only in (None, "/tiles"):
         groups["/tiles"] = _tiles(tiles, origin)
     if only is None:
         return groups
     if only not in groups:
         names = [path[1:] for path in (*positions, "/labels", "/events", "/tiles")]
-        raise errors.no_such("group", only[1:], names, path=reader.source.url)
+        raise errors.no_such("group", only[1:], names, path=facts.reader.source.url)
     return {"/": groups[only]}
 
 
@@ -104,18 +109,18 @@ def _root(model: DatasetModel, *, squeeze: bool) -> xr.Dataset:
     return dataset
 
 
-def _events(reader: Reader, facts: Facts, source: ByteSource, clock: Clock) -> dict[str, VariableModel]:
+def _events(facts: Facts, source: ByteSource, clock: Clock) -> dict[str, VariableModel]:
     """Return recorded data, one row per frame, and the events of the experiment; empty if there is neither.
 
     Columns that do not have a value for each frame are on an axis of their own.
     """
+    reader = facts.reader
     events = reader.experiment_events
     if not facts.recorded and facts.frame_times is None and not events:
         return {}
     count = reader.layout.frame_count
     frames = FrameGrid.from_counts([("frame", count)])
-    table: dict[str, VariableModel] = {}
-    table |= time_coordinate(reader, facts, frames, clock)
+    table = time_coordinate(facts, frames, clock)
     grid = reader.layout.grid
     for name, size in reader.layout.loops:
         index = TableColumn(np.arange(size), grid.with_dims([name]), name, source)
@@ -127,21 +132,20 @@ def _events(reader: Reader, facts: Facts, source: ByteSource, clock: Clock) -> d
         named = TableColumn(np.asarray(names.values), grid.with_dims(names.dims), "position_name", source)
         table["position_name"] = VariableModel(("frame",), FrameValues(named, frames), names.attrs)
     columns = column_names(facts.recorded.values(), table)
-    table |= recorded_coordinates(reader, facts, frames, table)
+    table |= recorded_coordinates(facts, frames, table)
     for identifier, column in facts.recorded.items():
         if columns[identifier] not in table and len(column.values):
             rows = (f"row_{len(column.values)}",)
             table[columns[identifier]] = VariableModel(rows, column.values, column_attrs(column))
     table = {name: variable.with_source(source) for name, variable in table.items()}
-    return table | _event_coords(reader, clock)
+    return table | _event_coords(events, clock)
 
 
-def _event_coords(reader: Reader, clock: Clock) -> dict[str, VariableModel]:
+def _event_coords(events: list[ExperimentEvent], clock: Clock) -> dict[str, VariableModel]:
     """Return the events of the experiment on the axis ``event``."""
-    events = reader.experiment_events
     if not events:
         return {}
-    seconds = clock.convert(np.array([event.time for event in events], np.float64) / 1000)
+    seconds = clock.convert(np.array([event.time for event in events], np.float64))
     return {
         "event_time": VariableModel(("event",), seconds, {"long_name": "time of the event", **clock.units}),
         "event_meaning": VariableModel(

@@ -118,7 +118,7 @@ def references(data: bytes) -> None:
     """The dataset and the references to its bytes."""
     source = open_source(io.BytesIO(data))
     reader = open_reader(source)
-    _try(lambda: dataset_model(reader, Facts(reader)))
+    _try(lambda: dataset_model(Facts(reader)))
     kinds: list[tuple[LayoutName, int]] = [("flat", 2), ("positions", 3), ("ome-zarr", 3)]
     for layout, zarr_format in kinds:
         form = FORMATS[zarr_format]

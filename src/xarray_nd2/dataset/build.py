@@ -1,27 +1,24 @@
-"""From a file to its dataset as values."""
+"""From a file to its dataset as values, and to the dataset of one of its positions."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nd2._core.export.ome import ome_xml
 from nd2._core.frames.array import FrameArray
-from xarray_nd2.dataset.attrs import dataset_attrs, image_attrs
-from xarray_nd2.dataset.clock import Clock
-from xarray_nd2.dataset.coords import axis_coordinates, coordinates
-from xarray_nd2.dataset.labels import label_layers
-from xarray_nd2.dataset.lazy import FrameValues
-from xarray_nd2.dataset.model import DatasetModel
+from nd2._core.views.jsonable import plain
+from xarray_nd2.dataset.coords import Clock, axis_coordinate, coordinates, label_layers
+from xarray_nd2.dataset.model import DatasetModel, FrameValues, VariableModel
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from nd2._core.readers import Reader
     from nd2._core.views.facts import Facts
-    from xarray_nd2.dataset.clock import TimeMode
-    from xarray_nd2.dataset.model import VariableModel
+    from xarray_nd2.dataset.coords import TimeMode
 
 _OPENING = (
     "CustomData|AcqTimesCache",
@@ -40,7 +37,6 @@ _MAX_PREFETCH = 1 << 20
 
 
 def dataset_model(
-    reader: Reader,
     facts: Facts,
     *,
     squeeze: bool = True,
@@ -56,16 +52,25 @@ def dataset_model(
     time : {"relative", "absolute"}
         Whether times are seconds on the clock of the acquisition, or seconds since the instant of the first frame.
     """
-    image = _image(reader, facts, squeeze, position)
-    chunks = [chunk for name in _OPENING if (chunk := reader.chunk_address(name)) is not None]
-    reader.source.prefetch([(c.position, c.extent) for c in chunks if c.extent < _MAX_PREFETCH])
-    coords = coordinates(reader, facts, image, Clock.from_facts(facts, time), dropped)
+    reader = facts.reader
+    frames, layout = reader.frames, reader.layout.with_all_loops()
+    reader.prefetch(_OPENING, _MAX_PREFETCH)
+    attrs = dataset_attrs(facts)
+    image = FrameArray.from_layout(frames, layout)
+    # Names of positions need P.
+    axes = facts.axes(position, without=[name for name in dropped if name != "P"])
+    if position is not None:
+        image = image.fix("P", int(axes["P"].values[0]))
+    # S is an axis of color images only.
+    kept = ("Y", "X") if squeeze else (*image.grid.names, "C", "Y", "X")
+    image = image.with_dims([dim for dim, n in image.all_sizes.items() if n > 1 or dim in kept])
+    image_attrs = {"long_name": "intensity", "valid_max": facts.max_value}
     return DatasetModel(
         image,
-        coords,
-        dataset_attrs(reader, facts),
-        image_attrs(facts),
-        label_layers(reader, image, dropped) if labels else {},
+        coordinates(facts, image, axes, Clock.from_facts(facts, time), dropped),
+        attrs,
+        {name: value for name, value in image_attrs.items() if value is not None},
+        label_layers(facts, image, dropped) if labels else {},
     )
 
 
@@ -77,14 +82,14 @@ def position_model(
     Columns are not read again: values in memory are sliced. Only the axes of time are those of the
     position itself.
     """
-    image = model.image.fix("P", index) if "P" in model.image.grid.names else model.image
+    image = model.image.fix("P", index)
     if squeeze:
         image = image.drop_dims("P")
-    axes = axis_coordinates(facts, image, Clock.from_facts(facts, time))
+    axes, clock = facts.axes(index), Clock.from_facts(facts, time)
     coords = {}
     for name, variable in model.coords.items():
         if name[0] == "T" and name in axes:
-            coords[name] = axes[name].drop_dims(image.dims)
+            coords[name] = axis_coordinate(name, axes[name], clock).drop_dims(image.dims)
         elif "P" not in variable.dims:
             coords[name] = variable
         else:
@@ -104,11 +109,35 @@ def _position_part(variable: VariableModel, image: FrameArray, index: int) -> Va
     return replace(variable, dims=dims, values=np.asarray(values))
 
 
-def _image(reader: Reader, facts: Facts, squeeze: bool, position: int | str | None) -> FrameArray:
-    layout = reader.layout.with_all_loops()
-    image = FrameArray.from_layout(reader.frames, layout)
-    if position is not None:
-        image = image.fix("P", facts.position_index(position))
-    # S is an axis of color images only.
-    kept = ("Y", "X") if squeeze else (*image.grid.names, "C", "Y", "X")
-    return image.with_dims([dim for dim, n in image.all_sizes.items() if n > 1 or dim in kept])
+def dataset_attrs(facts: Facts) -> dict[str, Any]:
+    """Return the attributes of the dataset, without those that are unknown.
+
+    They are flat, and of types that netCDF and Zarr hold; structures are JSON text.
+    """
+    reader, optics = facts.reader, facts.optics
+    pixel = facts.pixel_size
+    attrs: dict[str, Any] = {
+        "source": reader.source.url,
+        "format_version": ".".join(map(str, reader.version)),
+        "acquisition_date": facts.start_text,
+        "software": facts.software,
+        "objective": optics and optics.objectiveName,
+        "magnification": optics and optics.objectiveMagnification,
+        "numerical_aperture": optics and optics.objectiveNumericalAperture,
+        "bit_depth": facts.significant_bits,
+        "voxel_size_um": pixel and [*pixel, facts.z_step or 1.0],
+        "nd2_attributes": _to_json(reader.attributes),
+        "nd2_experiment": _to_json(reader.experiment),
+        "nd2_metadata": _to_json(reader.metadata),
+        "nd2_text_info": _to_json(reader.text_info),
+        "ome_xml": ome_xml(reader, facts, planes=False),
+    }
+    needed = {"source", "format_version"}
+    return {key: value for key, value in attrs.items() if key in needed or value not in (None, "")}
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False)
+
+
+def _to_json(value: Any) -> str:
+    return _ENCODER.encode(plain(value))

@@ -1,16 +1,21 @@
-"""Coordinates of the dataset: along the axes, of each channel, of each position, and of each frame."""
+"""Variables of the dataset besides the image: coordinates, columns with a value for each frame, and binary layers."""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from itertools import chain
+from itertools import count as numbers
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from nd2._core.chunks.recorded_data import decode_values
+from nd2._core.values import record
+from nd2._core.views.colors import stored_hex
 from nd2._core.views.facts import STAGE_COLUMNS
-from xarray_nd2.dataset.lazy import FrameValues, StoredColumn, TableColumn
-from xarray_nd2.dataset.model import VariableModel
+from xarray_nd2.dataset.model import FrameValues, VariableModel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -18,12 +23,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.chunks.recorded_data import RecordedColumn
+    from nd2._core.format.pixels import PixelLayout
     from nd2._core.frames.array import FrameArray
     from nd2._core.frames.grid import FrameGrid
+    from nd2._core.frames.plan import Picks
+    from nd2._core.io import ByteSource
     from nd2._core.readers import Reader
+    from nd2._core.readers.chunk_file import ChunkAddress
     from nd2._core.views.facts import Facts, Series
-    from xarray_nd2.dataset.clock import Clock
-    from xarray_nd2.dataset.lazy import Column
+    from xarray_nd2.dataset.model import Column
+
+TimeMode = Literal["relative", "absolute"]
 
 _INTEGER, _REAL = 2, 3
 _TIMES = "CustomData|AcqTimesCache"
@@ -60,67 +70,196 @@ _AXES: dict[str, dict[str, Any]] = {
 _MICROMETER = {"units": "micrometer"}
 
 
+@record
+class Clock:
+    """The conversion of times in seconds to those of the dataset.
+
+    Attributes
+    ----------
+    start : numpy.datetime64, optional
+        The instant of the first frame, from which seconds are counted; None to leave times as recorded.
+    first : float
+        Time of the first frame in seconds, as recorded.
+    """
+
+    start: np.datetime64 | None = None
+    first: float = 0.0
+
+    @classmethod
+    def from_facts(cls, facts: Facts, mode: TimeMode) -> Clock:
+        """Return the clock of a mode."""
+        if mode == "relative":
+            return cls()
+        if mode != "absolute":
+            raise ValueError(f"time must be 'relative' or 'absolute', not {mode!r}")
+        if facts.start is None:
+            raise ValueError(
+                "the file does not say when it was recorded; open it with time='relative' "
+                f"(file {facts.reader.source.url!r})"
+            )
+        return cls(facts.start, facts.first_time / 1000)
+
+    def convert(self, milliseconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return recorded times in seconds of this clock; those since an instant are rounded to nanoseconds."""
+        seconds = milliseconds / 1000
+        return seconds if self.start is None else np.round(seconds - self.first, 9)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Attributes for the unit, by the CF conventions."""
+        if self.start is None:
+            return {"units": "s"}
+        since = np.datetime_as_string(self.start, unit="ms").replace("T", " ")
+        return {"units": f"seconds since {since}", "calendar": "proleptic_gregorian"}
+
+
+class _SingleValues:
+    """A column of one value for each frame."""
+
+    __slots__ = ()
+    dims: ClassVar[tuple[str, ...]] = ()
+    shape: ClassVar[tuple[int, ...]] = ()
+
+
+@record
+class StoredColumn(_SingleValues):
+    """A column in one chunk; only the range of the selected frames is read.
+
+    Attributes
+    ----------
+    count : int
+        Number of values; frames beyond them are NaN.
+    clock : Clock, optional
+        Converts the values, times in milliseconds.
+    """
+
+    chunk: ChunkAddress
+    kind: int
+    count: int
+    clock: Clock | None = None
+
+    @property
+    def item(self) -> int:
+        """Bytes of a value."""
+        return self.chunk.size // self.count
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a value."""
+        return decode_values(bytes(self.item), self.kind, 1).dtype.newbyteorder("=")
+
+    def take(self, frames: NDArray[np.intp], picks: Picks = ()) -> NDArray[Any]:
+        """Return the values of some frames."""
+        inside = frames < self.count
+        result = np.full(len(frames), np.nan if not inside.all() else 0, self.dtype)
+        if not inside.any():
+            return result
+        first, stop = int(frames[inside].min()), int(frames[inside].max()) + 1
+        data = self.chunk.read(first * self.item, stop * self.item)
+        values = decode_values(data, self.kind, len(data) // self.item)
+        values = values[frames[inside] - first].astype(self.dtype)
+        result[inside] = values if self.clock is None else self.clock.convert(values)
+        return result
+
+    def with_source(self, source: ByteSource) -> StoredColumn:
+        """Return the same column of another source of the same bytes."""
+        return replace(self, chunk=self.chunk.with_source(source))
+
+    def token(self) -> tuple[Any, ...]:
+        """Return what distinguishes this column from others."""
+        chunk = self.chunk
+        return (*chunk.source.identity, chunk.name, chunk.position, self.count, str(self.clock))
+
+
+@record
+class TableColumn(_SingleValues):
+    """A column whose values repeat along some loops: a small table over the other loops."""
+
+    values: NDArray[Any]
+    grid: FrameGrid
+    name: str
+    source: ByteSource
+
+    @classmethod
+    def from_frames(cls, values: NDArray[Any], reader: Reader, letters: str, name: str) -> TableColumn:
+        """Make the column of values of a file, shape (frames, ...), that depend on some loops only."""
+        grid = reader.layout.grid
+        table = grid.with_dims([loop for loop in grid.names if loop[0] in letters])
+        return cls(values[table.frames()], table, name, reader.source)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a value."""
+        return self.values.dtype
+
+    def take(self, frames: NDArray[np.intp], picks: Picks = ()) -> NDArray[Any]:
+        """Return the values of some frames."""
+        indices = self.grid.indices(frames)
+        place = tuple(indices[dim] for dim in self.grid.dims)
+        return self.values[place] if place else np.full(len(frames), self.values)
+
+    def with_source(self, source: ByteSource) -> TableColumn:
+        """Return the same column of another source of the same bytes."""
+        return replace(self, source=source)
+
+    def token(self) -> tuple[Any, ...]:
+        """Return what distinguishes this column from others."""
+        return (*self.source.identity, self.name, self.values, repr(self.grid))
+
+
 def coordinates(
-    reader: Reader, facts: Facts, image: FrameArray, clock: Clock, dropped: Collection[str] = ()
+    facts: Facts, image: FrameArray, axes: Mapping[str, Series], clock: Clock, dropped: Collection[str] = ()
 ) -> dict[str, VariableModel]:
     """Return the coordinates of an image."""
-    coords = axis_coordinates(facts, image, clock, dropped) | _channel_coordinates(facts)
-    present = {*dict(reader.layout.loops), *image.dims, "C"}
+    coords = {name: axis_coordinate(name, series, clock) for name, series in axes.items()}
+    coords |= _pixel_coordinates(facts, image.frames.pixels) | _channel_coordinates(facts)
+    present = {*dict(facts.reader.layout.loops), *image.dims, "C"}
     coords = {
         name: variable.drop_dims(image.dims) for name, variable in coords.items() if present.issuperset(variable.dims)
     }
     names = position_names(facts)
-    if names is not None and names.dims[0] in coords:
+    if names is not None:
         positions = coords[names.dims[0]]
         here = np.asarray(names.values)[np.asarray(positions.values)]
         coords["position_name"] = VariableModel(positions.dims, np.asarray(here), names.attrs)
     # A recorded column takes neither the name of an axis nor that of another coordinate.
     taken = {*coords, *dropped, *image.all_sizes}
-    coords |= frame_coordinates(reader, facts, image, clock, taken)
+    coords |= _frame_coordinates(facts, image, clock, taken)
     return {name: variable for name, variable in coords.items() if name not in dropped}
 
 
-def axis_coordinates(
-    facts: Facts, image: FrameArray, clock: Clock, dropped: Collection[str] = ()
-) -> dict[str, VariableModel]:
-    """Return the coordinate of every axis; each is one-dimensional."""
-    coords: dict[str, VariableModel] = {}
-    grid = image.grid
-    for name, count in zip(grid.names, grid.counts, strict=True):
-        values: NDArray[Any] = np.arange(count)
-        attrs: dict[str, Any] = {}
-        if name in dropped and name[0] != "P":
-            continue
-        if name[0] == "T":
-            series = facts.step_times(grid.steps(name))
-            values = series.values
-            if series.source is not None:
-                values = clock.convert(values / 1000)
-                attrs = {**clock.units, "source": series.source}
-            else:
-                attrs = {"units": "1", "long_name": "time step"}  # counted: nothing is known
-        elif name[0] == "Z":
-            heights = facts.heights(name, count)
-            if count > 1 and not heights.any():  # counted: the distance of planes is unknown
-                attrs = {"units": "1", "long_name": "plane"}
-            else:
-                values, attrs = heights, _MICROMETER
-        elif name[0] == "P":
-            values = facts.reader.layout.grid.indices(grid.steps(name)).get(name, values)
-        coords[name] = VariableModel((name,), values, dict(attrs))
-    pixels = image.frames.pixels
+def axis_coordinate(name: str, series: Series, clock: Clock) -> VariableModel:
+    """Return the coordinate of a loop; see `Facts.axes`."""
+    values = series.values
+    attrs: dict[str, Any] = {}
+    if name[0] == "T" and series.source is not None:
+        values = clock.convert(values)
+        attrs = {**clock.units, "source": series.source}
+    elif name[0] == "T":
+        attrs = {"units": "1", "long_name": "time step"}
+    elif name[0] == "Z":
+        attrs = _MICROMETER if series.source is not None else {"units": "1", "long_name": "plane"}
+    return _axis(name, values, attrs)
+
+
+def _axis(name: str, values: NDArray[Any], attrs: dict[str, Any]) -> VariableModel:
+    """Return the coordinate of an axis, with attributes that others follow."""
+    return VariableModel((name,), values, attrs | _AXES.get(name, {"long_name": name}) | attrs)
+
+
+def _pixel_coordinates(facts: Facts, pixels: PixelLayout) -> dict[str, VariableModel]:
+    """Return the coordinates of the axes of a frame."""
     names = [channel.unique_name for channel in facts.channels]
-    coords["C"] = VariableModel(("C",), np.array(names, np.str_))
     x, y = facts.pixel_size or (1.0, 1.0)
     units = {} if facts.pixel_size is None else _MICROMETER
-    for dim, count, size in (("Y", pixels.height, y), ("X", pixels.width, x)):
-        coords[dim] = VariableModel((dim,), np.arange(count) * size, dict(units))
+    coords = {
+        "C": _axis("C", np.array(names, np.str_), {}),
+        "Y": _axis("Y", np.arange(pixels.height) * y, units),
+        "X": _axis("X", np.arange(pixels.width) * x, units),
+    }
     if facts.is_color:
         order = tuple(pixels.sample_order)
-        coords["S"] = VariableModel(("S",), np.array(order[: pixels.samples]))
-    for dim, variable in coords.items():
-        for key, value in _AXES.get(dim, {"long_name": dim}).items():
-            variable.attrs.setdefault(key, value)
+        coords["S"] = _axis("S", np.array(order[: pixels.samples]), {})
     return coords
 
 
@@ -169,60 +308,56 @@ def position_names(facts: Facts) -> VariableModel | None:
     return VariableModel((facts.position_loop,), names, {"long_name": "position name"})
 
 
-def frame_coordinates(
-    reader: Reader, facts: Facts, image: FrameArray, clock: Clock, taken: Collection[str]
+def _frame_coordinates(
+    facts: Facts, image: FrameArray, clock: Clock, taken: Collection[str]
 ) -> dict[str, VariableModel]:
     """Return the coordinates that vary from frame to frame, without those whose names are taken."""
     coords: dict[str, VariableModel] = {}
     if "time" not in taken:
-        coords |= time_coordinate(reader, facts, image.grid, clock)
-    recorded = recorded_coordinates(reader, facts, image.grid, {"image", "time", "frame_present"})
+        coords |= time_coordinate(facts, image.grid, clock)
+    recorded = recorded_coordinates(facts, image.grid, {"image", "time", "frame_present"})
     coords |= {name: variable for name, variable in recorded.items() if name not in taken}
     absent = [name for name in _STAGE if name not in recorded and name not in taken]
-    coords |= _stage_coordinates(reader, facts, image.grid, absent)
+    coords |= _stage_coordinates(facts, image.grid, absent)
     if "frame_present" not in taken:
-        coords |= _presence(reader, image)
+        coords |= _presence(facts, image)
     return coords
 
 
-def time_coordinate(reader: Reader, facts: Facts, grid: FrameGrid, clock: Clock) -> dict[str, VariableModel]:
+def time_coordinate(facts: Facts, grid: FrameGrid, clock: Clock) -> dict[str, VariableModel]:
     """Return the recorded time of each frame; empty if no time was recorded."""
     column: Column
     if not facts.has_times:
         return {}
+    reader = facts.reader
     stored = reader.chunk_address(_TIMES)
     if stored is not None and stored.size >= 8 and stored.size != stored.position:
         column = StoredColumn(stored, _REAL, stored.size // 8, clock)
     else:
-        frames = np.arange(reader.layout.frame_count)
-        times = clock.convert(facts.times(frames) / 1000)
-        column = TableColumn.from_frames(times, reader.layout.grid, "TPZU", "time", reader.source)
+        times = clock.convert(facts.loop_times)
+        column = TableColumn.from_frames(times, reader, "TPZU", "time")
     attrs = {"long_name": "time of the frame", "standard_name": "time", **clock.units}
     return {"time": _variable(grid, column, {**attrs, "source": "recorded"})}
 
 
-def _stage_coordinates(
-    reader: Reader, facts: Facts, grid: FrameGrid, names: Collection[str]
-) -> dict[str, VariableModel]:
+def _stage_coordinates(facts: Facts, grid: FrameGrid, names: Collection[str]) -> dict[str, VariableModel]:
     """Return the stage positions that the loops and the metadata give, for some axes."""
     coords: dict[str, VariableModel] = {}
     for name in names:
         series: Series = getattr(facts, name)
         # Legacy files hold a position for each frame; that of the loops does not vary with time.
         letters = "TPZU" if series.source == "recorded" else "PZ"
-        values = series.values[: reader.layout.frame_count]
-        column = TableColumn.from_frames(values, reader.layout.grid, letters, name, reader.source)
+        column = TableColumn.from_frames(series.values, facts.reader, letters, name)
         attrs = {"long_name": f"stage {name[-1]}", **_MICROMETER, "source": series.source}
         coords[name] = _variable(grid, column, attrs)
     return coords
 
 
-def recorded_coordinates(
-    reader: Reader, facts: Facts, grid: FrameGrid, taken: Iterable[str]
-) -> dict[str, VariableModel]:
+def recorded_coordinates(facts: Facts, grid: FrameGrid, taken: Iterable[str]) -> dict[str, VariableModel]:
     """Return the columns of recorded data that have a value for each frame, with names that are not taken."""
     coords: dict[str, VariableModel] = {}
     names = column_names(facts.recorded.values(), taken)
+    reader = facts.reader
     count = reader.layout.frame_count
     counts = {count, reader.frame_count, reader.attributes.sequenceCount}
     for identifier, column in facts.recorded.items():
@@ -273,12 +408,12 @@ def _recorded(reader: Reader, column: RecordedColumn) -> Column | None:
     values = column.values
     if len(values) < reader.layout.frame_count:
         return None
-    return TableColumn.from_frames(values, reader.layout.grid, "TPZU", column.id, reader.source)
+    return TableColumn.from_frames(values, reader, "TPZU", column.id)
 
 
-def _presence(reader: Reader, image: FrameArray) -> Mapping[str, VariableModel]:
+def _presence(facts: Facts, image: FrameArray) -> Mapping[str, VariableModel]:
     """Return whether the file has each frame; empty if it has all."""
-    present = image.frames.table.present(reader.layout.frame_count)
+    present = image.frames.table.present(facts.reader.layout.frame_count)
     if present.all():
         return {}
     here = np.asarray(present[image.grid.frames()])
@@ -291,3 +426,19 @@ def _presence(reader: Reader, image: FrameArray) -> Mapping[str, VariableModel]:
 def _variable(grid: FrameGrid, column: Column, attrs: dict[str, Any]) -> VariableModel:
     values = FrameValues(column, grid)
     return VariableModel(values.dims, values, attrs)
+
+
+def label_layers(facts: Facts, image: FrameArray, dropped: Collection[str] = ()) -> dict[str, VariableModel]:
+    """Return the binary layers of a file as variables ``labels_<name>``."""
+    found: dict[str, VariableModel] = {}
+    for layer in facts.reader.binary_layers:
+        info = layer.info
+        plain = "labels_" + (re.sub(r"\W+", "_", info.name).strip("_") or "layer")
+        name = next(n for n in chain([plain], (f"{plain}_{i}" for i in numbers(2))) if n not in found)
+        attrs: dict[str, Any] = {"long_name": info.name or name, "nd2_file_tag": info.file_tag}
+        if info.comp_name:
+            attrs["channel"] = info.comp_name
+        if info.color is not None:
+            attrs["color"] = stored_hex(info.color)
+        found[name] = _variable(image.grid, layer, attrs)
+    return {name: variable for name, variable in found.items() if name not in dropped}

@@ -15,7 +15,7 @@ from nd2._core.views.picture import contrast_limits
 from nd2._core.views.pyramid import Pyramid
 from xarray_nd2.array import samples_are_reversed
 from xarray_nd2.dataset.build import dataset_model
-from xarray_nd2.dataset.lazy import FrameValues
+from xarray_nd2.dataset.model import FrameValues
 from xarray_nd2.datasets import to_dataset
 from xarray_nd2.napari.axes import Axes
 from xarray_nd2.napari.regions import region_layers
@@ -80,7 +80,7 @@ def read_layers(path: Any, *, positions: Positions = "axis", **options: Unpack[O
         raise ValueError(f"positions must be 'axis' or 'layers', not {positions!r}")
     with open_reader(path, **options) as reader:
         facts = Facts(reader)
-        model = dataset_model(reader, facts).with_source(reader.source.reopen())
+        model = dataset_model(facts).with_source(reader.source.reopen())
         whole = _Part(reader, facts, model.image, _metadata(reader, facts, model), _Pixels.from_model(model, facts))
         parts = [whole] if positions == "axis" else whole.positions()
         return [layer for part in parts for layer in part.layers()]

@@ -64,7 +64,7 @@ def describe(reader: Reader, options: LayoutOptions, *, stored_order: bool) -> l
     if options.layout not in ("flat", "positions", "ome-zarr"):
         raise ValueError(f"layout must be 'flat', 'positions' or 'ome-zarr', not {options.layout!r}")
     facts = Facts(reader)
-    model = dataset_model(reader, facts, squeeze=options.squeeze, labels=False)
+    model = dataset_model(facts, squeeze=options.squeeze, labels=False)
     url = _public_url(reader.source.url if options.url is None else options.url)
     model, left_out = _inline_coords(model, options.inline_coords)
     _, size, version = reader.source.identity

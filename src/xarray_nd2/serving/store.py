@@ -20,7 +20,7 @@ from nd2._core.views.facts import Facts
 from nd2._core.views.picture import channel_limits
 from nd2._core.views.pyramid import TILE, Pyramid
 from xarray_nd2.dataset.build import dataset_model
-from xarray_nd2.dataset.lazy import FrameValues
+from xarray_nd2.dataset.model import FrameValues
 from xarray_nd2.references.arrays import ZarrArray, ZarrGroup
 from xarray_nd2.references.formats import V3
 from xarray_nd2.references.layouts import ome_groups
@@ -105,7 +105,7 @@ class Store:
         self.reader: Reader = open_reader(path, storage_options=storage_options)
         try:
             self.facts: Facts = Facts(self.reader)
-            model = dataset_model(self.reader, self.facts, labels=False)
+            model = dataset_model(self.facts, labels=False)
             # Clients must not learn the folder of the file.
             attrs = {**model.attrs, "source": file_name(str(model.attrs["source"]))}
             self._model: DatasetModel = replace(model, attrs=attrs)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nd2._core.frames.grid import FrameGrid
 from nd2._core.frames.selection import LazyArray, compose, is_whole, select
 from nd2._core.values import record
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nd2._core.frames.grid import Layout
+    from nd2._core.frames.grid import FrameGrid, Layout
     from nd2._core.frames.plan import Picks
     from nd2._core.frames.read import Frames
     from nd2._core.io import ByteSource
@@ -47,7 +46,7 @@ class FrameArray(LazyArray):
     def from_layout(cls, frames: Frames, layout: Layout, dims: Collection[str] = ()) -> FrameArray:
         """Make the array of all frames that the loops reach."""
         window = tuple(range(size) for size in frames.pixels.shape)
-        return cls(frames, FrameGrid.from_counts(layout.loops), (), window).with_dims(dims)
+        return cls(frames, layout.grid, (), window).with_dims(dims)
 
     def with_dims(self, dims: Collection[str]) -> FrameArray:
         """Return the same pixels with these axes; all others must have size 1."""

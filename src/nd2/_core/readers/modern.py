@@ -26,7 +26,7 @@ from nd2._core.readers.reader import Reader
 from nd2._core.structures import CustomLoop, XYPosLoop, ZStackLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -299,6 +299,10 @@ class ModernReader(Reader):
             self.chunk_file.tree(recorded_data.NAME),
             lambda name: self.chunk_file.chunk(recorded_data.column_name(name)),
         )
+
+    def prefetch(self, names: Iterable[str], limit: int) -> None:
+        spans = self.chunk_file.spans(f"{name}!".encode() for name in names)
+        self.source.prefetch([span for span in spans.values() if span[1] < limit])
 
     def prefetch_recorded_data(self) -> None:
         from nd2._core.chunks import recorded_data

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -175,6 +175,9 @@ class Reader(ABC):
     def recorded_data(self) -> Mapping[str, RecordedColumn]:
         """Columns of the recorded-data table by identifier, in its order; values are read on access."""
         return {}
+
+    def prefetch(self, names: Iterable[str], limit: int) -> None:
+        """Announce that chunks (without ``!``) of less than some bytes will be read; see `ByteSource.prefetch`."""
 
     def prefetch_recorded_data(self) -> None:
         """Announce that all of these columns will be read; those of a remote file are fetched together."""

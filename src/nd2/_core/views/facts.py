@@ -21,7 +21,7 @@ from nd2._core.values import record
 from nd2._core.views.channels import ChannelFacts, channel_indices, composite_channels, positive, unique_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -337,6 +337,11 @@ class Facts:
         return _take(self.frame_times, frames)
 
     @property
+    def loop_times(self) -> NDArray[np.float64]:
+        """Recorded times of the frames that the loops reach, in milliseconds; NaN if unknown."""
+        return self.times(np.arange(self.reader.layout.frame_count))
+
+    @property
     def first_time(self) -> float:
         """Time of the first frame in milliseconds; 0 if unknown."""
         time = float(self.times(np.zeros(1, np.intp))[0])
@@ -389,6 +394,37 @@ class Facts:
             if name[0] == "T" and name in self._loops:
                 times += _loop_times(self._loops[name], count)[indices[name]]
         return times
+
+    # Axes
+
+    def axes(self, position: int | str | None = None, without: Collection[str] = ()) -> dict[str, Series]:
+        """Return the value of each step of every loop, of T, P and Z also if the file lacks them.
+
+        Times are in milliseconds, heights in micrometers. Positions and other loops are counted, as are steps
+        of which nothing is known: they have no source.
+
+        Parameters
+        ----------
+        position : int or str, optional
+            Index or name of the only position.
+        without : Collection of str
+            Loops to leave out; what only they need is not read.
+        """
+        grid, first = self.reader.layout.with_all_loops().grid, 0
+        if position is not None:
+            first = self.position_index(position)
+            grid = grid.fix("P", first)
+        axes: dict[str, Series] = {}
+        for name, count in zip(grid.names, grid.counts, strict=True):
+            if name in without:
+                continue
+            if name[0] == "T":
+                axes[name] = self.step_times(grid.steps(name))
+            elif name[0] == "Z" and (count == 1 or self.heights(name, count).any()):
+                axes[name] = Series(self.heights(name, count), "nominal")
+            else:
+                axes[name] = Series(np.arange(count) + (first if name == "P" else 0), None)
+        return axes
 
     # Recorded data
 
