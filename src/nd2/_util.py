@@ -1,16 +1,31 @@
 """Private names of nd2 0.12.0 that programs import; see `nd2._core.compat`."""
 
-from nd2._core.compat import NEW_HEADER_MAGIC, OLD_HEADER_MAGIC, is_new_format, loop_indices
-from nd2._core.open import is_legacy, is_supported_file
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nd2._core.format.chunks import LEGACY_MAGIC_BYTES as OLD_HEADER_MAGIC
+from nd2._core.format.chunks import MAGIC_BYTES as NEW_HEADER_MAGIC
+from nd2._core.frames.grid import Layout, loop_counts
+from nd2._core.open import is_legacy, is_supported_file, read_magic
 from nd2._core.structures import AXIS, VoxelSize
 
-__all__ = [
-    "AXIS",
-    "NEW_HEADER_MAGIC",
-    "OLD_HEADER_MAGIC",
-    "VoxelSize",
-    "is_legacy",
-    "is_new_format",
-    "is_supported_file",
-    "loop_indices",
-]
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+    from typing import BinaryIO
+
+    from nd2._core.structures import ExpLoop
+
+# First bytes of files: aicsimageio before 4.14, Chromagnon.
+__all__ = ["AXIS", "NEW_HEADER_MAGIC", "OLD_HEADER_MAGIC", "VoxelSize", "is_legacy", "is_supported_file"]
+
+
+def is_new_format(path: str | os.PathLike[str] | BinaryIO) -> bool:
+    """Return whether a file is ND2 and not legacy."""
+    return read_magic(path) == NEW_HEADER_MAGIC
+
+
+def loop_indices(experiment: Sequence[ExpLoop]) -> tuple[dict[str, int], ...]:
+    """Return the index on each loop, for each frame (three apps import it)."""
+    return Layout(loop_counts(experiment), 1, 1, 1, 1).loop_indices

@@ -3,6 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from nd2._core.compat import READERS, deprecated_module
+from nd2._core.compat import deprecated_module
 
-__getattr__: Callable[[str], Any] = deprecated_module("nd2.readers", READERS)
+__getattr__: Callable[[str], Any] = deprecated_module(
+    "nd2.readers",
+    {
+        "LegacyReader": "nd2._core.readers.legacy",
+        "ModernReader": "nd2._core.readers.modern",
+        "ND2Reader": "nd2._core.readers:Reader",
+    },
+)

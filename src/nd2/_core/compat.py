@@ -1,67 +1,43 @@
 """Compatibility: names that are private in nd2 0.12.0, or there by accident, but used by programs.
 
-Nothing in this package uses them. Each name says which program needs it; all of them have tests in
-``tests/unit/test_compat.py``. New programs do without: `ND2File` has a public way to each fact.
+Nothing in this package uses them. Each name says which program needs it; all of them, with those of ``nd2._util`` and
+``nd2._parse``, have tests in ``tests/unit/test_compat.py``. New programs do without: `ND2File` has a public way to
+each fact.
 """
 
 from __future__ import annotations
 
 import warnings
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nd2._core.format.chunks import LEGACY_MAGIC_BYTES, MAGIC_BYTES, frame_name
-from nd2._core.frames.grid import Layout, loop_counts
+from nd2._core.format.chunks import frame_name
 from nd2._core.structures import AXIS
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
-    from typing import BinaryIO, SupportsInt
+    from typing import SupportsInt
 
     from numpy.typing import NDArray
-    from ome_types import OME
 
     from nd2._core.format.chunks import ChunkMap
     from nd2._core.readers import Reader
-    from nd2._core.structures import ExpLoop, XYPosLoop
+    from nd2._core.structures import XYPosLoop
 
 __author__ = "xarray-nd2 developers"
 """Value of ``nd2.__author__`` (a splitter prints it)."""
-NEW_HEADER_MAGIC = MAGIC_BYTES
-"""First bytes of a file (aicsimageio before 4.14, Chromagnon)."""
-OLD_HEADER_MAGIC = LEGACY_MAGIC_BYTES
-"""First bytes of a legacy file (aicsimageio before 4.14, Chromagnon)."""
 POSITION_NAME = "XYPos:{}"
 """Name of a position that is not named in the file."""
-
-
-class T(TypedDict):
-    """Raw region of interest; ``nd2.structures`` has the name by accident."""
-
-    Id: int
-    Info: dict[str, Any]
-    GUID: str
-    AnimParams_Size: int
-
-
-class _Readable(Protocol):
-    _reader: Reader
-
-    def read_frame(self, frame_index: SupportsInt) -> NDArray[Any]: ...
-
-
-class _Described(Protocol):
-    def ome_metadata(self, *, include_unstructured: bool, tiff_file_name: str | None) -> OME: ...
 
 
 class PrivateMembers:
     """Private members of the ND2File of nd2 0.12.0."""
 
     _reader: Reader
+    read_frame: Callable[[SupportsInt], NDArray[Any]]
 
     _NO_IDX = -1
     """Value of `_seq_index_from_coords` for a file without loops."""
@@ -71,8 +47,7 @@ class PrivateMembers:
         if loop is None:
             names: list[str] = self._expand_coords(squeeze=False)["P"]
             return names
-        points = enumerate(loop.parameters.points)
-        return [point.name or POSITION_NAME.format(i) for i, point in points]
+        return [point.name or POSITION_NAME.format(i) for i, point in enumerate(loop.parameters.points)]
 
     def _expand_coords(self, squeeze: bool = True) -> dict[str, Any]:
         """Coordinate of each axis; with `squeeze` of those in ``sizes`` only (bioio-nd2)."""
@@ -125,9 +100,9 @@ class PrivateMembers:
         """Reader of the file, for a video tool and tests of nd2."""
         return PrivateReader(self._reader)
 
-    def _get_frame(self: _Readable, index: SupportsInt) -> NDArray[Any]:
+    def _get_frame(self, index: SupportsInt) -> NDArray[Any]:
         """Read one frame; ``_NO_IDX`` means the only one of a file without loops (aicsimageio)."""
-        only = int(index) == PrivateMembers._NO_IDX and self._reader.layout.frame_count == 1
+        only = int(index) == self._NO_IDX and self._reader.layout.frame_count == 1
         return self.read_frame(0 if only else index)
 
 
@@ -186,31 +161,6 @@ def chunk_positions(chunk_map: ChunkMap) -> dict[bytes, tuple[int, int]]:
     return {**chunk_map.others, **dict(frames)}
 
 
-def loop_indices(experiment: Sequence[ExpLoop]) -> tuple[dict[str, int], ...]:
-    """Return the index on each loop, for each frame (three apps import it from ``nd2._util``)."""
-    return Layout(loop_counts(experiment), 1, 1, 1, 1).loop_indices
-
-
-def nd2_ome_metadata(f: _Described, *, include_unstructured: bool = True, tiff_file_name: str | None = None) -> OME:
-    """Return the OME metadata of an open file, as its method ``ome_metadata`` does.
-
-    Parameters
-    ----------
-    f : ND2File
-        The open file.
-    include_unstructured, tiff_file_name
-        As those of ``ND2File.ome_metadata``.
-    """
-    return f.ome_metadata(include_unstructured=include_unstructured, tiff_file_name=tiff_file_name)
-
-
-def is_new_format(path: str | os.PathLike[str] | BinaryIO) -> bool:
-    """Return whether a file is ND2 and not legacy (``nd2._util``)."""
-    from nd2._core.open import read_magic
-
-    return read_magic(path) == NEW_HEADER_MAGIC
-
-
 def version(distribution_name: str) -> str:
     """Return the version of a distribution; of ``nd2`` that of the API (TARDIS)."""
     # Imported here: opening a file needs neither, and both take longer than opening.
@@ -238,18 +188,3 @@ def deprecated_module(module: str, homes: Mapping[str, str]) -> Callable[[str], 
         return getattr(import_module(home), attribute or name)
 
     return get
-
-
-ND2FILE = {
-    "BinaryLayer": "nd2._core.views.binary",
-    "BinaryLayers": "nd2._core.views.binary",
-    "ND2File": "nd2._core.file",
-    "imread": "nd2._core.imread",
-}
-"""Names of the deprecated ``nd2.nd2file`` (nis2pyr)."""
-READERS = {
-    "LegacyReader": "nd2._core.readers.legacy",
-    "ModernReader": "nd2._core.readers.modern",
-    "ND2Reader": "nd2._core.readers:Reader",
-}
-"""Names of the deprecated ``nd2.readers``."""
