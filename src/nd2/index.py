@@ -32,10 +32,10 @@ def _filter_data(
 ) -> list[dict[str, Any]]:
     """Return some rows and columns, sorted by a column (with ``-`` at its end in descending order)."""
     from nd2._core.catalog import COLUMNS
-    from nd2._core.cli.index import Selection, column_names
+    from nd2._core.cli.index import column_names, selection
 
     names = column_names(include, exclude, COLUMNS)
-    table: Any = Selection(filters, sort_by).table(data)[names]
+    table: Any = selection(filters, sort_by)(data)[names]
     rows: list[dict[str, Any]] = table.to_dict("records")
     return rows
 

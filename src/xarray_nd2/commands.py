@@ -13,6 +13,7 @@ from nd2._core.cli.command import (
     arguments,
     files_and_dest,
     flag,
+    format_option,
     number,
     parse_storage_options,
     run_tasks,
@@ -57,12 +58,7 @@ REFS = Command(
     "nd2 refs 's3://bucket/*.nd2' --out-dir refs",
     arguments(
         *files_and_dest("a JSON file or a folder of Parquet, by default FILE.json in this folder"),
-        value(
-            "--format -f",
-            None,
-            "format of the output; by default that of its suffix, otherwise json",
-            choices=["json", "parquet"],
-        ),
+        format_option(["json", "parquet"], "json"),
         value("--zarr-format", None, "version of Zarr (%(default)s)", type=int, choices=[2, 3], default=2),
         value("--url", "URL", "address under which readers find the ND2 file"),
         DEST_OPTION,

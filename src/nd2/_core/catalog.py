@@ -120,8 +120,7 @@ def _empty_row(path: str | os.PathLike[str], error: Exception | None = None) -> 
     """Return the row of a file that cannot be read: its path and the error."""
     text = path if is_url(path) else os.path.abspath(local_path(path))
     row = cast("Record", {name: kind() for name, kind in _TYPES.items()})
-    row["path"], row["name"] = redact(text), file_name(text)
-    row["error"] = "" if error is None else _error_text(error)
+    row.update({"path": redact(text), "name": file_name(text), "error": "" if error is None else _error_text(error)})
     return row
 
 
@@ -248,11 +247,8 @@ def _earlier_rows(
     rows = {}
     for record in records:
         _check_columns(record)
-        row: dict[str, Any] = {"shape": parse_shape(record.get("shape", []))}
-        for name in COLUMNS:
-            if name != "shape":
-                row[name] = _convert(record.get(name), _TYPES[name])
-        rows[row["path"]] = cast("Record", {name: row[name] for name in COLUMNS})
+        row = {name: _convert(record.get(name, kind()), kind) for name, kind in _TYPES.items()}
+        rows[row["path"]] = cast("Record", row)
     return rows
 
 
@@ -264,6 +260,8 @@ def _check_columns(columns: Container[str]) -> None:
 
 def _convert(value: Any, kind: type[Any]) -> Any:
     """Return a value as the type of its column; a missing one becomes an empty one."""
+    if kind == _TYPES["shape"]:
+        return parse_shape(value)
     missing = value is None or value != value
     return kind() if missing else kind(value)
 
@@ -279,8 +277,7 @@ def _unchanged(
             rows[file.path] = row
     vague = [file.path for file in files if file.path in rows and not file.version]
     with ThreadPoolExecutor(2 * _REMOTE_THREADS, thread_name_prefix="nd2-index") as executor:
-        found = executor.map(lambda url: stat_url(url, storage_options), vague)
-        exact = dict(zip(vague, found, strict=True))
+        exact = dict(zip(vague, executor.map(partial(stat_url, storage_options=storage_options), vague), strict=True))
     for file in files:
         now, row = exact.get(file.path, file), rows.get(file.path)
         if row and (now.size, now.version) != (row["file_size"], row["file_version"]):

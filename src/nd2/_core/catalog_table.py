@@ -32,15 +32,7 @@ _GAP = "  "
 
 
 def read_table(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """Read a table that `encode` made; its format follows from the suffix.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ValueError
-        If it is not a table of its format.
-    """
+    """Read a table that `encode` made; its format follows from the suffix."""
     import pandas as pd
 
     if is_url(path):
@@ -105,16 +97,7 @@ def format_table(
 ) -> tuple[str, list[str]]:
     """Return a table as text, and the names of columns that were left out.
 
-    Parameters
-    ----------
-    table : DataFrame
-        The rows.
-    width : int
-        Characters per line; 0 for no limit.
-    header : bool
-        Whether the first line has the names.
-    chosen : bool
-        Whether the user chose the columns: none is left out, cells are cut instead.
+    The width is in characters, 0 for no limit. If the user has chosen the columns, none is left out: cells are cut.
     """
     cells = {str(name): [_cell(value) for value in column] for name, column in table.items()}
     natural = {name: max([len(name) if header else 0, *map(len, column)]) for name, column in cells.items()}

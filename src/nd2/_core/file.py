@@ -133,8 +133,7 @@ class ND2File(PrivateMembers):
     def open(self) -> None:
         """Open the file again after ``close``; does nothing if it is open."""
         if self.closed:
-            source, index, options = self._reader.source.reopen(), self._reader.index, self._options
-            reader = open_reader(source, index, **options)
+            options, reader = self._options, self._reopen()()
             self.__dict__.clear()
             self._options, self._reader = options, reader
 

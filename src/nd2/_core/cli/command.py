@@ -142,6 +142,12 @@ LEVELS = value("--levels", "N", "levels of the pyramid, or auto (%(default)s)", 
 QUIET = flag("--quiet -q", "show no progress bar")
 
 
+def format_option(choices: Sequence[str], default: str) -> Argument:
+    """Return the option that names the format of a table or document."""
+    text = f"format of the output; by default that of its suffix, otherwise {default}"
+    return value("--format -f", None, text, choices=choices)
+
+
 def files_and_dest(output: str) -> list[Argument]:
     """Return the arguments of a command that writes one file for each that it reads."""
     text = f"ND2 files (paths, patterns or URLs); the second path is the output, {output}"

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
-from nd2._core.cli.command import DASK, MANY, OVERWRITE, QUIET, Command, arguments, flag, value
+from nd2._core.cli.command import DASK, MANY, OVERWRITE, QUIET, Command, arguments, flag, format_option, value
 from nd2._core.cli.console import shows_progress, terminal_width
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
     from nd2._core.io.destination import guess_format, resolve
 
     names = column_names(options.include, options.exclude, COLUMNS)
-    select = Selection(options.filter, options.sort_by)
+    make_table = selection(options.filter, options.sort_by)
     output = options.output or options.update
     selects = options.include or options.exclude or options.filter or options.errors
     if (selects or options.no_header) and options.update and output == options.update:
@@ -106,12 +106,8 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
         raise ValueError("Parquet is not text; give an output file with --output")
     dest = None
     if output is not None:
-        dest = resolve(
-            output,
-            FORMATS.get(form, "CSV"),
-            overwrite=options.overwrite or output == options.update,
-            storage_options=storage_options,
-        )
+        replaces = options.overwrite or output == options.update
+        dest = resolve(output, FORMATS.get(form, "CSV"), overwrite=replaces, storage_options=storage_options)
     earlier = None
     if options.update:
         try:
@@ -128,7 +124,7 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
             client=client,
             progress=shows_progress(options.quiet),
         )
-    table = select.table([row for row in records if row["error"] or not options.errors])
+    table = make_table([row for row in records if row["error"] or not options.errors])
     if dest is None and not options.include and not table["error"].any():
         names = [name for name in names if name != "error"]
     if dest is None:
@@ -141,40 +137,33 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
 
 def _changes(earlier: pd.DataFrame, table: pd.DataFrame) -> str:
     """Say how a table differs from the earlier one."""
-    versions = [
+    before, now = (
         dict(zip(frame["path"], zip(frame["file_size"], frame["file_version"], strict=True), strict=True))
         for frame in (earlier, table)
-    ]
-    before, now = versions
+    )
     new = len(now.keys() - before.keys())
     changed = sum(now[path] != before[path] for path in now.keys() & before.keys())
     gone = len(before.keys() - now.keys())
     return f"{errors.plural(len(now), 'file')}, {new} new, {changed} changed, {gone} removed"
 
 
-class Selection:
-    """The rows to print, and their order. Options are checked on creation."""
+def selection(filters: Iterable[str], sort_by: str | None) -> Callable[[Iterable[Record]], pd.DataFrame]:
+    """Return a function that makes a table of the rows to print, in their order; the options are checked before."""
+    import pandas as pd
 
-    def __init__(self, filters: Iterable[str] = (), sort_by: str | None = None) -> None:
-        from nd2._core.catalog import COLUMNS
+    from nd2._core.catalog import COLUMNS
 
-        self._conditions = [parse_condition(text, COLUMNS) for text in filters]
-        self._descending = sort_by is not None and sort_by.endswith("-")
-        self._key = sort_by.removesuffix("-") if sort_by else None
-        if self._key is not None and self._key not in COLUMNS:
-            raise errors.no_such("column", self._key, COLUMNS)
+    conditions = [parse_condition(text, COLUMNS) for text in filters]
+    key = sort_by.removesuffix("-") if sort_by else None
+    if key is not None and key not in COLUMNS:
+        raise errors.no_such("column", key, COLUMNS)
 
-    def table(self, records: Iterable[Record]) -> pd.DataFrame:
-        """Return the rows of some records as a table."""
-        import pandas as pd
-
-        from nd2._core.catalog import COLUMNS
-
-        rows = [row for row in records if all(holds(row) for holds in self._conditions)]
+    def make_table(records: Iterable[Record]) -> pd.DataFrame:
+        rows = [row for row in records if all(holds(row) for holds in conditions)]
         table = pd.DataFrame(rows, columns=COLUMNS)
-        if self._key is None:
-            return table
-        return table.sort_values(self._key, ascending=not self._descending, kind="stable")
+        return table if key is None else table.sort_values(key, ascending=key == sort_by, kind="stable")
+
+    return make_table
 
 
 def column_names(include: str | None, exclude: str | None, columns: Sequence[str]) -> list[str]:
@@ -220,12 +209,7 @@ INDEX = Command(
         flag("--recurse -r", "search folders within folders"),
         value("--glob-pattern -g", "PATTERN", "names of files in folders (%(default)s)", default="*.nd2"),
         value("--sort-by -s", "COLUMN", "column to sort by; a hyphen after the name (kb-) sorts in descending order"),
-        value(
-            "--format -f",
-            None,
-            "format of the output; by default that of its suffix, otherwise table",
-            choices=["table", "csv", "json", "parquet"],
-        ),
+        format_option(["table", "csv", "json", "parquet"], "table"),
         value("--output -o", "PATH", "file to write; by default the standard output"),
         value(
             "--update -u",

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from nd2._core.cli.command import FILES, OVERWRITE, Command, arguments, files_and_dest, run_tasks, value
+from nd2._core.cli.command import FILES, OVERWRITE, Command, arguments, files_and_dest, format_option, run_tasks
 from nd2._core.cli.console import terminal_width
 
 if TYPE_CHECKING:
@@ -186,12 +186,7 @@ EVENTS = Command(
     "nd2 events cells.nd2\nnd2 events cells.nd2 events.parquet\nnd2 events 'data/*.nd2' --out-dir tables",
     arguments(
         *files_and_dest("by default the standard output"),
-        value(
-            "--format -f",
-            None,
-            "format of the output; by default that of its suffix, otherwise table on a terminal, and csv",
-            choices=["csv", "json", "parquet", "table"],
-        ),
+        format_option(["csv", "json", "parquet", "table"], "table on a terminal, and csv"),
         OVERWRITE,
     ),
     _events,

@@ -9,7 +9,7 @@ import numpy as np
 from nd2._core.views.placement import Placement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from nd2._core.readers import Reader
     from nd2._core.views.channels import ChannelFacts
@@ -99,64 +99,53 @@ def loop_facts(loop: Any) -> dict[str, Any]:
 
 def channel_facts(channel: ChannelFacts) -> dict[str, Any]:
     """Return the known facts of a channel as values for JSON."""
-    found: dict[str, Any] = {
+    optics = None if channel.meta is None else channel.meta.microscope
+    found = {
         "name": channel.name,
         "color": f"#{channel.hex}",
         "excitation_nm": channel.excitation_nm,
         "emission_nm": channel.emission_nm,
         "modality": list(channel.modality),
         "exposure_ms": channel.capture.exposure_ms,
+        "objective": optics and optics.objectiveName,
+        "na": optics and optics.objectiveNumericalAperture,
+        "magnification": optics and optics.objectiveMagnification,
     }
-    if channel.meta is not None:
-        optics = channel.meta.microscope
-        found |= {
-            "objective": optics.objectiveName,
-            "na": optics.objectiveNumericalAperture,
-            "magnification": optics.objectiveMagnification,
-        }
     return {key: value for key, value in found.items() if value not in (None, "", [])}
 
 
-def as_text(found: Mapping[str, Any]) -> Iterator[str]:
+def as_text(found: Mapping[str, Any]) -> list[str]:
     """Return the lines of a summary."""
     sizes = " x ".join(f"{axis} {size}" for axis, size in found.get("sizes", {}).items())
     bits = f", {found['significant_bits']} bits" if "significant_bits" in found else ""
     packed = f", {found['compression']} compression" if "compression" in found else ""
-    lines = {
-        "File": f"{found['path']} ({byte_size(found['bytes'])}, version {found['version']})",
-        "Acquired": found.get("acquired"),
-        "Software": found.get("software"),
-        "Image": f"{sizes or 'one pixel'} ({found['dtype']}{bits}{packed})",
-        "Voxel": _voxel(found),
-        "Frames": _frames(found),
-        "Duration": f"{found['duration_s']:.6g} s" if "duration_s" in found else None,
-    }
-    for title, line in lines.items():
-        if line:
-            yield f"{title + ':':<11}{line}"
-    for loop in found.get("loops", ()):
-        yield f"{'Loop:':<11}{_loop_line(loop)}"
-    for channel in found.get("channels", ()):
-        yield f"{'Channel:':<11}{_channel_line(channel)}"
-    optics = next((c for c in found.get("channels", ()) if "objective" in c), None)
-    if optics is not None:
-        parts = [optics["objective"]]
-        parts += [f"NA {optics['na']:g}"] if "na" in optics else []
-        yield f"{'Objective:':<11}{', '.join(parts)}"
-    for title, key in (("Labels", "labels"), ("Recorded", "recorded")):
-        if key in found:
-            yield f"{title + ':':<11}{', '.join(found[key])}"
-    also = [
-        f"{found[key]} {what}" for key, what in (("rois", "regions of interest"), ("events", "events")) if key in found
-    ] + (["acquired by a job"] if "job" in found else [])
-    if also:
-        yield f"{'Also:':<11}{', '.join(also)}"
+    channels = found.get("channels", [])
+    counts = {"rois": "regions of interest", "events": "events"}
+    also = [f"{found[key]} {what}" for key, what in counts.items() if key in found]
+    also += ["acquired by a job"] if "job" in found else []
+    lines = [
+        ("File", f"{found['path']} ({byte_size(found['bytes'])}, version {found['version']})"),
+        ("Acquired", found.get("acquired")),
+        ("Software", found.get("software")),
+        ("Image", f"{sizes or 'one pixel'} ({found['dtype']}{bits}{packed})"),
+        ("Voxel", _voxel(*found["voxel_um"]) if "voxel_um" in found else None),
+        ("Frames", _frames(found)),
+        ("Duration", f"{found['duration_s']:.6g} s" if "duration_s" in found else None),
+        *(("Loop", _loop_line(loop)) for loop in found.get("loops", ())),
+        *(("Channel", _channel_line(channel)) for channel in channels),
+        ("Objective", next((_objective(channel) for channel in channels if "objective" in channel), None)),
+        *((title, ", ".join(found[title.lower()])) for title in ("Labels", "Recorded") if title.lower() in found),
+        ("Also", ", ".join(also) or None),
+    ]
+    return [f"{title + ':':<11}{line}" for title, line in lines if line is not None]
 
 
-def _voxel(found: Mapping[str, Any]) -> str | None:
-    if "voxel_um" not in found:
-        return None
-    x, y, z = found["voxel_um"]
+def _objective(channel: Mapping[str, Any]) -> str:
+    aperture = f", NA {channel['na']:g}" if "na" in channel else ""
+    return f"{channel['objective']}{aperture}"
+
+
+def _voxel(x: float, y: float, z: float | None) -> str:
     depth = "" if z is None else f" x {z:.4g}"
     return f"{x:.4g} x {y:.4g}{depth} µm ({'x, y' if z is None else 'x, y, z'})"
 
