@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ from nd2._core.export import cluster
 from nd2._core.export import zarr_documents as documents
 from nd2._core.export.blocks import Blocks, Grid
 from nd2._core.export.pipeline import bar, pump
-from nd2._core.export.zarr_store import Backend, Folder, Remote, choose_backend, put_array, put_group
+from nd2._core.export.zarr_store import Backend, choose_backend, open_target, put_array, put_group
 from nd2._core.frames import pool
 from nd2._core.io.destination import resolve
 from nd2._core.io.urls import file_stem, is_url, local_path
@@ -22,10 +23,10 @@ from nd2._core.views.pyramid import pyramid
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nd2._core.export.blocks import Block, BlockRange
-    from nd2._core.export.zarr_store import Array, Target
+    from nd2._core.export.zarr_store import Target, Write
     from nd2._core.readers import Reader
     from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.views.facts import Facts
@@ -71,18 +72,18 @@ def write_ome_zarr(
         dest, "OME-Zarr", overwrite=overwrite, sources=[reader.source.url], storage_options=storage_options
     )
     with destination.folder() as place:
-        store = _Store(place, dict(storage_options or {}) if destination.url else None, backend)
-        target = store.target()
+        store = place, dict(storage_options or {}) if destination.url else None
+        target = open_target(*store)
         try:
             export.create_arrays(target)
             with bar(progress, len(export.placement.index), "frame") as advance:
                 if client is None:
-                    export.write_blocks(target, store.backend, advance)
+                    export.write_blocks(target, backend, advance)
                 else:
                     parts = export.blocks.parts(export.frame_bytes, threads)
                     opener = cluster.share(client, reopen)
-                    tasks = cluster.process(client, _write_part, parts, opener=opener, options=options, store=store)
-                    for part in tasks:
+                    more = {"options": options, "store": store, "backend": backend}
+                    for part in cluster.process(client, _write_part, parts, opener=opener, **more):
                         advance(part.frames)
                     target.sweep()
             if xml is not None:
@@ -106,22 +107,14 @@ class _Options:
     include_labels: bool
 
 
-@record
-class _Store:
-    """Where it is written, and by which library; a folder if there are no storage options."""
-
-    place: str
-    storage_options: Mapping[str, Any] | None
-    backend: Backend
-
-    def target(self) -> Target:
-        """Return the folder or the remote folder."""
-        if self.storage_options is None:
-            return Folder(Path(self.place))
-        return Remote(self.place, self.storage_options)
-
-
-def _write_part(part: BlockRange, *, opener: bytes, options: _Options, store: _Store) -> None:
+def _write_part(
+    part: BlockRange,
+    *,
+    opener: bytes,
+    options: _Options,
+    store: tuple[str, Mapping[str, Any] | None],
+    backend: Backend,
+) -> None:
     """Write some blocks, on a worker of a cluster, with as many threads as it has."""
     import pickle
 
@@ -131,28 +124,17 @@ def _write_part(part: BlockRange, *, opener: bytes, options: _Options, store: _S
 
     threads = cluster.own_threads()
     pool.limit(threads)
-    target = store.target()
+    target = open_target(*store)
     reopen: Callable[[], Reader] = pickle.loads(opener)
     # Lazy arrays are computed here, not by other tasks.
     with dask.config.set(scheduler="synchronous"), reopen() as reader:
         export = _Export.from_reader(reader, Facts(reader), options)
         try:
-            arrays = export.open_arrays(target, store.backend, threads)
+            arrays = export.open_arrays(target, backend, threads)
             for block in export.blocks.read(slice(part.start, part.stop)):
                 export.write(block, arrays)
         finally:
             target.shut()
-
-
-_Levels = list["Array"]
-
-
-@record
-class _Arrays:
-    """Arrays of each image: of its levels, and of the levels of each of its labels."""
-
-    images: Sequence[_Levels]
-    labels: Sequence[Sequence[_Levels]]
 
 
 @record
@@ -194,7 +176,7 @@ class _Export:
             single=placement.images == 1 and not series,
         )
 
-    @property
+    @cached_property
     def paths(self) -> list[str]:
         """Path of each image."""
         if self.fields is not None:
@@ -217,38 +199,29 @@ class _Export:
         """The blocks of all images."""
         return Blocks.from_placement(self.reader, self.placement, self.axes, self.grid)
 
-    def _array_name(self, path: str, level: int) -> str:
-        return f"{path}/{level}".lstrip("/")
+    def _arrays(self) -> Iterator[tuple[str, documents.ImageAxes, Grid, np.dtype[Any], int]]:
+        """Yield name, axes, chunks, type and level of the arrays of all images and labels."""
+        label_grid = self.grid.drop(self.axes.names.find("c"))
+        for path in self.paths:
+            images = [(path, self.axes, self.grid, self.reader.dtype)]
+            labels = (self._label_path(path, name) for name, _ in self.layers)
+            images += [(label, self.label_axes, label_grid, _LABEL_TYPE) for label in labels]
+            for image, axes, grid, dtype in images:
+                for level in range(grid.levels):
+                    yield _array_name(image, level), axes, grid, dtype, level
 
     def _label_path(self, path: str, name: str) -> str:
         return f"{path}/labels/{name}".lstrip("/")
 
     def create_arrays(self, target: Target) -> None:
-        """Write the metadata of the arrays of all images and labels."""
+        """Write the metadata of all arrays."""
+        for name, axes, grid, dtype, level in self._arrays():
+            shape = axes.level_shape(level)
+            put_array(target, name, shape, dtype, *grid.fit(shape), axes.names)
 
-        def create(path: str, axes: documents.ImageAxes, grid: Grid, dtype: np.dtype[Any]) -> None:
-            for level in range(grid.levels):
-                shape = axes.level_shape(level)
-                chunks, shards = grid.fit(shape)
-                put_array(target, self._array_name(path, level), shape, dtype, chunks, shards, axes.names)
-
-        label_grid = self.grid.drop(self.axes.names.find("c"))
-        for path in self.paths:
-            create(path, self.axes, self.grid, self.reader.dtype)
-            for name, _ in self.layers:
-                create(self._label_path(path, name), self.label_axes, label_grid, _LABEL_TYPE)
-
-    def open_arrays(self, target: Target, backend: Backend, threads: int | None = None) -> _Arrays:
-        """Open the arrays of all images and labels."""
-
-        def levels(path: str) -> _Levels:
-            names = (self._array_name(path, level) for level in range(self.grid.levels))
-            return [target.array(name, backend, threads) for name in names]
-
-        return _Arrays(
-            [levels(path) for path in self.paths],
-            [[levels(self._label_path(path, name)) for name, _ in self.layers] for path in self.paths],
-        )
+    def open_arrays(self, target: Target, backend: Backend, threads: int | None = None) -> dict[str, Write]:
+        """Return the functions that write to the arrays, by the names of these."""
+        return {name: target.open_array(name, backend, threads) for name, *_ in self._arrays()}
 
     def write_blocks(self, target: Target, backend: Backend, advance: Callable[[int], None]) -> None:
         """Write all blocks, read in this thread."""
@@ -260,15 +233,17 @@ class _Export:
             writers=pool.workers(),
         )
 
-    def write(self, block: Block, arrays: _Arrays) -> None:
+    def write(self, block: Block, arrays: Mapping[str, Write]) -> None:
         """Write the levels of a block, and of its labels."""
+        path, axes = self.paths[block.image], self.label_axes
+        region = block.region(self.axes.names)
         for level, data in enumerate(pyramid(block.data, self.grid.levels)):
-            arrays.images[block.image][level].write(block.region(self.axes.names), data)
-        axes = self.label_axes
-        for (_, layer), label in zip(self.layers, arrays.labels[block.image], strict=True):
+            arrays[_array_name(path, level)](region, data)
+        region = block.region(axes.names)
+        for name, layer in self.layers:
             data = block.labels(layer, axes.names, axes.shape)
             for level, part in enumerate(pyramid(data, self.grid.levels, nearest=True)):
-                label[level].write(block.region(axes.names), part)
+                arrays[_array_name(self._label_path(path, name), level)](region, part)
 
     def groups(self, include_all_metadata: bool) -> dict[str, Mapping[str, Any]]:
         """Return the attributes of each group.
@@ -317,6 +292,10 @@ class _Export:
             for name, layer in self.layers
         }
         return {**groups, root: _ome(labels=[name for name, _ in self.layers])}
+
+
+def _array_name(path: str, level: int) -> str:
+    return f"{path}/{level}".lstrip("/")
 
 
 def _ome(**blocks: Any) -> dict[str, Any]:

@@ -9,8 +9,10 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,26 +21,19 @@ from nd2._core.export import zarr_documents
 from nd2._core.io.destination import explained
 from nd2._core.io.open import file_system
 from nd2._core.io.urls import redact
-from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from nd2._core.export.gate import GatedStore
 
 Backend = Literal["auto", "zarr", "tensorstore"]
+Write = Callable[[tuple[slice, ...], "NDArray[Any]"], None]
+"""Writes a part of an array, made of whole chunks (or shards); several threads may, if they share no chunk."""
 _LEFT_BEHIND = re.compile(r"(\.[0-9a-f]{32}\.partial|\.__lock)$")
 """Ends of the names that zarr-python and tensorstore give to a file before it is complete."""
-
-
-class Array(Protocol):
-    """An array to write to, from several threads at once if they share no chunk."""
-
-    def write(self, region: tuple[slice, ...], data: NDArray[Any]) -> None:
-        """Write one part, made of whole chunks (or shards)."""
 
 
 class Target(ABC):
@@ -54,7 +49,7 @@ class Target(ABC):
     def _open(self) -> Any:
         """Return a store of zarr-python."""
 
-    def array(self, name: str, backend: Backend, threads: int | None = None) -> Array:
+    def open_array(self, name: str, backend: Backend, threads: int | None = None) -> Write:
         """Open an array whose metadata exist; ``threads`` limits those that compress, in new processes."""
         import zarr
 
@@ -65,7 +60,9 @@ class Target(ABC):
             from nd2._core.export.gate import GatedStore
 
             self._gate = GatedStore(self._open())
-        return _ZarrArray(zarr.open_array(self._gate, path=name, mode="r+", zarr_format=3))
+        array: Any = zarr.open_array(self._gate, path=name, mode="r+", zarr_format=3)
+        write: Write = array.__setitem__
+        return write
 
     def sweep(self) -> None:
         """Remove incomplete chunks of processes that were killed. Object stores do not have any."""
@@ -92,10 +89,10 @@ class Folder(Target):
 
         return LocalStore(self.path)
 
-    def array(self, name: str, backend: Backend, threads: int | None = None) -> Array:
+    def open_array(self, name: str, backend: Backend, threads: int | None = None) -> Write:
         if backend == "tensorstore":
-            return _tensorstore_array(self.path / name, threads)
-        return super().array(name, backend, threads)
+            return _open_tensorstore(self.path / name, threads)
+        return super().open_array(name, backend, threads)
 
     def sweep(self) -> None:
         # The export made the folder, and links to other folders are not followed.
@@ -123,6 +120,11 @@ class Remote(Target):
         from zarr.storage import FsspecStore
 
         return FsspecStore.from_url(self.url, storage_options=dict(self.storage_options))
+
+
+def open_target(place: str, storage_options: Mapping[str, Any] | None) -> Target:
+    """Return a folder, or with ``storage_options`` a remote folder."""
+    return Folder(Path(place)) if storage_options is None else Remote(place, storage_options)
 
 
 def put_json(target: Target, name: str, document: Any) -> None:
@@ -181,32 +183,21 @@ def choose_backend(backend: Backend, *, remote: bool) -> Backend:
     return "tensorstore"
 
 
-@record
-class _ZarrArray:
-    array: Any
+def _open_tensorstore(path: Path, threads: int | None) -> Write:
+    import tensorstore
 
-    def write(self, region: tuple[slice, ...], data: NDArray[Any]) -> None:
-        self.array[region] = data
+    spec: dict[str, Any] = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
+    if threads is not None:
+        spec["context"] = {"data_copy_concurrency": {"limit": threads}}
+    array = tensorstore.open(spec, open=True).result()
 
-
-@record
-class _TensorStoreArray:
-    array: Any
-
-    def write(self, region: tuple[slice, ...], data: NDArray[Any]) -> None:
+    def write(region: tuple[slice, ...], data: NDArray[Any]) -> None:
         try:
-            self.array[region].write(data, can_reference_source_data_indefinitely=True).result()
+            array[region].write(data, can_reference_source_data_indefinitely=True).result()
         except ValueError as error:  # the text contains the number of the system's error
             code = re.search(r"os_error_code='(\d+)'", str(error))
             if code is None:
                 raise
             raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
 
-
-def _tensorstore_array(path: Path, threads: int | None) -> Array:
-    import tensorstore
-
-    spec: dict[str, Any] = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
-    if threads is not None:
-        spec["context"] = {"data_copy_concurrency": {"limit": threads}}
-    return _TensorStoreArray(tensorstore.open(spec, open=True).result())
+    return write
