@@ -10,7 +10,7 @@ from nd2._core.export.zarr_documents import ImageAxes
 from nd2._core.io.destination import resolve
 from nd2._core.views.facts import Facts
 from nd2._core.views.placement import Placement
-from nd2._core.write.inputs import input_paths
+from nd2._core.write.arrays import input_paths
 from nd2._core.write.virtual import array_reader
 
 if TYPE_CHECKING:

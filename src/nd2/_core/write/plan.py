@@ -89,16 +89,9 @@ class WriterOptions(TypedDict, total=False):
 
 @record
 class Plan:
-    """Geometry of a file, its loops and its channels.
+    """Geometry of a file, its loops (outermost first) and its channels.
 
-    Attributes
-    ----------
-    loops : list of ExpLoop
-        The loops, outermost first.
-    z_home : float
-        Z of the home plane of the stack in micrometers.
-    exposures_ms : sequence of float or None
-        Exposure of each channel in milliseconds; empty if unknown.
+    ``z_home`` is z of the home plane of the stack in micrometers, ``exposures_ms`` empty if unknown.
     """
 
     attributes: Attributes

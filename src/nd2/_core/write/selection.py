@@ -15,7 +15,7 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.chunks import attributes, binary_layers, experiment, fields, picture_metadata, recorded_data, regions
 from nd2._core.chunks.picture_metadata import DAY_MS, FirstFrame
-from nd2._core.format import chunks, clx_lite, clx_xml, masks
+from nd2._core.format import chunks, clx_lite, clx_xml
 from nd2._core.format.clx_lite import I32, U32, Items
 from nd2._core.format.pixels import PixelLayout, padded_row_bytes
 from nd2._core.readers.modern import OPENING
@@ -31,6 +31,7 @@ from nd2._core.structures import (
 )
 from nd2._core.values import record
 from nd2._core.write.plan import measured_time_loop
+from nd2._core.write.tables import layer_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from nd2._core.frames.plan import Picks
     from nd2._core.readers import Reader
+    from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.structures import ExpLoop
 
 Pick: TypeAlias = "int | slice | Sequence[int]"
@@ -55,19 +57,7 @@ _SIGNATURES = (b"CustomData|Authentication", chunks.SEQUENCE_PREFIX + b"Authenti
 
 @record
 class Region:
-    """Rows, columns and channels to keep.
-
-    Attributes
-    ----------
-    pixels : PixelLayout
-        Layout of the frames of the new file.
-    channels : tuple of int
-        Channels, in increasing order.
-    rows, columns : range
-        Rows and columns, of step 1.
-    moved : bool
-        Whether rows or columns are left out.
-    """
+    """Rows, columns and channels to keep; ``moved`` is whether rows or columns are left out."""
 
     pixels: PixelLayout
     channels: tuple[int, ...]
@@ -77,15 +67,7 @@ class Region:
 
     @classmethod
     def from_picks(cls, reader: Reader, picks: Mapping[str, Pick | None]) -> Region | None:
-        """Return the region for indices on C, Y and X; None for whole frames.
-
-        Raises
-        ------
-        IndexError
-            If an index is out of range.
-        ValueError
-            If nothing is left, rows or columns are not contiguous, or channels not in increasing order.
-        """
+        """Return the region for indices on C, Y and X; None for whole frames."""
         old = reader.frames.pixels
         channels = tuple(pick_indices("axis 'C'", old.channels, picks.get("C")).tolist())
         rows, columns = (_span(axis, size, picks.get(axis)) for axis, size in (("Y", old.height), ("X", old.width)))
@@ -212,7 +194,11 @@ class Selection:
             data = source.chunk(name) if new_name else None
             if new_name and data is not None:
                 yield new_name, data if self.indices is None else self._adapt(name, data)
-        yield from self._cropped_layers()
+        if (region := self.region) is not None and region.moved:
+            layers = self.reader.binary_layers
+            yield from layer_chunks(
+                [(replace(one.info, tiles=None), self._cropped_masks(one, region)) for one in layers]
+            )
 
     def _dropped(self) -> tuple[bytes, ...]:
         """Return prefixes of names of chunks that describe the whole image only."""
@@ -230,19 +216,11 @@ class Selection:
             *(chunks.SEQUENCE_PREFIX + tag for tag in tags),
         )
 
-    def _cropped_layers(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the binary layers of the region, all of them as runs of pixels."""
-        layers = self.reader.binary_layers
-        if self.region is None or not self.region.moved or not layers:
-            return
-        infos = [replace(layer.info, tiles=None) for layer in layers]
-        yield binary_layers.RUNS_NAME, clx_xml.encode(binary_layers.encode_runs(infos))
-        rows, columns = (slice(part.start, part.stop) for part in (self.region.rows, self.region.columns))
-        for layer in layers:
-            for number, frame in enumerate(self.frames.tolist()):
-                if (mask := layer.read_fitted(frame)) is not None:
-                    name = binary_layers.mask_name(layer.info.file_tag, number)
-                    yield name, masks.encode_runs(mask[rows, columns])
+    def _cropped_masks(self, layer: LayerChunks, region: Region) -> Iterator[NDArray[Any] | None]:
+        rows, columns = (slice(part.start, part.stop) for part in (region.rows, region.columns))
+        for frame in self.frames.tolist():
+            mask = layer.read_fitted(frame)
+            yield None if mask is None else mask[rows, columns]
 
     def _sequence_name(self, name: bytes) -> bytes | None:
         """Return the new name of a chunk; None for that of a frame that is not selected."""

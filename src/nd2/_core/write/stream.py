@@ -41,12 +41,7 @@ _LEVEL = 1
 class ChunkStream:
     """Writes the chunks of a file.
 
-    Parameters
-    ----------
-    compressed : bool
-        Whether `write_frame` compresses frames.
-    release : callable
-        Called with the index of a frame that was not written in the background.
+    With ``compressed``, `write_frame` compresses frames, and calls ``release`` with the index of one that failed.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -41,22 +41,15 @@ if TYPE_CHECKING:
     from nd2._core.write.plan import Plan
 
 
-class Layer(NamedTuple):
-    """A binary layer: its metadata, and a mask, shape (Y, X), or None for each frame."""
-
-    info: LayerInfo
-    masks: Iterable[NDArray[Any] | None]
+Layer: TypeAlias = "tuple[LayerInfo, Iterable[NDArray[Any] | None]]"
+"""A binary layer: its metadata, and a mask, shape (Y, X), or None for each frame."""
 
 
 class FrameLog:
     """Values that are written frame by frame.
 
-    Attributes
-    ----------
-    times : ndarray of float64, shape (n,)
-        Time of each frame in milliseconds, NaN where unknown.
-    cells : dict
-        Header of a column of recorded data -> value of each frame, or None.
+    ``times`` are in milliseconds, shape (n,), NaN where unknown. ``cells`` maps the header of a column of
+    recorded data to the value of each frame, or None.
     """
 
     def __init__(self, times: NDArray[np.float64]) -> None:
@@ -107,14 +100,8 @@ def _column(header: str, cells: list[Any]) -> RecordedColumn:
 class NewTables:
     """The chunks of a new file besides its frames.
 
-    Attributes
-    ----------
-    times : ndarray of float64, shape (n,)
-        Time of each frame in milliseconds, NaN where unknown, before frames are written.
-    first : FirstFrame
-        Time and place of the first frame.
-    custom : mapping
-        Tag -> tree or value, as ``ND2File.custom_data`` gives it; bytes are stored as they are.
+    ``times`` are those known before frames are written, as in `FrameLog`. ``custom`` maps a tag to its tree
+    or value, as ``ND2File.custom_data`` gives it; bytes are stored as they are.
     """
 
     plan: Plan
@@ -139,8 +126,8 @@ class NewTables:
         path: str = "",
     ) -> NewTables:
         """Plan a file by the options of `ND2Writer`; see `plan.make` for ``any_dtype``."""
-        for name in options.keys() - WriterOptions.__annotations__.keys():
-            known = WriterOptions.__annotations__
+        known = WriterOptions.__annotations__
+        for name in options.keys() - known.keys():
             raise errors.no_such("option", name, known, path=path, kind=TypeError)
         samples, version = options.get("samples", "RGB"), options.get("version", (3, 0))
         if samples not in ("RGB", "BGR"):
@@ -148,16 +135,15 @@ class NewTables:
         if version[0] not in (2, 3):
             raise ValueError(f"version {version}: (3, 0) and (2, 1) are known")
         plan = plans.make(sizes, dtype, options, any_dtype=any_dtype)
-        times, rois = options.get("times"), options.get("rois") or ()
         stage = _stage(options.get("stage"), plan)
         columns, labels = options.get("columns") or {}, options.get("labels") or {}
-        custom = options.get("custom") or {}
+        custom, rois = options.get("custom") or {}, options.get("rois") or ()
         for tag in custom:
             custom_data.name(tag)  # refuses impossible tags before frames are written
         return cls(
             plan,
             version,
-            times=_frame_times(times, plan),
+            _frame_times(options.get("times"), plan),
             first=FirstFrame(julian_day=_julian_day(options.get("start")), stage=stage),
             text_info=options.get("text_info") or TextInfo(),
             custom=custom,
@@ -191,14 +177,7 @@ class NewTables:
             yield regions.NAME, clx_lite.encode(regions.encode(self.rois))
         if self.events:
             yield events.NAMES[-1], clx_lite.encode(events.encode(self.events))
-        if self.layers:
-            infos = [layer.info for layer in self.layers]
-            yield binary_layers.RUNS_NAME, clx_xml.encode(binary_layers.encode_runs(infos))
-        for info, frames in self.layers:
-            for frame, mask in enumerate(frames):
-                if mask is not None:
-                    name = binary_layers.mask_name(info.file_tag, frame)
-                    yield name, masks.encode_runs(np.asarray(mask))
+        yield from layer_chunks(self.layers)
 
     def _metadata(self, log: FrameLog) -> Iterator[tuple[bytes, bytes]]:
         """Yield the chunks that readers need to open the file."""
@@ -265,6 +244,16 @@ class NewTables:
         times = log.times[steps]
         known = np.flatnonzero(np.isfinite(times))
         return measured_time_loop(loop, np.interp(np.arange(len(times)), known, times[known]))
+
+
+def layer_chunks(layers: Sequence[Layer]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield name and data of the chunks of binary layers, all of them as runs of pixels."""
+    if layers:
+        yield binary_layers.RUNS_NAME, clx_xml.encode(binary_layers.encode_runs(info for info, _ in layers))
+    for info, frames in layers:
+        for frame, mask in enumerate(frames):
+            if mask is not None:
+                yield binary_layers.mask_name(info.file_tag, frame), masks.encode_runs(mask)
 
 
 def nominal_times(plan: Plan) -> NDArray[np.float64]:
@@ -340,4 +329,4 @@ def _layer(name: str, index: int, masks: ArrayLike, plan: Plan) -> Layer:
         state=None,
         layer_id=index + 1,
     )
-    return Layer(info, list(array.reshape(-1, *frame)))
+    return info, list(array.reshape(-1, *frame))
