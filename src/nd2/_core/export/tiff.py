@@ -12,7 +12,6 @@ import math
 import os
 import shutil
 import struct
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +24,7 @@ from nd2._core.export.blocks import choose_levels
 from nd2._core.export.ome import ome_xml
 from nd2._core.export.pipeline import bar, pump
 from nd2._core.io.destination import resolve
+from nd2._core.io.part import write_at
 from nd2._core.views.placement import Placement, rgb_picks, runs
 from nd2._core.views.pyramid import pyramid
 from nd2._core.views.summary import byte_size
@@ -376,19 +376,5 @@ def _check_space(path: Path) -> None:
 
 
 def _write_all(target: int, data: memoryview, offset: int) -> None:
-    while data:
-        written = _pwrite(target, data[:_PIECE], offset)
-        if not written:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        data, offset = data[written:], offset + written
-
-
-if hasattr(os, "pwrite"):
-    _pwrite = os.pwrite
-else:  # Windows: seek and write under one lock
-    _lock = threading.Lock()
-
-    def _pwrite(target: int, data: Any, offset: int, /) -> int:
-        with _lock:
-            os.lseek(target, offset, os.SEEK_SET)
-            return os.write(target, data)
+    for first in range(0, len(data), _PIECE):
+        write_at(target, [data[first : first + _PIECE]], offset + first)

@@ -10,12 +10,15 @@ import shutil
 import stat
 import sys
 import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    Buffers = Sequence[bytes | memoryview]
 
 PART = ".part"
 _MAX_NAME = 240
@@ -181,3 +184,36 @@ def _remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+if hasattr(os, "pwritev"):
+
+    def _write_some(fd: int, parts: Buffers, position: int) -> int:
+        return os.pwritev(fd, parts, position)
+
+else:  # Windows: the file has one position, and one thread at a time
+    _position_lock = threading.Lock()
+
+    def _write_some(fd: int, parts: Buffers, position: int) -> int:
+        with _position_lock:
+            os.lseek(fd, position, os.SEEK_SET)
+            return os.write(fd, parts[0])
+
+
+def write_at(fd: int, parts: Buffers, position: int) -> None:
+    """Write all parts, with one system call as a rule."""
+    while (written := _write_some(fd, parts, position)) < sum(map(len, parts)):
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        position += written
+        parts = _rest(parts, written)
+
+
+def _rest(parts: Buffers, count: int) -> Buffers:
+    """Return the parts without their first bytes."""
+    left = []
+    for part in parts:
+        if count < len(part):
+            left.append(memoryview(part)[count:])
+        count = max(count - len(part), 0)
+    return left

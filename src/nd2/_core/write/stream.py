@@ -7,8 +7,6 @@ a chunk map nor the signature at its end: no reader takes it for complete, and a
 
 from __future__ import annotations
 
-import errno
-import os
 import threading
 from contextlib import suppress
 from io import FileIO
@@ -22,16 +20,16 @@ from nd2._core.format import chunks
 from nd2._core.format.inflate import deflate_zlib
 from nd2._core.frames import pool
 from nd2._core.io.destination import explained, resolve
+from nd2._core.io.part import write_at
 from nd2._core.io.urls import local_path
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
     from nd2._core.io.part import Part
-
-    Parts = Sequence[bytes | memoryview]
 
 _ZEROS = memoryview(bytes(chunks.PAGE))
 _LEVEL = 1
@@ -164,11 +162,11 @@ class ChunkStream:
         padding = -(len(start) + len(tail)) % chunks.PAGE
         self._write([start, tail, _ZEROS[:padding]], position, name.decode("ascii", "replace"))
 
-    def _write(self, parts: Parts, position: int, what: str) -> None:
+    def _write(self, parts: Sequence[bytes | memoryview], position: int, what: str) -> None:
         if self.closed:
             raise errors.closed(str(self.path))
         try:
-            _write_at(self._file.fileno(), parts, position)
+            write_at(self._file.fileno(), parts, position)
         except OSError as error:
             raise errors.unwritten(error, what, path=str(self.path)) from error
 
@@ -216,36 +214,3 @@ class BackgroundCompression:
                 return
             for future in pending:
                 future.exception()
-
-
-if hasattr(os, "pwritev"):
-
-    def _write_some(fd: int, parts: Parts, position: int) -> int:
-        return os.pwritev(fd, parts, position)
-
-else:  # Windows: the file has one position, and one thread at a time
-    _position_lock = threading.Lock()
-
-    def _write_some(fd: int, parts: Parts, position: int) -> int:
-        with _position_lock:
-            os.lseek(fd, position, os.SEEK_SET)
-            return os.write(fd, parts[0])
-
-
-def _write_at(fd: int, parts: Parts, position: int) -> None:
-    """Write all parts, with one system call as a rule."""
-    while (written := _write_some(fd, parts, position)) < sum(map(len, parts)):
-        if not written:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        position += written
-        parts = _rest(parts, written)
-
-
-def _rest(parts: Parts, count: int) -> Parts:
-    """Return the parts without their first bytes."""
-    left = []
-    for part in parts:
-        if count < len(part):
-            left.append(memoryview(part)[count:])
-        count = max(count - len(part), 0)
-    return left
