@@ -173,12 +173,11 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             raise
         # The source opens again when it is needed: nothing is held between opening and the first read,
         # and what xarray closes can still be read, as its copies in other processes can.
-        source = reader.source
-        source.settle()
+        reader.source.settle()
         dataset = to_dataset(
             model, without_image="image" in _names(drop_variables), decode_times=decode_times, use_cftime=use_cftime
         )
-        dataset.set_close(source.release)
+        dataset.set_close(reader.source.release)
         return dataset
 
     def open_groups_as_dict(

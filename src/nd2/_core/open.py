@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypedDict
 from nd2._core.format import chunks
 from nd2._core.io import ByteSource, open_source
 from nd2._core.io.source import LEGACY_MAGIC_BYTES, is_magic
+from nd2._core.io.urls import local_path, sibling
 from nd2._core.readers.chunk_file import ChunkFile
 from nd2._core.readers.modern import ModernReader
 
@@ -96,9 +97,9 @@ def open_reader(file: Any, sidecar: Index | None = None, **options: Unpack[OpenO
     source = file if isinstance(file, ByteSource) else open_source(file, storage_options)
     try:
         if index is not None:
-            from nd2._core.readers.sidecar import load_index
+            from nd2._core.readers.sidecar import INDEX_SUFFIX, load_index
 
-            sidecar = load_index(index, file, storage_options)
+            sidecar = load_index(sibling(file, INDEX_SUFFIX) if index is True else index, storage_options)
         if sidecar is not None:
             sidecar.attach(source)
         reader = _choose_reader(source, sidecar, options)
@@ -199,10 +200,9 @@ def save_index(
     >>> nd2.ND2File("s3://bucket/experiment.nd2", index="experiment.index")  # doctest: +SKIP
     """
     from nd2._core.io.destination import resolve
-    from nd2._core.io.urls import local_path
-    from nd2._core.readers.sidecar import default_index_path, encode_index
+    from nd2._core.readers.sidecar import INDEX_SUFFIX, encode_index
 
-    target = default_index_path(path) if dest is None else dest
+    target = sibling(path, INDEX_SUFFIX) if dest is None else dest
     destination = resolve(target, "sidecar index", overwrite=overwrite, storage_options=storage_options)
     destination.write(encode_index(make_index(path, storage_options)))
     if destination.fs is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from nd2._core.export.ome import ome_xml
 from nd2._core.frames.array import FrameArray
-from nd2._core.views.jsonable import plain
+from nd2._core.views.jsonable import json_text
 from xarray_nd2.dataset.coords import Clock, axis_coordinate, coordinates, label_layers
 from xarray_nd2.dataset.model import DatasetModel, FrameValues, VariableModel
 
@@ -126,18 +125,11 @@ def dataset_attrs(facts: Facts) -> dict[str, Any]:
         "numerical_aperture": optics and optics.objectiveNumericalAperture,
         "bit_depth": facts.significant_bits,
         "voxel_size_um": pixel and [*pixel, facts.z_step or 1.0],
-        "nd2_attributes": _to_json(reader.attributes),
-        "nd2_experiment": _to_json(reader.experiment),
-        "nd2_metadata": _to_json(reader.metadata),
-        "nd2_text_info": _to_json(reader.text_info),
+        "nd2_attributes": json_text(reader.attributes),
+        "nd2_experiment": json_text(reader.experiment),
+        "nd2_metadata": json_text(reader.metadata),
+        "nd2_text_info": json_text(reader.text_info),
         "ome_xml": ome_xml(reader, facts, planes=False),
     }
     needed = {"source", "format_version"}
     return {key: value for key, value in attrs.items() if key in needed or value not in (None, "")}
-
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False)
-
-
-def _to_json(value: Any) -> str:
-    return _ENCODER.encode(plain(value))

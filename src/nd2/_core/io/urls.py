@@ -33,6 +33,16 @@ def local_path(path: str | bytes | os.PathLike[Any]) -> str:
     return os.path.expanduser(text)
 
 
+def sibling(path: Any, suffix: str) -> Any:
+    """Return the path or URL of the file whose name has a suffix more, as a type that can be opened."""
+    fs, inner = getattr(path, "fs", None), getattr(path, "path", None)
+    if fs is not None and isinstance(inner, str):
+        from fsspec.core import OpenFile
+
+        return OpenFile(fs, inner + suffix)
+    return local_path(path) + suffix
+
+
 def file_name(url: str) -> str:
     """Return the name of the file at a path or URL; for a chained URL, that of the innermost file."""
     place = next((part for part in url.split("::") if "://" in part), None)

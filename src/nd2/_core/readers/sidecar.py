@@ -19,7 +19,6 @@ from nd2._core.frames.grid import max_frames
 from nd2._core.frames.plan import FrameTable
 from nd2._core.frames.read import Frames
 from nd2._core.io import ByteSource, open_source
-from nd2._core.io.urls import local_path
 from nd2._core.readers.chunk_file import ChunkFile
 from nd2._core.values import record
 
@@ -124,19 +123,9 @@ class Index:
         return ChunkFile(source, lambda _: chunk_map, lambda source, _, __, pixels: self.locate_frames(source, pixels))
 
 
-def default_index_path(path: Any) -> Any:
-    """Return the path or URL of the index next to a file, as a type that can be opened."""
-    fs, inner = getattr(path, "fs", None), getattr(path, "path", None)
-    if fs is not None and isinstance(inner, str):
-        from fsspec.core import OpenFile
-
-        return OpenFile(fs, inner + INDEX_SUFFIX)
-    return local_path(path) + INDEX_SUFFIX
-
-
-def load_index(index: Any, path: Any, storage_options: Mapping[str, Any] | None = None) -> Index:
+def load_index(path: Any, storage_options: Mapping[str, Any] | None = None) -> Index:
     """Read an index."""
-    source = open_source(default_index_path(path) if index is True else index, storage_options)
+    source = open_source(path, storage_options)
     try:
         return decode_index(source.read_start(_MAX_INDEX), path=source.url)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from base64 import b64encode
 from collections.abc import Mapping
@@ -49,6 +50,11 @@ def _field_names(kind: type) -> tuple[str, ...] | None:
     if dataclasses.is_dataclass(kind):
         return tuple(field.name for field in dataclasses.fields(kind))
     return getattr(kind, "_fields", None)
+
+
+def json_text(value: Any) -> str:
+    """Return a value as JSON text."""
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, check_circular=False)
 
 
 def everything(reader: Reader) -> dict[str, Any]:
