@@ -14,6 +14,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from nd2._core.format import jp2
+from tests import boxes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,20 +98,20 @@ def build(path: Path, spec: LegacySpec | None = None, **options: Any) -> LegacyS
         entries.append((kind, tag, len(out)))
         out.extend(box)
 
-    add(b"ftyp", b"", jp2.encode_box(b"ftyp", b"jp2 \0\0\0\0jp2 "))
+    add(b"ftyp", b"", boxes.encode_box(b"ftyp", b"jp2 \0\0\0\0jp2 "))
     if spec.image_header:
         size = jp2.ImageSize(spec.height, spec.width, spec.samples, spec.bits)
-        add(b"jp2h", b"", jp2.encode_image_header(size))
+        add(b"jp2h", b"", boxes.encode_image_header(size))
     for frame in spec.frames:
         for plane in frame:
             image = plane if spec.samples > 1 else plane[..., 0]
             stream = jpeg2k_encode(image, codecformat="j2k", level=0, bitspersample=spec.bits, mct=False)
             out.extend(spec.between)
-            add(b"jp2c", b"LUNK", jp2.encode_box(b"jp2c", bytes(stream)))
+            add(b"jp2c", b"LUNK", boxes.encode_box(b"jp2c", bytes(stream)))
     for tag, text in documents(spec):
-        add(b"xml ", tag, jp2.encode_box(b"xml ", text.encode()))
+        add(b"xml ", tag, boxes.encode_box(b"xml ", text.encode()))
     if spec.box_map:
-        out.extend(jp2.encode_map(entries))
+        out.extend(boxes.encode_map(entries))
     path.write_bytes(out)
     return spec
 

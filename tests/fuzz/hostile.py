@@ -15,6 +15,7 @@ import numpy as np
 
 from nd2._core.format import chunks, clx_lite, clx_xml, jp2
 from nd2._core.format.clx_lite import I32, U32
+from tests import boxes
 from tests.builder import build
 from tests.fuzz.seeds import files, join, split
 
@@ -96,9 +97,9 @@ def _codestream(width: int, height: int, components: int) -> bytes:
 
 
 def _legacy(width: int, height: int, count: int | None = None) -> bytes:
-    parts = [jp2.SIGNATURE, jp2.encode_box(b"jp2c", _codestream(width, height, 1))]
+    parts = [jp2.SIGNATURE, boxes.encode_box(b"jp2c", _codestream(width, height, 1))]
     entries = [(b"jp2c", jp2.CODESTREAM, len(parts[0]))]
-    end = bytearray(jp2.encode_map(entries))
+    end = bytearray(boxes.encode_map(entries))
     if count is not None:
         at = len(end) - jp2.TAIL.size - 16 - 4
         end[at : at + 4] = count.to_bytes(4, "big")

@@ -138,7 +138,8 @@ def seeds() -> tuple[tuple[str, bytes], ...]:
 
 def _box_file() -> bytes:
     from nd2._core.format import jp2
+    from tests import boxes
 
     size = jp2.ImageSize(4, 4, 1, 16)
-    parts = [jp2.SIGNATURE, jp2.encode_image_header(size), jp2.encode_box(b"xml ", b"<variant/>")]
-    return b"".join([*parts, jp2.encode_map([(b"xml ", b"AIM1", len(parts[0]) + len(parts[1]))])])
+    parts = [jp2.SIGNATURE, boxes.encode_image_header(size), boxes.encode_box(b"xml ", b"<variant/>")]
+    return b"".join([*parts, boxes.encode_map([(b"xml ", b"AIM1", len(parts[0]) + len(parts[1]))])])

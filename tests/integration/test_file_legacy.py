@@ -20,6 +20,7 @@ from nd2._core.io.local import LocalSource
 from nd2._core.open import open_reader
 from nd2._core.readers.legacy import LegacyReader
 from nd2.structures import StagePosition
+from tests import boxes
 from tests.legacy_builder import LegacySpec, build
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "color, no image header": {"samples": 3, "image_header": False},
     "no text": {"loops": [("Z", 2)], "text_info": False},
     "no experiment": {"loops": [("T", 2), ("P", 3)], "experiment": False},
-    "unlisted boxes between": {"loops": [("T", 3)], "channels": 2, "between": jp2.encode_box(b"free", b"x" * 30)},
+    "unlisted boxes between": {"loops": [("T", 3)], "channels": 2, "between": boxes.encode_box(b"free", b"x" * 30)},
     "fewer frames than loops": {"loops": [("T", 4)], "extra": -1, "channels": 2},
     "more frames than loops": {"loops": [("T", 3)], "extra": 2},
 }

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nd2._core.format import jp2
+from tests import boxes
 
 KINDS = st.sampled_from([b"jp2c", b"xml ", b"uuid", b"jp2h"])
 TAGS = st.sampled_from([b"LUNK", b"VCAL", b"VIMD", b"TINF"])
@@ -17,7 +18,7 @@ TAGS = st.sampled_from([b"LUNK", b"VCAL", b"VIMD", b"TINF"])
 
 @given(KINDS, st.binary(max_size=50), st.integers(0, 1 << 40))
 def test_box_round_trip(kind: bytes, payload: bytes, position: int) -> None:
-    data = jp2.encode_box(kind, payload)
+    data = boxes.encode_box(kind, payload)
     box = jp2.parse_box(data, position, position + len(data) + 7)
     assert (box.kind, box.position, box.end) == (kind, position, position + len(data))
     assert data[box.payload_offset - position :] == payload
@@ -53,15 +54,15 @@ def test_damaged_box(head: bytes) -> None:
 @pytest.mark.parametrize("components", [1, 3])
 def test_image_header_round_trip(components: int) -> None:
     size = jp2.ImageSize(7, 9, components, 12)
-    box = jp2.encode_image_header(size)
+    box = boxes.encode_image_header(size)
     assert jp2.parse_image_header(box[8:]) == size
 
 
 def test_image_header_without_size() -> None:
     assert jp2.parse_image_header(b"") is None
-    assert jp2.parse_image_header(jp2.encode_box(b"colr", b"abc")) is None
+    assert jp2.parse_image_header(boxes.encode_box(b"colr", b"abc")) is None
     varying = struct.pack(">IIHBBBB", 7, 9, 3, 255, 7, 0, 0)
-    assert jp2.parse_image_header(jp2.encode_box(b"ihdr", varying)) is None
+    assert jp2.parse_image_header(boxes.encode_box(b"ihdr", varying)) is None
 
 
 def test_codestream_size() -> None:
@@ -79,7 +80,7 @@ def test_no_codestream(data: bytes) -> None:
 @given(st.lists(st.tuples(KINDS, TAGS, st.integers(0, 1 << 40)), max_size=30))
 def test_map_round_trip(entries: list[tuple[bytes, bytes, int]]) -> None:
     start = 1 << 41
-    data = jp2.encode_map(entries)
+    data = boxes.encode_map(entries)
     size = start + len(data)
     position = jp2.parse_tail(data[-40:], size)
     assert position is not None
@@ -92,7 +93,7 @@ def test_map_round_trip(entries: list[tuple[bytes, bytes, int]]) -> None:
 
 def test_room_is_the_distance_to_the_next_box_wherever_the_map_lists_it() -> None:
     entries = [(b"jp2c", b"LUNK", 900), (b"jp2c", b"LUNK", 100), (b"xml ", b"VCAL", 250)]
-    data = jp2.encode_map(entries)
+    data = boxes.encode_map(entries)
     found = jp2.parse_map(data[24:], 5000)
     assert found.room(found.of(b"LUNK")).tolist() == [4100, 150]
 
@@ -109,21 +110,21 @@ def test_tail_that_leads_out_of_the_file(distance: int) -> None:
 
 
 def test_map_that_is_too_short_for_its_count() -> None:
-    data = jp2.encode_map([(b"jp2c", b"LUNK", 0)])[24:]
+    data = boxes.encode_map([(b"jp2c", b"LUNK", 0)])[24:]
     with pytest.raises(ValueError, match="too short for its 4294967295 entries"):
         jp2.parse_map(b"\xff\xff\xff\xff" + data[4:], 5000)
 
 
 def test_map_that_leads_behind_itself() -> None:
-    data = jp2.encode_map([(b"jp2c", b"LUNK", 6000)])[24:]
+    data = boxes.encode_map([(b"jp2c", b"LUNK", 6000)])[24:]
     with pytest.raises(ValueError, match="lists a box at 6000"):
         jp2.parse_map(data, 5000)
 
 
 def test_walk_finds_what_the_map_would_list() -> None:
     parts = [
-        (b"jp2h", b"", jp2.encode_image_header(jp2.ImageSize(1, 1, 1, 8))),
-        (b"jp2c", b"LUNK", jp2.encode_box(b"jp2c", b"stream")),
+        (b"jp2h", b"", boxes.encode_image_header(jp2.ImageSize(1, 1, 1, 8))),
+        (b"jp2c", b"LUNK", boxes.encode_box(b"jp2c", b"stream")),
         (b"xml ", b"VCAL", b'<?xml version="1.0"?>\n<CalibrationSeq/>'),
         (b"xml ", b"AIM1", b"<variant><no_name><Metadata_V1.2/></no_name></variant>"),
         (b"xml ", b"AIMD", b"<Metadata/>"),
@@ -132,8 +133,8 @@ def test_walk_finds_what_the_map_would_list() -> None:
     content, starts = bytearray(), []
     for kind, _, part in parts:
         starts.append(len(content))
-        content += part if kind != b"xml " else jp2.encode_box(kind, part)
-    content += jp2.encode_box(b"jp2c", b"cut")[:-1]
+        content += part if kind != b"xml " else boxes.encode_box(kind, part)
+    content += boxes.encode_box(b"jp2c", b"cut")[:-1]
     found = jp2.walk(lambda at, n: bytes(content[at : at + n]), len(content))
     for start, (_, tag, _) in zip(starts, parts, strict=True):
         if tag:

@@ -59,9 +59,6 @@ def page_up(position: int) -> int:
     return -(-position // PAGE) * PAGE
 
 
-# ------------------------------------------------------------------------------------------------------------ headers
-
-
 @record
 class ChunkHeader:
     """Head of one chunk, found at ``position`` in the file."""
@@ -98,15 +95,9 @@ def parse_header(data: bytes | memoryview, position: int) -> ChunkHeader:
 def encode_chunk(name: bytes, head: bytes, tail_length: int = 0) -> bytes:
     """Encode a chunk up to and including ``head``; ``head`` ends on a page boundary, as in files of NIS-Elements.
 
-    Parameters
-    ----------
-    tail_length : int
-        Length in bytes of the data that the caller writes behind it (a frame's pixels).
-
-    Notes
-    -----
     For a frame this puts the first pixel 4096 bytes behind the chunk's start. The 20 spare bytes of the name field
-    allow a chunk to be renamed in place. The caller pads the following data to the next page.
+    allow a chunk to be renamed in place. The caller writes the other ``tail_length`` bytes of data (a frame's
+    pixels) behind it, padded to the next page.
     """
     reserved = HEADER.size + len(name) + _NAME_RESERVE
     name_length = len(name)
@@ -157,13 +148,7 @@ def _describe_start(start: bytes) -> str:
 
 
 def parse_version(head: bytes, *, path: str = "") -> tuple[int, int]:
-    """Read the format version from the first bytes of a file.
-
-    Parameters
-    ----------
-    head : bytes
-        The first `VERSION_BYTES` bytes of the file, or more.
-    """
+    """Read the format version from the first `VERSION_BYTES` bytes of a file, or more."""
     if head[:4] == LEGACY_MAGIC_BYTES and head[4:8] in (b"jP  ", b""):
         return (1, 0)
     if head[:4] != MAGIC_BYTES:
@@ -175,18 +160,10 @@ def parse_version(head: bytes, *, path: str = "") -> tuple[int, int]:
     return (int(match[1]), int(match[2]))
 
 
-# ---------------------------------------------------------------------------------------------------------- chunk map
-
-
 def parse_tail(tail: bytes, file_size: int, *, path: str = "", slack: int = 0) -> int:
     """Return the position of the chunk map from the last 40 bytes of a file.
 
-    Parameters
-    ----------
-    tail : bytes
-        The last bytes of the file.
-    slack : int
-        How far beyond the end the position may be, in a file that lost bytes.
+    It may be ``slack`` bytes beyond the end, in a file that lost bytes.
     """
     position = file_size - TAIL.size
     if len(tail) < TAIL.size or position < 0:
@@ -360,17 +337,11 @@ def encode_map(
     position: int,
     frames: tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]] | None = None,
 ) -> bytes:
-    """Encode the chunk map chunk, the last of a file.
+    """Encode the chunk map chunk, the last of a file: names, positions and data lengths.
 
-    Parameters
-    ----------
-    frames : tuple of three ndarrays, shape (n,), optional
-        Sequence index, position and data length of frames that are not among ``entries``: of millions of frames,
-        quickly.
-
-    Notes
-    -----
     Entries are sorted by name, descending, as in every real file; the chunk ends on a page and ends the file.
+    ``frames`` are the index, position and data length, shape (n,), of frames that are not among ``entries``:
+    of millions of frames, quickly.
     """
     tail = TAIL.pack(MAP_SIGNATURE, position)
     pack = struct.Struct("<QQ").pack

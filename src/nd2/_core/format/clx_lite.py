@@ -54,6 +54,7 @@ _i64 = Struct("<q").unpack_from
 _u64 = Struct("<Q").unpack_from
 _f64 = Struct("<d").unpack_from
 _level = Struct("<IQ").unpack_from
+_pack_u64 = Struct("<Q").pack
 # four times as fast as bytes.decode, which looks the codec up each time
 _text = codecs.utf_16_le_decode
 
@@ -111,26 +112,21 @@ class Items(list[tuple[str, Any]]):
     __slots__ = ()
 
 
-_INTEGERS: Final[Mapping[int, type[int]]] = {_I32: I32, _U32: U32, _I64: I64, _U64: U64}
-_PACKERS: Final = {
-    I32: (_I32, Struct("<i").pack),
-    U32: (_U32, Struct("<I").pack),
-    I64: (_I64, Struct("<q").pack),
-    U64: (_U64, Struct("<Q").pack),
+_INTEGERS: Final[Mapping[type[int], tuple[int, Struct, range]]] = {
+    I32: (_I32, Struct("<i"), range(-(1 << 31), 1 << 31)),
+    I64: (_I64, Struct("<q"), range(-(1 << 63), 1 << 63)),
+    U64: (_U64, Struct("<Q"), range(1 << 64)),
+    U32: (_U32, Struct("<I"), range(1 << 32)),
 }
-_RANGES: Final[Mapping[type[int], range]] = {
-    I32: range(-(1 << 31), 1 << 31),
-    I64: range(-(1 << 63), 1 << 63),
-    U64: range(1 << 64),
-    U32: range(1 << 32),
-}
+"""Type byte, form and values of the stored integers, in the order in which a plain one tries them."""
+_INTEGER_TYPES: Final = {code: kind for kind, (code, _, _) in _INTEGERS.items()}
 
 
 def integer_type(value: int) -> type[int]:
     """Return the stored type of an integer: its own, or for a plain one the first that holds it."""
-    kinds = [type(value)] if type(value) in _RANGES else _RANGES
+    kinds = [type(value)] if type(value) in _INTEGERS else _INTEGERS
     for kind in kinds:
-        if int(value) in _RANGES[kind]:
+        if int(value) in _INTEGERS[kind][2]:
             return kind
     raise ValueError(f"{value} does not fit an integer of the metadata")
 
@@ -154,13 +150,7 @@ def decode(
 def decode_items(data: bytes | memoryview) -> Items:
     """Decode without loss: levels as `Items`, integers with their type, byte arrays as bytes.
 
-    A tree that a byte array encodes can be decoded in turn.
-
-    Returns
-    -------
-    Items
-        Values are bool, `I32`, `U32`, `I64`, `U64`, float, str, bytes and `Items`, as `encode`
-        takes them.
+    A tree that a byte array encodes can be decoded in turn. Values are those that `encode` takes.
     """
     tree: Items = _decode(data, _NAMES, lossless=True)
     return tree
@@ -299,8 +289,8 @@ def _payload(
                 continue
             if pos > end:
                 raise errors.corrupt("a metadata record does not fit its parent", offset=at)
-            if lossless and kind in _INTEGERS:
-                value = _INTEGERS[kind](value)
+            if lossless and kind in _INTEGER_TYPES:
+                value = _INTEGER_TYPES[kind](value)
             names.append(name)
             values.append(value)
         return pos
@@ -378,20 +368,15 @@ def _inflate(data: bytes) -> bytes:
 def encode(tree: Mapping[str, Any] | Items, *, compress: bool = False) -> bytes:
     """Encode a tree as a payload that `decode` and `decode_items` read.
 
-    Mappings and `Items` become levels with named children, other lists and tuples levels with
-    unnamed ones. A plain int is stored as the first of `I32`, `I64`, `U64` that holds it; an
-    instance of these types, or of `U32`, as that type. For a tree within a byte array, encode it
-    first.
-
-    Parameters
-    ----------
-    tree : mapping or Items
-        Name -> bool, int, float, str, bytes, mapping, `Items`, list or tuple.
+    Values are bool, int, float, str, bytes, mappings, `Items`, lists and tuples. Mappings and `Items`
+    become levels with named children, other lists and tuples levels with unnamed ones. A plain int is
+    stored as the first of `I32`, `I64`, `U64` that holds it; an instance of these types, or of `U32`,
+    as that type. For a tree within a byte array, encode it first.
     """
     pairs = tree if isinstance(tree, Items) else tree.items()
     plain = b"".join(_record(name, value, 0) for name, value in pairs)
     if compress:
-        return _COMPRESSED + _PACKERS[U64][1](len(plain)) + zlib.compress(plain)
+        return _COMPRESSED + _pack_u64(len(plain)) + zlib.compress(plain)
     return plain
 
 
@@ -409,14 +394,14 @@ def _value(value: Any, head: int, depth: int) -> tuple[int, bytes]:
         case bool():
             return _BOOL, bytes((value,))
         case int():
-            kind, pack = _PACKERS[integer_type(value)]
-            return kind, pack(value)
+            kind, form, _ = _INTEGERS[integer_type(value)]
+            return kind, form.pack(value)
         case float():
             return _F64, Struct("<d").pack(value)
         case str():
             return _STRING, _utf16(value)
         case bytes() | bytearray() | memoryview():
-            return _BYTES, _PACKERS[U64][1](memoryview(value).nbytes) + bytes(value)
+            return _BYTES, _pack_u64(memoryview(value).nbytes) + bytes(value)
         case Items():
             return _LEVEL, _children(value, head, depth)
         case Mapping():

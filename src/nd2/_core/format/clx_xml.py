@@ -2,6 +2,9 @@
 
 Each element is a named value of the type ``runtype``: scalars have their text in ``value``, others
 have child elements. Elements called ``no_name`` are the items of a list.
+
+Legacy files have a dialect with type prefixes stripped and repeated names as lists, whose elements may
+carry values as plain attributes: as nd2 0.12.0 decodes made files; unverified on real ones.
 """
 
 from __future__ import annotations
@@ -23,7 +26,11 @@ _ANONYMOUS: Final = frozenset(("no_name", "", "BinaryItem", "TextInfoItem", "Wav
 _INTEGERS: Final[Mapping[str, type[int]]] = {"lx_int32": I32, "lx_uint32": U32, "lx_int64": I64, "lx_uint64": U64}
 _RUNTYPES: Final = {kind: name for name, kind in _INTEGERS.items()}
 
+_WRAPPERS: Final = ("variant", "no_name")
+"""Elements of legacy files that are their content if they stand alone."""
+
 _PROLOG: Final = re.compile(r"<\?xml[^>]*>")
+_LEGACY_PROLOG: Final = re.compile(r"^\s*<\?xml[^>]*\?>")
 _ILLEGAL: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BAD_REFERENCE: Final = re.compile(
     r"&(?!(?:amp|lt|gt|quot|apos);)(?!#(?:9|10|13|3[2-9]|[4-9]\d|\d{3,7}|x[0-9A-Fa-f]{2,6});)"
@@ -36,12 +43,7 @@ def decode(data: bytes | memoryview, *, strip_prefix: bool = False) -> dict[str,
 
     The key of a list item is ``i`` and its ten-digit place among its siblings; items that are zero,
     false or empty are left out. A document of one unnamed level is that level. Byte arrays keep
-    their base64 text.
-
-    Returns
-    -------
-    dict
-        Values are bool, int, float, str, bytearray and dict; None for an integer that cannot be read.
+    their base64 text, as bytearray; an integer that cannot be read is None.
     """
     root = _parse(bytes(data))
     keep_attributes = root.get("_VERSION") == "1.000000"
@@ -116,10 +118,6 @@ def _float(text: str) -> float:
         return float("nan")
 
 
-def _base64_text(text: str) -> bytearray:
-    return bytearray(text, "utf-8")
-
-
 def _unbase64(text: str) -> bytes:
     try:
         return b64decode(text)
@@ -134,7 +132,14 @@ _SCALARS: Final[Mapping[str, Callable[[str], Any]]] = {
     "float": _float,
     "CLxStringW": str,
     "unknown": str,
-    "CLxByteArray": _base64_text,
+    "CLxByteArray": lambda text: bytearray(text, "utf-8"),
+}
+_LEGACY_SCALARS: Final[Mapping[str, Callable[[str], Any]]] = {
+    **_SCALARS,
+    **dict.fromkeys(_INTEGERS, int),
+    "double": float,
+    "float": float,
+    "CLxByteArray": str.encode,
 }
 
 
@@ -189,16 +194,65 @@ class _Salvage(ElementTree.TreeBuilder):
         raise errors.corrupt("XML metadata declares a document type")
 
 
+def decode_legacy(data: bytes) -> dict[str, Any]:
+    """Decode a document of a legacy file to the content of its root element.
+
+    Invalid bytes of UTF-8 and everything after a NUL are dropped. Values are bool, int, float, str, bytes
+    (base64 text), dict and list. A number that cannot be read stays text.
+    """
+    text = _LEGACY_PROLOG.sub("", data.split(b"\0", 1)[0].decode("utf-8-sig", "ignore"))
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise errors.corrupt("the XML declares a document type")
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise errors.corrupt(f"the XML is damaged: {error}") from error
+    content = _legacy_level(root, 0)
+    return content if isinstance(content, dict) else {}
+
+
+def _legacy_value(element: Element, depth: int) -> Any:
+    kind, text = element.get("runtype"), element.get("value")
+    if read := _LEGACY_SCALARS.get(kind or ""):
+        try:
+            return read(text or "")
+        except ValueError:
+            return text
+    if not len(element):
+        if kind is None and text is not None and len(element.attrib) == 1:
+            return text
+        if element.text and element.text.strip():
+            return element.text
+    return _legacy_level(element, depth)
+
+
+def _legacy_level(element: Element, depth: int) -> Any:
+    """Decode attributes and children; repeated names become lists, a wrapper that stands alone is its content."""
+    if depth > MAX_DEPTH:
+        raise errors.corrupt(f"the XML nests more than {MAX_DEPTH} levels")
+    level: dict[str, Any] = {k: v for k, v in element.attrib.items() if k != "runtype"}
+    repeated: set[str] = set()
+    for child in element:
+        tag, value = child.tag.rpartition("}")[2], _legacy_value(child, depth + 1)
+        name = tag if tag in _WRAPPERS else without_prefix(tag)
+        if name in repeated:
+            level[name].append(value)
+        elif name in level:
+            level[name] = [level[name], value]
+            repeated.add(name)
+        else:
+            level[name] = value
+    if len(level) == 1:
+        ((name, only),) = level.items()
+        if name in _WRAPPERS and isinstance(only, dict):
+            return only
+    return level
+
+
 def encode(tree: Mapping[str, Any] | Items) -> bytes:
     """Encode a tree as a document that `decode` and `decode_items` read.
 
-    Mappings and `Items` become levels with named children, other lists and tuples levels of unnamed
-    ones. A plain int is stored as the first of `I32`, `I64`, `U64` that holds it.
-
-    Parameters
-    ----------
-    tree : mapping or Items
-        Name -> bool, int, float, str, bytes, mapping, `Items`, list or tuple.
+    Values are those that the encoder of the binary tree takes, with the same meaning.
     """
     parts = ['<?xml version="1.0" encoding="UTF-8"?><variant version="1.0">']
     _write(tree, parts, 0)

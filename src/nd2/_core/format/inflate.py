@@ -29,20 +29,7 @@ def _libdeflate() -> Any:
 
 
 def inflate(data: bytes | memoryview, nbytes: int) -> bytes | bytearray:
-    """Inflate one zlib stream whose inflated size is known.
-
-    Parameters
-    ----------
-    data : bytes
-        The stream; bytes behind its end are ignored.
-    nbytes : int
-        Size in bytes of the inflated data.
-
-    Returns
-    -------
-    bytes or bytearray
-        Exactly ``nbytes`` bytes.
-    """
+    """Inflate one zlib stream to exactly ``nbytes`` bytes; bytes behind its end are ignored."""
     if nbytes and (deflate := _libdeflate()):  # which takes any stream for one of no bytes
         try:
             inflated: bytearray = deflate.zlib_decompress(data, nbytes)

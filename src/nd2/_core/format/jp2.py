@@ -1,4 +1,4 @@
-"""The container of legacy ND2 files: JPEG 2000 boxes, codestreams, and the box map at the end, both ways.
+"""The container of legacy ND2 files: JPEG 2000 boxes, codestreams, and the box map at the end of the file.
 
 A box is a big-endian length (header included), a four-letter kind, then the payload. One codestream (``jp2c``) holds
 one channel of one frame; XML boxes hold the metadata. The last 40 bytes of a file have the position of the box map,
@@ -18,7 +18,7 @@ from nd2._core import errors
 from nd2._core.values import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -56,9 +56,6 @@ _ROOT = re.compile(rb"<(?!(?:variant|no_name)\b)([A-Za-z_][\w.\-]*)")
 _ROOT_WITHIN = 256
 
 
-# -------------------------------------------------------------------------------------------------------------- boxes
-
-
 @record
 class Box:
     """One box, found at ``position`` in the file."""
@@ -80,13 +77,7 @@ class Box:
 
 
 def parse_box(data: bytes | memoryview, position: int, file_size: int) -> Box:
-    """Decode the head of a box.
-
-    Parameters
-    ----------
-    data : bytes
-        The first 16 bytes of the box, fewer at the end of the file.
-    """
+    """Decode the head of a box from its first 16 bytes, fewer at the end of the file."""
     if len(data) < _SHORT.size:
         raise errors.corrupt("box header is cut short", offset=position)
     length, kind = _SHORT.unpack_from(data)
@@ -103,17 +94,6 @@ def parse_box(data: bytes | memoryview, position: int, file_size: int) -> Box:
             f"no box starts here: kind {kind!r}, {length} bytes, in a file of {file_size}", offset=position
         )
     return Box(position, kind, header, length)
-
-
-def encode_box(kind: bytes, payload: bytes) -> bytes:
-    """Encode a box; a long one gets the long form of its length."""
-    length = _SHORT.size + len(payload)
-    if length < 1 << 32:
-        return _SHORT.pack(length, kind) + payload
-    return _SHORT.pack(1, kind) + _LONG.pack(length + _LONG.size) + payload
-
-
-# --------------------------------------------------------------------------------------------------------- image size
 
 
 @record
@@ -141,13 +121,6 @@ def parse_image_header(payload: bytes) -> ImageSize | None:
     return None
 
 
-def encode_image_header(size: ImageSize) -> bytes:
-    """Encode a JP2 header box: size and color space (gray, or sRGB for three components)."""
-    ihdr = _IHDR.pack(size.height, size.width, size.components, size.bits - 1, size.compression)
-    color = struct.pack(">BBBI", 1, 0, 0, 16 if size.components == 3 else 17)
-    return encode_box(b"jp2h", encode_box(b"ihdr", ihdr + b"\0\0") + encode_box(b"colr", color))
-
-
 def parse_codestream_size(data: bytes | memoryview) -> ImageSize:
     """Read the size from the first bytes of a codestream."""
     if len(data) < _SIZ.size or bytes(data[:4]) != _SIZ_MARKERS:
@@ -156,25 +129,19 @@ def parse_codestream_size(data: bytes | memoryview) -> ImageSize:
     return ImageSize(bottom - top, right - left, components, (depth & 0x7F) + 1)
 
 
-# ------------------------------------------------------------------------------------------------------------ box map
-
-
 @record
 class BoxMap:
-    """Where every box of a file starts.
-
-    Attributes
-    ----------
-    kinds, tags : ndarray of bytes, shape (n,)
-        Kind and tag of each box, in the order of the map.
-    offsets : ndarray of uint64, shape (n,)
-        Position of each box.
-    """
+    """Kind, tag and position of every box of a file, shape (n,), in the order of the map."""
 
     kinds: NDArray[np.bytes_]
     tags: NDArray[np.bytes_]
     offsets: NDArray[np.uint64]
     end: int
+
+    @classmethod
+    def from_entries(cls, entries: NDArray[np.void], end: int) -> BoxMap:
+        """Take the columns of the entries of a map, of type ``_ENTRY``."""
+        return cls(entries["kind"], entries["tag"], entries["offset"].astype(np.uint64), end)
 
     def of(self, name: bytes) -> NDArray[np.uint64]:
         """Return the positions of the boxes of a tag (of a kind, for ``jP  ``, ``ftyp``, ``jp2h``), in their order."""
@@ -221,27 +188,12 @@ def parse_map(data: bytes, position: int, *, path: str = "") -> BoxMap:
             path=path,
             offset=position,
         )
-    return BoxMap(entries["kind"], entries["tag"], entries["offset"].astype(np.uint64), position)
-
-
-def encode_map(entries: Iterable[tuple[bytes, bytes, int]]) -> bytes:
-    """Encode the box that ends a file: the map of kind, tag and position of each box, and the file's tail.
-
-    Notes
-    -----
-    The map is in a ``uuid`` box, which other software skips.
-    """
-    packed = np.array(list(entries), _ENTRY)
-    body = len(packed).to_bytes(4, "big") + packed.tobytes()
-    tail = TAIL.pack(MAP_SIGNATURE, len(body) + TAIL.size)
-    return encode_box(b"uuid", b"ND2 legacy map\0\0" + body + tail)
+    return BoxMap.from_entries(entries, position)
 
 
 def walk(read: Callable[[int, int], bytes], file_size: int) -> BoxMap:
     """Rebuild the map of a file without one, from box to box; a box that is cut ends the walk.
 
-    Notes
-    -----
     Codestreams are identified by their kind, XML boxes by their root element.
     """
     found: list[tuple[bytes, bytes, int]] = []
@@ -260,8 +212,7 @@ def walk(read: Callable[[int, int], bytes], file_size: int) -> BoxMap:
             tag = _TAG_OF_ROOT.get(root[1], b"") if root else b""
         found.append((box.kind, tag, position))
         position = box.end
-    entries = np.array(found, _ENTRY)
-    return BoxMap(entries["kind"], entries["tag"], entries["offset"].astype(np.uint64), position)
+    return BoxMap.from_entries(np.array(found, _ENTRY), position)
 
 
 def codestream_decoder() -> Callable[..., NDArray[Any]]:
@@ -275,12 +226,7 @@ def codestream_decoder() -> Callable[..., NDArray[Any]]:
 
 
 def decode_codestream(data: bytes | memoryview, pixels: PixelLayout) -> NDArray[Any]:
-    """Decode the codestream of one channel.
-
-    Returns
-    -------
-    ndarray, shape (1, Y, X, S)
-    """
+    """Decode the codestream of one channel with imagecodecs, shape (1, Y, X, S)."""
     size = parse_codestream_size(data[:SIZE_BYTES])
     expected = (pixels.height, pixels.width, pixels.samples)
     if (size.height, size.width, size.components) != expected:

@@ -33,13 +33,9 @@ _HEADER_BYTES, _OBJECT_BYTES = Struct("<7I"), Struct("<9I")
 
 
 def decode_runs(data: bytes, shape: tuple[int, int]) -> NDArray[Any] | None:
-    """Decode a run-length encoded mask.
+    """Decode a run-length encoded mask, shape (Y, X); None if the frame has none.
 
-    Returns
-    -------
-    ndarray, shape (Y, X), or None
-        The number of the object at each pixel, 0 for none; uint16, or uint32 where a number does
-        not fit. None if the frame has no mask.
+    Values are the number of the object at each pixel, 0 for none; uint16, or uint32 where a number does not fit.
     """
     if len(data) < _NO_MASK:
         return None
@@ -142,13 +138,7 @@ def _object(number: int, y: NDArray[np.int64], x: NDArray[np.int64], length: NDA
 
 
 def decode_tile(data: bytes, shape: tuple[int, int], bits: int, *, compressed: bool) -> NDArray[Any]:
-    """Decode one tile of a raster layer.
-
-    Returns
-    -------
-    ndarray, shape (Y, X)
-        The number of the object at each pixel.
-    """
+    """Decode one tile of a raster layer: the number of the object at each pixel, shape (Y, X)."""
     dtype = np.dtype(f"<u{bits // 8}")
     nbytes = shape[0] * shape[1] * dtype.itemsize
     plain = inflate(data, nbytes) if compressed else data

@@ -27,20 +27,8 @@ SampleOrder = Literal["BGR", "RGB"]
 class PixelLayout:
     """Layout of one (inflated) frame.
 
-    Attributes
-    ----------
-    height, width : int
-        Rows, and pixels of a row.
-    channels, samples : int
-        Channels, and samples of each (1, or 3 for color).
-    dtype : numpy.dtype
-        Little-endian type of a sample.
-    row_bytes : int
-        Distance in bytes from one row to the next.
-    codec : {"raw", "zlib", "jpeg2k"}
-        How frames are stored.
-    sample_order : {"BGR", "RGB"}
-        Samples of a color channel, in stored order and in arrays.
+    ``samples`` of a channel are 1, or 3 for color, in ``sample_order`` in the file and in arrays. ``dtype`` is
+    little-endian, ``row_bytes`` the distance from one row to the next.
     """
 
     height: int
@@ -73,40 +61,14 @@ class PixelLayout:
         return self.row_bytes == self.packed_row_bytes and (self.channels == 1 or self.height * self.width == 1)
 
     def rows(self, data: Any, count: int) -> NDArray[Any]:
-        """View the bytes of whole rows as an array, without a copy.
-
-        Parameters
-        ----------
-        data : buffer
-            ``count * row_bytes`` bytes.
-        count : int
-            Number of rows.
-
-        Returns
-        -------
-        ndarray, shape (C, count, X, S)
-            A strided view of ``data``.
-        """
+        """View ``count * row_bytes`` bytes of whole rows as an array, shape (C, count, X, S), without a copy."""
         rows: NDArray[Any] = self.stacked_rows(np.frombuffer(data, np.uint8), 1, 0, count)[0]
         return rows
 
     def stacked_rows(self, raw: NDArray[np.uint8], frames: int, stride: int, count: int) -> NDArray[Any]:
-        """View rows of several frames at equal distances in a buffer, without a copy.
+        """View ``count`` rows of frames at equal distances, shape (frames, C, count, X, S), without a copy.
 
-        Parameters
-        ----------
-        raw : ndarray of uint8
-            Bytes from the first row of the first frame on.
-        frames : int
-            Number of frames.
-        stride : int
-            Distance in bytes between the frames.
-        count : int
-            Rows of each frame.
-
-        Returns
-        -------
-        ndarray, shape (frames, C, count, X, S)
+        ``raw`` begins with the first row of the first frame; ``stride`` is the distance in bytes between frames.
         """
         size = self.dtype.itemsize
         pixel = self.channels * self.samples * size
@@ -141,8 +103,6 @@ def padded_row_bytes(width: int, components: int, itemsize: int) -> int:
 def sample_dtype(bits_in_memory: int) -> np.dtype[Any]:
     """Return the little-endian type of a stored sample.
 
-    Notes
-    -----
     Nikon's SDK and nd2 0.12.0 take 8 and 16 bits for unsigned and 32 bits for float, whatever the file's own pixel
     type says; so does this package.
     """

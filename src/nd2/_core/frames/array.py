@@ -30,11 +30,6 @@ class FrameArray(LazyArray):
 
     It pickles to the frame table and the file's address. It works in other processes, and after
     the file was closed.
-
-    Attributes
-    ----------
-    frames : Frames
-        The stored frames, which read the pixels.
     """
 
     frames: Frames
@@ -133,12 +128,9 @@ class FrameArray(LazyArray):
         """Read as `read` does; other coroutines run while bytes are transferred."""
         selection = select(key, self.dims, self.shape)
         loops, picks = self._split(selection.picks)
-        index = self.grid.frames(loops).reshape(-1)
-        unique, inverse = np.unique(index, return_inverse=True)
-        frames = await self.frames.read_async(unique, picks)
-        if not np.array_equal(unique, index):
-            frames = frames[inverse]
-        return frames.reshape(selection.shape)
+        index, inverse = self._unique(loops)
+        frames = await self.frames.read_async(index, picks)
+        return (frames if inverse is None else frames[inverse]).reshape(selection.shape)
 
     def _split(self, picks: Picks) -> tuple[Picks, Picks]:
         """Return the positions on the frame axes, and those on C, Y, X and S of a frame."""
@@ -151,12 +143,19 @@ class FrameArray(LazyArray):
         return picks[:loops], whole
 
     def _read(self, loops: Picks, picks: Picks, out: NDArray[Any] | None) -> NDArray[Any]:
+        index, inverse = self._unique(loops)
+        if inverse is not None:
+            return np.take(self.frames.read(index, picks), inverse, axis=0, out=out)
+        return self.frames.read(index, picks, out)
+
+    def _unique(self, loops: Picks) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
+        """Return each frame once, and for positions that repeat frames the place of each one's frame."""
         index = self.grid.frames(loops).reshape(-1)
         if len(index) > 1 and not (np.diff(index) > 0).all():
             unique, inverse = np.unique(index, return_inverse=True)
             if len(unique) < len(index):
-                return np.take(self.frames.read(unique, picks), inverse, axis=0, out=out)
-        return self.frames.read(index, picks, out)
+                return unique, inverse
+        return index, None
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         frames = self.frames

@@ -23,7 +23,7 @@ from nd2._core.frames.selection import as_index, as_slice, simplify
 from nd2._core.values import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping
     from concurrent.futures import Future
 
     from numpy.typing import NDArray
@@ -143,31 +143,19 @@ class Frames:
     def read(
         self, index: NDArray[np.intp], picks: Picks | None = None, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
-        """Read some frames, or the same part of each.
+        """Read some frames, or the same part of each, shape (n, C', Y', X', S'); missing frames are zero.
 
-        Parameters
-        ----------
-        index : ndarray of int, shape (n,)
-            Sequence indices of the frames, in any order, each at most once.
-        out : ndarray, shape (n, C', Y', X', S'), optional
-            Array to read into; C-contiguous if frames are stored in pieces.
-
-        Returns
-        -------
-        ndarray, shape (n, C', Y', X', S')
-            Missing frames are zero.
+        ``index`` has each frame at most once, in any order. ``out`` is C-contiguous if frames are stored in pieces.
         """
         job = self._job(index, picks, out)
         job.run()
-        self._fill_cut(job, index)
-        return job.whole
+        return self._finish(job, index)
 
     async def read_async(self, index: NDArray[np.intp], picks: Picks | None = None) -> NDArray[Any]:
         """Read as `read` does; other coroutines run while bytes are transferred and decoded."""
         job = self._job(index, picks, None)
         await job.run_async()
-        self._fill_cut(job, index)
-        return job.whole
+        return self._finish(job, index)
 
     def _job(self, index: NDArray[np.intp], picks: Picks | None, out: NDArray[Any] | None) -> _Job:
         """Plan a read, check it, and make its output, zero where frames are missing."""
@@ -182,13 +170,10 @@ class Frames:
         pieces[plan.missing] = 0
         return _Job(self, plan, out, pieces)
 
-    def _fill_cut(self, job: _Job, index: NDArray[np.intp]) -> None:
-        """Put the whole rows that are left of cut frames into the output; the others stay zero."""
-        if not self.cut or job.plan.pieces > 1:
-            return
-        pixels, plan = self.pixels, job.plan
-        c, _, x, s = plan.picks
-        for place in plan.missing.tolist():
+    def _finish(self, job: _Job, index: NDArray[np.intp]) -> NDArray[Any]:
+        """Put the whole rows that are left of cut frames into the output, where the others stay zero."""
+        pixels = self.pixels
+        for place in job.plan.missing if self.cut and job.plan.pieces == 1 else ():
             offset, nbytes = self.cut.get(int(index[place]), (0, 0))
             if nbytes <= 0:
                 continue
@@ -196,11 +181,8 @@ class Frames:
             if pixels.codec == "zlib":
                 data = inflate_start(data, pixels.frame_bytes)
             count = len(data) // pixels.row_bytes
-            places, taken = plan.rows_in(range(count))
-            part = pixels.rows(data, count)
-            for axis, pick in enumerate((c, taken, x, s)):
-                part = part[(slice(None),) * axis + (as_index(pick),)]
-            job.out[place][:, as_index(places)] = part
+            job.copy(np.array([place]), pixels.rows(data, count)[None], range(count))
+        return job.whole
 
     def _check(self, plan: Plan) -> None:
         """Refuse impossible entries of the table, before anything is allocated or read."""
@@ -259,15 +241,7 @@ class Frames:
 
 @record
 class _Job:
-    """One read under way.
-
-    Attributes
-    ----------
-    whole : ndarray, shape (n, C', Y', X', S')
-        The output.
-    out : ndarray, shape (n * pieces, C', Y', X', S')
-        A view of the output, one row for each frame (or piece).
-    """
+    """One read under way; ``out`` is a view of the ``whole`` output with a row for each frame (or piece)."""
 
     frames: Frames
     plan: Plan
@@ -276,34 +250,35 @@ class _Job:
 
     def run(self) -> None:
         """Read everything; several ranges per call if the source makes parallel requests."""
-        source = self.frames.source
         if self._keeps_frames():
             self._run_cached()
-        elif not source.concurrent:
-            pool.run([(self._read, block) for block in self._blocks()])
-        else:
-            for blocks in requests(self._blocks()):
-                targets = self._targets(blocks)
-                source.read_into(targets)
-                pool.run(self._puts(blocks, targets))
+            return
+        for targets, calls in self._steps():
+            if targets:
+                self.frames.source.read_into(targets)
+            pool.run(calls)
 
     async def run_async(self) -> None:
         """Read everything without blocking the event loop."""
         import asyncio
 
-        source = self.frames.source
-        if not source.concurrent:
-            await asyncio.to_thread(pool.run, [(self._read, block) for block in self._blocks()])
-            return
-        for blocks in requests(self._blocks()):
-            targets = self._targets(blocks)
-            await source.read_into_async(targets)
-            await asyncio.to_thread(pool.run, self._puts(blocks, targets))
+        for targets, calls in self._steps():
+            if targets:
+                await self.frames.source.read_into_async(targets)
+            await asyncio.to_thread(pool.run, calls)
 
-    def _blocks(self) -> list[Block]:
-        if not self.out.size:
-            return []
-        return self.plan.blocks(self.frames.source.max_gap, contiguous=self.out.flags.c_contiguous)
+    def _steps(self) -> Iterator[tuple[list[tuple[int, memoryview]], list[tuple[Any, ...]]]]:
+        """Yield the targets that a source which makes parallel requests fills in one call, and the calls after it."""
+        source, blocks = self.frames.source, []
+        if self.out.size:
+            blocks = self.plan.blocks(source.max_gap, contiguous=self.out.flags.c_contiguous)
+        if not source.concurrent:
+            yield [], [(self._read, block) for block in blocks]
+            return
+        for group in requests(blocks):
+            targets = [(b.offset, self._target(b) if b.direct else np.empty(b.nbytes, np.uint8).data) for b in group]
+            filled = zip(group, targets, strict=True)
+            yield targets, [(self._put, block, data) for block, (_, data) in filled if not block.direct]
 
     def _read(self, block: Block) -> None:
         buffer = self._target(block) if block.direct else _scratch(block.nbytes)
@@ -317,37 +292,28 @@ class _Job:
         part = self.out[self.plan.places[block.first], :, as_index(places)]
         return part.reshape(-1).view(np.uint8).data
 
-    def _targets(self, blocks: Sequence[Block]) -> list[tuple[int, memoryview]]:
-        """Return where to read each block: the output, or new memory to rearrange from."""
-        return [(b.offset, self._target(b) if b.direct else np.empty(b.nbytes, np.uint8).data) for b in blocks]
-
-    def _puts(self, blocks: Sequence[Block], targets: Sequence[tuple[int, memoryview]]) -> list[tuple[Any, Any, Any]]:
-        """Return the calls that rearrange the blocks that were not read straight into the output."""
-        pairs = zip(blocks, targets, strict=True)
-        return [(self._put, block, data) for block, (_, data) in pairs if not block.direct]
-
     def _put(self, block: Block, data: Any) -> None:
         """Decode a block and copy its selected part into the output."""
         pixels, plan = self.frames.pixels, self.plan
         if pixels.codec != "raw":
             rows = self._decode(block.first, data)
-            self._copy(block.first, block.stop, rows[None], block.rows)
+            self.copy(plan.places[block.first : block.stop], rows[None], block.rows)
             return
         raw = np.frombuffer(data, np.uint8)
         # Frames at equal distances, the usual case, are copied in one go.
         for first, stop, distance in plan.equal_distances(block):
             start = int(plan.offsets[first] - plan.offsets[block.first])
             view = pixels.stacked_rows(raw[start:], stop - first, distance, len(block.rows))
-            self._copy(first, stop, view, block.rows)
+            self.copy(plan.places[first:stop], view, block.rows)
 
-    def _copy(self, first: int, stop: int, view: NDArray[Any], rows: range) -> None:
-        """Copy the selected part of some frames' rows, shape (stop - first, C, len(rows), X, S)."""
+    def copy(self, where: NDArray[np.intp], view: NDArray[Any], rows: range) -> None:
+        """Copy the selected part of some frames' rows, shape (len(where), C, len(rows), X, S)."""
         c, _, x, s = self.plan.picks
         row_places, selected = self.plan.rows_in(rows)
         part = view
         for axis, pick in enumerate((c, selected, x, s), start=1):
             part = part[(slice(None),) * axis + (as_index(pick),)]
-        places, row_index = simplify(self.plan.places[first:stop]), as_index(row_places)
+        places, row_index = simplify(where), as_index(row_places)
         if isinstance(places, range):
             self.out[as_slice(places)][:, :, row_index] = part
         else:
@@ -380,7 +346,7 @@ class _Job:
             def decode() -> NDArray[Any]:
                 return self._decode(k, ahead.pop(k) if k in ahead else source.read(*spans[k]))
 
-            self._copy(k, k + 1, cache.get(rows[k], decode)[None], range(plan.pixels.height))
+            self.copy(plan.places[k : k + 1], cache.get(rows[k], decode)[None], range(plan.pixels.height))
 
         pool.run([(put, k) for k in range(len(spans))])
 

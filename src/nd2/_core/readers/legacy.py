@@ -11,7 +11,7 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.chunks import fields
 from nd2._core.chunks import legacy as decode
-from nd2._core.format import jp2, legacy_xml
+from nd2._core.format import clx_xml, jp2
 from nd2._core.format.pixels import PixelLayout
 from nd2._core.frames.grid import Layout, check_claims, split_components, warn_about_unreached_frames
 from nd2._core.frames.plan import FrameTable
@@ -88,7 +88,7 @@ class LegacyReader(Reader):
         """Decode the XML box of a tag; empty without one."""
         payloads = self.payloads(tag, index, index + 1)
         with errors.within(path=self.source.url, chunk=tag):
-            return legacy_xml.decode(payloads[0]) if payloads else {}
+            return clx_xml.decode_legacy(payloads[0]) if payloads else {}
 
     @cached_property
     def _file_frame_count(self) -> int:
