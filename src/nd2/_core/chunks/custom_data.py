@@ -80,16 +80,10 @@ def encode(tree: Mapping[str, Any]) -> Items:
                 place += 1
             items.append(("", _value(value)))
         else:
-            items.append((_stored_name(key), _value(value)))
+            plain = clx_xml.NAME.fullmatch(key) and clx_lite.without_prefix(key) == key
+            items.append((key if plain else f"m_{key}", _value(value)))
         place += 1
     return items
-
-
-def _stored_name(key: str) -> str:
-    """Return a valid name that is ``key`` without its prefix."""
-    if clx_xml.NAME.fullmatch(key) and clx_lite.without_prefix(key) == key:
-        return key
-    return f"m_{key}"
 
 
 def _value(value: Any) -> Any:

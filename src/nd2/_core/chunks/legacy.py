@@ -64,8 +64,6 @@ def experiment(
 ) -> list[s.ExpLoop]:
     """Return the loops, outermost first.
 
-    Notes
-    -----
     The stated counts are used if their product is the number of frames and that of the loops is
     not. Frames without either make a time loop.
     """

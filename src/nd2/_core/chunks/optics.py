@@ -182,20 +182,13 @@ class Camera:
 
 @record
 class Capture:
-    """Settings with which one channel was captured; unknown values are None.
-
-    Attributes
-    ----------
-    exposure_ms : float or None
-        Exposure time in milliseconds.
-    binning : tuple of (int, int) or None
-        Pixels of the camera in one pixel of the image, x and y.
-    """
+    """Settings with which one channel was captured; unknown values are None."""
 
     camera: Camera | None = None
     exposure_ms: float | None = None
     microscope: str | None = None
     binning: tuple[int, int] | None = None
+    """Pixels of the camera in one pixel of the image, x and y."""
     gain: float | None = None
     readout_mhz: float | None = None
 

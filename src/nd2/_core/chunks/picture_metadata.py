@@ -39,21 +39,14 @@ _Affine: TypeAlias = tuple[float, float, float, float, float, float]
 
 @record
 class FirstFrame:
-    """Time and place of the first frame.
-
-    Attributes
-    ----------
-    time_ms : float
-        Time on the clock of the acquisition in milliseconds.
-    julian_day : float
-        Julian day number, UTC; 0 if unknown.
-    stage : tuple of float
-        Position of the stage: x, y, z in micrometers.
-    """
+    """Time and place of the first frame."""
 
     time_ms: float = 0.0
+    """Time on the clock of the acquisition."""
     julian_day: float = 0.0
+    """Julian day number, UTC; 0 if unknown."""
     stage: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Position of the stage: x, y, z in micrometers."""
 
 
 def plane_count(raw_picture: fields.Tree | None) -> int | None:

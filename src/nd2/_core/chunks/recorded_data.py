@@ -63,13 +63,7 @@ _IDS = {
 
 @record
 class RecordedColumn:
-    """One column of the recorded data.
-
-    Attributes
-    ----------
-    load : callable
-        Reads the stored values; returns None if the file does not have them.
-    """
+    """One column of the recorded data."""
 
     id: str
     title: str
@@ -77,13 +71,11 @@ class RecordedColumn:
     kind: int
     size: int
     load: Callable[[], bytes | None]
+    """Reads the stored values; returns None if the file does not have them."""
 
     @cached_property
     def values(self) -> NDArray[Any]:
-        """The values, shape (n,), int32, float64 or text; read on first access.
-
-        n is at most `size`, and 0 if the file does not have them.
-        """
+        """The values, at most `size`: int32, float64 or text, read on first access; empty if the file lacks them."""
         return decode_values(self.load() or b"", self.kind, self.size)
 
 
@@ -173,13 +165,7 @@ def split_header(header: str) -> tuple[str, str]:
 
 
 def column(header: str, values: ArrayLike, count: int) -> RecordedColumn:
-    """Make a column of one value per frame.
-
-    Parameters
-    ----------
-    values : array-like, shape (count,)
-        Numbers or text; integers that do not fit 32 bits become floating point.
-    """
+    """Make a column of numbers or text, one per frame; integers that do not fit 32 bits become floating point."""
     title, unit = split_header(header)
     array = np.asarray(values)
     if array.shape != (count,):

@@ -65,21 +65,15 @@ def read_header(data: bytes, position: int, name: bytes, source: ByteSource) -> 
 
 @record
 class ChunkAddress:
-    """Where one chunk is. It pickles small, and reads in other processes.
-
-    Attributes
-    ----------
-    size : int
-        Length of its data in bytes, according to the chunk map.
-    extent : int
-        Maximum bytes from its header to the next chunk. They include the data, whatever the length of the name field.
-    """
+    """Where one chunk is. It pickles small, and reads in other processes."""
 
     source: ByteSource
     name: bytes
     position: int
     size: int
+    """Length of its data in bytes, according to the chunk map."""
     extent: int
+    """Maximum bytes from its header to the next chunk, whatever the length of the name field."""
 
     def with_source(self, source: ByteSource) -> ChunkAddress:
         """Return the same address in another source of the same bytes."""
@@ -127,13 +121,7 @@ def read_map_chunk(source: ByteSource, position: int) -> chunks.ChunkMap:
 
 
 class ChunkFile:
-    """Reads the chunks of one file on request.
-
-    Parameters
-    ----------
-    map_reader : callable
-        Returns the chunk map; called once, when the map is first needed.
-    """
+    """Reads the chunks of one file on request; `map_reader` is called once, when the map is first needed."""
 
     def __init__(
         self,

@@ -26,11 +26,6 @@ def stage_positions(
     A loop over positions sets x and y, and z if it drives to it; the picture metadata has the
     coordinates that no loop sets. A stack adds ``(i - homeIndex) * stepUm`` to z, for every type of stack and in
     either direction. Frames beyond the loops have the position of the picture metadata.
-
-    Parameters
-    ----------
-    experiment : sequence of ExpLoop
-        The loops, outermost first.
     """
     stage = np.empty((3, count)).T  # quicker to fill, and to take an axis from
     stage[:] = first

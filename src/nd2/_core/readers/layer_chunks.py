@@ -65,13 +65,7 @@ class LayerChunks(Sequence["NDArray[Any] | None"]):
         return sorted(frame for frame in self.chunks if frame < self.frame_count)
 
     def read(self, frame: int) -> NDArray[Any] | None:
-        """Read the mask of a frame.
-
-        Returns
-        -------
-        ndarray, shape (Y, X), or None
-            The number of the object at each pixel, 0 for none; None if the frame has no mask.
-        """
+        """Read the mask of a frame, shape (Y, X): the number of the object at each pixel, or 0; None without a mask."""
         tiles = self.chunks.get(frame)
         if not tiles:
             return None

@@ -152,8 +152,7 @@ class ModernReader(Reader):
     @cached_property
     def _loops(self) -> list[ExpLoop]:
         """The loops of the experiment, as stored."""
-        raw = self._opening_tree(experiment.NAMES)
-        return [] if raw is None else experiment.decode(raw)
+        return experiment.decode(self._opening_tree(experiment.NAMES) or {})
 
     @cached_property
     def large_image(self) -> LargeImage | None:
@@ -161,8 +160,7 @@ class ModernReader(Reader):
 
     @cached_property
     def text_info(self) -> TextInfo:
-        raw = self._opening_tree(texts.NAMES)
-        return {} if raw is None else texts.decode(raw)
+        return texts.decode(self._opening_tree(texts.NAMES) or {})
 
     @cached_property
     def metadata(self) -> Metadata:

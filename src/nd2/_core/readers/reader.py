@@ -33,16 +33,8 @@ if TYPE_CHECKING:
 class Reader(ABC):
     """Decodes the content of one file on access, and keeps it.
 
-    Properties that a format may lack have a default: empty, or None.
-
-    Parameters
-    ----------
-    source : ByteSource
-        The file.
-    version : tuple of int
-        Its format version: ``(3, 0)``, ``(2, x)``, or ``(1, 0)`` for legacy files.
-    flat_frames : bool
-        Put all frames on one axis, and ignore the loops.
+    Properties that a format may lack have a default: empty, or None. The version is that of the format: ``(3, 0)``,
+    ``(2, x)``, or ``(1, 0)`` for legacy files. Flat frames are all on one axis, whatever the loops.
     """
 
     chunk_file: ChunkFile | None = None
@@ -126,13 +118,7 @@ class Reader(ABC):
 
     @abstractmethod
     def frame_metadata(self, frame: int) -> FrameMetadata | dict[str, Any]:
-        """Return the metadata of a frame (a dict for legacy files).
-
-        Raises
-        ------
-        IndexError
-            If the file has no such frame.
-        """
+        """Return the metadata of a frame (a dict for legacy files); IndexError if the file has no such frame."""
 
     @property
     def box_map(self) -> BoxMap | None:
@@ -219,10 +205,7 @@ class Reader(ABC):
         return {}
 
     def chunk_address(self, name: str) -> ChunkAddress | None:
-        """Return the address of a chunk (without ``!``), which reads it later, without this reader.
-
-        None if the file has no such chunk.
-        """
+        """Return the address of a chunk (without ``!``), which reads it without this reader; None without the chunk."""
         return None
 
     @property

@@ -97,12 +97,7 @@ class Rescue:
     """The chunks that a scan of a file finds, and a list of what is lost.
 
     Metadata that are lost or damaged count as absent. If the attributes are lost, the size of a frame
-    follows from the picture metadata and the length of the frames.
-
-    Parameters
-    ----------
-    dtype : DTypeLike, optional
-        Type of the samples, which is used if the attributes are lost.
+    follows from the picture metadata, the length of the frames and the type of the samples, if it is given.
     """
 
     def __init__(self, source: ByteSource, dtype: DTypeLike | None = None) -> None:
@@ -264,17 +259,9 @@ def guess_geometry(
 ) -> tuple[Attributes, bool]:
     """Guess the attributes of the image, and whether the camera's metadata state the size.
 
-    A size that the camera states counts if a frame has as many bytes; otherwise the image is taken
-    to be square, or else a single row.
-
-    Parameters
-    ----------
-    nbytes : int
-        Bytes of the pixels of a frame, not compressed.
-    sample : bytes
-        The first pixels of a frame, which show whether samples have 8 or 16 bits.
-    dtype : numpy.dtype, optional
-        Type of the samples, if it is known.
+    A size that the camera states counts if a frame has as many bytes, not compressed; otherwise the image is
+    taken to be square, or else a single row. If the type of the samples is unknown, the first pixels of a frame
+    show whether they have 8 or 16 bits.
     """
     planes = fields.level(optics.picture_root(picture), "sPicturePlanes")
     components = fields.integer(planes, "uiCompCount") or fields.integer(planes, "uiCount") or 1
@@ -284,7 +271,7 @@ def guess_geometry(
         items = (1, 2, 4) if _has_8_bits(sample, planes) else (2, 1, 4)
     for width, height in _camera_sizes(planes):
         for item in items:
-            if height * padded_row_bytes(width, components, item) == nbytes:
+            if min(width, height) > 0 and height * padded_row_bytes(width, components, item) == nbytes:
                 return _geometry(width, height, components, item, plane_count, compressed), True
     for item in items:
         side = math.isqrt(nbytes // (components * item))
@@ -297,23 +284,21 @@ def guess_geometry(
 
 
 def _camera_sizes(planes: fields.Tree) -> Iterator[tuple[int, int]]:
-    """Yield width and height of the camera's formats, in pixels of the image."""
+    """Yield width and height of the camera's formats, in pixels of the image; 0 or less where unknown."""
     for setting in fields.levels(fields.level(planes, "sSampleSetting")):
         camera = fields.level(setting, "pCameraSetting")
         for name in ("FormatQuality", "FormatFast"):
             description = fields.level(camera, name, "fmtDesc")
             binning = [max(int(fields.real(description, f"dBinning{axis}")), 1) for axis in "XY"]
             for level in (fields.level(description, "sizeSensorPixels"), fields.level(camera, name, "rectSensorUser")):
-                for width, height in _size(level):
-                    yield width, height
-                    if binning != [1, 1]:
-                        yield width // binning[0], height // binning[1]
+                width = fields.integer(level, "cx", fields.integer(level, "right") - fields.integer(level, "left"))
+                height = fields.integer(level, "cy", fields.integer(level, "bottom") - fields.integer(level, "top"))
+                yield width, height
+                yield width // binning[0], height // binning[1]
     for name in ("sPlaneNew", "sPlane"):
         for plane in fields.levels(fields.level(planes, name)):
             setting = fields.level(plane, "sCameraSetting")
-            width, height = (fields.integer(setting, f"uiCamPxlCount{axis}") for axis in ("X", "Y"))
-            if width > 0 and height > 0:
-                yield width, height
+            yield fields.integer(setting, "uiCamPxlCountX"), fields.integer(setting, "uiCamPxlCountY")
 
 
 def _has_8_bits(sample: bytes, planes: fields.Tree) -> bool:
@@ -328,13 +313,6 @@ def _has_8_bits(sample: bytes, planes: fields.Tree) -> bool:
         if bits:
             return bits <= 8
     return False
-
-
-def _size(level: fields.Tree) -> Iterator[tuple[int, int]]:
-    width = fields.integer(level, "cx", fields.integer(level, "right") - fields.integer(level, "left"))
-    height = fields.integer(level, "cy", fields.integer(level, "bottom") - fields.integer(level, "top"))
-    if width > 0 and height > 0:
-        yield width, height
 
 
 def _geometry(

@@ -104,15 +104,7 @@ class _Window:
 
 
 def scan_chunks(source: ByteSource, magic: bytes = MAGIC_BYTES) -> Iterator[ScannedChunk]:
-    """Find the chunks of a file, in file order.
-
-    Parameters
-    ----------
-    source : ByteSource
-        The file; it is read forward, in blocks of up to 8 MB.
-    magic : bytes
-        The bytes with which each chunk starts.
-    """
+    """Find the chunks of a file, which start with the magic bytes, in file order; reads blocks of up to 8 MB."""
     window, size = _Window(source, magic), source.size
     residues = {0}
     position, landed = 0, True
@@ -165,16 +157,11 @@ def _sound(window: _Window, position: int, residues: set[int]) -> bool:
 
 @record
 class Scan:
-    """The chunks that a scan found.
-
-    Attributes
-    ----------
-    data_offset : ndarray of uint64, shape (n,)
-        Position of the first data byte of each frame of the map.
-    """
+    """The chunks that a scan found."""
 
     chunk_map: ChunkMap
     data_offset: NDArray[np.uint64]
+    """Position of the first data byte of each frame of the map."""
     cut: NDArray[np.int64]
     lost: tuple[str, ...]
     last_cut: tuple[int, int, int] | None = None

@@ -40,26 +40,14 @@ _MAX_OFFSET = 1 << 62
 
 @record
 class Index:
-    """Content of a sidecar index.
-
-    Attributes
-    ----------
-    size : int
-        Length of the ND2 file in bytes.
-    end : bytes
-        Its last bytes, a page at most.
-    blocks : list of (int, bytes)
-        Offset and bytes of the parts that hold metadata.
-    table : FrameTable
-        Where the stored bytes of each frame are.
-    codec : {"raw", "zlib", "jpeg2k"}
-        How frames are stored.
-    """
+    """Content of a sidecar index: size and version of the ND2 file, its maps, and how its frames are stored."""
 
     size: int
     version: str
     end: bytes
+    """The last bytes of the file, a page at most."""
     blocks: list[tuple[int, bytes]]
+    """Offset and bytes of the parts that hold metadata."""
     chunk_map: ChunkMap | None
     box_map: BoxMap | None
     table: FrameTable
