@@ -7,7 +7,7 @@ import inspect
 import re
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 import numpy as np
@@ -227,7 +227,6 @@ class _ObstoreFile(AsyncFileSystem):  # type: ignore[misc]
     """A file system of one file."""
 
     cachable = False
-    nd2_transport: ClassVar[type[RangeTransport]]
     protocol = "obstore"
 
     def __init__(self, store: Any, url: str, **options: Any) -> None:
@@ -237,6 +236,10 @@ class _ObstoreFile(AsyncFileSystem):  # type: ignore[misc]
     def unstrip_protocol(self, name: str) -> str:
         """Return the file's URL."""
         return self.url
+
+    def nd2_transport(self, path: str) -> _ObstoreTransport | None:
+        """Return what makes requests to stores of obstore; other stores have no such answers."""
+        return _ObstoreTransport(self, path) if type(self.store).__module__.partition(".")[0] == "obstore" else None
 
     async def _info(self, path: str, **_: Any) -> dict[str, Any]:
         meta = await self.store.head_async(path)
@@ -258,12 +261,6 @@ class _ObstoreFile(AsyncFileSystem):  # type: ignore[misc]
 class _ObstoreTransport(RangeTransport):
     """Requests to stores of obstore, whose answers contain the length and the version of the file."""
 
-    file_system = _ObstoreFile
-
-    @classmethod
-    def serves(cls, fs: Any) -> bool:
-        return type(fs.store).__module__.partition(".")[0] == "obstore"
-
     @asynccontextmanager
     async def _request(self, byte_range: str) -> AsyncIterator[Answer]:
         first, _, last = byte_range.removeprefix("bytes=").partition("-")
@@ -278,9 +275,6 @@ class _ObstoreTransport(RangeTransport):
 async def _chunks(result: Any) -> AsyncIterator[bytes]:
     async for chunk in result.stream(min_chunk_size=_READ):
         yield bytes(chunk)
-
-
-_ObstoreFile.nd2_transport = _ObstoreTransport
 
 
 def open_from_registry(url: str, registry: Any) -> ByteSource:

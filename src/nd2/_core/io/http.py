@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientSession
-from fsspec.implementations.http import HTTPFileSystem
 from yarl import URL
 
 from nd2._core import errors
@@ -22,8 +21,6 @@ _MAX_REDIRECTS = 10
 
 class HttpTransport(RangeTransport):
     """Files behind HTTP or HTTPS; ``storage_options`` reach the session and every request as in fsspec."""
-
-    file_system = HTTPFileSystem
 
     @asynccontextmanager
     async def _request(self, byte_range: str) -> AsyncIterator[Answer]:

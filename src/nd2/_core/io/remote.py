@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from nd2._core import errors
 from nd2._core.io.faults import explain_faults
 from nd2._core.io.source import ByteSource
-from nd2._core.io.transport import AsyncTransport, BlockingTransport, Tuning, check_same, is_cache, plan, protocol
+from nd2._core.io.transport import AsyncTransport, Transport, Tuning, check_same, is_cache, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from fsspec.spec import AbstractFileSystem
 
     from nd2._core.io.source import Span
-    from nd2._core.io.transport import Blocks, RangeTransport, Request, Stat
+    from nd2._core.io.transport import Blocks, Request, Stat
 
 # In real files the experiment and the first picture metadata end within the first 40 to 220 KB; the chunk map and the
 # other metadata lie within the last 82 to 172 KB.
@@ -76,10 +76,8 @@ class FsspecSource(ByteSource):
         self._fill_ends(spans)
         found = [self._in_memory(offset, nbytes) for offset, nbytes in spans]
         missing = [i for i, data in enumerate(found) if data is None]
-        buffers = [bytearray(spans[i][1]) for i in missing]
-        self._fetch([(spans[i][0], memoryview(b)) for i, b in zip(missing, buffers, strict=True)])
-        for i, buffer in zip(missing, buffers, strict=True):
-            found[i] = bytes(buffer)
+        for i, data in zip(missing, self._download([spans[i] for i in missing]), strict=True):
+            found[i] = data
         return [data for data in found if data is not None]
 
     def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
@@ -89,7 +87,7 @@ class FsspecSource(ByteSource):
         with self._explained():
             requests = plan(self._absent(targets), self._tuning)
             if requests:
-                await self._transport.fetch_async(requests, self._checked_stat())
+                await self._transport.run_async(self._transport.fetch(requests, self._checked_stat()))
 
     def read_start(self, nbytes: int) -> bytes:
         if self._closed:
@@ -97,7 +95,7 @@ class FsspecSource(ByteSource):
         if self._stat is not None:
             return self.read(0, min(nbytes, self._stat.size))
         with self._explained():
-            return self._transport.read_start(nbytes)
+            return self._transport.run(self._transport.read_start(nbytes))
 
     def prefetch(self, spans: Sequence[Span]) -> None:
         size = self.size
@@ -114,7 +112,9 @@ class FsspecSource(ByteSource):
                 merged.append((start, stop))
         if sum(stop - start for start, stop in merged) > _PREFETCH_LIMIT:
             return
-        self._blocks = self._blocks + self._read_spans([self._to_kept_block(*span) for span in merged])
+        parts = [self._to_kept_block(*span) for span in merged]
+        data = self._download([(start, stop - start) for start, stop, _ in parts])
+        self.keep([(start, head + rest) for (start, _, rest), head in zip(parts, data, strict=True)])
 
     def keep(self, blocks: Sequence[tuple[int, bytes]]) -> None:
         self._blocks = [*self._blocks, *blocks]
@@ -126,10 +126,10 @@ class FsspecSource(ByteSource):
                 return start, begin, data[: stop - begin]
         return start, stop, b""
 
-    def _read_spans(self, spans: Sequence[tuple[int, int, bytes]]) -> Blocks:
-        buffers = [bytearray(stop - start) for start, stop, _ in spans]
-        self._fetch([(start, memoryview(b)) for (start, _, _), b in zip(spans, buffers, strict=True)])
-        return [(s, bytes(b) + rest) for (s, _, rest), b in zip(spans, buffers, strict=True)]
+    def _download(self, spans: Sequence[Span]) -> list[bytes]:
+        buffers = [bytearray(nbytes) for _, nbytes in spans]
+        self._fetch([(offset, memoryview(b)) for (offset, _), b in zip(spans, buffers, strict=True)])
+        return [bytes(buffer) for buffer in buffers]
 
     def _known(self) -> Stat:
         """Return length and version; the first time, the file's two ends are read with them."""
@@ -150,7 +150,7 @@ class FsspecSource(ByteSource):
         if self._closed:
             raise errors.closed(self.url)
         with self._explained():
-            stat, blocks = self._transport.ends(head, tail)
+            stat, blocks = self._transport.run(self._transport.ends(head, tail))
         if self._stat is not None:
             check_same(self._stat, stat, self.url)
         self._blocks = [*self._blocks, *blocks]
@@ -197,13 +197,13 @@ class FsspecSource(ByteSource):
         requests: list[Request] = plan(targets, self._tuning)
         if requests:
             with self._explained():
-                self._transport.fetch(requests, self._checked_stat())
+                self._transport.run(self._transport.fetch(requests, self._checked_stat()))
 
     def _checked_stat(self) -> Stat:
         """Return length and version; after unpickling, ask once whether they still hold if responses do not tell."""
         stat = self._known()
         if not self._verified and not self._transport.verifies:
-            check_same(stat, self._transport.stat(), self.url)
+            check_same(stat, self._transport.run(self._transport.stat()), self.url)
         self._verified = True
         return stat
 
@@ -238,27 +238,20 @@ class FsspecSource(ByteSource):
         return f"FsspecSource({self.url!r})"
 
 
-def _transport(fs: AbstractFileSystem, path: str) -> BlockingTransport:
+def _transport(fs: AbstractFileSystem, path: str) -> Transport:
     """Choose how requests are made; a subclass of a known file system may do things in its own way."""
-    own: type[BlockingTransport] | None = getattr(type(fs), "nd2_transport", None)
-    if own is not None and own.serves(fs):
-        return own(fs, path)
-    special = _range_transport(protocol(fs))
-    if special is not None and type(fs) is special.file_system:
-        return special(fs, path)
-    concurrent = fs.async_impl and not is_cache(fs)
-    return AsyncTransport(fs, path) if concurrent else BlockingTransport(fs, path)
-
-
-def _range_transport(name: str) -> type[RangeTransport] | None:
-    """Return the class that makes the requests of a protocol, if its file system is installed."""
+    own: Callable[[Any, str], Transport | None] | None = getattr(type(fs), "nd2_transport", None)
+    if own is not None and (transport := own(fs, path)) is not None:
+        return transport
     with suppress(ImportError):
-        if name in ("http", "https"):
-            from nd2._core.io.http import HttpTransport
+        match f"{type(fs).__module__}.{type(fs).__name__}":
+            case "fsspec.implementations.http.HTTPFileSystem":
+                from nd2._core.io.http import HttpTransport
 
-            return HttpTransport
-        if name in ("s3", "s3a"):
-            from nd2._core.io.s3 import S3Transport
+                return HttpTransport(fs, path)
+            case "s3fs.core.S3FileSystem":
+                from nd2._core.io.s3 import S3Transport
 
-            return S3Transport
-    return None
+                return S3Transport(fs, path)
+    concurrent = fs.async_impl and not is_cache(fs)
+    return AsyncTransport(fs, path) if concurrent else Transport(fs, path)

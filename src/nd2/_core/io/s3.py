@@ -20,8 +20,6 @@ _READ = 1 << 20
 class S3Transport(RangeTransport):
     """Objects in a bucket; failed requests are repeated as often as ``s3fs`` repeats them."""
 
-    file_system = S3FileSystem
-
     def __init__(self, fs: S3FileSystem, path: str) -> None:
         # The pool holds 10 connections by default, for which other requests would wait. It is made with
         # the first request.
@@ -52,8 +50,8 @@ class S3Transport(RangeTransport):
         answer: tuple[Stat, tuple[int, bytes]] = await self._retry(super()._full_response, byte_range)
         return answer
 
-    async def _read_start(self, nbytes: int) -> bytes:
-        data: bytes = await self._retry(super()._read_start, nbytes)
+    async def read_start(self, nbytes: int) -> bytes:
+        data: bytes = await self._retry(super().read_start, nbytes)
         return data
 
     async def _fetch_one(self, request: Request, expected: Stat) -> None:

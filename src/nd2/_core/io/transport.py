@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nd2._core import errors
 from nd2._core.io.urls import redact
@@ -148,11 +148,14 @@ class Scatter:
         )
 
 
+_T = TypeVar("_T")
 logger = logging.getLogger("nd2")
 
 WHOLE = 32 << 20
 """Files up to this length are read whole from servers that do not serve byte ranges."""
 
+_FREE_STAT = ("memory", "file", "local")
+"""Protocols that tell a file's version without a request."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 IN_FLIGHT = 128
 # More parallel bytes are not faster, and requests that wait for their share of a slow line would time out.
@@ -173,8 +176,11 @@ Blocks = list[tuple[int, bytes]]
 """Parts of a file in memory: offset and bytes."""
 
 
-class BlockingTransport:
-    """File systems without coroutines: memory, archives, caches, SFTP ..."""
+class Transport:
+    """File systems without coroutines (memory, archives, caches, SFTP ...): one request after the other.
+
+    The coroutines of this class never wait, so that they run without an event loop.
+    """
 
     verifies = False
     """Whether each response has the file's version."""
@@ -183,43 +189,47 @@ class BlockingTransport:
         self.fs, self.path = fs, path
         self.raw_url = str(fs.unstrip_protocol(path))
         self.url = redact(self.raw_url)
-        self.stat_is_free = protocol(fs) in ("memory", "file", "local")
-        self.through_handle = is_cache(fs)
 
-    @classmethod
-    def serves(cls, fs: AbstractFileSystem) -> bool:
-        """Return whether this is how requests to a file system are made."""
-        return True
+    def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run one of the coroutines below."""
+        try:
+            coroutine.send(None)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        raise RuntimeError("the coroutine waits")
 
-    def stat(self) -> Stat:
+    async def run_async(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run one of the coroutines below; those of the caller's event loop run meanwhile."""
+        return await asyncio.to_thread(self.run, coroutine)
+
+    async def stat(self) -> Stat:
         """Ask for length and version."""
         return parse_info(self.fs.info(self.path), self.url)
 
-    def ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
+    async def ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
         """Read length, version, and the file's two ends."""
-        stat = self.stat()
-        return stat, [(a, self._cat(a, b)) for a, b in end_spans(stat.size, head, tail)]
+        stat = await self.stat()
+        return stat, [(a, await self._cat(a, b)) for a, b in end_spans(stat.size, head, tail)]
 
-    def read_start(self, nbytes: int) -> bytes:
+    async def read_start(self, nbytes: int) -> bytes:
         """Read the first bytes of the file, fewer if it is shorter."""
-        return self._cat(0, nbytes)
+        return await self._cat(0, nbytes)
 
-    def fetch(self, requests: Sequence[Request], expected: Stat) -> None:
-        """Make requests, one after the other."""
+    async def fetch(self, requests: Sequence[Request], expected: Stat) -> None:
+        """Make requests, which fill the buffers of their pieces."""
         for request in requests:
-            scatter = Scatter(request, self.url)
-            scatter.feed(self._cat(request.start, request.stop))
-            scatter.finish()
-        if self.stat_is_free:
-            check_same(expected, self.stat(), self.url)
+            await self._fetch_one(request, expected)
+        if protocol(self.fs) in _FREE_STAT:
+            check_same(expected, await self.stat(), self.url)
 
-    async def fetch_async(self, requests: Sequence[Request], expected: Stat) -> None:
-        """Make requests in another thread."""
-        await asyncio.to_thread(self.fetch, requests, expected)
+    async def _fetch_one(self, request: Request, expected: Stat) -> None:
+        scatter = Scatter(request, self.url)
+        scatter.feed(await self._cat(request.start, request.stop))
+        scatter.finish()
 
-    def _cat(self, start: int, stop: int) -> bytes:
+    async def _cat(self, start: int, stop: int) -> bytes:
         data: bytes
-        if self.through_handle:
+        if is_cache(self.fs):
             with self.fs.open(self.path, "rb") as handle:
                 handle.seek(start)
                 data = handle.read(stop - start)
@@ -233,7 +243,7 @@ class BlockingTransport:
         logger.debug("read %d bytes at %d:%d of %s", nbytes, start, stop, self.url)
 
 
-class AsyncTransport(BlockingTransport):
+class AsyncTransport(Transport):
     """File systems with coroutines: requests are made at the same time, on fsspec's own event loop."""
 
     def __init__(self, fs: AbstractFileSystem, path: str) -> None:
@@ -243,52 +253,28 @@ class AsyncTransport(BlockingTransport):
             fs = type(fs)(*fs.storage_args, **options)
         super().__init__(fs, path)
 
-    def _sync(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         from fsspec.asyn import sync
 
-        async def run() -> Any:
+        async def run() -> _T:
             return await coroutine
 
-        return sync(self.fs.loop, run)
-
-    def stat(self) -> Stat:
-        result: Stat = self._sync(self._stat())
+        result: _T = sync(self.fs.loop, run)
         return result
 
-    def ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
-        result: tuple[Stat, Blocks] = self._sync(self._ends(head, tail))
-        return result
+    async def run_async(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self.fs.loop))
 
-    def read_start(self, nbytes: int) -> bytes:
-        result: bytes = self._sync(self._read_start(nbytes))
-        return result
-
-    def fetch(self, requests: Sequence[Request], expected: Stat) -> None:
-        self._sync(self._fetch(requests, expected))
-
-    async def fetch_async(self, requests: Sequence[Request], expected: Stat) -> None:
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._fetch(requests, expected), self.fs.loop))
-
-    # The coroutines below run on fsspec's event loop.
-
-    async def _stat(self) -> Stat:
+    async def stat(self) -> Stat:
         return parse_info(await self.fs._info(self.path), self.url)  # noqa: SLF001 - fsspec's way to name coroutines
 
-    async def _cat_async(self, start: int, stop: int) -> bytes:
-        data: bytes = await self.fs._cat_file(self.path, start=start, end=stop)  # noqa: SLF001 - see above
-        self.log(start, stop, len(data))
-        return data
-
-    async def _ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
-        stat = await self._stat()
+    async def ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
+        stat = await self.stat()
         spans = end_spans(stat.size, head, tail)
-        data = await asyncio.gather(*(self._cat_async(a, b) for a, b in spans))
+        data = await asyncio.gather(*(self._cat(a, b) for a, b in spans))
         return stat, [(a, part) for (a, _), part in zip(spans, data, strict=True)]
 
-    async def _read_start(self, nbytes: int) -> bytes:
-        return await self._cat_async(0, nbytes)
-
-    async def _fetch(self, requests: Sequence[Request], expected: Stat) -> None:
+    async def fetch(self, requests: Sequence[Request], expected: Stat) -> None:
         """Make requests, as many at once as fsspec's settings say; after an error none is left running."""
         total = sum(request.stop - request.start for request in requests)
         limit = min(max_in_flight(self.fs), max(_BUSY * len(requests) // max(total, 1), _MIN_IN_FLIGHT))
@@ -307,10 +293,10 @@ class AsyncTransport(BlockingTransport):
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
 
-    async def _fetch_one(self, request: Request, expected: Stat) -> None:
-        scatter = Scatter(request, self.url)
-        scatter.feed(await self._cat_async(request.start, request.stop))
-        scatter.finish()
+    async def _cat(self, start: int, stop: int) -> bytes:
+        data: bytes = await self.fs._cat_file(self.path, start=start, end=stop)  # noqa: SLF001 - see above
+        self.log(start, stop, len(data))
+        return data
 
 
 @record
@@ -332,14 +318,12 @@ class RangeTransport(AsyncTransport):
     """
 
     verifies = True
-    file_system: ClassVar[type]
-    """The class of fsspec whose files these are."""
 
     def _request(self, byte_range: str) -> AbstractAsyncContextManager[Answer]:
         """Request a range, in the form of the header ``Range``."""
         raise NotImplementedError
 
-    async def _ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
+    async def ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
         start = [f"bytes=0-{head - 1}"] if head else []
         *first, last = await asyncio.gather(
             *(self._full_response(text) for text in [*start, f"bytes=-{tail}"]), return_exceptions=True
@@ -348,7 +332,7 @@ class RangeTransport(AsyncTransport):
             raise first[0]
         answers = [answer for answer in (*first, last) if not isinstance(answer, BaseException)]
         # Not every server knows ranges that count from the end: a response for the start has the length as well.
-        stat = answers[0][0] if answers else await self._stat()
+        stat = answers[0][0] if answers else await self.stat()
         for other, _ in answers:
             check_same(stat, other, self.url)
         blocks = [block for _, block in answers]
@@ -383,7 +367,7 @@ class RangeTransport(AsyncTransport):
                 )
             return stat, (answer.start, data)
 
-    async def _read_start(self, nbytes: int) -> bytes:
+    async def read_start(self, nbytes: int) -> bytes:
         async with self._request(f"bytes=0-{nbytes - 1}") as answer:
             data = await _read_body(answer.chunks, nbytes)
         self.log(0, nbytes, len(data))
