@@ -10,6 +10,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nd2._core import errors
 from nd2._core.format import chunks, clx_lite
 from nd2._core.values import record
@@ -118,6 +120,12 @@ def read_map_chunk(source: ByteSource, position: int) -> chunks.ChunkMap:
     header = read_header(source.read(position, nbytes), position, chunks.MAP_NAME, source)
     data = source.read(header.data_offset, header.data_length)
     return chunks.parse_map(data, position, path=source.url)
+
+
+def empty_map(_: ByteSource) -> chunks.ChunkMap:
+    """Return the chunk map of a file without chunks."""
+    none = np.zeros(0, np.uint64)
+    return chunks.ChunkMap(none.view(np.int64), none, none, {}, 0)
 
 
 class ChunkFile:

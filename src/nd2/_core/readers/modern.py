@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,6 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.chunks import attributes, experiment, optics, picture_metadata, texts
-from nd2._core.format import clx_lite
-from nd2._core.format.chunks import display_name
 from nd2._core.format.pixels import Codec, PixelLayout, padded_row_bytes, sample_dtype
 from nd2._core.frames.grid import (
     FrameGrid,
@@ -26,22 +23,15 @@ from nd2._core.readers.reader import Reader
 from nd2._core.structures import CustomLoop, XYPosLoop, ZStackLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from numpy.typing import NDArray
 
-    from nd2._core.chunks.binary_layers import LayerInfo
     from nd2._core.chunks.experiment import LargeImage
     from nd2._core.chunks.optics import Capture
     from nd2._core.chunks.picture_metadata import FirstFrame
-    from nd2._core.chunks.recorded_data import RecordedColumn
-    from nd2._core.event_types import ExperimentEvent
     from nd2._core.frames.read import Frames
-    from nd2._core.readers.chunk_file import ChunkAddress, ChunkFile
-    from nd2._core.readers.layer_chunks import LayerChunks
+    from nd2._core.readers.chunk_file import ChunkFile
     from nd2._core.readers.rescue import Rescue, RescueReport
-    from nd2._core.region_types import ROI
-    from nd2._core.structures import Attributes, CustomField, ExpLoop, FrameMetadata, Metadata, TextInfo
+    from nd2._core.structures import Attributes, ExpLoop, FrameMetadata, Metadata, TextInfo
 
 OPENING = (*attributes.NAMES, *experiment.NAMES, *picture_metadata.NAMES, *texts.NAMES)
 """Chunks that opening a file reads."""
@@ -74,7 +64,6 @@ _UNUSED: dict[tuple[bytes, ...], frozenset[str]] = {
         )
     ),
 }
-_MAX_JSON, _SMALL_JSON = 1 << 28, 1 << 20
 _MAX_SMALL_CHUNK = 64 << 10
 """Longest chunk that a sidecar index keeps, besides those that opening needs."""
 
@@ -96,8 +85,7 @@ class ModernReader(Reader):
         rescue: Rescue | None = None,
         dtype: np.dtype[Any] | None = None,
     ) -> None:
-        super().__init__(chunk_file.source, version, flat_frames=flat_frames)
-        self.chunk_file = chunk_file
+        super().__init__(chunk_file.source, version, chunk_file=chunk_file, flat_frames=flat_frames)
         self._dtype = dtype
         self._rescue = rescue
 
@@ -223,13 +211,6 @@ class ModernReader(Reader):
         return self.chunk_file.locate_frames(self._chunk_count, pixels)
 
     @cached_property
-    def frame_times(self) -> NDArray[np.float64] | None:
-        from nd2._core.chunks import recorded_data
-
-        data = self.chunk_file.chunk(recorded_data.TIMES)
-        return None if not data else np.frombuffer(data[: len(data) // 8 * 8], "<f8")
-
-    @cached_property
     def stage_positions(self) -> NDArray[np.float64]:
         from nd2._core.readers import frame_metadata
 
@@ -239,13 +220,6 @@ class ModernReader(Reader):
         frames = np.arange(min(self._grid.size, self.frame_count))
         indices = list(self._grid.indices(frames).values())
         return frame_metadata.stage_positions(self._first.stage, self._loops, indices, self.frame_count)
-
-    @cached_property
-    def pfs_status(self) -> NDArray[np.int32] | None:
-        from nd2._core.chunks import recorded_data
-
-        data = self.chunk_file.chunk(recorded_data.PFS_STATUS)
-        return None if not data else np.frombuffer(data[: len(data) // 4 * 4], "<i4")
 
     def frame_metadata(self, frame: int) -> FrameMetadata:
         from nd2._core.readers import frame_metadata
@@ -284,132 +258,6 @@ class ModernReader(Reader):
         return self._first.julian_day
 
     @cached_property
-    def software(self) -> str:
-        from nd2._core.chunks import custom_data
-
-        return custom_data.decode_software(self.chunk_file.tree(custom_data.APP_INFO, strip_prefix=True) or {})
-
-    @cached_property
-    def recorded_data(self) -> Mapping[str, RecordedColumn]:
-        from nd2._core.chunks import recorded_data
-
-        return recorded_data.decode(
-            self.chunk_file.tree(recorded_data.NAME),
-            lambda name: self.chunk_file.chunk(recorded_data.column_name(name)),
-        )
-
-    def prefetch(self, names: Iterable[str], limit: int) -> None:
-        spans = self.chunk_file.spans(f"{name}!".encode() for name in names)
-        self.source.prefetch([span for span in spans.values() if span[1] < limit])
-
-    def prefetch_recorded_data(self) -> None:
-        from nd2._core.chunks import recorded_data
-
-        self.chunk_file.prefetch(map(recorded_data.column_name, self.recorded_data))
-
-    @cached_property
-    def experiment_events(self) -> list[ExperimentEvent]:
-        from nd2._core.chunks import events
-
-        return [
-            event
-            for name, data in zip(events.NAMES, self.chunk_file.chunk_many(events.NAMES), strict=True)
-            if data
-            for event in events.decode(self.chunk_file.decode(name, data))
-        ]
-
-    @cached_property
-    def rois(self) -> dict[int, ROI]:
-        from nd2._core.chunks import regions
-
-        return regions.decode(self.chunk_file.tree(regions.NAME, strip_prefix=True) or {})
-
-    @cached_property
-    def binary_layers(self) -> list[LayerChunks]:
-        from nd2._core.chunks import binary_layers
-
-        layers: list[LayerInfo] = []
-        runs, rasters = self.chunk_file.chunk_many([binary_layers.RUNS_NAME, binary_layers.RASTERS_NAME])
-        if runs:
-            tree = self.chunk_file.decode(binary_layers.RUNS_NAME, runs, strip_prefix=True)
-            layers += binary_layers.decode_runs(tree)
-        if rasters:
-            with errors.within(path=self.source.url, chunk=binary_layers.RASTERS_NAME):
-                layers += binary_layers.decode_rasters(rasters)
-        if not layers:
-            return []
-        from nd2._core.readers.layer_chunks import layer_chunks
-
-        shape = self.attributes.heightPx, self.attributes.widthPx or 0
-        return layer_chunks(layers, self.chunk_file, shape, self.layout.frame_count)
-
-    @cached_property
-    def jobs(self) -> dict[str, Any] | None:
-        from nd2._core.chunks import custom_data
-
-        definition, description, run = self.chunk_file.chunk_many(custom_data.JOB)
-        if definition is None:
-            return None
-        decode = self.chunk_file.decode
-        return custom_data.decode_job(
-            decode(custom_data.JOB[0], definition, strip_prefix=True),
-            decode(custom_data.JOB[1], description, strip_prefix=True) if description else None,
-            run or b"",
-        )
-
-    @cached_property
-    def custom_metadata(self) -> list[CustomField]:
-        from nd2._core.chunks import custom_data
-
-        data = self.chunk_file.chunk(custom_data.FORM)
-        if not data:
-            return []
-        with errors.within(path=self.source.url, chunk=custom_data.FORM):
-            return custom_data.decode_form(clx_lite.decode_items(data))
-
-    @cached_property
-    def custom_data(self) -> dict[str, Any]:
-        from nd2._core.chunks import custom_data
-
-        prefix = custom_data.PREFIX
-        names = [name for name in self.chunk_file.names if name.startswith(prefix)]
-        keys = {name: display_name(name.removeprefix(prefix)) for name in names}
-        return {key: custom_data.only_value(tree) for key, tree in self._decode_all(keys).items()}
-
-    def unstructured_metadata(
-        self, *, strip_prefix: bool, include: set[str] | None, exclude: set[str] | None
-    ) -> dict[str, Any]:
-        keys = {name: display_name(name) for name in self.chunk_file.names}
-        if include is None:
-            keys = {n: key for n, key in keys.items() if not n.startswith(b"CustomData")}
-        else:
-            if missing := sorted(include - set(keys.values())):
-                near = errors.hint(missing[0], keys.values()) if len(missing) == 1 else ""
-                warnings.warn(
-                    f"the file {self.source.url!r} has no metadata called {', '.join(missing)}{near}", stacklevel=3
-                )
-            keys = {n: key for n, key in keys.items() if key in include}
-        keys = {name: key for name, key in keys.items() if key not in (exclude or ())}
-        return self._decode_all(keys, strip_prefix=strip_prefix)
-
-    def _decode_all(self, keys: dict[bytes, str], *, strip_prefix: bool = True) -> dict[str, Any]:
-        """Decode chunks, and return their content under new names; bytes if a chunk cannot be decoded."""
-        trees: dict[str, Any] = {}
-        budget = clx_lite.Budget()  # one for all: a file may have thousands of small chunks
-        for (name, key), data in zip(keys.items(), self.chunk_file.chunk_many(keys), strict=True):
-            if data is not None:
-                try:
-                    tree = self.chunk_file.decode(name, data, strip_prefix=strip_prefix, budget=budget)
-                    # Zeros, such as an unused column, look like a tree without content.
-                    trees[key] = tree if tree or any(data) else data
-                except ValueError:
-                    trees[key] = _decode_json(data)
-        return trees
-
-    def chunk_address(self, name: str) -> ChunkAddress | None:
-        return self.chunk_file.address(name)
-
-    @cached_property
     def rescue_report(self) -> RescueReport | None:
         return None if self._rescue is None else self._rescue.report(self)
 
@@ -424,19 +272,3 @@ class ModernReader(Reader):
 def _cell(values: NDArray[Any] | None, frame: int) -> Any:
     """Return the recorded value of a frame; None without one."""
     return None if values is None or frame >= len(values) else values[frame].item()
-
-
-def _decode_json(data: bytes) -> Any:
-    """Return the content of JSON, compressed or not; the data themselves if they are something else."""
-    if data[:1] not in (b"[", b"{", b"\x78"):
-        return data
-    import json
-
-    from nd2._core.format.inflate import inflate_bounded
-
-    try:
-        limit = min(_MAX_JSON, _SMALL_JSON + 32 * len(data))
-        plain = inflate_bounded(data, limit) if data[:1] == b"\x78" else data
-        return json.loads(plain.rstrip(b"\0"))
-    except ValueError:
-        return data

@@ -1,19 +1,29 @@
-"""The abstract base of readers, the second of the package's three seams: everything that views know about a file."""
+"""The abstract base of readers, the second of the package's three seams: everything that views know about a file.
+
+What a file may have in chunks of its own is decoded here; where its frames are, and how they lie, in the subclasses.
+"""
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from nd2._core import errors
+from nd2._core.format import clx_lite
+from nd2._core.format.chunks import display_name
+from nd2._core.readers.chunk_file import ChunkFile, empty_map
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from types import TracebackType
     from typing import Self
 
-    import numpy as np
     from numpy.typing import NDArray
 
+    from nd2._core.chunks.binary_layers import LayerInfo
     from nd2._core.chunks.experiment import LargeImage
     from nd2._core.chunks.optics import Capture
     from nd2._core.chunks.recorded_data import RecordedColumn
@@ -22,30 +32,40 @@ if TYPE_CHECKING:
     from nd2._core.frames.grid import Layout
     from nd2._core.frames.read import Frames
     from nd2._core.io import ByteSource
-    from nd2._core.readers.chunk_file import ChunkAddress, ChunkFile
+    from nd2._core.readers.chunk_file import ChunkAddress
     from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.readers.rescue import RescueReport
     from nd2._core.readers.sidecar import Index
     from nd2._core.region_types import ROI
     from nd2._core.structures import Attributes, CustomField, ExpLoop, FrameMetadata, Metadata, TextInfo, VoxelSize
 
+_MAX_JSON, _SMALL_JSON = 1 << 28, 1 << 20
+
 
 class Reader(ABC):
     """Decodes the content of one file on access, and keeps it.
 
-    Properties that a format may lack have a default: empty, or None. The version is that of the format: ``(3, 0)``,
-    ``(2, x)``, or ``(1, 0)`` for legacy files. Flat frames are all on one axis, whatever the loops.
+    Content that a file may lack is empty, or None; legacy files have no chunks, so they lack all that others keep in
+    optional chunks. The version is that of the format: ``(3, 0)``, ``(2, x)``, or ``(1, 0)`` for legacy files. Flat
+    frames are all on one axis, whatever the loops.
     """
 
-    chunk_file: ChunkFile | None = None
-    """The file's chunks; None for legacy files."""
     index: Index | None = None
     """The sidecar index with which the file was opened."""
 
-    def __init__(self, source: ByteSource, version: tuple[int, int], *, flat_frames: bool = False) -> None:
+    def __init__(
+        self,
+        source: ByteSource,
+        version: tuple[int, int],
+        *,
+        chunk_file: ChunkFile | None = None,
+        flat_frames: bool = False,
+    ) -> None:
         self.source = source
         self.version = version
+        self.chunk_file = chunk_file
         self.flat_frames = flat_frames
+        self._chunks = chunk_file or ChunkFile(source, empty_map)
 
     def close(self) -> None:
         """Close the source; what was decoded stays available."""
@@ -54,9 +74,7 @@ class Reader(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -126,21 +144,9 @@ class Reader(ABC):
         return None
 
     @property
-    def frame_times(self) -> NDArray[np.float64] | None:
-        """Recorded time of each frame in milliseconds, shape (n,); None if nothing was recorded."""
-        return None
-
-    @property
     def frame_positions(self) -> NDArray[np.uint64]:
         """Where the chunk of each frame starts, shape (n,); 0 if it is missing; empty without chunks."""
-        import numpy as np
-
         return np.zeros(0, np.uint64)
-
-    @property
-    def pfs_status(self) -> NDArray[np.int32] | None:
-        """Recorded state of the focus system at each frame, shape (n,); None if nothing was recorded."""
-        return None
 
     @property
     def captures(self) -> Sequence[Capture]:
@@ -152,61 +158,161 @@ class Reader(ABC):
         """The grid of fields that the image was stitched from; None if it was not."""
         return None
 
-    @property
+    @cached_property
+    def frame_times(self) -> NDArray[np.float64] | None:
+        """Recorded time of each frame in milliseconds, shape (n,); None if nothing was recorded."""
+        from nd2._core.chunks import recorded_data
+
+        data = self._chunks.chunk(recorded_data.TIMES)
+        return None if not data else np.frombuffer(data[: len(data) // 8 * 8], "<f8")
+
+    @cached_property
+    def pfs_status(self) -> NDArray[np.int32] | None:
+        """Recorded state of the focus system at each frame, shape (n,); None if nothing was recorded."""
+        from nd2._core.chunks import recorded_data
+
+        data = self._chunks.chunk(recorded_data.PFS_STATUS)
+        return None if not data else np.frombuffer(data[: len(data) // 4 * 4], "<i4")
+
+    @cached_property
     def software(self) -> str:
         """Name and version of the software that wrote the file; empty if unknown."""
-        return ""
+        from nd2._core.chunks import custom_data
 
-    @property
+        return custom_data.decode_software(self._chunks.tree(custom_data.APP_INFO, strip_prefix=True) or {})
+
+    @cached_property
     def recorded_data(self) -> Mapping[str, RecordedColumn]:
         """Columns of the recorded-data table by identifier, in its order; values are read on access."""
-        return {}
+        from nd2._core.chunks import recorded_data
+
+        return recorded_data.decode(
+            self._chunks.tree(recorded_data.NAME),
+            lambda name: self._chunks.chunk(recorded_data.column_name(name)),
+        )
 
     def prefetch(self, names: Iterable[str], limit: int) -> None:
         """Announce that chunks (without ``!``) of less than some bytes will be read; see `ByteSource.prefetch`."""
+        spans = self._chunks.spans(f"{name}!".encode() for name in names)
+        self.source.prefetch([span for span in spans.values() if span[1] < limit])
 
     def prefetch_recorded_data(self) -> None:
         """Announce that all of these columns will be read; those of a remote file are fetched together."""
+        from nd2._core.chunks import recorded_data
 
-    @property
+        self._chunks.prefetch(map(recorded_data.column_name, self.recorded_data))
+
+    @cached_property
     def experiment_events(self) -> list[ExperimentEvent]:
         """Events of the experiment, in stored order."""
-        return []
+        from nd2._core.chunks import events
 
-    @property
+        return [
+            event
+            for name, data in zip(events.NAMES, self._chunks.chunk_many(events.NAMES), strict=True)
+            if data
+            for event in events.decode(self._chunks.decode(name, data))
+        ]
+
+    @cached_property
     def rois(self) -> dict[int, ROI]:
         """Regions of interest by their identifier."""
-        return {}
+        from nd2._core.chunks import regions
 
-    @property
+        return regions.decode(self._chunks.tree(regions.NAME, strip_prefix=True) or {})
+
+    @cached_property
     def binary_layers(self) -> list[LayerChunks]:
         """Binary layers; their masks are read on access."""
-        return []
+        from nd2._core.chunks import binary_layers
 
-    @property
+        layers: list[LayerInfo] = []
+        runs, rasters = self._chunks.chunk_many([binary_layers.RUNS_NAME, binary_layers.RASTERS_NAME])
+        if runs:
+            tree = self._chunks.decode(binary_layers.RUNS_NAME, runs, strip_prefix=True)
+            layers += binary_layers.decode_runs(tree)
+        if rasters:
+            with errors.within(path=self.source.url, chunk=binary_layers.RASTERS_NAME):
+                layers += binary_layers.decode_rasters(rasters)
+        if not layers:
+            return []
+        from nd2._core.readers.layer_chunks import layer_chunks
+
+        shape = self.attributes.heightPx, self.attributes.widthPx or 0
+        return layer_chunks(layers, self._chunks, shape, self.layout.frame_count)
+
+    @cached_property
     def jobs(self) -> dict[str, Any] | None:
         """Description of the job that acquired the file; None if no job did."""
-        return None
+        from nd2._core.chunks import custom_data
 
-    @property
+        definition, description, run = self._chunks.chunk_many(custom_data.JOB)
+        if definition is None:
+            return None
+        decode = self._chunks.decode
+        return custom_data.decode_job(
+            decode(custom_data.JOB[0], definition, strip_prefix=True),
+            decode(custom_data.JOB[1], description, strip_prefix=True) if description else None,
+            run or b"",
+        )
+
+    @cached_property
     def custom_metadata(self) -> list[CustomField]:
         """Fields of the form that the user filled in."""
-        return []
+        from nd2._core.chunks import custom_data
 
-    @property
+        data = self._chunks.chunk(custom_data.FORM)
+        if not data:
+            return []
+        with errors.within(path=self.source.url, chunk=custom_data.FORM):
+            return custom_data.decode_form(clx_lite.decode_items(data))
+
+    @cached_property
     def custom_data(self) -> dict[str, Any]:
         """Settings that the software keeps in the file, decoded, by their tag."""
-        return {}
+        from nd2._core.chunks import custom_data
+
+        prefix = custom_data.PREFIX
+        names = [name for name in self._chunks.names if name.startswith(prefix)]
+        keys = {name: display_name(name.removeprefix(prefix)) for name in names}
+        return {key: custom_data.only_value(tree) for key, tree in self._decode_all(keys).items()}
 
     def unstructured_metadata(
         self, *, strip_prefix: bool, include: set[str] | None, exclude: set[str] | None
     ) -> dict[str, Any]:
         """Return the decoded content of metadata chunks, by their name."""
-        return {}
+        if self.chunk_file is None:
+            return {}
+        keys = {name: display_name(name) for name in self._chunks.names}
+        if include is None:
+            keys = {n: key for n, key in keys.items() if not n.startswith(b"CustomData")}
+        else:
+            if missing := sorted(include - set(keys.values())):
+                near = errors.hint(missing[0], keys.values()) if len(missing) == 1 else ""
+                warnings.warn(
+                    f"the file {self.source.url!r} has no metadata called {', '.join(missing)}{near}", stacklevel=3
+                )
+            keys = {n: key for n, key in keys.items() if key in include}
+        keys = {name: key for name, key in keys.items() if key not in (exclude or ())}
+        return self._decode_all(keys, strip_prefix=strip_prefix)
+
+    def _decode_all(self, keys: dict[bytes, str], *, strip_prefix: bool = True) -> dict[str, Any]:
+        """Decode chunks, and return their content under new names; bytes if a chunk cannot be decoded."""
+        trees: dict[str, Any] = {}
+        budget = clx_lite.Budget()  # one for all: a file may have thousands of small chunks
+        for (name, key), data in zip(keys.items(), self._chunks.chunk_many(keys), strict=True):
+            if data is not None:
+                try:
+                    tree = self._chunks.decode(name, data, strip_prefix=strip_prefix, budget=budget)
+                    # Zeros, such as an unused column, look like a tree without content.
+                    trees[key] = tree if tree or any(data) else data
+                except ValueError:
+                    trees[key] = _decode_json(data)
+        return trees
 
     def chunk_address(self, name: str) -> ChunkAddress | None:
         """Return the address of a chunk (without ``!``), which reads it without this reader; None without the chunk."""
-        return None
+        return self._chunks.address(name)
 
     @property
     def rescue_report(self) -> RescueReport | None:
@@ -216,3 +322,19 @@ class Reader(ABC):
     def load_metadata(self) -> None:
         """Read the metadata that opening a file needs, which a sidecar index keeps."""
         _ = self.attributes, self.experiment, self.text_info, self.metadata
+
+
+def _decode_json(data: bytes) -> Any:
+    """Return the content of JSON, compressed or not; the data themselves if they are something else."""
+    if data[:1] not in (b"[", b"{", b"\x78"):
+        return data
+    import json
+
+    from nd2._core.format.inflate import inflate_bounded
+
+    try:
+        limit = min(_MAX_JSON, _SMALL_JSON + 32 * len(data))
+        plain = inflate_bounded(data, limit) if data[:1] == b"\x78" else data
+        return json.loads(plain.rstrip(b"\0"))
+    except ValueError:
+        return data
