@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -19,60 +18,14 @@ if TYPE_CHECKING:
     from xarray_nd2.references.arrays import ZarrGroup
 
 
-class ZarrFormat(ABC):
-    """A version of Zarr.
-
-    Attributes
-    ----------
-    stored_order : bool
-        Whether axes must be in stored order.
-    """
-
-    stored_order: bool
-
-    @abstractmethod
-    def documents(self, groups: Sequence[ZarrGroup]) -> dict[str, Any]:
-        """Return the documents of groups, the root first, by their keys, consolidated metadata included."""
-
-    @abstractmethod
-    def array_document(self, array: ZarrArray) -> dict[str, Any]:
-        """Return the document of an array, without its attributes if they are a document of their own."""
-
-    @abstractmethod
-    def chunk_prefix(self, path: str) -> str:
-        """Return what precedes the indices of a chunk, with dots between them, in its key."""
-
-    @abstractmethod
-    def only_chunk(self, path: str, ndim: int) -> str:
-        """Return the key of the only chunk of an array."""
-
-    def encode(self, values: NDArray[Any]) -> bytes:
-        """Return values as the bytes of a chunk."""
-        return values.tobytes()
-
-    def decode(self, array: ZarrArray, chunk: bytes) -> NDArray[Any]:
-        """Return the values of an array from its only chunk."""
-        return np.frombuffer(chunk, array.dtype).reshape(array.shape)
-
-    @abstractmethod
-    def root_attrs(self, refs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the attributes of the root."""
-
-    @abstractmethod
-    def group_paths(self, refs: Mapping[str, Any]) -> list[str]:
-        """Return the paths of all groups but the root."""
-
-    @abstractmethod
-    def arrays(self, refs: Mapping[str, Any]) -> dict[str, ZarrArray]:
-        """Return the arrays of references by their paths, without data."""
-
-
-class _ZarrV2(ZarrFormat):
+class _ZarrV2:
     """Zarr format 2, which every reader of kerchunk knows."""
 
-    stored_order = True  # kerchunk's readers do not support the transpose codec
+    stored_order = True
+    """Whether axes must be in stored order: kerchunk's readers do not support the transpose codec."""
 
     def documents(self, groups: Sequence[ZarrGroup]) -> dict[str, Any]:
+        """Return the documents of groups, the root first, by their keys, consolidated metadata included."""
         metadata: dict[str, Any] = {}
         for group in groups:
             prefix = f"{group.path}/" if group.path else ""
@@ -84,6 +37,7 @@ class _ZarrV2(ZarrFormat):
         return {**metadata, ".zmetadata": {"metadata": metadata, "zarr_consolidated_format": 1}}
 
     def array_document(self, array: ZarrArray) -> dict[str, Any]:
+        """Return the document of an array."""
         return {
             "zarr_format": 2,
             "shape": list(array.shape),
@@ -99,18 +53,31 @@ class _ZarrV2(ZarrFormat):
         }
 
     def chunk_prefix(self, path: str) -> str:
+        """Return what precedes the indices of a chunk, with dots between them, in its key."""
         return f"{path}/"
 
     def only_chunk(self, path: str, ndim: int) -> str:
+        """Return the key of the only chunk of an array."""
         return f"{path}/{'.'.join(['0'] * max(ndim, 1))}"
 
+    def encode(self, values: NDArray[Any]) -> bytes:
+        """Return values as the bytes of a chunk."""
+        return values.tobytes()
+
+    def decode(self, array: ZarrArray, chunk: bytes) -> NDArray[Any]:
+        """Return the values of an array from its only chunk."""
+        return np.frombuffer(chunk, array.dtype).reshape(array.shape)
+
     def root_attrs(self, refs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the attributes of the root."""
         return _parsed(refs.get(".zattrs", "{}"))
 
     def group_paths(self, refs: Mapping[str, Any]) -> list[str]:
+        """Return the paths of all groups but the root."""
         return [key.removesuffix("/.zgroup") for key in refs if key.endswith("/.zgroup")]
 
     def arrays(self, refs: Mapping[str, Any]) -> dict[str, ZarrArray]:
+        """Return the arrays of references by their paths, without data."""
         arrays = {}
         for path, document in _members(refs, ".zarray").items():
             attrs = _parsed(refs[f"{path}/.zattrs"])
@@ -126,10 +93,10 @@ class _ZarrV2(ZarrFormat):
         return arrays
 
 
-class _ZarrV3(ZarrFormat):
-    """Zarr format 3."""
+class _ZarrV3:
+    """Zarr format 3, with the same methods."""
 
-    stored_order = False  # a transpose codec gives axes any order
+    stored_order = False
 
     def documents(self, groups: Sequence[ZarrGroup]) -> dict[str, Any]:
         root, *others = groups
@@ -160,14 +127,14 @@ class _ZarrV3(ZarrFormat):
 
     def encode(self, values: NDArray[Any]) -> bytes:
         if values.dtype.kind != "U":
-            return super().encode(values)
+            return V2.encode(values)
         from numcodecs.vlen import VLenUTF8
 
         return bytes(VLenUTF8().encode(values.astype(object)))
 
     def decode(self, array: ZarrArray, chunk: bytes) -> NDArray[Any]:
         if array.dtype.kind != "U":
-            return super().decode(array, chunk)
+            return V2.decode(array, chunk)
         from numcodecs.vlen import VLenUTF8
 
         return np.array(VLenUTF8().decode(chunk).tolist(), np.str_).reshape(array.shape)
@@ -198,6 +165,7 @@ class _ZarrV3(ZarrFormat):
 
 
 V2, V3 = _ZarrV2(), _ZarrV3()
+ZarrFormat: TypeAlias = _ZarrV2 | _ZarrV3
 FORMATS: dict[int, ZarrFormat] = {2: V2, 3: V3}
 
 

@@ -133,11 +133,7 @@ def ome_groups(
 ) -> list[ZarrGroup]:
     """Describe a dataset as OME-Zarr: the image in the root, or one image group for each position.
 
-    Parameters
-    ----------
-    describe_image : callable
-        Returns the levels of an image, given with the index of its position (None if there are no
-        positions).
+    ``describe_image`` returns the levels of an image; its second argument is the index of the position, or None.
     """
 
     def group(path: str, image: FrameArray, position: int | None) -> ZarrGroup:
@@ -246,12 +242,7 @@ def check_frames(reader: Reader, index: NDArray[np.intp]) -> None:
     """Compare the places of frames with the headers of their chunks: magic number, name, place, length.
 
     Headers are read some ten thousand at a time. A remote file needs one small request per frame;
-    one request reads several if frames are small.
-
-    Parameters
-    ----------
-    index : ndarray of int, shape (n,)
-        Sequence indices of the frames; those that the file does not contain are skipped.
+    one request reads several if frames are small. Frames that the file does not contain are skipped.
     """
     positions = reader.frame_positions
     offsets, lengths = reader.frames.table.locations(index)

@@ -41,36 +41,18 @@ _PULSE = 15
 
 @record
 class Request:
-    """A request.
+    """A request."""
 
-    Attributes
-    ----------
-    key : str
-        Path of the URL, without the slash in front.
-    base : str
-        URL of the root, as the client knows it.
-    html : bool
-        Whether the client accepts HTML, as the browser of a person does.
-    """
-
-    key: str
-    base: str
-    html: bool = False
+    key: str  # path of the URL, without the slash in front
+    base: str  # URL of the root, as the client knows it
+    html: bool = False  # whether the client accepts HTML, as the browser of a person does
 
 
 @record
 class Answer:
-    """An answer.
+    """An answer; a ``stream`` stays open, without content, until one side closes the connection."""
 
-    Attributes
-    ----------
-    kind : str
-        Media type; empty if there is no content.
-    stream : bool
-        Whether the connection stays open, without content, until one side closes it.
-    """
-
-    kind: str
+    kind: str  # media type; empty if there is no content
     data: bytes | memoryview
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -93,13 +93,7 @@ class FileSite:
 
 
 def _landing_page(store: Store, base: str) -> str:
-    """Return the page as HTML; all text from the file is escaped.
-
-    Parameters
-    ----------
-    base : str
-        URL of the root, as the client knows it.
-    """
+    """Return the page of the file as HTML; all text from the file is escaped."""
     name = escape(store.name)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

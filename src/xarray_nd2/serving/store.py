@@ -54,18 +54,10 @@ _BYTES = "application/octet-stream"
 
 @record
 class Labels:
-    """A binary layer that is served.
+    """A binary layer that is served."""
 
-    Attributes
-    ----------
-    name : str
-        Name of its group.
-    title : str
-        Name for people.
-    """
-
-    name: str
-    title: str
+    name: str  # of its group
+    title: str  # for people
     layer: LayerChunks
     masks: Pyramid
 
@@ -89,17 +81,7 @@ class Tiles:
 
 
 class Store:
-    """An open file as a Zarr hierarchy.
-
-    Attributes
-    ----------
-    image : FrameArray
-        The pixels.
-    axes : ImageAxes
-        Axes of the whole image, of which ``p`` is that of the positions.
-    labels : list of Labels
-        The binary layers.
-    """
+    """An open file as a Zarr hierarchy; the axis ``p`` of its ``axes`` is that of the positions."""
 
     def __init__(self, path: Any, storage_options: Mapping[str, Any] | None) -> None:
         self.reader: Reader = open_reader(path, storage_options=storage_options)

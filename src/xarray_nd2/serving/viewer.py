@@ -90,15 +90,10 @@ def _fragment(state: Mapping[str, Any]) -> str:
 
 
 def state(store: Store, base: str) -> dict[str, Any]:
-    """Return the state that shows a file.
+    """Return the state that shows a file, of which the client knows the root as the URL ``base``.
 
     Channels are layers in their colors, blended additively. The middle plane of the first time point and position
     fills the screen. A stack is also shown in 3D.
-
-    Parameters
-    ----------
-    base : str
-        URL of the root, as the client knows it.
     """
     root = f"{base}{POSITIONS}/" if store.positions else base
     axes = store.axes

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nd2._core.export import cluster
 from nd2._core.export import zarr_documents as documents
 from nd2._core.export.blocks import Blocks, Grid
-from nd2._core.export.pipeline import bar, pump
+from nd2._core.export.pipeline import bar, cluster_threads, own_threads, pump, pump_cluster, share
 from nd2._core.export.zarr_store import Backend, choose_backend, open_target, put_array, put_group
 from nd2._core.frames import pool
 from nd2._core.io.destination import resolve
@@ -63,7 +62,7 @@ def write_ome_zarr(
     options = _Options(chunk_shape, shard_shape, levels, position, force_series, include_labels)
     export = _Export.from_reader(reader, facts, options)
     backend = choose_backend(backend, remote=is_url(dest))
-    threads = 0 if client is None else cluster.threads(client)
+    threads = 0 if client is None else cluster_threads(client)
     # Errors of the file or of the options are raised here, before anything is removed.
     reader.frames.check_codec()
     groups = export.groups(include_all_metadata)
@@ -81,9 +80,9 @@ def write_ome_zarr(
                     export.write_blocks(target, backend, advance)
                 else:
                     parts = export.blocks.parts(export.frame_bytes, threads)
-                    opener = cluster.share(client, reopen)
+                    opener = share(client, reopen)
                     more = {"options": options, "store": store, "backend": backend}
-                    for part in cluster.process(client, _write_part, parts, opener=opener, **more):
+                    for part in pump_cluster(client, _write_part, parts, opener=opener, **more):
                         advance(part.frames)
                     target.sweep()
             if xml is not None:
@@ -122,7 +121,7 @@ def _write_part(
 
     from nd2._core.views.facts import Facts
 
-    threads = cluster.own_threads()
+    threads = own_threads()
     pool.limit(threads)
     target = open_target(*store)
     reopen: Callable[[], Reader] = pickle.loads(opener)
