@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from nd2._core import errors
-from xarray_nd2 import pictures, summary
+from xarray_nd2 import pictures
 
 if TYPE_CHECKING:
     import os
@@ -40,11 +40,11 @@ class _Accessor(Generic[_Labeled]):
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return f"<nd2: {summary.as_text(self._image)}>" if self._has_image else "<nd2: no image>"
+        return f"<nd2: {pictures.as_text(self._image)}>" if self._has_image else "<nd2: no image>"
 
     def _repr_html_(self) -> str:
         source = str(self._attrs.get("source", "")).rpartition("/")[2]
-        return summary.as_html(self._image, source) if self._has_image else escape(repr(self))
+        return pictures.as_html(self._image, source) if self._has_image else escape(repr(self))
 
     @property
     def _has_image(self) -> bool:

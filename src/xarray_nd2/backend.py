@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import contextmanager
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import xarray as xr
@@ -40,26 +41,6 @@ class ND2BackendEntrypoint(BackendEntrypoint):
 
     description = "Open Nikon ND2 microscopy files (.nd2)"
     supports_groups = True
-    open_dataset_parameters: ClassVar[tuple[str, ...]] = (
-        "filename_or_obj",
-        "mask_and_scale",
-        "decode_times",
-        "concat_characters",
-        "decode_coords",
-        "drop_variables",
-        "use_cftime",
-        "decode_timedelta",
-        "group",
-        "storage_options",
-        "index",
-        "squeeze",
-        "position",
-        "validate_frames",
-        "search_window",
-        "rescue",
-        "flat_frames",
-        "time",
-    )
 
     def open_dataset(
         self,
@@ -180,6 +161,9 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         dataset.set_close(reader.source.release)
         return dataset
 
+    # Without ``self`` and ``unknown``.
+    open_dataset_parameters: ClassVar[tuple[str, ...]] = tuple(signature(open_dataset).parameters)[1:-1]
+
     def open_groups_as_dict(
         self,
         filename_or_obj: Any,
@@ -204,8 +188,11 @@ class ND2BackendEntrypoint(BackendEntrypoint):
     ) -> dict[str, xr.Dataset]:
         """Open a file as datasets by the path of their group; see `open_datatree`.
 
-        Parameters ---------- filename_or_obj, drop_variables, storage_options, index, squeeze, validate_frames,
-        search_window, rescue, flat_frames, time
+        Parameters
+        ----------
+        filename_or_obj, drop_variables, storage_options, index, squeeze, validate_frames, search_window, rescue
+            See `open_dataset`.
+        flat_frames, time
             See `open_dataset`.
         group : str, optional
             The only group to open; its path is ``/`` then.

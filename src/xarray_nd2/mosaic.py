@@ -10,6 +10,8 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from nd2._core.frames.selection import as_index, select, simplify
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -95,7 +97,7 @@ class _Fields(BackendArray):
         self, image: xr.Variable, rows: NDArray[np.int64], columns: NDArray[np.int64], height: int, width: int
     ) -> None:
         self.image, self.rows, self.columns = image, rows, columns
-        self.dims = tuple(dim for dim in image.dims if dim != "P")
+        self.dims = tuple(str(dim) for dim in image.dims if dim != "P")
         sizes = {**image.sizes, "Y": height, "X": width}
         self.shape = tuple(sizes[dim] for dim in self.dims)
         self.dtype = image.dtype
@@ -104,30 +106,19 @@ class _Fields(BackendArray):
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        picks = dict(zip(self.dims, key, strict=True))
-        wanted = {
-            dim: np.atleast_1d(np.arange(size)[picks[dim]]) for dim, size in zip(self.dims, self.shape, strict=True)
-        }
-        out = np.zeros([len(wanted[dim]) for dim in self.dims], self.dtype)
-        others: dict[Any, Any] = {dim: _pick(wanted[dim]) for dim in self.dims if dim not in ("Y", "X")}
+        selection = select(key, self.dims, self.shape)
+        picks = dict(zip(self.dims, map(as_index, selection.picks), strict=True))
+        wanted = {dim: np.arange(size)[picks[dim]] for dim, size in zip(self.dims, self.shape, strict=True)}
+        out = np.zeros([len(where) for where in wanted.values()], self.dtype)
         for field in range(self.image.sizes["P"]):
             places: dict[Any, Any] = {}
             for dim, first in (("Y", self.rows[field]), ("X", self.columns[field])):
                 inside = wanted[dim] - first
                 places[dim] = np.flatnonzero((inside >= 0) & (inside < self.image.sizes[dim]))
-                others[dim] = _pick(inside[places[dim]])
+                picks[dim] = as_index(simplify(inside[places[dim]]))
             if not all(map(len, places.values())):
                 continue
-            part = self.image.isel(P=field, **others).transpose(*self.dims).values
+            part = self.image.isel({**picks, "P": field}).transpose(*self.dims).values
             index = [places.get(dim, np.arange(len(wanted[dim]))) for dim in self.dims]
             out[np.ix_(*index)] = part
-        single = [isinstance(picks[dim], (int, np.integer)) for dim in self.dims]
-        return out[tuple(0 if one else slice(None) for one in single)]
-
-
-def _pick(index: NDArray[np.int64]) -> Any:
-    """Return an index as a slice if it is one, which every array reads fast."""
-    steps = np.diff(index)
-    if len(index) and (not len(steps) or (steps[0] > 0 and (steps == steps[0]).all())):
-        return slice(int(index[0]), int(index[-1]) + 1, int(steps[0]) if len(steps) else 1)
-    return index
+        return out.reshape(selection.shape)

@@ -1,4 +1,4 @@
-"""Pictures of datasets: composites in color, and figures with a scale bar."""
+"""What an image shows of itself: summaries, composites in color, and figures with a scale bar."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import io
 import math
 import operator
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from nd2._core import errors
 from nd2._core.export.zarr_documents import plate_fields
 from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.views.channels import channel_indices, composite_channels, positive
+from nd2._core.views.html import MAX_NAMES, block, listed, swatch, table
 from nd2._core.views.picture import blend, scale_bar, scaled, to_8bit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -27,6 +29,72 @@ if TYPE_CHECKING:
     Channels = int | str | Sequence[int | str] | None
 
 _FALLBACK = ("#00FF00", "#FF00FF", "#00FFFF", "#FF0000", "#0000FF", "#FFFF00", "#FFFFFF")
+
+
+def as_text(image: xr.DataArray) -> str:
+    """Return the lines of a summary."""
+    sizes = " x ".join(f"{dim} {size}" for dim, size in image.sizes.items())
+    lines = [f"{sizes or 'one pixel'} ({image.dtype})"]
+    lines += [f"  {axis}: {' '.join(filter(None, words))}" for axis, _, *words in _axes(image)]
+    for channel in _channels(image):
+        lines.append("  channel: " + ", ".join(filter(None, channel)))
+    return "\n".join(lines)
+
+
+def as_html(image: xr.DataArray, source: str) -> str:
+    """Return tables of the axes and channels; all text is escaped."""
+    axes = (tuple(map(escape, row)) for row in _axes(image, all_axes=True))
+    channels = (
+        (escape(name), swatch(color) if color else "", *map(escape, rest)) for name, color, *rest in _channels(image)
+    )
+    parts = [f"<div><strong>nd2</strong> {escape(source)} ({escape(str(image.dtype))})</div>"]
+    parts.append(table(("axis", "size", "step", ""), axes))
+    parts.append(table(("channel", "", "emission", "modality"), channels))
+    return block(parts)
+
+
+def _axes(image: xr.DataArray, *, all_axes: bool = False) -> Iterator[tuple[str, str, str, str]]:
+    """Yield name, size, step and names of each axis; by default only of axes with a step or names."""
+    for dim, size in image.sizes.items():
+        step, names = _step(image, dim), ""
+        if str(dim)[0] == "P":
+            names = _names(image.coords.get("position_name", image.coords.get(dim)))
+        if step or names or all_axes:
+            yield str(dim), str(size), step, names
+
+
+def _step(image: xr.DataArray, dim: Any) -> str:
+    """Return the mean distance of neighbors on an axis with its unit; empty if it is not meaningful."""
+    coord = image.coords.get(dim)
+    if coord is None or coord.size < 2 or str(dim)[0] not in "TZYX":
+        return ""
+    if coord.dtype.kind == "M":
+        seconds = (coord.values[-1] - coord.values[0]) / np.timedelta64(1, "s")
+        return f"{seconds / (coord.size - 1):.4g} s"
+    unit = coord.attrs.get("units", "")
+    if coord.dtype.kind not in "iuf" or unit in ("", "1"):
+        return ""
+    step = abs(float(coord[-1] - coord[0])) / (coord.size - 1)
+    return f"{step:.4g} {'µm' if unit == 'micrometer' else unit}"
+
+
+def _names(coord: xr.DataArray | None) -> str:
+    if coord is None or coord.dtype.kind not in "OUT":
+        return ""
+    return listed(map(str, np.atleast_1d(coord.values)))
+
+
+def _channels(image: xr.DataArray) -> Iterator[tuple[str, str, str, str]]:
+    """Yield name, color, emission and modality of each channel."""
+    if "C" not in image.coords:
+        return
+    names = _channel_names(image)
+    columns = [_channel_values(image, name) for name in ("channel_color", "emission_wavelength", "modality")]
+    for name, color, emission, modality in list(zip(names, *columns, strict=True))[:MAX_NAMES]:
+        wave = "" if emission is None or not emission > 0 else f"{emission:.4g} nm"
+        yield name, str(color or ""), wave, str(modality or "")
+    if len(names) > MAX_NAMES:
+        yield f"and {len(names) - MAX_NAMES} more", "", "", ""
 
 
 def one_frame(image: xr.DataArray, indexers: Mapping[str, int | str], channels: Channels = None) -> xr.DataArray:
@@ -55,16 +123,10 @@ def one_frame(image: xr.DataArray, indexers: Mapping[str, int | str], channels: 
 
 def _shown(picture: xr.DataArray) -> list[int]:
     """Return which channels a composite shows by default."""
-
-    def values(name: str, default: Any) -> list[Any]:
-        if name not in picture.coords:
-            return [default] * picture.sizes["C"]
-        return list(np.atleast_1d(picture[name].values).tolist())
-
     return composite_channels(
-        [str(text).split(", ") for text in values("modality", "")],
-        [str(text) for text in values("channel_color", "")],
-        [positive(value) for value in values("emission_wavelength", None)],
+        [str(text).split(", ") for text in _channel_values(picture, "modality", "")],
+        [str(text) for text in _channel_values(picture, "channel_color", "")],
+        [positive(value) for value in _channel_values(picture, "emission_wavelength")],
     )
 
 
@@ -86,11 +148,17 @@ def _item(image: xr.DataArray, axis: str, item: int | str) -> int:
     return item
 
 
-def _channel_names(picture: xr.DataArray) -> list[str]:
+def _channel_values(image: xr.DataArray, name: str, default: Any = None) -> list[Any]:
+    """Return a coordinate of each channel; the default for each if there is no such coordinate."""
+    if name not in image.coords:
+        return [default] * image.sizes.get("C", 1)
+    values: list[Any] = np.atleast_1d(image[name].values).tolist()
+    return values
+
+
+def _channel_names(image: xr.DataArray) -> list[str]:
     """Return the name of each channel; empty texts if they are unknown."""
-    if "C" not in picture.coords:
-        return [""] * picture.sizes["C"]
-    return [str(name) for name in np.atleast_1d(picture["C"].values)]
+    return [str(name) for name in _channel_values(image, "C", "")]
 
 
 def composite(picture: xr.DataArray, channels: Channels = None) -> xr.DataArray:
@@ -124,9 +192,8 @@ def _layers(picture: xr.DataArray) -> NDArray[np.float32]:
 def _colors(picture: xr.DataArray) -> NDArray[np.float64]:
     """Return the color of each channel as red, green and blue from 0 to 1; white for a single one."""
     count = picture.sizes["C"]
-    if "channel_color" in picture.coords:
-        texts = np.atleast_1d(picture["channel_color"].values).tolist()
-    else:
+    texts = _channel_values(picture, "channel_color")
+    if None in texts:
         texts = ["#FFFFFF"] if count == 1 else [_FALLBACK[i % len(_FALLBACK)] for i in range(count)]
     return np.array([[int(text[i : i + 2], 16) for i in (1, 3, 5)] for text in texts]) / 255
 

@@ -13,10 +13,9 @@ from nd2._core.views.facts import Facts
 from nd2._core.views.jsonable import plain
 from nd2._core.views.picture import contrast_limits
 from nd2._core.views.pyramid import Pyramid
-from xarray_nd2.array import samples_are_reversed
 from xarray_nd2.dataset.build import dataset_model
 from xarray_nd2.dataset.model import FrameValues
-from xarray_nd2.datasets import to_dataset
+from xarray_nd2.datasets import in_rgb_order, to_dataset
 from xarray_nd2.napari.axes import Axes
 from xarray_nd2.napari.regions import region_layers
 
@@ -115,9 +114,7 @@ class _Pixels:
     @classmethod
     def from_model(cls, model: DatasetModel, facts: Facts) -> _Pixels:
         """Read the sample that gives the ranges; nothing else is read."""
-        image = model.image
-        if samples_are_reversed(image):
-            image = image.narrow((*[slice(None)] * (image.ndim - 1), slice(None, None, -1)))
+        image = in_rgb_order(model.image)
         levels = _levels(image)
         limits = _sampled_limits(levels, image)
         labels = []
