@@ -125,15 +125,11 @@ def _text(value: str) -> str:
 def _add(parent: Element, tag: str, **attributes: Any) -> Element:
     """Add an element; attributes that are None or empty are left out."""
     texts = {
-        name: value if isinstance(value, str) else _scalar(value)
+        name: value if isinstance(value, str) else repr(value)
         for name, value in attributes.items()
         if value is not None and value != ""
     }
     return ElementTree.SubElement(parent, tag, texts)
-
-
-def _scalar(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _length(name: str, value: float | None) -> dict[str, Any]:
@@ -203,8 +199,6 @@ class _Builder:
         _serialize(root, parts)
         return "".join(parts)
 
-    # Instrument
-
     def _instrument(self, root: Element) -> None:
         instrument = _add(root, "Instrument", ID="Instrument:0")
         names = (channel.capture.microscope for channel in self.facts.channels)
@@ -229,8 +223,6 @@ class _Builder:
                 LensNA=positive(optics.objectiveNumericalAperture),
                 NominalMagnification=positive(optics.objectiveMagnification),
             )
-
-    # Images
 
     def _image(self, root: Element, number: int, image: int, planes: bool) -> Element:
         facts = self.facts
@@ -345,8 +337,6 @@ class _Builder:
                 **({} if readout is None else {"ReadOutRate": readout, "ReadOutRateUnit": "MHz"}),
             )
 
-    # Planes
-
     def _planes(self, parent: Element, mine: Placement) -> None:
         facts, frames = self.facts, mine.index
         # The recorded clock need not start with the experiment: OME's time does.
@@ -393,8 +383,6 @@ class _Builder:
                     FirstT=time,
                 )
                 _add(block, "UUID", FileName=self.tiff_file_name).text = self.uuid
-
-    # Regions
 
     def _regions(self) -> list[tuple[int, ROI, Sequence[int]]]:
         """Return the number of each region of interest, the region, and the images that it belongs to."""

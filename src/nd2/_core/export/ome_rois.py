@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import SubElement
 
 from nd2._core.region_types import InterpType
@@ -27,15 +27,7 @@ def add_roi(
     text: Callable[[str], str],
     time_point: Callable[[float], int | None],
 ) -> None:
-    """Add a region of interest in pixels to a document.
-
-    Parameters
-    ----------
-    width, height : int
-        Size of the image in pixels.
-    time_point : callable
-        Returns the time point of a time in milliseconds.
-    """
+    """Add a region of interest to a document, in pixels; ``time_point`` takes a time in milliseconds."""
     kind = region_kind(roi.info)
     label = text(roi.info.label)
     element = SubElement(root, "ROI", {"ID": f"ROI:{index}", **({"Name": label} if label else {})})
@@ -52,8 +44,14 @@ def add_roi(
         time = time_point(step.timeMs) if len(steps) > 1 else None
         if time is not None:
             common["TheT"] = str(time)
-        _add_shape(union, outline(kind, step, width, height), common)
-    SubElement(element, "Description").text = f"{_purpose(roi.info.interpType)}, {kind.name}"
+        placed = outline(kind, step, width, height)
+        name, numbers = _shape(placed)
+        shape = SubElement(union, name, {**common, **numbers})
+        if placed.angle:
+            SubElement(shape, "Transform", _rotation(placed.angle, *placed.center))
+    code = roi.info.interpType
+    purpose = InterpType(code).name if code in set(InterpType) else f"kind {code}"
+    SubElement(element, "Description").text = f"{purpose}, {kind.name}"
 
 
 def ome_color(rgb: Sequence[int]) -> int:
@@ -63,48 +61,32 @@ def ome_color(rgb: Sequence[int]) -> int:
     return value - (1 << 32) if value >> 31 else value
 
 
-def _purpose(code: int) -> str:
-    return InterpType(code).name if code in set(InterpType) else f"kind {code}"
-
-
-def _add_shape(union: Element, outline: Outline, common: dict[str, str]) -> None:
-    name, numbers = _shape(outline)
-    attributes = {key: value if isinstance(value, str) else repr(value) for key, value in numbers.items()}
-    shape = SubElement(union, name, {**common, **attributes})
-    if outline.angle:
-        SubElement(shape, "Transform", _rotation(outline.angle, *outline.center))
-
-
-def _shape(outline: Outline) -> tuple[str, dict[str, Any]]:
+def _shape(outline: Outline) -> tuple[str, dict[str, str]]:
     """Return the name of the element of a shape, and its coordinates."""
     (x, y), (width, height) = outline.center, outline.size
     listed = " ".join(f"{px:.6g},{py:.6g}" for px, py in outline.points)
     match outline.shape:
         case "line":
             (x1, y1), (x2, y2) = outline.points
-            return "Line", {"X1": x1, "Y1": y1, "X2": x2, "Y2": y2}
+            return "Line", _numbers(X1=x1, Y1=y1, X2=x2, Y2=y2)
         case "path":
             return "Polyline", {"Points": listed}
         case "polygon":
             return "Polygon", {"Points": listed}
         case "ellipse":
-            return "Ellipse", {"X": x, "Y": y, "RadiusX": width / 2, "RadiusY": height / 2}
+            return "Ellipse", _numbers(X=x, Y=y, RadiusX=width / 2, RadiusY=height / 2)
         case "rectangle":
-            left, top = x - width / 2, y - height / 2
-            return "Rectangle", {"X": left, "Y": top, "Width": width, "Height": height}
+            return "Rectangle", _numbers(X=x - width / 2, Y=y - height / 2, Width=width, Height=height)
         case "point":
-            return "Point", {"X": x, "Y": y}
+            return "Point", _numbers(X=x, Y=y)
 
 
 def _rotation(angle: float, x: float, y: float) -> dict[str, str]:
     """Return the matrix that turns by an angle in radians about a point."""
     cos, sin = math.cos(angle), math.sin(angle)
-    matrix = {
-        "A00": cos,
-        "A10": sin,
-        "A01": -sin,
-        "A11": cos,
-        "A02": x - cos * x + sin * y,
-        "A12": y - sin * x - cos * y,
-    }
-    return {name: repr(value) for name, value in matrix.items()}
+    across, down = x - cos * x + sin * y, y - sin * x - cos * y
+    return _numbers(A00=cos, A10=sin, A01=-sin, A11=cos, A02=across, A12=down)
+
+
+def _numbers(**values: float) -> dict[str, str]:
+    return {name: repr(value) for name, value in values.items()}

@@ -30,15 +30,7 @@ _AXIS = {"T": "T", "U": "T", "P": "P", "Z": "Z"}
 
 @record
 class Placement:
-    """Frames, and the place of each.
-
-    Attributes
-    ----------
-    index : ndarray of int, shape (n,)
-        Sequence indices of the frames, ascending.
-    image, time, plane : ndarray of int, shape (n,)
-        Place of each frame.
-    """
+    """Frames by their sequence indices, ascending, and the place of each: arrays of shape (n,)."""
 
     index: NDArray[np.intp]
     image: NDArray[np.intp]

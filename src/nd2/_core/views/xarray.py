@@ -61,13 +61,7 @@ def _period(parameters: Any) -> float:
 def to_xarray(
     data: Any, reader: Reader, facts: Facts, dims: tuple[str, ...], *, squeeze: bool, position: int | None
 ) -> xarray.DataArray:
-    """Label an array of a file.
-
-    Parameters
-    ----------
-    data : array
-        Pixels, with the axes ``dims``.
-    """
+    """Label an array of a file, whose axes are ``dims``."""
     import xarray
 
     coords = coordinates(reader, facts)
