@@ -13,7 +13,7 @@ import numpy as np
 
 from nd2._core.chunks.recorded_data import decode_values
 from nd2._core.values import record
-from nd2._core.views.colors import stored_hex
+from nd2._core.views.channels import stored_hex
 from nd2._core.views.facts import STAGE_COLUMNS
 from xarray_nd2.dataset.model import FrameValues, VariableModel
 

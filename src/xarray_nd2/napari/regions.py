@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nd2._core.views.colors import stored_hex
+from nd2._core.views.channels import stored_hex
 from nd2._core.views.regions import outline, region_kind, region_steps
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from xml.etree.ElementTree import SubElement
 
 from nd2._core.region_types import InterpType
-from nd2._core.views.colors import stored_rgb
+from nd2._core.views.channels import stored_rgb
 from nd2._core.views.regions import outline, region_kind, region_steps
 
 if TYPE_CHECKING:

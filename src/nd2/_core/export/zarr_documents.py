@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from nd2._core.values import record
-from nd2._core.views.colors import stored_rgb
+from nd2._core.views.channels import stored_rgb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Channels: the facts of one, and the rules for names and composites of several.
+"""Channels: the facts of one, the rules for names and composites of several, and colors as files store them.
 
 The rules take plain values, because they hold for labeled arrays as well as for files.
 """
@@ -135,3 +135,13 @@ def unique_names(names: Sequence[str]) -> list[str]:
 def positive(value: float | None) -> float | None:
     """Return a value that is finite and above zero; None for all others."""
     return value if value is not None and math.isfinite(value) and value > 0 else None
+
+
+def stored_rgb(color: int) -> tuple[int, int, int]:
+    """Return red, green and blue, 0 to 255, of a color that files store as 0x00BBGGRR."""
+    return color & 255, color >> 8 & 255, color >> 16 & 255
+
+
+def stored_hex(color: int) -> str:
+    """Return a color that files store as 0x00BBGGRR, as ``#RRGGBB``."""
+    return "#{:02X}{:02X}{:02X}".format(*stored_rgb(color))

@@ -106,18 +106,9 @@ def imwrite(
 class ArrayFrames:
     """An array as the frames of a file.
 
-    Attributes
-    ----------
-    image : ndarray, dask array or `_Variable`
-        The pixels; parts are computed or read when they are loaded.
-    sizes : dict
-        Name and size of each axis: loops first, in the order of the array, then those of a frame.
-    axes : list of int
-        Axis of ``image`` for each of ``sizes``.
-    options : WriterOptions
-        Values from the labels, and those of the user.
-    present : ndarray of bool, shape of the loops, optional
-        Which frames exist; None for all.
+    ``image`` is an ndarray, a dask array or a `_Variable`. ``sizes`` has the loops first, in the order of the array,
+    then the axes of a frame; ``axes`` is the axis of ``image`` for each. ``options`` come from the labels and the
+    user. ``present`` is which frames exist, shape of the loops; None for all.
     """
 
     image: Any
@@ -148,7 +139,8 @@ class ArrayFrames:
                 image = image.isel({color_dim: [order.index(name) for name in "RGB"]})
             present = _present(labels, dims)
             lazy = getattr(image, "chunks", None) is not None
-            image = image.data if lazy or _in_memory(image) else _Variable(image)
+            in_memory = getattr(image.variable, "_in_memory", True)
+            image = image.data if lazy or in_memory else _Variable(image)
         loops = [name for name in names if name not in PIXEL_DIMS]
         ordered = [*loops, *(name for name in PIXEL_DIMS if name in names)]
         order_of_axes = [names.index(name) for name in ordered]
@@ -249,10 +241,6 @@ def _present(labels: Any, dims: Mapping[str, str]) -> Any:
     if coordinate is None or set(coordinate.dims) != set(loops):
         return None
     return coordinate.transpose(*loops).values.astype(bool)
-
-
-def _in_memory(image: Any) -> bool:
-    return bool(getattr(image.variable, "_in_memory", True))
 
 
 class _Variable:

@@ -12,28 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 import numpy as np
 
 from nd2._core import errors
+from nd2._core import structures as s
 from nd2._core.format.pixels import PixelLayout, padded_row_bytes
 from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.frames.grid import Layout
-from nd2._core.structures import (
-    Attributes,
-    Channel,
-    ChannelMeta,
-    Color,
-    CustomLoop,
-    ExpLoop,
-    Microscope,
-    PeriodDiff,
-    Position,
-    StagePosition,
-    TimeLoop,
-    TimeLoopParams,
-    Volume,
-    XYPosLoop,
-    XYPosLoopParams,
-    ZStackLoop,
-    ZStackLoopParams,
-)
 from nd2._core.values import record
 
 if TYPE_CHECKING:
@@ -45,18 +27,17 @@ if TYPE_CHECKING:
     from nd2._core.event_types import ExperimentEvent
     from nd2._core.format.pixels import SampleOrder
     from nd2._core.region_types import ROI
-    from nd2._core.structures import TextInfo
 
 Compression: TypeAlias = Literal["zlib"] | None
-ChannelLike: TypeAlias = "str | ChannelMeta | Channel"
-PositionLike: TypeAlias = "str | Position | Sequence[float]"
+ChannelLike: TypeAlias = "str | s.ChannelMeta | s.Channel"
+PositionLike: TypeAlias = "str | s.Position | Sequence[float]"
 
 _LOOP_AXES = "TPZU"
 _COLORS = tuple(
-    Color(*rgb) for rgb in ((0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 0, 255), (0, 255, 255), (255, 255, 0))
+    s.Color(*rgb) for rgb in ((0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 0, 255), (0, 255, 255), (255, 255, 0))
 )
-_WHITE = Color(255, 255, 255)
-_NO_TIMES = TimeLoopParams(0.0, 0.0, 0.0, PeriodDiff())
+_WHITE = s.Color(255, 255, 255)
+_NO_TIMES = s.TimeLoopParams(0.0, 0.0, 0.0, s.PeriodDiff())
 _MAX_FRAMES = 1 << 31
 
 
@@ -64,7 +45,7 @@ class WriterOptions(TypedDict, total=False):
     """Options of `ND2Writer`; its docstring describes them."""
 
     channels: Sequence[ChannelLike] | None
-    microscope: Microscope | Sequence[Microscope] | None
+    microscope: s.Microscope | Sequence[s.Microscope] | None
     exposure: Sequence[float | None] | None
     voxel_size: Sequence[float] | None
     positions: Sequence[PositionLike] | None
@@ -75,7 +56,7 @@ class WriterOptions(TypedDict, total=False):
     start: datetime | float | None
     significant_bits: int | None
     compression: Compression
-    text_info: TextInfo | None
+    text_info: s.TextInfo | None
     custom: Mapping[str, Any] | None
     columns: Mapping[str, ArrayLike] | None
     rois: Sequence[ROI] | Mapping[int, ROI] | None
@@ -94,9 +75,9 @@ class Plan:
     ``z_home`` is z of the home plane of the stack in micrometers, ``exposures_ms`` empty if unknown.
     """
 
-    attributes: Attributes
-    loops: list[ExpLoop]
-    channels: list[Channel]
+    attributes: s.Attributes
+    loops: list[s.ExpLoop]
+    channels: list[s.Channel]
     pixels: PixelLayout
     layout: Layout
     frame_count: int
@@ -129,7 +110,7 @@ def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions, *, 
     if voxel_size is not None and np.shape(voxel_size) not in ((2,), (3,)):
         raise ValueError(f"voxel_size must be (x, y) or (x, y, z) in micrometers, not {voxel_size!r}")
     z_step = float(voxel_size[2]) if voxel_size is not None and len(voxel_size) > 2 else 0.0
-    built: list[ExpLoop] = []
+    built: list[s.ExpLoop] = []
     home = 0.0
     for nesting, (name, count) in enumerate(loops):
         if name[0] == "T":
@@ -141,7 +122,7 @@ def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions, *, 
             loop, home = _stack(count, nesting, z, z_step)
             built.append(loop)
         else:
-            built.append(CustomLoop(count, nesting))
+            built.append(s.CustomLoop(count, nesting))
     bits = 8 * sample.itemsize
     if significant_bits is not None and significant_bits not in significant_bits_range(sample):
         allowed = significant_bits_range(sample)
@@ -149,7 +130,7 @@ def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions, *, 
             f"{significant_bits} significant bits in samples of {sample}: readers take other than "
             f"{allowed[0]} to {allowed[-1]} for another type"
         )
-    attributes = Attributes(
+    attributes = s.Attributes(
         bitsPerComponentInMemory=bits,
         bitsPerComponentSignificant=significant_bits or bits,
         componentCount=layout.channels * layout.samples,
@@ -232,8 +213,8 @@ def significant_bits_range(dtype: np.dtype[Any]) -> range:
     return {8: range(1, 9), 16: range(9, 17)}.get(bits, range(bits, bits + 1))
 
 
-def _time_loop(count: int, nesting: int, times: ArrayLike | None, frame_count: int, period: float | None) -> TimeLoop:
-    loop = TimeLoop(count, nesting, _NO_TIMES)  # measured when the file is finished
+def _time_loop(count: int, nesting: int, times: ArrayLike | None, frame_count: int, period: float | None) -> s.TimeLoop:
+    loop = s.TimeLoop(count, nesting, _NO_TIMES)  # measured when the file is finished
     if period is not None:
         if not (period >= 0 and math.isfinite(period)):
             raise ValueError(f"period {period}: expected a number of milliseconds")
@@ -248,39 +229,39 @@ def _time_loop(count: int, nesting: int, times: ArrayLike | None, frame_count: i
     raise ValueError(f"times have shape {given.shape}; expected ({count},), or ({frame_count},) for each frame")
 
 
-def measured_time_loop(loop: TimeLoop, times: NDArray[np.float64]) -> TimeLoop:
+def measured_time_loop(loop: s.TimeLoop, times: NDArray[np.float64]) -> s.TimeLoop:
     """Return the loop with start, period and duration by the times of its steps in milliseconds."""
     steps = np.diff(times)
     if not len(steps):
         return replace(loop, parameters=replace(_NO_TIMES, startMs=float(times[0])))
     period = float((times[-1] - times[0]) / len(steps))
-    parameters = TimeLoopParams(
+    parameters = s.TimeLoopParams(
         startMs=float(times[0]),
         periodMs=period,
         durationMs=float(times[-1] - times[0]),
-        periodDiff=PeriodDiff(avg=period, max=float(steps.max()), min=float(steps.min())),
+        periodDiff=s.PeriodDiff(avg=period, max=float(steps.max()), min=float(steps.min())),
     )
     return replace(loop, parameters=parameters)
 
 
-def _position_loop(count: int, nesting: int, positions: Sequence[PositionLike] | None) -> XYPosLoop:
+def _position_loop(count: int, nesting: int, positions: Sequence[PositionLike] | None) -> s.XYPosLoop:
     if positions is not None and len(positions) != count:
         raise ValueError(f"{errors.plural(len(positions), 'position')} for an axis P of {count}")
-    points = [_position(point) for point in positions or [Position(StagePosition(0, 0, 0))] * count]
+    points = [_position(point) for point in positions or [s.Position(s.StagePosition(0, 0, 0))] * count]
     sets_z = any(point.stagePositionUm[2] for point in points)
-    return XYPosLoop(count, nesting, XYPosLoopParams(sets_z, points))
+    return s.XYPosLoop(count, nesting, s.XYPosLoopParams(sets_z, points))
 
 
-def _position(value: PositionLike) -> Position:
-    if isinstance(value, Position):
+def _position(value: PositionLike) -> s.Position:
+    if isinstance(value, s.Position):
         return value
     if isinstance(value, str):
-        return Position(StagePosition(0.0, 0.0, 0.0), pfsOffset=0.0, name=value)
+        return s.Position(s.StagePosition(0.0, 0.0, 0.0), pfsOffset=0.0, name=value)
     x, y, z = (float(part) for part in (*value, 0.0)[:3])
-    return Position(StagePosition(x, y, z), pfsOffset=0.0)
+    return s.Position(s.StagePosition(x, y, z), pfsOffset=0.0)
 
 
-def _stack(count: int, nesting: int, z: ArrayLike | None, step: float) -> tuple[ZStackLoop, float]:
+def _stack(count: int, nesting: int, z: ArrayLike | None, step: float) -> tuple[s.ZStackLoop, float]:
     """Return the loop, and z of its home plane."""
     home, home_z = (count - 1) // 2, 0.0
     if z is not None:
@@ -295,10 +276,10 @@ def _stack(count: int, nesting: int, z: ArrayLike | None, step: float) -> tuple[
         if planes.min() <= 0 <= planes.max():
             home = int(np.abs(planes).argmin())
         home_z = float(planes[home])
-    return ZStackLoop(count, nesting, ZStackLoopParams(home, step, step >= 0)), home_z
+    return s.ZStackLoop(count, nesting, s.ZStackLoopParams(home, step, step >= 0)), home_z
 
 
-def _channels(layout: PixelLayout, options: WriterOptions, attributes: Attributes) -> list[Channel]:
+def _channels(layout: PixelLayout, options: WriterOptions, attributes: s.Attributes) -> list[s.Channel]:
     given, voxel_size = options.get("channels"), options.get("voxel_size")
     microscope, count = options.get("microscope"), layout.channels
     if given is None:
@@ -315,8 +296,8 @@ def _channels(layout: PixelLayout, options: WriterOptions, attributes: Attribute
             )
         if not (pixel > 0 and math.isfinite(pixel)):
             raise ValueError(f"voxel_size {voxel_size} must be positive numbers, in micrometers")
-    if microscope is None or isinstance(microscope, Microscope):
-        microscope = [microscope or Microscope()] * count
+    if microscope is None or isinstance(microscope, s.Microscope):
+        microscope = [microscope or s.Microscope()] * count
     if len(microscope) != count:
         raise ValueError(f"{errors.plural(len(microscope), 'microscope')} for an axis C of {count}")
     return [
@@ -329,18 +310,18 @@ def _channel(
     value: ChannelLike,
     index: int,
     layout: PixelLayout,
-    microscope: Microscope,
+    microscope: s.Microscope,
     pixel: float | None,
-    attributes: Attributes,
-) -> Channel:
+    attributes: s.Attributes,
+) -> s.Channel:
     if isinstance(value, str):
         color = _WHITE if layout.channels == 1 else _COLORS[index % len(_COLORS)]
-        value = ChannelMeta(value, index, color)
-    known = value if isinstance(value, Channel) else None
+        value = s.ChannelMeta(value, index, color)
+    known = value if isinstance(value, s.Channel) else None
     optics = known.microscope if known else microscope
     if not optics.modalityFlags:
         optics = replace(optics, modalityFlags=["brightfield" if layout.samples == 3 else "fluorescence"])
-    volume = Volume(
+    volume = s.Volume(
         axesCalibrated=(pixel is not None, pixel is not None, False),
         axesCalibration=(pixel or 1.0, pixel or 1.0, 1.0),
         axesInterpretation=("distance", "distance", "distance"),
@@ -351,10 +332,10 @@ def _channel(
         componentDataType=attributes.pixelDataType,
         voxelCount=(layout.width, layout.height, 1),
     )
-    if isinstance(value, ChannelMeta):
-        return Channel(value, None, optics, volume)
+    if isinstance(value, s.ChannelMeta):
+        return s.Channel(value, None, optics, volume)
     new: dict[str, Any] = {"componentCount": layout.samples}
     if pixel is not None:
         new |= {"axesCalibrated": volume.axesCalibrated, "axesCalibration": volume.axesCalibration}
         new["pixelToStageTransformationMatrix"] = None
-    return Channel(value.channel, None, optics, replace(value.volume, **new))
+    return s.Channel(value.channel, None, optics, replace(value.volume, **new))

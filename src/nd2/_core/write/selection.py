@@ -13,22 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from nd2._core import errors
+from nd2._core import structures as s
 from nd2._core.chunks import attributes, binary_layers, experiment, fields, picture_metadata, recorded_data, regions
 from nd2._core.chunks.picture_metadata import DAY_MS, FirstFrame
 from nd2._core.format import chunks, clx_lite, clx_xml
 from nd2._core.format.clx_lite import I32, U32, Items
 from nd2._core.format.pixels import PixelLayout, padded_row_bytes
 from nd2._core.readers.modern import OPENING
-from nd2._core.structures import (
-    NETimeLoop,
-    NETimeLoopParams,
-    PeriodDiff,
-    Position,
-    TimeLoop,
-    TimeLoopParams,
-    XYPosLoop,
-    ZStackLoop,
-)
 from nd2._core.values import record
 from nd2._core.write.plan import measured_time_loop
 from nd2._core.write.tables import layer_chunks
@@ -41,7 +32,6 @@ if TYPE_CHECKING:
     from nd2._core.frames.plan import Picks
     from nd2._core.readers import Reader
     from nd2._core.readers.layer_chunks import LayerChunks
-    from nd2._core.structures import ExpLoop
 
 Pick: TypeAlias = "int | slice | Sequence[int]"
 
@@ -286,13 +276,13 @@ class Selection:
             if first.julian_day:
                 values["dTimeAbsolute"] = first.julian_day + float(times[frame] - times[0]) / DAY_MS
         loops = self.reader.experiment
-        sets_z = any(isinstance(o, XYPosLoop) and o.parameters.isSettingZ for o in loops)
+        sets_z = any(isinstance(o, s.XYPosLoop) and o.parameters.isSettingZ for o in loops)
         if self._z_shift and not sets_z:
             values["dZPos"] = first.stage[2] + self._z_shift
         return values
 
     @cached_property
-    def _loops(self) -> list[ExpLoop]:
+    def _loops(self) -> list[s.ExpLoop]:
         """The loops of the selection."""
         return [
             self._part(loop, index, axis)
@@ -314,45 +304,45 @@ class Selection:
     def _z_shift(self) -> float:
         """Distance from the old home plane to the new one in micrometers."""
         for loop, index in zip(self.reader.experiment, self.indices or (), strict=True):
-            if isinstance(loop, ZStackLoop) and len(index) < loop.count:
+            if isinstance(loop, s.ZStackLoop) and len(index) < loop.count:
                 home, _ = _planes(loop, index)
                 return float(index[home] - loop.parameters.homeIndex) * loop.parameters.stepUm
         return 0.0
 
-    def _part(self, loop: ExpLoop, index: NDArray[np.intp], axis: int) -> ExpLoop:
+    def _part(self, loop: s.ExpLoop, index: NDArray[np.intp], axis: int) -> s.ExpLoop:
         """Return a loop with the selected steps."""
         count = len(index)
-        if isinstance(loop, XYPosLoop):
+        if isinstance(loop, s.XYPosLoop):
             points = [loop.parameters.points[i] for i in index.tolist()]
             if loop.parameters.isSettingZ:
                 points = [_shift(point, self._z_shift) for point in points]
             return replace(loop, count=count, parameters=replace(loop.parameters, points=points))
         if count == loop.count:
             return loop
-        if isinstance(loop, TimeLoop):
+        if isinstance(loop, s.TimeLoop):
             return self._time_part(loop, index, axis)
-        if isinstance(loop, NETimeLoop):
+        if isinstance(loop, s.NETimeLoop):
             periods = loop.parameters.periods
             ends = np.cumsum([period.count for period in periods])
             counts = np.bincount(np.searchsorted(ends, index, side="right"), minlength=len(ends))
             kept = [replace(period, count=int(n)) for period, n in zip(periods, counts, strict=True) if n]
-            return replace(loop, count=count, parameters=NETimeLoopParams(kept))
-        if isinstance(loop, ZStackLoop):
+            return replace(loop, count=count, parameters=s.NETimeLoopParams(kept))
+        if isinstance(loop, s.ZStackLoop):
             home, step = _planes(loop, index)
             step_um = loop.parameters.stepUm * step
             parameters = replace(loop.parameters, homeIndex=home, stepUm=step_um)
             return replace(loop, count=count, parameters=parameters)
         return replace(loop, count=count)
 
-    def _time_part(self, loop: TimeLoop, index: NDArray[np.intp], axis: int) -> TimeLoop:
+    def _time_part(self, loop: s.TimeLoop, index: NDArray[np.intp], axis: int) -> s.TimeLoop:
         """Return a time loop with fewer steps; recorded times give its measured period."""
         given, measured = loop.parameters, loop.parameters.periodDiff
         step = int(index[1] - index[0]) if len(index) > 1 else 1
-        nominal = TimeLoopParams(
+        nominal = s.TimeLoopParams(
             startMs=given.startMs + float(index[0]) * given.periodMs,
             periodMs=given.periodMs * step,
             durationMs=given.periodMs * step * max(len(index) - 1, 0),
-            periodDiff=PeriodDiff(measured.avg * step, measured.max * step, measured.min * step),
+            periodDiff=s.PeriodDiff(measured.avg * step, measured.max * step, measured.min * step),
         )
         part = replace(loop, count=len(index), parameters=nominal)
         times, grid = self.reader.frame_times, self.reader.layout.grid
@@ -365,7 +355,7 @@ class Selection:
         return replace(part, parameters=replace(nominal, periodDiff=measured))
 
 
-def _planes(loop: ZStackLoop, index: NDArray[np.intp]) -> tuple[int, int]:
+def _planes(loop: s.ZStackLoop, index: NDArray[np.intp]) -> tuple[int, int]:
     """Return which selected plane is nearest to the home plane, and the step in planes."""
     step = int(index[1] - index[0]) if len(index) > 1 else 1
     if len(index) > 2 and (np.diff(index) != step).any():
@@ -373,7 +363,7 @@ def _planes(loop: ZStackLoop, index: NDArray[np.intp]) -> tuple[int, int]:
     return int(np.abs(index - loop.parameters.homeIndex).argmin()), step
 
 
-def _shift(point: Position, z: float) -> Position:
+def _shift(point: s.Position, z: float) -> s.Position:
     stage = point.stagePositionUm
     return replace(point, stagePositionUm=stage._replace(z=stage.z + z))
 

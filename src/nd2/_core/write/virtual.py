@@ -25,7 +25,7 @@ from nd2._core.write.plan import resolve_sizes
 from nd2._core.write.tables import FrameLog, NewTables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import xarray as xr
     from numpy.typing import NDArray
@@ -45,13 +45,6 @@ def array_reader(
     """Return a reader of an array, as if `imwrite` had written it with these options.
 
     Unlike in files, samples may be integers of any size, or double precision.
-
-    Raises
-    ------
-    TypeError
-        If the array holds something other than real numbers.
-    ValueError
-        If axes are missing or unknown, or labels contradict each other.
     """
     frames = ArrayFrames.from_array(array, axes, options)
     dtype = np.dtype(frames.image.dtype).newbyteorder("<")
@@ -120,20 +113,14 @@ class ArraySource(ByteSource):
     def read(self, offset: int, nbytes: int) -> bytes:
         if offset < 0 or nbytes < 0 or offset + nbytes > self._size:
             raise errors.beyond_end(offset, nbytes, self._size, path="")
-        parts = []
-        while nbytes:
-            part = self._part(offset, nbytes)
-            parts.append(part)
-            offset, nbytes = offset + len(part), nbytes - len(part)
-        return b"".join(parts)
+        return b"".join(self._parts(offset, nbytes))
 
     def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
         for offset, buffer in targets:
             view = buffer.cast("B")
-            while view:
-                part = self._part(offset, len(view))
+            for part in self._parts(offset, len(view)):
                 view[: len(part)] = part
-                offset, view = offset + len(part), view[len(part) :]
+                view = view[len(part) :]
 
     def reopen(self) -> ArraySource:
         return self
@@ -141,6 +128,12 @@ class ArraySource(ByteSource):
     def release(self) -> None:
         with self._lock:
             self._loaded.clear()
+
+    def _parts(self, offset: int, nbytes: int) -> Iterator[memoryview]:
+        while nbytes:
+            part = self._part(offset, nbytes)
+            yield part
+            offset, nbytes = offset + len(part), nbytes - len(part)
 
     def _part(self, offset: int, nbytes: int) -> memoryview:
         """Return the contiguous bytes at an offset, possibly fewer than requested."""
@@ -177,10 +170,7 @@ class ArraySource(ByteSource):
     def _load(self, block: int) -> NDArray[np.uint8]:
         """Return the stored bytes of the frames of a block, shape (frames, bytes)."""
         pixels, places = self._pixels, self._places[block]
-        data = self._frames.load(self._blocks[block])
-        sizes = self._frames.sizes
-        frame = [sizes.get(name, 1) for name in "CYXS"]
-        data = data.reshape(-1, *frame)
+        data = self._frames.load(self._blocks[block]).reshape(-1, *pixels.shape)
         if len(places) < len(data):
             data = data[places]
         if self._swap:
