@@ -15,7 +15,7 @@ from nd2._core.chunks import experiment
 from nd2._core.format import clx_lite, clx_xml
 from nd2._core.frames.grid import FrameGrid, Layout
 from nd2._core.frames.selection import as_index, compose, normalize, select
-from nd2._core.readers.frame_metadata import stage_positions
+from nd2._core.readers.modern import compute_stage_positions as stage_positions
 from nd2.structures import Attributes, NETimeLoop, XYPosLoop
 
 

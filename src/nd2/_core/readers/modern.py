@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nd2._core import errors
+from nd2._core import structures as s
 from nd2._core.chunks import attributes, experiment, optics, picture_metadata, texts
 from nd2._core.format.pixels import Codec, PixelLayout, padded_row_bytes, sample_dtype
 from nd2._core.frames.grid import (
@@ -20,18 +22,17 @@ from nd2._core.frames.grid import (
 )
 from nd2._core.readers.chunk_file import HEADER_SAMPLE, RESCUE_HINT
 from nd2._core.readers.reader import Reader
-from nd2._core.structures import CustomLoop, XYPosLoop, ZStackLoop
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from nd2._core.chunks.experiment import LargeImage
     from nd2._core.chunks.optics import Capture
-    from nd2._core.chunks.picture_metadata import FirstFrame
     from nd2._core.frames.read import Frames
     from nd2._core.readers.chunk_file import ChunkFile
     from nd2._core.readers.rescue import Rescue, RescueReport
-    from nd2._core.structures import Attributes, ExpLoop, FrameMetadata, Metadata, TextInfo
 
 OPENING = (*attributes.NAMES, *experiment.NAMES, *picture_metadata.NAMES, *texts.NAMES)
 """Chunks that opening a file reads."""
@@ -108,7 +109,7 @@ class ModernReader(Reader):
         return None
 
     @cached_property
-    def attributes(self) -> Attributes:
+    def attributes(self) -> s.Attributes:
         try:
             raw = self._opening_tree(attributes.NAMES)
             if raw is None:
@@ -129,16 +130,16 @@ class ModernReader(Reader):
         return self._opening_tree(picture_metadata.NAMES)
 
     @cached_property
-    def experiment(self) -> list[ExpLoop]:
+    def experiment(self) -> list[s.ExpLoop]:
         loops = self._loops
         if self.flat_frames:
-            loops = [CustomLoop(max(self._grid.size, self._chunk_count))]
+            loops = [s.CustomLoop(max(self._grid.size, self._chunk_count))]
         if self._rescue is not None:
             loops = self._rescue.check_loops(loops, self._chunk_count)
         return loops
 
     @cached_property
-    def _loops(self) -> list[ExpLoop]:
+    def _loops(self) -> list[s.ExpLoop]:
         """The loops of the experiment, as stored."""
         return experiment.decode(self._opening_tree(experiment.NAMES) or {})
 
@@ -147,11 +148,11 @@ class ModernReader(Reader):
         return experiment.decode_large_image(self._opening_tree(experiment.NAMES) or {})
 
     @cached_property
-    def text_info(self) -> TextInfo:
+    def text_info(self) -> s.TextInfo:
         return texts.decode(self._opening_tree(texts.NAMES) or {})
 
     @cached_property
-    def metadata(self) -> Metadata:
+    def metadata(self) -> s.Metadata:
         return picture_metadata.decode(
             self._picture, attributes=self.attributes, experiment=self.experiment, text_info=self.text_info
         )
@@ -212,39 +213,35 @@ class ModernReader(Reader):
 
     @cached_property
     def stage_positions(self) -> NDArray[np.float64]:
-        from nd2._core.readers import frame_metadata
-
-        if not any(isinstance(loop, (XYPosLoop, ZStackLoop)) for loop in self._loops):
+        if not any(isinstance(loop, (s.XYPosLoop, s.ZStackLoop)) for loop in self._loops):
             return np.broadcast_to(np.array(self._first.stage, np.float64), (self.frame_count, 3))
         # Damaged loops may claim far more frames than there are.
         frames = np.arange(min(self._grid.size, self.frame_count))
         indices = list(self._grid.indices(frames).values())
-        return frame_metadata.stage_positions(self._first.stage, self._loops, indices, self.frame_count)
+        return compute_stage_positions(self._first.stage, self._loops, indices, self.frame_count)
 
-    def frame_metadata(self, frame: int) -> FrameMetadata:
-        from nd2._core.readers import frame_metadata
-
+    def frame_metadata(self, frame: int) -> s.FrameMetadata:
         if not 0 <= frame < self.frame_count:
             raise errors.frame_range(frame, self.frame_count, path=self.source.url)
         offset = self.recorded_data.get("PFS_OFFSET")
-        return frame_metadata.frame_metadata(
+        return compute_frame_metadata(
             self.metadata,
             stage_um=self.stage_positions[frame].tolist(),
             name=self._position_name(frame),
             pfs_offset=_cell(offset.values, frame) if offset else None,
             pfs_status=_cell(self.pfs_status, frame),
-            time=frame_metadata.time_stamp(_cell(self.frame_times, frame), self._first),
+            time=time_stamp(_cell(self.frame_times, frame), self._first),
         )
 
     @cached_property
-    def _first(self) -> FirstFrame:
+    def _first(self) -> picture_metadata.FirstFrame:
         """Time and place of the first frame."""
         return picture_metadata.decode_first_frame(self._picture)
 
     def _position_name(self, frame: int) -> str | None:
         """Return the name of a frame's point; None if no loop reaches the frame."""
         for i, loop in enumerate(self._loops):
-            if isinstance(loop, XYPosLoop) and frame < self._grid.size:
+            if isinstance(loop, s.XYPosLoop) and frame < self._grid.size:
                 return loop.parameters.points[self._grid.loop_index(str(i), frame)].name
         return None
 
@@ -272,3 +269,60 @@ class ModernReader(Reader):
 def _cell(values: NDArray[Any] | None, frame: int) -> Any:
     """Return the recorded value of a frame; None without one."""
     return None if values is None or frame >= len(values) else values[frame].item()
+
+
+def compute_stage_positions(
+    first: tuple[float, float, float], experiment: Sequence[s.ExpLoop], indices: Sequence[NDArray[np.intp]], count: int
+) -> NDArray[np.float64]:
+    """Return the position of the stage at each frame, shape (count, 3), in micrometers.
+
+    A loop over positions sets x and y, and z if it drives to it; the picture metadata has the
+    coordinates that no loop sets. A stack adds ``(i - homeIndex) * stepUm`` to z, for every type of stack and in
+    either direction. Frames beyond the loops have the position of the picture metadata.
+    """
+    stage = np.empty((3, count)).T  # quicker to fill, and to take an axis from
+    stage[:] = first
+    within = stage[: len(indices[0]) if indices else 1]
+    pairs = [(loop, index[: len(within)]) for loop, index in zip(experiment, indices, strict=True)]
+    for loop, index in pairs:
+        if isinstance(loop, s.XYPosLoop):
+            points = np.array([point.stagePositionUm for point in loop.parameters.points])
+            driven = 3 if loop.parameters.isSettingZ else 2
+            within[:, :driven] = points[index, :driven]
+    for loop, index in pairs:
+        if isinstance(loop, s.ZStackLoop):
+            within[:, 2] += (index - loop.parameters.homeIndex) * loop.parameters.stepUm
+    return stage
+
+
+def time_stamp(recorded_ms: float | None, first: picture_metadata.FirstFrame) -> s.TimeStamp:
+    """Return the time of a frame; without a recorded time, that of the picture metadata.
+
+    The Julian day number is that of the picture metadata plus the frame's milliseconds, as
+    in Nikon's reader, although in real files the former already is that of the first frame.
+    """
+    if recorded_ms is None or not math.isfinite(recorded_ms):
+        recorded_ms = first.time_ms
+    return s.TimeStamp(first.julian_day + recorded_ms / picture_metadata.DAY_MS, recorded_ms)
+
+
+def compute_frame_metadata(
+    metadata: s.Metadata,
+    *,
+    stage_um: Sequence[float],
+    name: str | None,
+    pfs_offset: float | None,
+    pfs_status: int | None,
+    time: s.TimeStamp,
+) -> s.FrameMetadata:
+    """Return the metadata of a frame; its channels share time, position and focus."""
+    # a negative offset means that none was recorded, as in the loop over positions
+    offset = float(pfs_offset) if pfs_offset is not None and pfs_offset >= 0 else None
+    position = s.Position(s.StagePosition(*stage_um), offset, name)
+    return s.FrameMetadata(
+        metadata.contents or s.Contents(0, 0),
+        [
+            s.FrameChannel(one.channel, one.loops, one.microscope, one.volume, position, time, pfs_status)
+            for one in metadata.channels or ()
+        ],
+    )

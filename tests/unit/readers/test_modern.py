@@ -10,7 +10,7 @@ import pytest
 from nd2._core.chunks import experiment
 from nd2._core.chunks.picture_metadata import FirstFrame
 from nd2._core.frames.grid import FrameGrid
-from nd2._core.readers import frame_metadata
+from nd2._core.readers import modern
 from nd2.structures import Channel, ChannelMeta, Color, Contents, ExpLoop, Metadata, Microscope, StagePosition, Volume
 
 
@@ -21,13 +21,13 @@ def channel(name: str) -> Channel:
 
 @pytest.mark.parametrize(("offset", "kept"), [(None, None), (-1, None), (0, 0.0), (7180, 7180.0)])
 def test_channels_share_what_belongs_to_the_frame(offset: int | None, kept: float | None) -> None:
-    made = frame_metadata.frame_metadata(
+    made = modern.compute_frame_metadata(
         Metadata(Contents(2, 9), [channel("a"), channel("b")]),
         stage_um=[1, 2, 3],
         name="A1",
         pfs_offset=offset,
         pfs_status=8,
-        time=frame_metadata.time_stamp(864.0, FirstFrame(5.0, 2459000.5)),
+        time=modern.time_stamp(864.0, FirstFrame(5.0, 2459000.5)),
     )
     assert made.contents == Contents(2, 9)
     assert [one.channel.name for one in made.channels] == ["a", "b"]
@@ -41,7 +41,7 @@ def test_channels_share_what_belongs_to_the_frame(offset: int | None, kept: floa
 
 @pytest.mark.parametrize("recorded_ms", [None, float("nan"), float("inf")])
 def test_a_frame_without_a_time_has_that_of_the_metadata(recorded_ms: float | None) -> None:
-    assert frame_metadata.time_stamp(recorded_ms, FirstFrame(5.0, 1.0)).relativeTimeMs == 5.0
+    assert modern.time_stamp(recorded_ms, FirstFrame(5.0, 1.0)).relativeTimeMs == 5.0
 
 
 def loop(kind: int, parameters: dict[str, Any], *children: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +61,7 @@ FIRST = (7.0, 8.0, 100.0)
 def stage_at(first: tuple[float, float, float], loops: list[ExpLoop], count: int) -> Any:
     grid = FrameGrid.from_counts((str(i), one.count) for i, one in enumerate(loops))
     indices = list(grid.all_indices().values())
-    return frame_metadata.stage_positions(first, loops, indices, count)
+    return modern.compute_stage_positions(first, loops, indices, count)
 
 
 @pytest.mark.parametrize(("use_z", "base"), [(False, [100, 100]), (True, [50, 51])])
