@@ -13,7 +13,7 @@ from nd2._core.chunks import fields
 from nd2._core.chunks import legacy as decode
 from nd2._core.format import clx_xml, jp2
 from nd2._core.format.pixels import PixelLayout
-from nd2._core.frames.grid import Layout, check_claims, split_components, warn_about_unreached_frames
+from nd2._core.frames.grid import split_components
 from nd2._core.frames.plan import FrameTable
 from nd2._core.frames.read import Frames
 from nd2._core.readers.reader import Reader
@@ -91,7 +91,7 @@ class LegacyReader(Reader):
             return clx_xml.decode_legacy(payloads[0]) if payloads else {}
 
     @cached_property
-    def _file_frame_count(self) -> int:
+    def _stored_count(self) -> int:
         """Number of frames: that of their calibrations, or of their metadata, or of the codestreams."""
         counts = [len(self.box_map.of(tag)) for tag in (CALIBRATION, PICTURE)]
         return counts[0] or counts[1] or len(self.box_map.of(jp2.CODESTREAM))
@@ -150,7 +150,7 @@ class LegacyReader(Reader):
             componentCount=components,
             heightPx=size.height,
             pixelDataType="unsigned",
-            sequenceCount=self._file_frame_count,
+            sequenceCount=self._stored_count,
             widthBytes=size.width * in_memory // 8 * components,
             widthPx=size.width,
             compressionLevel=size.compression,
@@ -160,12 +160,12 @@ class LegacyReader(Reader):
     @cached_property
     def experiment(self) -> list[ExpLoop]:
         if self.flat_frames:
-            return [CustomLoop(self._file_frame_count)]
+            return [CustomLoop(self._stored_count)]
         present = [tag for tag in EXPERIMENT if len(self.box_map.of(tag))]
         return decode.experiment(
             self._document(present[0]) if present else {},
             self.text_info.get("description", ""),
-            self._file_frame_count,
+            self._stored_count,
             self._stage_position,
         )
 
@@ -184,16 +184,9 @@ class LegacyReader(Reader):
 
     def frame_metadata(self, frame: int) -> dict[str, Any]:
         """Return the calibration and picture metadata of a frame, names without type prefix."""
-        if not 0 <= frame < self._file_frame_count:
-            raise errors.frame_range(frame, self._file_frame_count, path=self.source.url)
+        if not 0 <= frame < self._stored_count:
+            raise errors.frame_range(frame, self._stored_count, path=self.source.url)
         return self._frame_picture(frame)
-
-    @cached_property
-    def layout(self) -> Layout:
-        layout = Layout.from_experiment(self.experiment, self.attributes)
-        check_claims(layout, self.source.size, self.source.url, compressed=True)
-        warn_about_unreached_frames(layout, self._file_frame_count, self.source.url)
-        return layout
 
     @cached_property
     def frame_times(self) -> NDArray[np.float64] | None:
@@ -227,7 +220,7 @@ class LegacyReader(Reader):
             raise errors.unsupported(f"{bits} bits per component in a legacy file", path=self.source.url)
         return np.dtype("<u2" if bits > 8 else "|u1")
 
-    @property
+    @cached_property
     def frame_count(self) -> int:
         return max(self.layout.frame_count, len(self.frames.table))
 

@@ -12,14 +12,7 @@ from nd2._core import errors
 from nd2._core import structures as s
 from nd2._core.chunks import attributes, experiment, optics, picture_metadata, texts
 from nd2._core.format.pixels import Codec, PixelLayout, padded_row_bytes, sample_dtype
-from nd2._core.frames.grid import (
-    FrameGrid,
-    Layout,
-    check_claims,
-    max_frames,
-    split_components,
-    warn_about_unreached_frames,
-)
+from nd2._core.frames.grid import FrameGrid, max_frames, split_components
 from nd2._core.readers.chunk_file import HEADER_SAMPLE, RESCUE_HINT
 from nd2._core.readers.reader import Reader
 
@@ -123,7 +116,7 @@ class ModernReader(Reader):
                 raise
             # With the camera's settings, which are left out otherwise.
             raw = self._opening_tree(picture_metadata.NAMES, whole=True)
-            return self._rescue.guess_attributes(raw, self._chunk_count)
+            return self._rescue.guess_attributes(raw, self._stored_count)
 
     @cached_property
     def _picture(self) -> dict[str, Any] | None:
@@ -133,9 +126,9 @@ class ModernReader(Reader):
     def experiment(self) -> list[s.ExpLoop]:
         loops = self._loops
         if self.flat_frames:
-            loops = [s.CustomLoop(max(self._grid.size, self._chunk_count))]
+            loops = [s.CustomLoop(max(self._grid.size, self._stored_count))]
         if self._rescue is not None:
-            loops = self._rescue.check_loops(loops, self._chunk_count)
+            loops = self._rescue.check_loops(loops, self._stored_count)
         return loops
 
     @cached_property
@@ -162,16 +155,7 @@ class ModernReader(Reader):
         return optics.decode_captures(self._picture, self.layout.channels)
 
     @cached_property
-    def layout(self) -> Layout:
-        layout = Layout.from_experiment(self.experiment, self.attributes)
-        compressed = self.attributes.compressionType is not None
-        check_claims(layout, self.source.size, self.source.url, compressed=compressed)
-        warn_about_unreached_frames(layout, self._chunk_count, self.source.url)
-        return layout
-
-    @cached_property
-    def _chunk_count(self) -> int:
-        """Number of frames up to the last one that has a chunk."""
+    def _stored_count(self) -> int:
         count = int(self.chunk_file.chunk_map.frame_index.max(initial=-1)) + 1
         if count > max_frames(self.source.size):
             raise errors.corrupt(
@@ -185,13 +169,9 @@ class ModernReader(Reader):
     def dtype(self) -> np.dtype[Any]:
         return self._dtype or sample_dtype(self.attributes.bitsPerComponentInMemory)
 
-    @cached_property
-    def frame_count(self) -> int:
-        return max(self.layout.frame_count, self._chunk_count)
-
     @property
     def frame_positions(self) -> NDArray[np.uint64]:
-        positions = np.zeros(self._chunk_count, np.uint64)
+        positions = np.zeros(self._stored_count, np.uint64)
         chunk_map = self.chunk_file.chunk_map
         positions[chunk_map.frame_index] = chunk_map.frame_position
         return positions
@@ -209,7 +189,7 @@ class ModernReader(Reader):
             row_bytes = padded_row_bytes(width, channels * samples, itemsize)
         codec: Codec = "zlib" if compression == "lossless" else "raw"
         pixels = PixelLayout(height, width, channels, samples, self.dtype, row_bytes, codec)
-        return self.chunk_file.locate_frames(self._chunk_count, pixels)
+        return self.chunk_file.locate_frames(self._stored_count, pixels)
 
     @cached_property
     def stage_positions(self) -> NDArray[np.float64]:

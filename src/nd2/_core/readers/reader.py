@@ -15,6 +15,7 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.format import clx_lite
 from nd2._core.format.chunks import display_name
+from nd2._core.frames.grid import Layout, check_claims, warn_about_unreached_frames
 from nd2._core.readers.chunk_file import ChunkFile, empty_map
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from nd2._core.chunks.recorded_data import RecordedColumn
     from nd2._core.event_types import ExperimentEvent
     from nd2._core.format.jp2 import BoxMap
-    from nd2._core.frames.grid import Layout
     from nd2._core.frames.read import Frames
     from nd2._core.io import ByteSource
     from nd2._core.readers.chunk_file import ChunkAddress
@@ -106,8 +106,17 @@ class Reader(ABC):
 
     @property
     @abstractmethod
+    def _stored_count(self) -> int:
+        """Number of frames up to the last one that is stored."""
+
+    @cached_property
     def layout(self) -> Layout:
         """Axes and sizes."""
+        layout = Layout.from_experiment(self.experiment, self.attributes)
+        compressed = self.chunk_file is None or self.attributes.compressionType is not None
+        check_claims(layout, self.source.size, self.source.url, compressed=compressed)
+        warn_about_unreached_frames(layout, self._stored_count, self.source.url)
+        return layout
 
     @property
     @abstractmethod
@@ -119,10 +128,10 @@ class Reader(ABC):
     def frames(self) -> Frames:
         """The frames: their table and their pixel layout."""
 
-    @property
-    @abstractmethod
+    @cached_property
     def frame_count(self) -> int:
         """Number of frames with an index: those of the loops, and those that exist beyond them."""
+        return max(self.layout.frame_count, self._stored_count)
 
     @property
     @abstractmethod
