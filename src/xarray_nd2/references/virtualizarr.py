@@ -262,9 +262,8 @@ class _ObstoreTransport(RangeTransport):
     """Requests to stores of obstore, whose answers contain the length and the version of the file."""
 
     @asynccontextmanager
-    async def _request(self, byte_range: str) -> AsyncIterator[Answer]:
-        first, _, last = byte_range.removeprefix("bytes=").partition("-")
-        wanted = (int(first), int(last) + 1) if first else {"suffix": int(last)}
+    async def _request(self, start: int, stop: int) -> AsyncIterator[Answer]:
+        wanted = (start, stop) if start >= 0 else {"suffix": -start}
         result = await self.fs.store.get_async(self.path, options={"range": wanted})
         start, stop = result.range
         meta = result.meta

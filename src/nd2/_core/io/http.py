@@ -9,7 +9,7 @@ from aiohttp import ClientSession
 from yarl import URL
 
 from nd2._core import errors
-from nd2._core.io.transport import Answer, RangeTransport, normal_version, sent_range
+from nd2._core.io.transport import Answer, RangeTransport, normal_version, range_header, sent_range
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,11 +23,11 @@ class HttpTransport(RangeTransport):
     """Files behind HTTP or HTTPS; ``storage_options`` reach the session and every request as in fsspec."""
 
     @asynccontextmanager
-    async def _request(self, byte_range: str) -> AsyncIterator[Answer]:
+    async def _request(self, start: int, stop: int) -> AsyncIterator[Answer]:
         options = dict(self.fs.kwargs)
         own = options.pop("headers", None) or {}
         # Compressed on its way, a range would not be that of the file.
-        headers = {"Range": byte_range, "Accept-Encoding": "identity"}
+        headers = {"Range": range_header(start, stop), "Accept-Encoding": "identity"}
         session = await self.fs.set_session()
         target = self.fs.encode_url(self.path)
         if own or self.fs.client_kwargs.get("headers"):

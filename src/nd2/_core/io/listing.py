@@ -21,16 +21,10 @@ _MARKS = "*?["
 
 @record
 class ListedFile:
-    """A file that was found.
+    """A file that was found, by its absolute path or URL.
 
-    Attributes
-    ----------
-    path : str
-        Absolute path or URL.
-    size : int
-        Length in bytes; -1 if the listing does not have it.
-    version : str
-        ETag, or modification time (of a local file in nanoseconds); empty if the listing does not have it.
+    ``size`` is the length in bytes, or -1; ``version`` the ETag or the modification time (of a local file in
+    nanoseconds), or empty if the listing does not have it.
     """
 
     path: str
@@ -49,20 +43,12 @@ def has_pattern(path: str | os.PathLike[str]) -> bool:
 
 
 def expand(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> list[str]:
-    """Return the files that a pattern matches, sorted; a path without one as it is.
-
-    Raises
-    ------
-    FileNotFoundError
-        If no file matches the pattern.
-    """
+    """Return the files that a pattern matches, sorted; a path without one as it is."""
     if not has_pattern(path):
         return [os.fspath(path)]
     if is_url(path):
-        found = [file.path for file in _list_remote(path, storage_options, pattern=True)]
-    else:
-        names = glob.iglob(local_path(path), recursive=True)
-        found = sorted(name for name in names if os.path.isfile(name))
+        return [file.path for file in _list_remote(path, storage_options, pattern=True)]
+    found = sorted(name for name in glob.iglob(local_path(path), recursive=True) if os.path.isfile(name))
     if not found:
         raise FileNotFoundError(errno.ENOENT, "matches no file", os.fspath(path))
     return found
@@ -77,23 +63,8 @@ def list_files(
 ) -> Iterator[ListedFile]:
     """Yield the file at a path, or the sorted files that are in a folder or match a pattern.
 
-    A file that does not exist is yielded as well; opening it raises the error.
-
-    Parameters
-    ----------
-    path : str, os.PathLike
-        File, folder or pattern, local or a URL.
-    recurse : bool
-        Whether folders within a folder are searched.
-    name_pattern : str
-        Pattern of the names of files to take from a folder.
-    storage_options : Mapping, optional
-        Options for the file system of a URL.
-
-    Raises
-    ------
-    OSError
-        If a folder cannot be listed, or no file matches a pattern.
+    A file that does not exist is yielded as well; opening it raises the error. ``recurse`` and ``name_pattern``
+    select files of a folder.
     """
     if is_url(path):
         yield from _list_url(path, recurse, name_pattern, storage_options)
@@ -122,18 +93,13 @@ def _list_url(
     url: str, recurse: bool, name_pattern: str, storage_options: Mapping[str, Any] | None
 ) -> Iterator[ListedFile]:
     if has_pattern(url):
-        found = _list_remote(url, storage_options, pattern=True)
-        if not found:
-            raise FileNotFoundError(errno.ENOENT, "matches no file", url)
-        yield from found
+        yield from _list_remote(url, storage_options, pattern=True)
         return
     web = url.startswith(("http://", "https://"))
     if file_name(url).lower().endswith(".nd2") or (web and not url.endswith("/")):
         yield ListedFile(url)  # a web page is not read to find out whether it lists files
         return
     found = _list_remote(url, storage_options, depth=None if recurse else 1)
-    if not found:
-        raise FileNotFoundError(errno.ENOENT, "is neither a file nor a folder with files", url)
     if [file_name(file.path) for file in found] == [file_name(url)]:
         yield from found  # a file without the usual suffix
         return
@@ -176,4 +142,7 @@ def _list_remote(
             continue
         size, place = info.get("size"), str(fs.unstrip_protocol(name))
         files.append(ListedFile(place, -1 if size is None else int(size), info_version(info)))
+    if not files:
+        message = "matches no file" if pattern else "is neither a file nor a folder with files"
+        raise FileNotFoundError(errno.ENOENT, message, url)
     return files

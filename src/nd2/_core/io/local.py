@@ -12,7 +12,8 @@ import sys
 import threading
 import weakref
 import zlib
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nd2._core import errors
 from nd2._core.io.source import ByteSource
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from nd2._core.io.source import Span
 
 
+_R = TypeVar("_R")
+_T = TypeVar("_T")
 _O_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _MAX_HANDLES = 2048
 _DEFAULT_LIMIT = 256
@@ -33,12 +36,8 @@ _XARRAY_DEFAULT = 128
 class Handle:
     """An open file. It is closed when nothing refers to it: never under a read of another thread.
 
-    Attributes
-    ----------
-    size, mtime : int
-        Length in bytes and modification time in nanoseconds of the file when it was opened.
-    recent : bool
-        Set by every read; handles that were not read recently are closed first.
+    ``size`` (bytes) and ``mtime`` (nanoseconds) are those when it was opened. Every read sets ``recent``;
+    handles that were not read recently are closed first.
     """
 
     __slots__ = ("__weakref__", "_forget", "fd", "mtime", "recent", "size")
@@ -227,46 +226,39 @@ class LocalSource(ByteSource):
     def read_many(self, spans: Sequence[Span]) -> list[bytes]:
         for offset, nbytes in spans:
             self._check(offset, nbytes)
+        return self._attempt(self._read, spans)
+
+    def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
+        self._attempt(self._fill, targets)
+
+    def _attempt(self, read: Callable[[Handle, _R], _T], ranges: _R) -> _T:
+        """Read ranges with the handle, or with a new one if the server has lost it."""
         handle = self._handle or self._open_handle()
         handle.recent = True
         try:
-            data = [self._read(handle, *span) for span in spans]
+            data = read(handle, ranges)
             changed = handle.is_changed()
         except OSError as error:
-            handle = self._replace(error)
-            data = [self._read(handle, *span) for span in spans]
+            if error.errno not in _LOST:
+                raise
+            self.release()
+            handle = self._open_handle()
+            data = read(handle, ranges)
             changed = handle.is_changed()
         if changed:
             raise errors.source(_CHANGED, path=self.url)
         return data
 
-    def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
-        handle = self._handle or self._open_handle()
-        handle.recent = True
-        try:
-            self._fill(handle, targets)
-            changed = handle.is_changed()
-        except OSError as error:
-            handle = self._replace(error)
-            self._fill(handle, targets)
-            changed = handle.is_changed()
-        if changed:
-            raise errors.source(_CHANGED, path=self.url)
-
-    def _replace(self, error: OSError) -> Handle:
-        """Return a new handle if the server has lost the old one; raise any other error again."""
-        if error.errno not in _LOST:
-            raise error
-        self.release()
-        return self._open_handle()
-
-    def _read(self, handle: Handle, offset: int, nbytes: int) -> bytes:
-        data = _pread(handle.fd, nbytes, offset) if 0 < nbytes <= _MAX_READ else b""
-        if len(data) == nbytes:
-            return data
-        buffer = bytearray(nbytes)
-        self._fill(handle, [(offset, memoryview(buffer))])
-        return bytes(buffer)
+    def _read(self, handle: Handle, spans: Sequence[Span]) -> list[bytes]:
+        found = []
+        for offset, nbytes in spans:
+            data = _pread(handle.fd, nbytes, offset) if 0 < nbytes <= _MAX_READ else b""
+            if len(data) < nbytes:
+                buffer = bytearray(nbytes)
+                self._fill(handle, [(offset, memoryview(buffer))])
+                data = bytes(buffer)
+            found.append(data)
+        return found
 
     def _fill(self, handle: Handle, targets: Sequence[tuple[int, memoryview]]) -> None:
         for offset, buffer in targets:
@@ -292,18 +284,13 @@ class LocalSource(ByteSource):
         self._handle = None
 
     def reopen(self) -> LocalSource:
-        new = object.__new__(LocalSource)
-        new.__setstate__(self.__getstate__())
-        return new
+        return copy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self._path, "size": self._size, "mtime": self._mtime, "tail": self._tail}
+        return {name: getattr(self, name) for name in ("_path", "_size", "_mtime", "_tail")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._path, self._size, self._mtime = state["path"], state["size"], state["mtime"]
-        self._tail = state["tail"]
-        self._lock = threading.Lock()
-        self._handle = None
+        vars(self).update(state, _lock=threading.Lock(), _handle=None)
 
     def __repr__(self) -> str:
         return f"LocalSource({self._path!r})"

@@ -37,13 +37,7 @@ _NO_REPLACE = {"linux": 1, "darwin": 4}
 
 
 class Part:
-    """A file or folder that is not complete.
-
-    Parameters
-    ----------
-    check : callable
-        Raises an error if the file or folder at a path must not be replaced.
-    """
+    """A file or folder that is not complete; ``check`` raises an error if the one at a path must not be replaced."""
 
     def __init__(self, final: Path, is_folder: bool, check: Callable[[Path], None]) -> None:
         self.final = self.place = final
@@ -136,13 +130,7 @@ class Part:
 
 
 def _rename(source: Path, target: Path, flag: dict[str, int]) -> bool:
-    """Exchange two names, or rename without replacing; return False if the system cannot do it.
-
-    Raises
-    ------
-    FileExistsError
-        If ``target`` exists and must not be replaced.
-    """
+    """Exchange two names, or rename without replacing; return False if the system cannot do it."""
     names = os.fsencode(source), os.fsencode(target)
     with suppress(AttributeError):  # an older C library
         if sys.platform == "linux":
@@ -162,10 +150,7 @@ def _rename(source: Path, target: Path, flag: dict[str, int]) -> bool:
 def _link_or_replace(source: Path, target: Path) -> None:
     """Give a file a new name that must not exist, also where `_rename` is not supported (NFS).
 
-    Raises
-    ------
-    FileExistsError
-        If ``target`` exists. File systems without hard links cannot tell.
+    File systems without hard links cannot tell whether it exists.
     """
     try:
         os.link(source, target)

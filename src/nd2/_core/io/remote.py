@@ -36,6 +36,8 @@ class FsspecSource(ByteSource):
     length and its version (ETag or modification time), against which later reads are checked.
     """
 
+    concurrent = True
+
     def __init__(self, fs: AbstractFileSystem, path: str) -> None:
         self._transport = _transport(fs, path)
         self._tuning = Tuning.current()
@@ -62,10 +64,6 @@ class FsspecSource(ByteSource):
     @property
     def max_gap(self) -> int:
         return self._tuning.max_gap
-
-    @property
-    def concurrent(self) -> bool:
-        return True
 
     def read(self, offset: int, nbytes: int) -> bytes:
         return self.read_many([(offset, nbytes)])[0]

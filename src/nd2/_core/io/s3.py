@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from s3fs.core import S3FileSystem, _error_wrapper
 
-from nd2._core.io.transport import IN_FLIGHT, Answer, RangeTransport, max_in_flight, normal_version, sent_range
+from nd2._core.io.transport import (
+    IN_FLIGHT,
+    Answer,
+    RangeTransport,
+    max_in_flight,
+    normal_version,
+    range_header,
+    sent_range,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -28,11 +36,11 @@ class S3Transport(RangeTransport):
         super().__init__(fs, path)
 
     @asynccontextmanager
-    async def _request(self, byte_range: str) -> AsyncIterator[Answer]:
+    async def _request(self, start: int, stop: int) -> AsyncIterator[Answer]:
         bucket, key, version_id = self.fs.split_path(self.path)
         pinned = {"VersionId": version_id} if version_id else {}
         response = await self.fs._call_s3(  # noqa: SLF001 - fsspec's way to name coroutines
-            "get_object", Bucket=bucket, Key=key, Range=byte_range, **pinned, **self.fs.req_kw
+            "get_object", Bucket=bucket, Key=key, Range=range_header(start, stop), **pinned, **self.fs.req_kw
         )
         body = response["Body"]
         try:
@@ -46,8 +54,8 @@ class S3Transport(RangeTransport):
         finally:
             body.close()
 
-    async def _full_response(self, byte_range: str) -> tuple[Stat, tuple[int, bytes]]:
-        answer: tuple[Stat, tuple[int, bytes]] = await self._retry(super()._full_response, byte_range)
+    async def _full_response(self, start: int, stop: int) -> tuple[Stat, tuple[int, bytes]]:
+        answer: tuple[Stat, tuple[int, bytes]] = await self._retry(super()._full_response, start, stop)
         return answer
 
     async def read_start(self, nbytes: int) -> bytes:

@@ -29,18 +29,15 @@ class Tuning:
 
     ``fsspec.config.conf["nd2"] = {"max_gap": 0}``, a file in ``~/.config/fsspec``, or the environment variable
     ``FSSPEC_ND2_MAX_GAP=0``. The values travel with pickled sources.
-
-    Attributes
-    ----------
-    max_gap : int
-        Ranges at most this many bytes apart are read with one request; the bytes between them are discarded.
-        About the bandwidth times the latency of a connection, divided by the number of requests in flight.
-    max_request : int
-        Maximum bytes of one request; longer ranges are read with several parallel requests.
     """
 
     max_gap: int = 64 << 10
+    """Ranges at most this many bytes apart are read with one request; the bytes between them are discarded.
+
+    About the bandwidth times the latency of a connection, divided by the number of requests in flight.
+    """
     max_request: int = 32 << 20
+    """Maximum bytes of one request; longer ranges are read with several parallel requests."""
 
     @classmethod
     def current(cls) -> Tuning:
@@ -56,13 +53,7 @@ class Tuning:
 
 @record
 class Request:
-    """One range to request, and the buffers for parts of it.
-
-    Attributes
-    ----------
-    pieces : list of (int, memoryview)
-        Offset in the file and buffer (1-D, of bytes) of each part, sorted, without overlap.
-    """
+    """One range to request, and ``pieces``: offset in the file and buffer (1-D, of bytes) of parts of it, sorted."""
 
     start: int
     stop: int
@@ -70,13 +61,7 @@ class Request:
 
 
 def plan(targets: Sequence[tuple[int, memoryview]], tuning: Tuning) -> list[Request]:
-    """Merge near ranges and cut long ones.
-
-    Parameters
-    ----------
-    targets : sequence of (int, memoryview)
-        Offset and buffer (1-D, of bytes) of each range, in any order.
-    """
+    """Merge near ranges, given in any order, and cut long ones."""
     total = sum(len(view) for _, view in targets)
     # Large reads are spread over several connections, small ones are not worth cutting.
     block = min(max(total // _PARALLEL, _LEAST), tuning.max_request)
@@ -319,15 +304,13 @@ class RangeTransport(AsyncTransport):
 
     verifies = True
 
-    def _request(self, byte_range: str) -> AbstractAsyncContextManager[Answer]:
-        """Request a range, in the form of the header ``Range``."""
+    def _request(self, start: int, stop: int) -> AbstractAsyncContextManager[Answer]:
+        """Request a range; if ``start`` is negative (and ``stop`` zero), as many bytes at the end."""
         raise NotImplementedError
 
     async def ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
-        start = [f"bytes=0-{head - 1}"] if head else []
-        *first, last = await asyncio.gather(
-            *(self._full_response(text) for text in [*start, f"bytes=-{tail}"]), return_exceptions=True
-        )
+        ranges = [(0, head), (-tail, 0)] if head else [(-tail, 0)]
+        *first, last = await asyncio.gather(*(self._full_response(*span) for span in ranges), return_exceptions=True)
         if first and isinstance(first[0], BaseException):
             raise first[0]
         answers = [answer for answer in (*first, last) if not isinstance(answer, BaseException)]
@@ -339,23 +322,24 @@ class RangeTransport(AsyncTransport):
         if not stat.ranges:
             return stat, blocks[:1]
         if isinstance(last, BaseException) and stat.size:
-            begin = max(stat.size - tail, 0)
-            found, block = await self._full_response(f"bytes={begin}-{stat.size - 1}")
+            found, block = await self._full_response(max(stat.size - tail, 0), stat.size)
             check_same(stat, found, self.url)
             if not found.ranges:
                 return found, [block]
             blocks.append(block)
         return stat, blocks
 
-    async def _full_response(self, byte_range: str) -> tuple[Stat, tuple[int, bytes]]:
+    async def _full_response(self, start: int, stop: int) -> tuple[Stat, tuple[int, bytes]]:
         """Read one range whose length is not known before."""
-        async with self._request(byte_range) as answer:
-            if not answer.partial and (byte_range.startswith("bytes=-") or answer.size > WHOLE):
+        async with self._request(start, stop) as answer:
+            if not answer.partial and (start < 0 or answer.size > WHOLE):
                 raise no_ranges(answer.size, self.url)
             nbytes = answer.stop - answer.start
-            if answer.partial and nbytes > _asked_bytes(byte_range):
+            if answer.partial and nbytes > stop - start:
                 raise errors.source(
-                    f"asked for {byte_range}, the server announced {nbytes} bytes", path=self.url, offset=answer.start
+                    f"asked for {range_header(start, stop)}, the server announced {nbytes} bytes",
+                    path=self.url,
+                    offset=answer.start,
                 )
             stat = Stat(answer.size, answer.version, answer.partial)
             data = await _read_body(answer.chunks, nbytes + 1)  # a body may have no end
@@ -368,14 +352,14 @@ class RangeTransport(AsyncTransport):
             return stat, (answer.start, data)
 
     async def read_start(self, nbytes: int) -> bytes:
-        async with self._request(f"bytes=0-{nbytes - 1}") as answer:
+        async with self._request(0, nbytes) as answer:
             data = await _read_body(answer.chunks, nbytes)
         self.log(0, nbytes, len(data))
         return data
 
     async def _fetch_one(self, request: Request, expected: Stat) -> None:
         scatter = Scatter(request, self.url)
-        async with self._request(f"bytes={request.start}-{request.stop - 1}") as answer:
+        async with self._request(request.start, request.stop) as answer:
             check_same(expected, Stat(answer.size, answer.version), self.url)
             if (answer.start, answer.stop) != (request.start, request.stop):
                 if not answer.partial:
@@ -402,10 +386,9 @@ async def _read_body(chunks: AsyncIterator[bytes], limit: int) -> bytes:
     return b"".join(parts)[:limit]
 
 
-def _asked_bytes(byte_range: str) -> int:
-    """Return the maximum number of bytes that a header ``Range`` requests."""
-    start, _, stop = byte_range.removeprefix("bytes=").partition("-")
-    return int(stop) - int(start) + 1 if start else int(stop)
+def range_header(start: int, stop: int) -> str:
+    """Return the header ``Range`` of a range, or of the last bytes."""
+    return f"bytes={start}" if start < 0 else f"bytes={start}-{stop - 1}"
 
 
 def protocol(fs: AbstractFileSystem) -> str:
