@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -145,9 +145,11 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             search_window=search_window,
             rescue=rescue,
         )
+        dropped = _names(drop_variables)
         try:
-            model = dataset_model(
-                Facts(reader), squeeze=squeeze, position=position, time=time, dropped=_names(drop_variables)
+            model = dataset_model(Facts(reader), squeeze=squeeze, position=position, time=time, dropped=dropped)
+            dataset = to_dataset(
+                model, without_image="image" in dropped, decode_times=decode_times, use_cftime=use_cftime
             )
         except BaseException:
             reader.close()
@@ -155,9 +157,6 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         # The source opens again when it is needed: nothing is held between opening and the first read,
         # and what xarray closes can still be read, as its copies in other processes can.
         reader.source.settle()
-        dataset = to_dataset(
-            model, without_image="image" in _names(drop_variables), decode_times=decode_times, use_cftime=use_cftime
-        )
         dataset.set_close(reader.source.release)
         return dataset
 
@@ -209,19 +208,20 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             fields of a stitched image. The last three exist only if the file has them.
         """
         _refuse(unknown, [name for name in self.open_dataset_parameters if name != "position"])
-        with open_reader(
-            filename_or_obj,
-            storage_options=storage_options,
-            index=index,
-            flat_frames=flat_frames,
-            validate_frames=validate_frames,
-            search_window=search_window,
-            rescue=rescue,
-        ) as reader:
-            lasting = reader.source.reopen()
+        with ExitStack() as failure:
+            reader = failure.enter_context(
+                open_reader(
+                    filename_or_obj,
+                    storage_options=storage_options,
+                    index=index,
+                    flat_frames=flat_frames,
+                    validate_frames=validate_frames,
+                    search_window=search_window,
+                    rescue=rescue,
+                )
+            )
             groups = group_datasets(
                 Facts(reader),
-                lasting,
                 group=group,
                 squeeze=squeeze,
                 time=time,
@@ -229,8 +229,10 @@ class ND2BackendEntrypoint(BackendEntrypoint):
                 decode_times=decode_times,
                 use_cftime=use_cftime,
             )
+            failure.pop_all()  # the datasets keep the source, as in `open_dataset`
+        reader.source.settle()
         for dataset in groups.values():
-            dataset.set_close(lasting.release)
+            dataset.set_close(reader.source.release)
         return groups
 
     def open_datatree(self, filename_or_obj: Any, **options: Any) -> xr.DataTree:

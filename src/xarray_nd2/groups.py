@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from nd2._core.chunks.experiment import LargeImage
     from nd2._core.event_types import ExperimentEvent
-    from nd2._core.io import ByteSource
     from nd2._core.views.facts import Facts
     from xarray_nd2.dataset.coords import TimeMode
     from xarray_nd2.dataset.model import DatasetModel
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 def group_datasets(
     facts: Facts,
-    source: ByteSource,
     *,
     group: str | None,
     squeeze: bool,
@@ -49,8 +47,6 @@ def group_datasets(
 
     Parameters
     ----------
-    source : ByteSource
-        What the datasets read from.
     group : str, optional
         The only group to open; by default all.
     squeeze, time, dropped
@@ -65,7 +61,6 @@ def group_datasets(
     """
     options: dict[str, Any] = {"decode_times": decode_times, "use_cftime": use_cftime}
     model = dataset_model(facts, squeeze=squeeze, time=time, dropped=dropped)
-    model = model.with_source(source)
     origin = {"source": model.attrs["source"]}
     only = None if group is None or not group.strip("/") else f"/{group.strip('/')}"
     positions = [f"/P{i}" for i in range(model.image.all_sizes.get("P", 1))]
@@ -81,7 +76,7 @@ def group_datasets(
         layers = replace(model, coords=coords, attrs=origin)
         groups["/labels"] = to_dataset(layers, without_image=True, **options)
     if only in (None, "/events"):
-        events = _events(facts, source, Clock.from_facts(facts, time))
+        events = _events(facts, Clock.from_facts(facts, time))
         if events:
             groups["/events"] = _decoded_group(events, origin, options)
     tiles = facts.reader.large_image
@@ -109,7 +104,7 @@ def _root(model: DatasetModel, *, squeeze: bool) -> xr.Dataset:
     return dataset
 
 
-def _events(facts: Facts, source: ByteSource, clock: Clock) -> dict[str, VariableModel]:
+def _events(facts: Facts, clock: Clock) -> dict[str, VariableModel]:
     """Return recorded data, one row per frame, and the events of the experiment; empty if there is neither.
 
     Columns that do not have a value for each frame are on an axis of their own.
@@ -123,13 +118,13 @@ def _events(facts: Facts, source: ByteSource, clock: Clock) -> dict[str, Variabl
     table = time_coordinate(facts, frames, clock)
     grid = reader.layout.grid
     for name, size in reader.layout.loops:
-        index = TableColumn(np.arange(size), grid.with_dims([name]), name, source)
+        index = TableColumn(np.arange(size), grid.with_dims([name]), name, reader.source)
         table[f"{name}_index"] = VariableModel(
             ("frame",), FrameValues(index, frames), {"long_name": f"index on {name}"}
         )
     names = position_names(facts)
     if names is not None:
-        named = TableColumn(np.asarray(names.values), grid.with_dims(names.dims), "position_name", source)
+        named = TableColumn(np.asarray(names.values), grid.with_dims(names.dims), "position_name", reader.source)
         table["position_name"] = VariableModel(("frame",), FrameValues(named, frames), names.attrs)
     columns = column_names(facts.recorded.values(), table)
     table |= recorded_coordinates(facts, frames, table)
@@ -137,7 +132,6 @@ def _events(facts: Facts, source: ByteSource, clock: Clock) -> dict[str, Variabl
         if columns[identifier] not in table and len(column.values):
             rows = (f"row_{len(column.values)}",)
             table[columns[identifier]] = VariableModel(rows, column.values, column_attrs(column))
-    table = {name: variable.with_source(source) for name, variable in table.items()}
     return table | _event_coords(events, clock)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
 from itertools import chain
 from itertools import count as numbers
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -161,10 +160,6 @@ class StoredColumn(_SingleValues):
         result[inside] = values if self.clock is None else self.clock.convert(values)
         return result
 
-    def with_source(self, source: ByteSource) -> StoredColumn:
-        """Return the same column of another source of the same bytes."""
-        return replace(self, chunk=self.chunk.with_source(source))
-
     def token(self) -> tuple[Any, ...]:
         """Return what distinguishes this column from others."""
         chunk = self.chunk
@@ -197,10 +192,6 @@ class TableColumn(_SingleValues):
         indices = self.grid.indices(frames)
         place = tuple(indices[dim] for dim in self.grid.dims)
         return self.values[place] if place else np.full(len(frames), self.values)
-
-    def with_source(self, source: ByteSource) -> TableColumn:
-        """Return the same column of another source of the same bytes."""
-        return replace(self, source=source)
 
     def token(self) -> tuple[Any, ...]:
         """Return what distinguishes this column from others."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from nd2._core.frames.array import FrameArray
     from nd2._core.frames.grid import FrameGrid
     from nd2._core.frames.plan import Picks
-    from nd2._core.io import ByteSource
 
 
 class Column(Protocol):
@@ -40,9 +39,6 @@ class Column(Protocol):
 
     def take(self, frames: NDArray[np.intp], picks: Picks) -> NDArray[Any]:
         """Return the values of some frames, in their order, at positions on the column's axes."""
-
-    def with_source(self, source: ByteSource) -> Column:
-        """Return the same column of another source of the same bytes."""
 
     def token(self) -> tuple[Any, ...]:
         """Return what distinguishes this column from others."""
@@ -83,10 +79,6 @@ class FrameValues(LazyArray):
         """Read in a thread, so that other coroutines run."""
         return await asyncio.to_thread(self.read, key)
 
-    def with_source(self, source: ByteSource) -> FrameValues:
-        """Return the same values over another source of the same bytes."""
-        return replace(self, column=self.column.with_source(source))
-
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("xarray_nd2", *self.column.token(), repr(self.grid))
 
@@ -103,12 +95,6 @@ class VariableModel:
     def in_memory(self) -> bool:
         """Whether the values are in memory, so that nothing has to be read."""
         return isinstance(self.values, np.ndarray)
-
-    def with_source(self, source: ByteSource) -> VariableModel:
-        """Return the same variable, read from another source of the same bytes."""
-        if isinstance(self.values, np.ndarray):
-            return self
-        return replace(self, values=self.values.with_source(source))
 
     def drop_dims(self, dims: tuple[str, ...]) -> VariableModel:
         """Return the variable in memory without the axes that are not among ``dims``, at their first item."""
@@ -134,12 +120,3 @@ class DatasetModel:
     attrs: dict[str, Any]
     image_attrs: dict[str, Any]
     labels: dict[str, VariableModel] = field(default_factory=dict)
-
-    def with_source(self, source: ByteSource) -> DatasetModel:
-        """Return the same dataset, read from another source of the same bytes."""
-        return replace(
-            self,
-            image=self.image.with_source(source),
-            coords={name: variable.with_source(source) for name, variable in self.coords.items()},
-            labels={name: variable.with_source(source) for name, variable in self.labels.items()},
-        )

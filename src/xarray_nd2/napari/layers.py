@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -77,12 +78,16 @@ def read_layers(path: Any, *, positions: Positions = "axis", **options: Unpack[O
     """
     if positions not in ("axis", "layers"):
         raise ValueError(f"positions must be 'axis' or 'layers', not {positions!r}")
-    with open_reader(path, **options) as reader:
+    with ExitStack() as failure:
+        reader = failure.enter_context(open_reader(path, **options))
         facts = Facts(reader)
-        model = dataset_model(facts).with_source(reader.source.reopen())
+        model = dataset_model(facts)
         whole = _Part(reader, facts, model.image, _metadata(reader, facts, model), _Pixels.from_model(model, facts))
         parts = [whole] if positions == "axis" else whole.positions()
-        return [layer for part in parts for layer in part.layers()]
+        layers = [layer for part in parts for layer in part.layers()]
+        failure.pop_all()  # the layers keep the source
+    reader.source.settle()
+    return layers
 
 
 def _metadata(reader: Reader, facts: Facts, model: DatasetModel) -> dict[str, Any]:

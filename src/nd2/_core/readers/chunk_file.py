@@ -6,7 +6,6 @@ A chunk file reads the chunk map of the file. Files that cannot be trusted get a
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -76,10 +75,6 @@ class ChunkAddress:
     """Length of its data in bytes, according to the chunk map."""
     extent: int
     """Maximum bytes from its header to the next chunk, whatever the length of the name field."""
-
-    def with_source(self, source: ByteSource) -> ChunkAddress:
-        """Return the same address in another source of the same bytes."""
-        return replace(self, source=source)
 
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
         """Read the data from byte ``start`` up to ``stop`` (by default all) of a chunk."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
@@ -40,10 +40,6 @@ class LayerChunks(Sequence["NDArray[Any] | None"]):
     frame_count: int
     chunks: Mapping[int, Mapping[tuple[int, int], ChunkAddress]]
 
-    def with_source(self, source: ByteSource) -> LayerChunks:
-        """Return the same layer in another source of the same bytes."""
-        return replace(self, source=source)
-
     def __len__(self) -> int:
         return self.frame_count
 
@@ -69,7 +65,6 @@ class LayerChunks(Sequence["NDArray[Any] | None"]):
         tiles = self.chunks.get(frame)
         if not tiles:
             return None
-        tiles = {place: chunk.with_source(self.source) for place, chunk in tiles.items()}
         grid = self.info.tiles
         if grid is None:
             shape = self.image_shape
