@@ -161,7 +161,7 @@ def catalog(place: str, endpoint: str, workers: int, table: str, update: bool) -
     """Catalog files with this package."""
     import pandas as pd
 
-    from nd2._core.catalog_table import encode
+    from nd2._core.catalog import encode
     from nd2.index import index_files
 
     warm()

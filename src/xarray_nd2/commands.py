@@ -6,9 +6,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from nd2._core.cli.command import (
-    DEST_OPTION,
-    FILE,
-    OVERWRITE,
     Command,
     arguments,
     files_and_dest,
@@ -61,8 +58,8 @@ REFS = Command(
         format_option(["json", "parquet"], "json"),
         value("--zarr-format", None, "version of Zarr (%(default)s)", type=int, choices=[2, 3], default=2),
         value("--url", "URL", "address under which readers find the ND2 file"),
-        DEST_OPTION,
-        OVERWRITE,
+        "--dest-option",
+        "--overwrite",
     ),
     _refs,
 )
@@ -92,7 +89,7 @@ SERVE = Command(
     "serve a file as OME-Zarr over HTTP until interrupted",
     "nd2 serve cells.nd2\nnd2 serve cells.nd2 --port 8000 --allow-origin https://viewer.example",
     arguments(
-        FILE,
+        "file",
         _HOST,
         _PORT,
         value("--allow-origin", "SITE", "website whose scripts may read the data; * for all"),
@@ -123,6 +120,6 @@ def _view(options: argparse.Namespace) -> None:
 VIEW = Command(
     "show a file in the browser until interrupted",
     "nd2 view cells.nd2\nnd2 view s3://bucket/cells.nd2 --no-browser --port 8000",
-    arguments(FILE, flag("--no-browser", "print the address, and open nothing"), _HOST, _PORT, _VERBOSE),
+    arguments("file", flag("--no-browser", "print the address, and open nothing"), _HOST, _PORT, _VERBOSE),
     _view,
 )

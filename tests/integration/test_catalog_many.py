@@ -16,8 +16,7 @@ import pandas as pd
 import pytest
 
 from nd2._core import catalog
-from nd2._core.catalog import COLUMNS, Record
-from nd2._core.catalog_table import encode, format_table, read_table
+from nd2._core.catalog import COLUMNS, Record, encode, format_table, read_table
 from nd2._core.cli import main
 from nd2.index import index_files
 from tests.builder import Nd2Spec, build

@@ -12,8 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
-from nd2._core.cli.command import STORAGE_OPTION, Command, arguments, parse_storage_options
-from nd2._core.cli.console import accept_all_characters, plain_warnings
+from nd2._core.cli.command import Command, accept_all_characters, arguments, parse_storage_options, plain_warnings
 from nd2._core.cli.index import INDEX
 from nd2._core.cli.outputs import CROP, RESCUE, SHOW, TIFF, ZARR
 from nd2._core.cli.system import COMPLETION, VERSIONS
@@ -109,7 +108,7 @@ def _parser(commands: dict[str, Command], *, configure: bool = True) -> argparse
             command.configure(sub)
             sub.set_defaults(storage_option=[])
             if command.opens_files:
-                arguments(STORAGE_OPTION)(sub)
+                arguments("--storage-option")(sub)
     return parser
 
 

@@ -1,16 +1,20 @@
-"""The type of a subcommand, and what several commands share: arguments, and the loop over files."""
+"""The type of a subcommand, and what the commands share: arguments, streams, and the loop over files."""
 
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import os
+import sys
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nd2._core.values import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TypeAlias
 
     from nd2._core.batch import Task
@@ -55,11 +59,12 @@ def flag(names: str, text: str) -> Argument:
     return lambda parser: parser.add_argument(*names.split(), action="store_true", help=text)
 
 
-def arguments(*items: Argument) -> Callable[[argparse.ArgumentParser], None]:
-    """Return a function that adds arguments to a parser."""
+def arguments(*items: Argument | str) -> Callable[[argparse.ArgumentParser], None]:
+    """Return a function that adds arguments to a parser; a text is the name of one of `SHARED`."""
 
     def configure(parser: argparse.ArgumentParser) -> None:
-        for add in items:
+        for item in items:
+            add = SHARED[item] if isinstance(item, str) else item
             add(parser)
 
     return configure
@@ -129,17 +134,25 @@ def pick(text: str) -> int | slice | list[int]:
         ) from None
 
 
-SEVERAL: dict[str, Any] = {"action": "append"}
-MANY: dict[str, Any] = {**SEVERAL, "default": []}
-FILE = value("file", "FILE", "path or URL of an ND2 file")
-FILES = value("files", "FILE", "paths, patterns or URLs of ND2 files", nargs="+")
-DASK = value("--dask", "ADDRESS", "work on the dask cluster of this scheduler, such as tcp://host:8786")
-OVERWRITE = flag("--overwrite", "replace outputs that exist")
-DEST_OPTION = value("--dest-option", "KEY=VALUE", "option for the file system of the output; repeatable", **MANY)
-STORAGE_OPTION = value("--storage-option", "KEY=VALUE", "option for the file system of a URL; repeatable", **MANY)
-POSITION = value("--position -p", "P", "index or name of the only position", type=index_or_name)
-LEVELS = value("--levels", "N", "levels of the pyramid, or auto (%(default)s)", type=number(1, auto=True), default=1)
-QUIET = flag("--quiet -q", "show no progress bar")
+def _pairs(name: str, place: str) -> Argument:
+    text = f"option for the file system of {place}; repeatable"
+    return value(name, "KEY=VALUE", text, action="append", default=[])
+
+
+SHARED = {
+    "file": value("file", "FILE", "path or URL of an ND2 file"),
+    "files": value("files", "FILE", "paths, patterns or URLs of ND2 files", nargs="+"),
+    "--dask": value("--dask", "ADDRESS", "work on the dask cluster of this scheduler, such as tcp://host:8786"),
+    "--overwrite": flag("--overwrite", "replace outputs that exist"),
+    "--dest-option": _pairs("--dest-option", "the output"),
+    "--storage-option": _pairs("--storage-option", "a URL"),
+    "--position": value("--position -p", "P", "index or name of the only position", type=index_or_name),
+    "--levels": value(
+        "--levels", "N", "levels of the pyramid, or auto (%(default)s)", type=number(1, auto=True), default=1
+    ),
+    "--quiet": flag("--quiet -q", "show no progress bar"),
+}
+"""Arguments that several commands have."""
 
 
 def format_option(choices: Sequence[str], default: str) -> Argument:
@@ -156,6 +169,60 @@ def files_and_dest(output: str) -> list[Argument]:
         value("--output -o", "PATH", "the output of a single file"),
         value("--out-dir", "DIR", "folder or URL for the outputs of several files"),
     ]
+
+
+_ASCII = {"µ": "u", "μ": "u", "×": "x", "°": "deg", "–": "-", "…": "..."}
+_HANDLER = "nd2.ascii"
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    """Spell the signs of units in ASCII, and escape every other character."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    spelled = [_ASCII.get(sign) or sign.encode("ascii", "backslashreplace").decode("ascii") for sign in signs]
+    return "".join(spelled), error.end
+
+
+codecs.register_error(_HANDLER, _replace)
+
+
+def accept_all_characters() -> None:
+    """Let the streams replace characters that their encoding does not support."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure: Any = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors=_HANDLER)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print each warning once, in one line without the place in the code."""
+    shown = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = " ".join(str(message).split())
+        if text not in shown:
+            shown.add(text)
+            print(f"warning: {text}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.filterwarnings("always", category=UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+def terminal_width() -> int | None:
+    """Return the number of columns of the terminal; None if the output is not a terminal."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def shows_progress(quiet: bool) -> bool:
+    """Return whether to show progress bars."""
+    return not quiet and sys.stderr.isatty()
 
 
 def convert(
@@ -178,7 +245,6 @@ def run_tasks(options: argparse.Namespace, suffix: str, work: Callable[[Task], o
     With ``at_once``, several files are processed at the same time, and one progress bar counts them.
     """
     from nd2._core.batch import Batch, plan_tasks
-    from nd2._core.cli.console import shows_progress
     from nd2._core.io.urls import is_url, local_path
 
     tasks = plan_tasks(options.files, suffix, options.output, options.out_dir, options.storage_options)

@@ -8,8 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
-from nd2._core.cli.command import DASK, MANY, OVERWRITE, QUIET, Command, arguments, flag, format_option, value
-from nd2._core.cli.console import shows_progress, terminal_width
+from nd2._core.cli.command import Command, arguments, flag, format_option, shows_progress, terminal_width, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -89,8 +88,7 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
     import pandas as pd
 
     from nd2._core.batch import cluster
-    from nd2._core.catalog import COLUMNS, index_files
-    from nd2._core.catalog_table import FORMATS, encode, read_table
+    from nd2._core.catalog import COLUMNS, FORMATS, encode, index_files, read_table
     from nd2._core.io.destination import guess_format, resolve
 
     names = column_names(options.include, options.exclude, COLUMNS)
@@ -178,7 +176,7 @@ def column_names(include: str | None, exclude: str | None, columns: Sequence[str
 
 def print_table(table: pd.DataFrame, form: str, *, header: bool, chosen: bool) -> None:
     """Print a table as CSV, JSON, or text that fits the terminal."""
-    from nd2._core.catalog_table import encode, format_table
+    from nd2._core.catalog import encode, format_table
 
     if form != "table":
         sys.stdout.write(encode(table, form, header=header).decode())
@@ -226,11 +224,12 @@ INDEX = Command(
             "CONDITION",
             "print only rows for which it is true, such as \"acquired > '2020' and kb < 500\", \"'Z' in axes\", "
             '"shape[0] > 9" or "error"; repeatable',
-            **MANY,
+            action="append",
+            default=[],
         ),
-        DASK,
-        OVERWRITE,
-        QUIET,
+        "--dask",
+        "--overwrite",
+        "--quiet",
     ),
     _index,
 )

@@ -8,13 +8,6 @@ from typing import TYPE_CHECKING
 
 from nd2._core import errors
 from nd2._core.cli.command import (
-    DASK,
-    DEST_OPTION,
-    LEVELS,
-    OVERWRITE,
-    POSITION,
-    QUIET,
-    SEVERAL,
     Command,
     arguments,
     convert,
@@ -26,9 +19,9 @@ from nd2._core.cli.command import (
     parse_storage_options,
     pick,
     run_tasks,
+    shows_progress,
     value,
 )
-from nd2._core.cli.console import shows_progress
 
 if TYPE_CHECKING:
     import argparse
@@ -179,12 +172,12 @@ TIFF = Command(
     "nd2 tiff 'data/*.nd2' --out-dir tiff",
     arguments(
         *files_and_dest("by default FILE.ome.tif in this folder"),
-        POSITION,
-        LEVELS,
+        "--position",
+        "--levels",
         value("--compression", None, "lossless compression", choices=("zlib", "lzw", "zstd")),
         flag("--no-metadata", "leave the metadata chunks out of the OME-XML"),
-        OVERWRITE,
-        QUIET,
+        "--overwrite",
+        "--quiet",
     ),
     _tiff,
 )
@@ -200,18 +193,18 @@ ZARR = Command(
         *files_and_dest("a folder or URL, by default FILE.ome.zarr in this folder"),
         value("--chunks", "N,N,...", "shape of a chunk", type=numbers),
         value("--shards", "N,N,...", "shape of a shard", type=numbers),
-        LEVELS,
-        POSITION,
+        "--levels",
+        "--position",
         value(
             "--backend", None, "library that writes the chunks (%(default)s)", choices=_BACKENDS, default=_BACKENDS[0]
         ),
         flag("--series", "write a series even if there is only one position"),
         flag("--no-labels", "leave binary layers out"),
         flag("--no-metadata", "leave the metadata chunks out"),
-        DASK,
-        DEST_OPTION,
-        OVERWRITE,
-        QUIET,
+        "--dask",
+        "--dest-option",
+        "--overwrite",
+        "--quiet",
     ),
     _zarr,
 )
@@ -220,7 +213,7 @@ ZARR = Command(
 RESCUE = Command(
     "copy what is left of a damaged file to a new file that any reader opens",
     "nd2 rescue broken.nd2 repaired.nd2\nnd2 rescue 'broken/*.nd2' --out-dir repaired",
-    arguments(*files_and_dest("an ND2 file"), OVERWRITE),
+    arguments(*files_and_dest("an ND2 file"), "--overwrite"),
     _rescue,
 )
 
@@ -236,11 +229,11 @@ CROP = Command(
         value("-T", "PICK", "time points: 3, 0:100, ::2 or 0,2,5", type=pick),
         value("-Z", "PICK", "planes, in the same way", type=pick),
         value("-P", "PICK", "positions, in the same way", type=pick),
-        POSITION,
+        "--position",
         value("-Y", "PICK", "rows: 100:400, :512", type=pick),
         value("-X", "PICK", "columns, in the same way", type=pick),
-        value("--channel -c", "C", "index or name of a channel; repeatable", type=index_or_name, **SEVERAL),
-        OVERWRITE,
+        value("--channel -c", "C", "index or name of a channel; repeatable", type=index_or_name, action="append"),
+        "--overwrite",
     ),
     _crop,
 )
@@ -254,14 +247,14 @@ SHOW = Command(
     "nd2 show 'data/*.nd2' --out-dir pictures",
     arguments(
         *files_and_dest("PNG, JPEG, TIFF or PDF by its suffix, by default FILE.png in this folder"),
-        value("--frame -n", "N", "sequence index of a frame; repeatable", type=number(0), **SEVERAL),
+        value("--frame -n", "N", "sequence index of a frame; repeatable", type=number(0), action="append"),
         value("--tiles -t", "N", "maximum number of frames (%(default)s)", type=number(1), default=16),
         value(
             "--channel -c",
             "C",
             "index or name of a channel; repeatable (all but those in bright field)",
             type=index_or_name,
-            **SEVERAL,
+            action="append",
         ),
         flag("--split", "show channels side by side instead of as a composite"),
         value("--size", "N", "length of the longer side in pixels (up to 1024)", type=number(1)),
@@ -269,7 +262,7 @@ SHOW = Command(
         flag("--animate", "write an animation of the time points or planes: MP4, GIF or APNG"),
         value("--axis", "LOOP", "the loop to animate (T, otherwise Z)"),
         value("--fps", "N", "frames per second (%(default)s)", type=float, default=10.0),
-        OVERWRITE,
+        "--overwrite",
     ),
     _show,
 )

@@ -14,7 +14,6 @@ from nd2._core.cli.command import Command, arguments, flag, value
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 _PATHS = {"file", "files", "paths", "dest", "output", "out_dir"}
 """Arguments that are paths."""
 _MAIN = ("numpy", "xarray", "dask", "zarr")
@@ -42,19 +41,21 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _requirements() -> Iterator[tuple[str, str]]:
-    """Yield each distribution that this one requires, and the extra that requires it."""
+def _requirements() -> dict[str, str]:
+    """Return the distributions that this one requires, each with the extra that requires it, which may be empty."""
     from importlib.metadata import PackageNotFoundError, requires
 
     try:
         lines = requires("xarray-nd2") or []
     except PackageNotFoundError:  # run from a source tree that was not installed
-        return
+        return {}
+    found: dict[str, str] = {}
     for line in lines:
         name = re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
         extra = re.search(r"extra == ['\"]([^'\"]+)['\"]", line)
         if name.lower() != "xarray-nd2":
-            yield name, extra.group(1) if extra else ""
+            found.setdefault(name, extra.group(1) if extra else "")
+    return found
 
 
 def _describe() -> Iterator[tuple[str, str]]:
@@ -74,12 +75,8 @@ def _describe() -> Iterator[tuple[str, str]]:
     yield "Python", f"{platform.python_version()} ({sys.executable})"
     yield "system", platform.platform()
     yield "encoding", f"{sys.stdout.encoding}, {locale.getlocale()[0] or 'C'} locale"
-    seen = set()
-    for name, extra in _requirements():
-        if name not in seen:
-            seen.add(name)
-            missing = f"not installed (extra {extra})" if extra else "not installed"
-            yield name, _version(name) or missing
+    for name, extra in _requirements().items():
+        yield name, _version(name) or (f"not installed (extra {extra})" if extra else "not installed")
 
 
 def _versions(options: argparse.Namespace) -> None:
@@ -126,7 +123,7 @@ COMPLETION = Command(
     'eval "$(nd2 completion bash)"\n'
     "nd2 completion zsh > ~/.zfunc/_nd2\n"
     "nd2 completion fish > ~/.config/fish/completions/nd2.fish",
-    arguments(value("shell", None, "the shell", choices=_SHELLS)),
+    arguments(value("shell", None, "the shell", choices=("bash", "zsh", "fish", "tcsh", "powershell"))),
     _completion,
     opens_files=False,
 )

@@ -6,8 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from nd2._core.cli.command import FILES, OVERWRITE, Command, arguments, files_and_dest, format_option, run_tasks
-from nd2._core.cli.console import terminal_width
+from nd2._core.cli.command import Command, arguments, files_and_dest, format_option, run_tasks, terminal_width
 
 if TYPE_CHECKING:
     import argparse
@@ -96,7 +95,7 @@ def _wrap(lines: Iterable[str]) -> list[str]:
 
 
 def _configure_info(parser: argparse.ArgumentParser) -> None:
-    arguments(FILES)(parser)
+    arguments("files")(parser)
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--json", action="store_true", help="print everything as JSON")
     for name, (text, _) in _FIELDS.items():
@@ -105,7 +104,7 @@ def _configure_info(parser: argparse.ArgumentParser) -> None:
 
 def _events(options: argparse.Namespace) -> int:
     from nd2._core.batch import second_is_dest
-    from nd2._core.catalog_table import FORMATS
+    from nd2._core.catalog import FORMATS
     from nd2._core.file import ND2File
     from nd2._core.io.destination import SUFFIXES, guess_format, resolve
     from nd2._core.io.listing import expand
@@ -142,7 +141,7 @@ def _print_events(file: ND2File) -> None:
     """Print a table that fits the terminal."""
     import pandas as pd
 
-    from nd2._core.catalog_table import format_table
+    from nd2._core.catalog import format_table
 
     table = pd.DataFrame(file.events(orient="list")).map(_event_text)
     text, left_out = format_table(table, terminal_width() or 0)
@@ -165,7 +164,7 @@ def _table(file: ND2File, form: str) -> bytes:
         return json.dumps(plain(file.events(orient="records")), indent=1).encode() + b"\n"
     import pandas as pd
 
-    from nd2._core.catalog_table import encode
+    from nd2._core.catalog import encode
 
     return encode(pd.DataFrame(file.events(orient="list")), form)
 
@@ -187,7 +186,7 @@ EVENTS = Command(
     arguments(
         *files_and_dest("by default the standard output"),
         format_option(["csv", "json", "parquet", "table"], "table on a terminal, and csv"),
-        OVERWRITE,
+        "--overwrite",
     ),
     _events,
 )

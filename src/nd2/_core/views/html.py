@@ -76,7 +76,8 @@ def _described(name: str, loop: Mapping[str, Any], reader: Reader, facts: Facts)
     """Return the step along an axis with its unit, empty if it has none, and a description of the axis."""
     what = _KINDS.get(name[0], "frames")
     if name in ("Y", "X"):
-        return _pixel_size(name, facts), what
+        size = facts.pixel_size
+        return "" if size is None else f"{size[name == 'Y']:.4g} µm", what
     if name == "S":
         return "", f"{what}: {', '.join(reader.frames.pixels.sample_order)}"
     step = f"{loop['step_um']:.4g} µm" if loop.get("step_um") else ""
@@ -87,11 +88,6 @@ def _described(name: str, loop: Mapping[str, Any], reader: Reader, facts: Facts)
     if "names" in loop:
         what += f": {listed(loop['names'])}"
     return step, what
-
-
-def _pixel_size(name: str, facts: Facts) -> str:
-    size = facts.pixel_size
-    return "" if size is None else f"{size[name == 'Y']:.4g} µm"
 
 
 def listed(names: Iterable[str]) -> str:

@@ -60,7 +60,19 @@ class Picture:
 
     def png(self) -> bytes:
         """Return the picture as a PNG file."""
-        return encode_png(self.pixels)
+        height, width, _ = self.pixels.shape
+        rows = np.zeros((height, 1 + width * 3), np.uint8)  # each row begins with its filter: none
+        rows[:, 1:] = self.pixels.reshape(height, -1)
+        parts = {
+            b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0),
+            b"IDAT": zlib.compress(rows.tobytes(), 6),
+            b"IEND": b"",
+        }
+        chunks = (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in parts.items()
+        )
+        return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
     def encode(self, form: str) -> bytes:
         """Return the picture as a file of a format.
@@ -329,24 +341,6 @@ def _grid(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]
         y, x = row * (height + _GAP), column * (width + _GAP)
         out[y : y + height, x : x + width] = tile
     return out
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Encode a picture, shape (height, width, 3), as PNG."""
-    height, width, _ = image.shape
-    rows = np.zeros((height, 1 + width * 3), np.uint8)  # each row begins with its filter: none
-    rows[:, 1:] = image.reshape(height, -1)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows.tobytes(), 6))
-        + chunk(b"IEND", b"")
-    )
 
 
 def pillow() -> Any:
