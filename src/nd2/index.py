@@ -31,13 +31,10 @@ def _filter_data(
     filters: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
     """Return some rows and columns, sorted by a column (with ``-`` at its end in descending order)."""
-    from nd2._core.catalog import COLUMNS
     from nd2._core.cli.index import column_names, selection
 
-    names = column_names(include, exclude, COLUMNS)
-    table: Any = selection(filters, sort_by)(data)[names]
-    rows: list[dict[str, Any]] = table.to_dict("records")
-    return rows
+    table: Any = selection(filters, sort_by)(data)[column_names(include, exclude)]
+    return list(table.to_dict("records"))
 
 
 def _print(data: Iterable[Mapping[str, Any]], form: str, header: bool) -> None:

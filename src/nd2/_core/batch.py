@@ -109,19 +109,10 @@ class Batch:
         """Exit status: the number of files that failed, at most 100."""
         return min(self.failed, MAX_STATUS)
 
-    def fail(self, source: str, error: Exception) -> None:
-        """Count a file that failed, and say why on the standard error stream."""
-        with self._lock:
-            self.failed += 1
-        text, name = errors.one_line(error), redact(source)
-        if os.path.basename(name) not in text:
-            text = f"{name}: {text}"
-        sys.stderr.write(f"nd2 {self.command}: {text}\n")
-
     def run(
         self, tasks: Sequence[Task], work: Callable[[Task], object], *, at_once: int = 1, progress: bool = False
     ) -> int:
-        """Process each task, and continue after errors; return the exit status.
+        """Process each task; count and print errors, and continue after them; return the exit status.
 
         A missing package or a closed output stops the batch. With ``at_once``, several tasks run in
         threads; ``progress`` shows how many files are done.
@@ -133,7 +124,12 @@ class Batch:
             except (ImportError, BrokenPipeError):
                 raise
             except Exception as error:
-                self.fail(task.source, error)
+                with self._lock:
+                    self.failed += 1
+                text, name = errors.one_line(error), redact(task.source)
+                if os.path.basename(name) not in text:
+                    text = f"{name}: {text}"
+                sys.stderr.write(f"nd2 {self.command}: {text}\n")
 
         if at_once < 2:
             for task in tasks:

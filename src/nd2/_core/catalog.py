@@ -311,12 +311,11 @@ def _read_in_threads(files: Sequence[str], storage_options: Mapping[str, Any] | 
     The last batch decides about the next one.
     """
     read = partial(index_file, storage_options=storage_options)
-    if any(map(is_url, files)):
-        with ThreadPoolExecutor(_REMOTE_THREADS, thread_name_prefix="nd2-index") as executor:
+    remote, waits = any(map(is_url, files)), False
+    with ThreadPoolExecutor(_REMOTE_THREADS if remote else _LOCAL_THREADS, thread_name_prefix="nd2-index") as executor:
+        if remote:
             yield from executor.map(read, files)
-        return
-    waits = False
-    with ThreadPoolExecutor(_LOCAL_THREADS, thread_name_prefix="nd2-index") as executor:
+            return
         for start in range(0, len(files), _BATCH):
             clock, processor = time.perf_counter(), time.process_time()
             rows = list((executor.map if waits else map)(read, files[start : start + _BATCH]))

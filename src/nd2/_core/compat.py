@@ -33,10 +33,17 @@ POSITION_NAME = "XYPos:{}"
 """Name of a position that is not named in the file."""
 
 
-class PrivateMembers:
+class _Loops:
+    _reader: Reader
+
+    def _coord_info(self) -> list[tuple[int, str, int]]:
+        """Place, kind and count of each loop (napari-nd2-folder-viewer, scripts that split files)."""
+        return [(i, loop.type, loop.count) for i, loop in enumerate(self._reader.experiment)]
+
+
+class PrivateMembers(_Loops):
     """Private members of the ND2File of nd2 0.12.0."""
 
-    _reader: Reader
     read_frame: Callable[[SupportsInt], NDArray[Any]]
 
     _NO_IDX = -1
@@ -62,10 +69,6 @@ class PrivateMembers:
         """Sequence index of a frame, or of several, by index on each loop of ``sizes`` (bioio-nd2)."""
         shape = self._coord_shape
         return np.ravel_multi_index(tuple(coords), shape) if shape else self._NO_IDX
-
-    def _coord_info(self) -> list[tuple[int, str, int]]:
-        """Place, kind and count of each loop (scripts that split files)."""
-        return _coord_info(self._reader)
 
     @property
     def _coord_shape(self) -> tuple[int, ...]:
@@ -106,7 +109,7 @@ class PrivateMembers:
         return self.read_frame(0 if only else index)
 
 
-class PrivateReader:
+class PrivateReader(_Loops):
     """Members of the reader of nd2 0.12.0 that programs and its own tests use."""
 
     _mmap = None
@@ -128,10 +131,6 @@ class PrivateReader:
         """Return the number of frames in the file."""
         return int(self._reader.attributes.sequenceCount)
 
-    def _coord_info(self) -> list[tuple[int, str, int]]:
-        """Place, kind and count of each loop (napari-nd2-folder-viewer)."""
-        return _coord_info(self._reader)
-
     def _acquisition_datetime(self) -> datetime | None:
         """Start of the recording."""
         from nd2._core.views.facts import Facts
@@ -145,10 +144,6 @@ class PrivateReader:
         if file is None or data is None:
             raise KeyError(name)
         return file.decode(name, data, strip_prefix=strip_prefix)
-
-
-def _coord_info(reader: Reader) -> list[tuple[int, str, int]]:
-    return [(i, loop.type, loop.count) for i, loop in enumerate(reader.experiment)]
 
 
 def chunk_positions(chunk_map: ChunkMap) -> dict[bytes, tuple[int, int]]:

@@ -71,9 +71,8 @@ class _Arithmetic(ast.NodeTransformer):
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.BinOp:
         """Check both operands."""
-        left, right = (
-            ast.Call(ast.Name("_number", ast.Load()), [self.visit(part)], []) for part in (node.left, node.right)
-        )
+        name = ast.Name("_number", ast.Load())
+        left, right = (ast.Call(name, [self.visit(part)], []) for part in (node.left, node.right))
         return ast.BinOp(left, node.op, right)
 
 
@@ -91,7 +90,7 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
     from nd2._core.catalog import COLUMNS, FORMATS, encode, index_files, read_table
     from nd2._core.io.destination import guess_format, resolve
 
-    names = column_names(options.include, options.exclude, COLUMNS)
+    names = column_names(options.include, options.exclude)
     make_table = selection(options.filter, options.sort_by)
     output = options.output or options.update
     selects = options.include or options.exclude or options.filter or options.errors
@@ -164,13 +163,15 @@ def selection(filters: Iterable[str], sort_by: str | None) -> Callable[[Iterable
     return make_table
 
 
-def column_names(include: str | None, exclude: str | None, columns: Sequence[str]) -> list[str]:
+def column_names(include: str | None, exclude: str | None) -> list[str]:
     """Return the columns that ``--include`` and ``--exclude`` select."""
-    names = [name.strip() for name in include.split(",")] if include else list(columns)
+    from nd2._core.catalog import COLUMNS
+
+    names = [name.strip() for name in include.split(",")] if include else COLUMNS
     without = {name.strip() for name in exclude.split(",")} if exclude else set()
     for name in (*names, *without):
-        if name not in columns:
-            raise errors.no_such("column", name, columns)
+        if name not in COLUMNS:
+            raise errors.no_such("column", name, COLUMNS)
     return [name for name in names if name not in without]
 
 

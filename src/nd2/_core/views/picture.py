@@ -181,17 +181,16 @@ class Painter:
         pixels = self.reader.frames.read(unique, self._picks)[np.searchsorted(unique, frames)]
         return pixels[..., ::-1] if self.reader.frames.pixels.sample_order == "BGR" else pixels
 
-    def measure(self, pixels: NDArray[Any]) -> None:
-        """Take the limits of some frames for all."""
+    def measure(self, pixels: NDArray[Any]) -> list[tuple[float, float]]:
+        """Take the limits of some frames for all, and return those of each channel."""
         count = len(self.channels)
         self.limits = _full_range(self.facts, count) or [contrast_limits(pixels[:, c]) for c in range(count)]
+        return self.limits
 
     def paint(self, pixels: NDArray[Any]) -> list[NDArray[np.uint8]]:
         """Return the tiles of frames that were read, shape (Y, X, 3): one per frame, or per frame and channel."""
-        if self.limits is None:
-            self.measure(pixels)
-        assert self.limits is not None
-        layers = np.stack([stretch(pixels[:, c], one) for c, one in enumerate(self.limits)])
+        limits = self.measure(pixels) if self.limits is None else self.limits
+        layers = np.stack([stretch(pixels[:, c], one) for c, one in enumerate(limits)])
         groups = [slice(c, c + 1) for c in range(len(self.channels))] if self.split else [slice(None)]
         if self.facts.is_color:
             # There is no rule to blend several channels in color: one tile for each, or their mean.
