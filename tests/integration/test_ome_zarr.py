@@ -81,6 +81,26 @@ def test_chunks_and_shards(backend: Any, tmp_path: Path) -> None:
     assert zarr.open_array(dest / "2", mode="r").shape == (5, 2, 3, 4, 5)
 
 
+@pytest.mark.parametrize("backend", ["zarr", "tensorstore"])
+def test_only_empty_chunks_are_omitted(backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zarr.core.buffer import NDBuffer
+
+    compared: list[NDBuffer] = []
+    all_equal = NDBuffer.all_equal
+
+    def noted(self: NDBuffer, *arguments: Any) -> bool:
+        compared.append(self)
+        return all_equal(self, *arguments)
+
+    monkeypatch.setattr(NDBuffer, "all_equal", noted)
+    build(tmp_path / "a.nd2", loops=[("T", 6)], missing=frozenset({3}), height=64, width=64)
+    with nd2.ND2File(tmp_path / "a.nd2") as file:
+        file.write_ome_zarr(tmp_path / "a.zarr", chunk_shape=(1, 64, 64), levels=1, backend=backend)
+    chunks = sorted(path.parent.parent.name for path in (tmp_path / "a.zarr" / "0" / "c").glob("*/0/0"))
+    assert chunks == ["0", "1", "2", "4", "5"]
+    assert len(compared) <= 1  # zarr-python compares each sample of a chunk with zero
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -11,6 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -61,7 +62,12 @@ class Target(ABC):
 
             self._gate = GatedStore(self._open())
         array: Any = zarr.open_array(self._gate, path=name, mode="r+", zarr_format=3)
-        write: Write = array.__setitem__
+        filled = array.with_config({"write_empty_chunks": True})
+
+        def write(region: tuple[slice, ...], data: NDArray[Any]) -> None:
+            # zarr-python omits empty chunks, and needs as long to find them as to compress: 4 ms against 0.07 ms here.
+            (array if _any_empty(data, array.chunks) else filled)[region] = data
+
         return write
 
     def sweep(self) -> None:
@@ -164,6 +170,15 @@ def put_array(
         shape=shape, chunks=shards or chunks, dtype=dtype, codecs=codecs, dims=names, separator="/"
     )
     put_json(target, f"{path}/zarr.json", document)
+
+
+def _any_empty(data: NDArray[Any], chunks: tuple[int, ...]) -> bool:
+    """Return whether a chunk of an array contains only zeros."""
+    starts = product(*(range(0, size, step) for size, step in zip(data.shape, chunks, strict=True)))
+    return not all(
+        np.count_nonzero(data[tuple(slice(i, i + step) for i, step in zip(start, chunks, strict=True))])
+        for start in starts
+    )
 
 
 def choose_backend(backend: Backend, *, remote: bool) -> Backend:
