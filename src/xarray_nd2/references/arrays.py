@@ -35,19 +35,13 @@ class ByteRanges:
     lengths: NDArray[np.uint64]
     files: NDArray[np.intp] | None = None
 
-    @property
-    def complete(self) -> bool:
-        """Whether no chunk is missing."""
-        return bool((self.lengths > 0).all())
-
     def transpose(self, order: Sequence[int], /) -> ByteRanges:
         """Return the ranges with the axes of the chunk grid in another order."""
         files = None if self.files is None else self.files.transpose(order)
         return replace(self, offsets=self.offsets.transpose(order), lengths=self.lengths.transpose(order), files=files)
 
 
-NO_DATA = ByteRanges((), np.zeros(0, np.uint64), np.zeros(0, np.uint64))
-"""Data of an array before its chunks are known."""
+_UNKNOWN = ByteRanges((), np.zeros(0, np.uint64), np.zeros(0, np.uint64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +68,7 @@ class ZarrArray:
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     dtype: np.dtype[Any]
-    data: Data = NO_DATA
+    data: Data = _UNKNOWN
     attrs: dict[str, Any] = field(default_factory=dict)
     codec: Literal["raw", "zlib"] = "raw"
     transpose: tuple[int, ...] | None = None

@@ -160,12 +160,8 @@ def describe_files(
 ) -> list[ZarrGroup]:
     """Describe files, several at a time, each as one group."""
     threads = _REMOTE_THREADS if any(map(is_url, files)) else _LOCAL_THREADS
-
-    def describe(file: str) -> ZarrGroup:
-        return describe_file(file, storage_options, zarr_format, options)[0]
-
     with ThreadPoolExecutor(threads, thread_name_prefix="nd2-refs") as executor:
-        return list(executor.map(describe, files))
+        return list(executor.map(lambda file: describe_file(file, storage_options, zarr_format, options)[0], files))
 
 
 def check_axis(concat_dim: str) -> None:

@@ -188,10 +188,9 @@ def to_dict(groups: Sequence[ZarrGroup], form: ZarrFormat) -> dict[str, Any]:
     refs: dict[str, Any] = dict(_texts(groups, form))
     templates: dict[str, str] = {}
     for path, ranges in _ranges(groups):
-        urls: Sequence[str] = ranges.urls
-        if len(urls) > 1 and fits_template(*urls):
-            templates = {f"{TEMPLATE}{i}": url for i, url in enumerate(urls)}
-            urls = [f"{{{{{name}}}}}" for name in templates]
+        urls = ranges.urls
+        if len(urls) > 1:
+            urls, templates = _templates(urls)
         where = np.nonzero(ranges.lengths)
         files = repeat(0) if ranges.files is None else ranges.files[where].tolist()
         indices = zip(*(index.tolist() for index in where), strict=True)
@@ -208,12 +207,9 @@ def to_json(groups: Sequence[ZarrGroup], form: ZarrFormat, *, template: bool) ->
     With ``template`` each URL is in it once, if it may be.
     """
     urls = next(ranges.urls for _, ranges in _ranges(groups))
-    head = ""
-    if template and fits_template(*urls):
-        names = [TEMPLATE] if len(urls) == 1 else [f"{TEMPLATE}{i}" for i in range(len(urls))]
-        head = f'"templates":{json.dumps(dict(zip(names, urls, strict=True)))},'
-        urls = tuple(f"{{{{{name}}}}}" for name in names)
+    urls, templates = _templates(urls) if template else (urls, {})
     texts = list(map(json.dumps, urls))
+    head = f'"templates":{json.dumps(templates)},' if templates else ""
     yield f'{{"version":1,{head}"refs":{{\n'
     yield ",\n".join(f"{json.dumps(key)}:{json.dumps(text)}" for key, text in _texts(groups, form))
     for path, ranges in _ranges(groups):
@@ -239,6 +235,14 @@ def to_json(groups: Sequence[ZarrGroup], form: ZarrFormat, *, template: bool) ->
 def fits_template(*urls: str) -> bool:
     """Return whether URLs may be in templates, which readers pass to Jinja: a name must not be code."""
     return not any(mark in url for url in urls for mark in ("{{", "{%", "{#"))
+
+
+def _templates(urls: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return URLs as the names of templates, and the templates; URLs that may not be in them stay as they are."""
+    if not fits_template(*urls):
+        return urls, {}
+    names = [TEMPLATE] if len(urls) == 1 else [f"{TEMPLATE}{i}" for i in range(len(urls))]
+    return tuple(f"{{{{{name}}}}}" for name in names), dict(zip(names, urls, strict=True))
 
 
 def _key(prefix: str, indices: Sequence[str]) -> str:
@@ -275,7 +279,7 @@ def check_parquet(groups: Sequence[ZarrGroup], zarr_format: int) -> None:
     if len(groups) > 1:
         raise ValueError("groups do not read back from Parquet; use layout='flat' or format='json'")
     data = (array.data for _, array in groups[0].items)
-    if not all(ranges.complete for ranges in data if isinstance(ranges, ByteRanges)):
+    if not all(ranges.lengths.all() for ranges in data if isinstance(ranges, ByteRanges)):
         raise ValueError(
             "frames are missing from the file, and a missing reference does not read back from "
             "Parquet; use format='json'"

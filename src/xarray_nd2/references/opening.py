@@ -23,7 +23,7 @@ from xarray_nd2.references.reading import load, with_url
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
@@ -143,8 +143,8 @@ class ReferenceStore(FsspecStore):
 
 def _changes(
     sources: list[str], attrs: Mapping[str, Any], url: str | None, remote_options: Mapping[str, Any] | None
-) -> list[str]:
-    """Return a warning for each file that changed or cannot be reached."""
+) -> Iterator[str]:
+    """Yield a warning for each file that changed or cannot be reached."""
     sizes, versions = (
         value if isinstance(value, list) else [value] * len(sources)
         for value in (attrs.get(SOURCE_SIZE), attrs.get(SOURCE_VERSION))
@@ -156,25 +156,21 @@ def _changes(
             found = list(executor.map(lambda place: _listed(place, remote_options), places))
     else:
         found = [None] * len(sources)
-    messages = []
     for place, known, size, version in zip(places, found, sizes, versions, strict=True):
         if size is None:
             continue
         try:
             now, now_size, now_version = known or _identity(place, remote_options)
         except OSError as error:
-            messages.append(
-                f"the ND2 file of the references cannot be reached: {errors.one_line(error)}; if it moved, pass url="
-            )
+            yield f"the ND2 file of the references cannot be reached: {errors.one_line(error)}; if it moved, pass url="
             continue
         # A copy has another version, but the same length.
         same = url is not None or not version or not now_version or version == now_version
         if now_size != size or not same:
-            messages.append(
+            yield (
                 f"{redact(str(now))!r} changed since the references were made: it has {now_size} bytes, version "
                 f"{now_version!r}, and had {size} bytes, version {version!r}; write them again"
             )
-    return messages
 
 
 def _identity(place: str, options: Mapping[str, Any] | None) -> tuple[str, int, str]:

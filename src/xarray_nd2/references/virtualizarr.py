@@ -113,10 +113,10 @@ class ND2Parser:
             groups = describe(reader, options, stored_order=self.stored_order)
             identity = repr(reader.source.identity).encode()
         place = f"memory://nd2-{hashlib.sha256(identity).hexdigest()}/{options.layout}"
-        chunks = _SmallChunks(place)
-        members = {group.path: _Group(group, chunks) for group in groups[1:]}
-        root = _Group(groups[0], chunks, members)
-        return ManifestStore(root, registry=chunks.add_to(registry))
+        small: dict[str, bytes] = {}
+        members = {group.path: _Group(group, place, small) for group in groups[1:]}
+        root = _Group(groups[0], place, small, members)
+        return ManifestStore(root, registry=_Registry(registry, small) if small else registry)
 
 
 def _check_name(url: str) -> None:
@@ -137,7 +137,9 @@ class _Group(ManifestGroup):
     Writers keep data in memory; a reference to a coordinate would have no file.
     """
 
-    def __init__(self, group: ZarrGroup, chunks: _SmallChunks, members: Mapping[str, _Group] | None = None) -> None:
+    def __init__(
+        self, group: ZarrGroup, place: str, small: dict[str, bytes], members: Mapping[str, _Group] | None = None
+    ) -> None:
         self._coords: dict[str, xr.Variable] = {}
         arrays = {}
         for path, array in group.items:
@@ -147,7 +149,7 @@ class _Group(ManifestGroup):
                 manifest = _manifest(ranges.urls[0], ranges.offsets, ranges.lengths)
             else:
                 values = np.asarray(array.data)
-                manifest = chunks.manifest(path, array.grid, V3.encode(values))
+                manifest = _small_manifest(f"{place}/{path}", array.grid, V3.encode(values), small)
                 self._coords[name] = xr.Variable(array.dims, values, array.attrs)
             metadata = ArrayV3Metadata.from_dict(V3.array_document(array))
             arrays[name] = ManifestArray(metadata=metadata, chunkmanifest=manifest)
@@ -157,28 +159,6 @@ class _Group(ManifestGroup):
         """Return the image as a virtual variable, and the coordinates in memory."""
         virtual = {name: array.to_virtual_variable() for name, array in self.arrays.items() if name not in self._coords}
         return xr.Dataset(virtual, coords=self._coords, attrs=self.metadata.attributes)
-
-
-class _SmallChunks:
-    """Manifests of chunks that are not in the file."""
-
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self.contents: dict[str, bytes] = {}
-
-    def manifest(self, path: str, grid: tuple[int, ...], data: bytes) -> ChunkManifest:
-        """Return the manifest of one chunk."""
-        lengths = np.full(grid, len(data), np.uint64)
-        if _INLINES:
-            inlined = {(0,) * len(grid): data}
-            return _manifest("__inlined__", np.zeros_like(lengths), lengths, inlined=inlined)
-        url = f"{self.place}/{path}"
-        self.contents[url] = data
-        return _manifest(url, np.zeros_like(lengths), lengths)
-
-    def add_to(self, registry: Any) -> Any:
-        """Return a registry that also has these chunks; the user's own stays as it is."""
-        return _Registry(registry, self.contents) if self.contents else registry
 
 
 class _Registry(ObjectStoreRegistry[Any]):
@@ -209,6 +189,15 @@ class _Registry(ObjectStoreRegistry[Any]):
 
 def _memory_path(url: str) -> str:
     return url.split("/", 3)[3]
+
+
+def _small_manifest(url: str, grid: tuple[int, ...], data: bytes, small: dict[str, bytes]) -> ChunkManifest:
+    """Return the manifest of one chunk that is not in the file; ``small`` keeps it if manifests cannot."""
+    lengths = np.full(grid, len(data), np.uint64)
+    if _INLINES:
+        return _manifest("__inlined__", np.zeros_like(lengths), lengths, inlined={(0,) * len(grid): data})
+    small[url] = data
+    return _manifest(url, np.zeros_like(lengths), lengths)
 
 
 def _manifest(url: str, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], **options: Any) -> ChunkManifest:

@@ -232,18 +232,14 @@ class Blocks:
             time, plane = placement.time[group], placement.plane[group]
             shape = (int(time[-1] - time[0]) + 1, int(plane[-1] - plane[0]) + 1)
             pixels = frames.read(index, picks)
+            _, c, y, x, s = pixels.shape
+            # axes t, z, C, Y, X, S to t, C, S, z, Y, X
+            moved = pixels.reshape(*shape, c, y, x, s).transpose(0, 2, 5, 1, 3, 4)
+            sizes = {"t": shape[0], "c": c * s, "z": shape[1], "y": y, "x": x}
             yield Block(
                 int(placement.image[group[0]]),
-                self._arrange(pixels, *shape),
+                moved.reshape([sizes[name] for name in self.names]),
                 index.reshape(shape),
                 int(time[0]),
                 int(plane[0]),
             )
-
-    def _arrange(self, pixels: NDArray[Any], times: int, planes: int) -> NDArray[Any]:
-        """Return frames of shape (n, C, Y, X, S) on the axes of the image."""
-        _, c, y, x, s = pixels.shape
-        # axes t, z, C, Y, X, S to t, C, S, z, Y, X
-        moved = pixels.reshape(times, planes, c, y, x, s).transpose(0, 2, 5, 1, 3, 4)
-        sizes = {"t": times, "c": c * s, "z": planes, "y": y, "x": x}
-        return moved.reshape([sizes[name] for name in self.names])

@@ -66,7 +66,11 @@ def write_ome_zarr(
     # Errors of the file or of the options are raised here, before anything is removed.
     reader.frames.check_codec()
     groups = export.groups(include_all_metadata)
-    xml = None if export.single or export.fields else _ome_xml(reader, facts)
+    xml = None
+    if not (export.single or export.fields):
+        from nd2._core.export.ome import ome_xml
+
+        xml = ome_xml(reader, facts).encode()
     destination = resolve(
         dest, "OME-Zarr", overwrite=overwrite, sources=[reader.source.url], storage_options=storage_options
     )
@@ -203,14 +207,11 @@ class _Export:
         label_grid = self.grid.drop(self.axes.names.find("c"))
         for path in self.paths:
             images = [(path, self.axes, self.grid, self.reader.dtype)]
-            labels = (self._label_path(path, name) for name, _ in self.layers)
+            labels = (_label_path(path, name) for name, _ in self.layers)
             images += [(label, self.label_axes, label_grid, _LABEL_TYPE) for label in labels]
             for image, axes, grid, dtype in images:
                 for level in range(grid.levels):
                     yield _array_name(image, level), axes, grid, dtype, level
-
-    def _label_path(self, path: str, name: str) -> str:
-        return f"{path}/labels/{name}".lstrip("/")
 
     def create_arrays(self, target: Target) -> None:
         """Write the metadata of all arrays."""
@@ -242,7 +243,7 @@ class _Export:
         for name, layer in self.layers:
             data = block.labels(layer, axes.names, axes.shape)
             for level, part in enumerate(pyramid(data, self.grid.levels, nearest=True)):
-                arrays[_array_name(self._label_path(path, name), level)](region, part)
+                arrays[_array_name(_label_path(path, name), level)](region, part)
 
     def groups(self, include_all_metadata: bool) -> dict[str, Mapping[str, Any]]:
         """Return the attributes of each group.
@@ -256,7 +257,12 @@ class _Export:
             if placement.images > 1:
                 placement = placement.image_part(image)
             axes = documents.ImageAxes.from_facts(self.facts, placement)
-            groups |= self._label_groups(path, axes.drop("c"))
+            for name, layer in self.layers:
+                multiscales = documents.multiscales(axes.drop("c"), name, self.grid.levels)
+                label = documents.image_label(layer.info.color)
+                groups[_label_path(path, name)] = _ome(**{"multiscales": multiscales, "image-label": label})
+            if self.layers:
+                groups[f"{path}/labels".lstrip("/")] = _ome(labels=[name for name, _ in self.layers])
             position_name = self.names[image] or None
             tables = frame_tables(self.facts, placement)
             groups[path] = {
@@ -276,25 +282,13 @@ class _Export:
         root, series = documents.collection(self.paths)
         return groups | {"OME": {"ome": series}, "": {"ome": root, "nd2": nd2}}
 
-    def _label_groups(self, path: str, axes: documents.ImageAxes) -> dict[str, dict[str, Any]]:
-        if not self.layers:
-            return {}
-        root = f"{path}/labels".lstrip("/")
-        levels = self.grid.levels
-        groups = {
-            f"{root}/{name}": _ome(
-                **{
-                    "multiscales": documents.multiscales(axes, name, levels),
-                    "image-label": documents.image_label(layer.info.color),
-                }
-            )
-            for name, layer in self.layers
-        }
-        return {**groups, root: _ome(labels=[name for name, _ in self.layers])}
-
 
 def _array_name(path: str, level: int) -> str:
     return f"{path}/{level}".lstrip("/")
+
+
+def _label_path(path: str, name: str) -> str:
+    return f"{path}/labels/{name}".lstrip("/")
 
 
 def _ome(**blocks: Any) -> dict[str, Any]:
@@ -310,9 +304,3 @@ def _file_attributes(reader: Reader, include_all_metadata: bool) -> dict[str, An
 
         attributes.update(everything(reader))
     return attributes
-
-
-def _ome_xml(reader: Reader, facts: Facts) -> bytes:
-    from nd2._core.export.ome import ome_xml
-
-    return ome_xml(reader, facts).encode()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,22 +110,17 @@ class Pyramid:
         limit = limit if raw else max(limit, self._frame_bytes * 3 // 2)
         self._cache = FrameCache(limit)
 
-    @property
+    @cached_property
     def shapes(self) -> list[tuple[int, ...]]:
         """Shape of each level, on the axes of the image."""
-        return [self._shape(level) for level in range(self.levels)]
-
-    def _shape(self, level: int) -> tuple[int, ...]:
-        return tuple(
-            -(-size >> level) if dim in ("Y", "X") else size
-            for dim, size in zip(self.dims, self.planes.shape, strict=True)
-        )
+        sizes = list(zip(self.dims, self.planes.shape, strict=True))
+        return [tuple(-(-n >> level) if d in ("Y", "X") else n for d, n in sizes) for level in range(self.levels)]
 
     def level(self, number: int) -> LevelArray:
         """Return one level as a lazy array."""
         if not 0 <= number < self.levels:
             raise IndexError(f"there is no level {number}; there are {self.levels} levels")
-        return LevelArray(self, number, tuple(map(range, self._shape(number))), self.dims)
+        return LevelArray(self, number, tuple(map(range, self.shapes[number])), self.dims)
 
     def read(self, level: int, picks: Picks) -> NDArray[Any]:
         """Read a part of a level, given as positions on every axis; the result has all axes."""
@@ -172,7 +168,7 @@ class Pyramid:
             key = [slice(None)] * (len(self.dims) - self._loops)
             key[self._axis - self._loops] = slice(start, stop)
             return self.planes.read((*index, *key))
-        axis, finer = self._axis - self._loops, self._shape(level - 1)[self._axis]
+        axis, finer = self._axis - self._loops, self.shapes[level - 1][self._axis]
         halves = []
         # A frame that is decoded as a whole has one band.
         for part in (2 * number, 2 * number + 1):
