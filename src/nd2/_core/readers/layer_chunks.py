@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from nd2._core.format.chunks import SEQUENCE_PREFIX, display_name
 from nd2._core.frames.selection import as_index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from nd2._core.frames.plan import Picks
     from nd2._core.io import ByteSource
     from nd2._core.readers.chunk_file import ChunkAddress, ChunkFile
-
-_Mask = TypeVar("_Mask")
 
 _TILE = re.compile(r"CustomDataSeq\|(TiledRasterBinaryData_-?\d+)_(\d{1,10})_(\d{1,10})\|(\d{1,10})")
 _RUNS = re.compile(r"CustomDataSeq\|(.+)\|(\d{1,10})")
@@ -66,10 +64,12 @@ class LayerChunks(Sequence["NDArray[Any] | None"]):
         if not tiles:
             return None
         grid = self.info.tiles
-        if grid is None:
-            shape = self.image_shape
-            return _decode(tiles[0, 0], frame, lambda data: masks.decode_runs(data, shape))
-        return _assemble(grid, tiles, frame)
+        if grid is not None:
+            return _assemble(grid, tiles, frame)
+        chunk = tiles[0, 0]
+        data = chunk.read()
+        with errors.within(path=chunk.source.url, chunk=chunk.name, frame=frame):
+            return masks.decode_runs(data, self.image_shape)
 
     def read_fitted(self, frame: int) -> NDArray[Any] | None:
         """Read the mask of a frame as `read` does, in the size of the image."""
@@ -129,19 +129,11 @@ def _assemble(grid: TileGrid, tiles: Mapping[tuple[int, int], ChunkAddress], fra
     for (row, column), chunk in tiles.items():
         part = mask[row * height : (row + 1) * height, column * width : (column + 1) * width]
         if part.size:
-            tile = _decode(
-                chunk,
-                frame,
-                lambda data: masks.decode_tile(data, (height, width), grid.bits, compressed=grid.compressed),
-            )
+            data = chunk.read()
+            with errors.within(path=chunk.source.url, chunk=chunk.name, frame=frame):
+                tile = masks.decode_tile(data, (height, width), grid.bits, compressed=grid.compressed)
             part[...] = tile[: part.shape[0], : part.shape[1]]
     return mask
-
-
-def _decode(chunk: ChunkAddress, frame: int, decode: Callable[[bytes], _Mask]) -> _Mask:
-    data = chunk.read()
-    with errors.within(path=chunk.source.url, chunk=chunk.name, frame=frame):
-        return decode(data)
 
 
 def layer_chunks(
