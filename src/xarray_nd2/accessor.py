@@ -381,9 +381,6 @@ class ND2Accessor(_Accessor[xr.Dataset]):
         variable ``image``; exports write ``labels_...`` as binary layers.
     """
 
-    def __init__(self, dataset: xr.Dataset) -> None:
-        super().__init__(dataset)
-
     @property
     def _image(self) -> xr.DataArray:
         if "image" not in self._labeled:
@@ -483,9 +480,6 @@ class ND2ArrayAccessor(_Accessor[xr.DataArray]):
     image : xarray.DataArray
         Axes Y and X, and others of T, P, Z, C, S, in any order.
     """
-
-    def __init__(self, image: xr.DataArray) -> None:
-        super().__init__(image)
 
     @property
     def _image(self) -> xr.DataArray:

@@ -24,6 +24,7 @@ from xarray_nd2.groups import group_datasets
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from nd2._core.open import OpenOptions
     from xarray_nd2.dataset.coords import TimeMode
 
 _ND2_URL = re.compile(r"\.nd2($|[?#]|::)", re.IGNORECASE)
@@ -117,34 +118,29 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             If it has no position of that index.
         """
         _refuse(unknown, self.open_dataset_parameters)
+        if group is not None and position is not None:
+            raise ValueError("give group or position, not both")
+        options: OpenOptions = {
+            "storage_options": storage_options,
+            "index": index,
+            "flat_frames": flat_frames,
+            "validate_frames": validate_frames,
+            "search_window": search_window,
+            "rescue": rescue,
+        }
         if group is not None:
-            if position is not None:
-                raise ValueError("give group or position, not both")
             groups = self.open_groups_as_dict(
                 filename_or_obj,
                 decode_times=decode_times,
                 drop_variables=drop_variables,
                 use_cftime=use_cftime,
                 group=group,
-                storage_options=storage_options,
-                index=index,
                 squeeze=squeeze,
-                validate_frames=validate_frames,
-                search_window=search_window,
-                rescue=rescue,
-                flat_frames=flat_frames,
                 time=time,
+                **options,
             )
             return groups["/"]
-        reader = open_reader(
-            filename_or_obj,
-            storage_options=storage_options,
-            index=index,
-            flat_frames=flat_frames,
-            validate_frames=validate_frames,
-            search_window=search_window,
-            rescue=rescue,
-        )
+        reader = open_reader(filename_or_obj, **options)
         dropped = _names(drop_variables)
         try:
             model = dataset_model(Facts(reader), squeeze=squeeze, position=position, time=time, dropped=dropped)

@@ -16,15 +16,18 @@ from xarray_nd2.dataset.coords import (
     TableColumn,
     column_attrs,
     column_names,
+    frame_variable,
     position_names,
     recorded_coordinates,
     time_coordinate,
 )
-from xarray_nd2.dataset.model import FrameValues, VariableModel
+from xarray_nd2.dataset.model import VariableModel
 from xarray_nd2.datasets import decoded, to_dataset, to_variable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from numpy.typing import NDArray
 
     from nd2._core.chunks.experiment import LargeImage
     from nd2._core.event_types import ExperimentEvent
@@ -119,13 +122,11 @@ def _events(facts: Facts, clock: Clock) -> dict[str, VariableModel]:
     grid = reader.layout.grid
     for name, size in reader.layout.loops:
         index = TableColumn(np.arange(size), grid.with_dims([name]), name, reader.source)
-        table[f"{name}_index"] = VariableModel(
-            ("frame",), FrameValues(index, frames), {"long_name": f"index on {name}"}
-        )
+        table[f"{name}_index"] = frame_variable(frames, index, {"long_name": f"index on {name}"})
     names = position_names(facts)
     if names is not None:
         named = TableColumn(np.asarray(names.values), grid.with_dims(names.dims), "position_name", reader.source)
-        table["position_name"] = VariableModel(("frame",), FrameValues(named, frames), names.attrs)
+        table["position_name"] = frame_variable(frames, named, names.attrs)
     columns = column_names(facts.recorded.values(), table)
     table |= recorded_coordinates(facts, frames, table)
     for identifier, column in facts.recorded.items():
@@ -140,14 +141,13 @@ def _event_coords(events: list[ExperimentEvent], clock: Clock) -> dict[str, Vari
     if not events:
         return {}
     seconds = clock.convert(np.array([event.time for event in events], np.float64))
-    return {
-        "event_time": VariableModel(("event",), seconds, {"long_name": "time of the event", **clock.units}),
-        "event_meaning": VariableModel(
-            ("event",), np.array([int(event.meaning) for event in events]), {"long_name": "code"}
-        ),
-        "event_description": VariableModel(("event",), np.array([event.description for event in events], np.str_), {}),
-        "event_data": VariableModel(("event",), np.array([event.data or "" for event in events], np.str_), {}),
+    columns: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
+        "event_time": (seconds, {"long_name": "time of the event", **clock.units}),
+        "event_meaning": (np.array([int(event.meaning) for event in events]), {"long_name": "code"}),
+        "event_description": (np.array([event.description for event in events], np.str_), {}),
+        "event_data": (np.array([event.data or "" for event in events], np.str_), {}),
     }
+    return {name: VariableModel(("event",), values, attrs) for name, (values, attrs) in columns.items()}
 
 
 def _decoded_group(table: dict[str, VariableModel], attrs: dict[str, Any], options: dict[str, Any]) -> xr.Dataset:

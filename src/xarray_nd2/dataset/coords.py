@@ -263,32 +263,27 @@ def _channel_coordinates(facts: Facts) -> dict[str, VariableModel]:
     if any(channel.meta is None for channel in channels):
         return {}
 
-    def variable(values: Iterable[Any], **attrs: Any) -> VariableModel:
-        filled = [math.nan if value is None else value for value in values]
-        return VariableModel(("C",), np.array(filled), attrs)
-
-    coords = {
-        "emission_wavelength": variable(
-            (channel.emission_nm for channel in channels),
-            long_name="emission wavelength",
-            standard_name="radiation_wavelength",
-            units="nm",
-        ),
-        "excitation_wavelength": variable(
-            (channel.excitation_nm for channel in channels),
-            long_name="excitation wavelength",
-            standard_name="radiation_wavelength",
-            units="nm",
-        ),
-        "channel_color": variable((f"#{channel.hex}" for channel in channels), long_name="display color"),
-        "modality": variable((", ".join(channel.modality) for channel in channels), long_name="modality"),
-    }
+    wavelength = {"standard_name": "radiation_wavelength", "units": "nm"}
     exposures = [channel.capture.exposure_ms for channel in channels]
+    columns: dict[str, tuple[list[Any], dict[str, Any]]] = {
+        "emission_wavelength": (
+            [channel.emission_nm for channel in channels],
+            {"long_name": "emission wavelength", **wavelength},
+        ),
+        "excitation_wavelength": (
+            [channel.excitation_nm for channel in channels],
+            {"long_name": "excitation wavelength", **wavelength},
+        ),
+        "channel_color": ([f"#{channel.hex}" for channel in channels], {"long_name": "display color"}),
+        "modality": ([", ".join(channel.modality) for channel in channels], {"long_name": "modality"}),
+    }
     if any(exposures):
-        coords["channel_exposure"] = variable(
-            exposures, long_name="exposure of the channel", units="ms", source="nominal"
-        )
-    return coords
+        attrs = {"long_name": "exposure of the channel", "units": "ms", "source": "nominal"}
+        columns["channel_exposure"] = exposures, attrs
+    return {
+        name: VariableModel(("C",), np.array([math.nan if value is None else value for value in values]), attrs)
+        for name, (values, attrs) in columns.items()
+    }
 
 
 def position_names(facts: Facts) -> VariableModel | None:
@@ -317,18 +312,17 @@ def _frame_coordinates(
 
 def time_coordinate(facts: Facts, grid: FrameGrid, clock: Clock) -> dict[str, VariableModel]:
     """Return the recorded time of each frame; empty if no time was recorded."""
-    column: Column
     if not facts.has_times:
         return {}
     reader = facts.reader
     stored = reader.chunk_address(_TIMES)
     if stored is not None and stored.size >= 8 and stored.size != stored.position:
-        column = StoredColumn(stored, _REAL, stored.size // 8, clock)
+        column: Column = StoredColumn(stored, _REAL, stored.size // 8, clock)
     else:
         times = clock.convert(facts.loop_times)
         column = TableColumn.from_frames(times, reader, "TPZU", "time")
     attrs = {"long_name": "time of the frame", "standard_name": "time", **clock.units}
-    return {"time": _variable(grid, column, {**attrs, "source": "recorded"})}
+    return {"time": frame_variable(grid, column, {**attrs, "source": "recorded"})}
 
 
 def _stage_coordinates(facts: Facts, grid: FrameGrid, names: Collection[str]) -> dict[str, VariableModel]:
@@ -340,7 +334,7 @@ def _stage_coordinates(facts: Facts, grid: FrameGrid, names: Collection[str]) ->
         letters = "TPZU" if series.source == "recorded" else "PZ"
         column = TableColumn.from_frames(series.values, facts.reader, letters, name)
         attrs = {"long_name": f"stage {name[-1]}", **_MICROMETER, "source": series.source}
-        coords[name] = _variable(grid, column, attrs)
+        coords[name] = frame_variable(grid, column, attrs)
     return coords
 
 
@@ -356,7 +350,7 @@ def recorded_coordinates(facts: Facts, grid: FrameGrid, taken: Iterable[str]) ->
             continue
         values = _recorded(reader, column)
         if values is not None:
-            coords[names[identifier]] = _variable(grid, values, column_attrs(column))
+            coords[names[identifier]] = frame_variable(grid, values, column_attrs(column))
     return coords
 
 
@@ -414,7 +408,8 @@ def _presence(facts: Facts, image: FrameArray) -> Mapping[str, VariableModel]:
     return {"frame_present": VariableModel(image.grid.dims, here, attrs)}
 
 
-def _variable(grid: FrameGrid, column: Column, attrs: dict[str, Any]) -> VariableModel:
+def frame_variable(grid: FrameGrid, column: Column, attrs: dict[str, Any]) -> VariableModel:
+    """Return a column as a variable on the axes of some frames."""
     values = FrameValues(column, grid)
     return VariableModel(values.dims, values, attrs)
 
@@ -431,5 +426,5 @@ def label_layers(facts: Facts, image: FrameArray, dropped: Collection[str] = ())
             attrs["channel"] = info.comp_name
         if info.color is not None:
             attrs["color"] = stored_hex(info.color)
-        found[name] = _variable(image.grid, layer, attrs)
+        found[name] = frame_variable(image.grid, layer, attrs)
     return {name: variable for name, variable in found.items() if name not in dropped}
