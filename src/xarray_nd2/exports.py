@@ -30,20 +30,7 @@ def export_reader(
     *,
     overwrite: bool = False,
 ) -> tuple[Reader, Facts]:
-    """Return a reader of an array and its facts, if the destination may be written.
-
-    Parameters
-    ----------
-    form : str
-        ``"TIFF"`` or ``"OME-Zarr"``.
-    options : Mapping
-        Options of `nd2.ND2Writer` for the metadata.
-
-    Raises
-    ------
-    FileExistsError
-        If ``dest`` exists and must not be overwritten, or if the array reads it.
-    """
+    """Return a reader of an array and its facts, if the destination may be written, and the array does not read it."""
     resolve(
         dest,
         form,
@@ -57,13 +44,7 @@ def export_reader(
 
 
 def export_chunks(reader: Reader, facts: Facts, blocks: Mapping[Hashable, Sequence[int]]) -> tuple[int, ...]:
-    """Return the chunks of an OME-Zarr, each within one block of the array.
-
-    Parameters
-    ----------
-    blocks : Mapping
-        Sizes of the blocks on the axes of the array.
-    """
+    """Return the chunks of an OME-Zarr, each within one of the array's blocks, whose sizes are given by axis."""
     placement = Placement.from_layout(reader.layout)
     axes = ImageAxes.from_facts(facts, placement)
     order = placement.nesting[::-1].lower()

@@ -46,22 +46,7 @@ def group_datasets(
     decode_times: Any,
     use_cftime: bool | None,
 ) -> dict[str, xr.Dataset]:
-    """Open a file as datasets by the path of their group; of one group only, by the path ``/``.
-
-    Parameters
-    ----------
-    group : str, optional
-        The only group to open; by default all.
-    squeeze, time, dropped
-        See `dataset_model`.
-    decode_times, use_cftime
-        See `to_dataset`.
-
-    Raises
-    ------
-    ValueError
-        If there is no such group.
-    """
+    """Open a file as datasets by the path of their group; of one group only, by the path ``/``."""
     options: dict[str, Any] = {"decode_times": decode_times, "use_cftime": use_cftime}
     model = dataset_model(facts, squeeze=squeeze, time=time, dropped=dropped)
     origin = {"source": model.attrs["source"]}

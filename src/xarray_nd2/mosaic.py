@@ -85,12 +85,7 @@ def _matrix(attrs: Mapping[Any, Any], pixel: NDArray[np.float64]) -> NDArray[np.
 class _Fields(BackendArray):
     """A large image made of fields, of which indexed parts are read; later fields cover earlier ones.
 
-    Parameters
-    ----------
-    image : xarray.Variable
-        The fields, with axes P, Y, X.
-    rows, columns : ndarray of int, shape (P,)
-        Place of the first pixel of each field.
+    ``rows`` and ``columns`` are the place of the first pixel of each field, shape (P,).
     """
 
     def __init__(

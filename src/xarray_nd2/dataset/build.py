@@ -44,13 +44,7 @@ def dataset_model(
     dropped: Collection[str] = (),
     labels: bool = True,
 ) -> DatasetModel:
-    """Describe a file as a dataset.
-
-    Parameters
-    ----------
-    time : {"relative", "absolute"}
-        Whether times are seconds on the clock of the acquisition, or seconds since the instant of the first frame.
-    """
+    """Describe a file as a dataset, with times on the clock of the acquisition, or since the first frame."""
     reader = facts.reader
     frames, layout = reader.frames, reader.layout.with_all_loops()
     reader.prefetch(_OPENING, _MAX_PREFETCH)

@@ -71,18 +71,12 @@ _MICROMETER = {"units": "micrometer"}
 
 @record
 class Clock:
-    """The conversion of times in seconds to those of the dataset.
-
-    Attributes
-    ----------
-    start : numpy.datetime64, optional
-        The instant of the first frame, from which seconds are counted; None to leave times as recorded.
-    first : float
-        Time of the first frame in seconds, as recorded.
-    """
+    """The conversion of recorded times to those of the dataset."""
 
     start: np.datetime64 | None = None
+    """The instant of the first frame, from which seconds are counted; None to leave times as recorded."""
     first: float = 0.0
+    """Time of the first frame in seconds, as recorded."""
 
     @classmethod
     def from_facts(cls, facts: Facts, mode: TimeMode) -> Clock:
@@ -122,20 +116,14 @@ class _SingleValues:
 
 @record
 class StoredColumn(_SingleValues):
-    """A column in one chunk; only the range of the selected frames is read.
-
-    Attributes
-    ----------
-    count : int
-        Number of values; frames beyond them are NaN.
-    clock : Clock, optional
-        Converts the values, times in milliseconds.
-    """
+    """A column in one chunk; only the range of the selected frames is read."""
 
     chunk: ChunkAddress
     kind: int
     count: int
+    """Number of values; frames beyond them are NaN."""
     clock: Clock | None = None
+    """Converts the values, times in milliseconds."""
 
     @property
     def item(self) -> int:

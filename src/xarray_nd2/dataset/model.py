@@ -107,15 +107,10 @@ class VariableModel:
 
 @record
 class DatasetModel:
-    """One file, or one position of it, as a labeled dataset.
-
-    Attributes
-    ----------
-    image : FrameArray
-        The pixels, samples of color in stored order (blue, green, red; in legacy files red, green, blue).
-    """
+    """One file, or one position of it, as a labeled dataset."""
 
     image: FrameArray
+    """The pixels, samples of color in stored order (blue, green, red; in legacy files red, green, blue)."""
     coords: dict[str, VariableModel]
     attrs: dict[str, Any]
     image_attrs: dict[str, Any]

@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 
 @record
 class ChannelFacts:
-    """Facts of a channel.
-
-    Attributes
-    ----------
-    meta : Channel or None
-        The structure; None if metadata and image disagree on the number of channels.
-    """
+    """Facts of a channel; ``meta`` is None if metadata and image disagree on the number of channels."""
 
     name: str
     unique_name: str
@@ -75,16 +69,8 @@ def composite_channels(
 
     Channels that would cover the others are left out: bright field; and, if any channel has a
     wavelength, white channels without one, because cameras record transmitted light with the flags
-    of fluorescence. If all channels would be left out, all are shown.
-
-    Parameters
-    ----------
-    modalities : sequence of collections of str
-        Flags of each channel.
-    colors : sequence of str
-        ``RRGGBB`` or ``#RRGGBB``.
-    emissions : sequence of float or None
-        Wavelengths; None or 0 if unknown.
+    of fluorescence. If all channels would be left out, all are shown. Colors are ``RRGGBB`` or ``#RRGGBB``;
+    wavelengths are None or 0 if unknown.
     """
     named = any(emissions)
     shown = [
@@ -96,17 +82,7 @@ def composite_channels(
 
 
 def channel_indices(channels: Sequence[int | str], names: Sequence[str], *, path: str = "") -> list[int]:
-    """Return the indices of channels given by index or name, without repetitions.
-
-    A name selects the first channel of that name.
-
-    Raises
-    ------
-    ValueError
-        If there is no channel of that name.
-    IndexError
-        If there is no channel of that index.
-    """
+    """Return the indices of channels given by index or name, the first of that name, without repetitions."""
     indices = []
     for channel in channels:
         if isinstance(channel, str):

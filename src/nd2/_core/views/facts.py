@@ -42,13 +42,7 @@ _WHITE = (255, 255, 255)
 
 @record
 class Series:
-    """Values with their source.
-
-    Attributes
-    ----------
-    source : str or None
-        ``"recorded"``, ``"nominal"`` or ``"mixed"``; None if the file does not have the values.
-    """
+    """Values with their source."""
 
     values: NDArray[Any]
     source: Source
@@ -56,13 +50,7 @@ class Series:
 
 @record
 class Facts:
-    """Facts of one file; each is read when it is first used, and kept.
-
-    Attributes
-    ----------
-    reader : Reader
-        The file.
-    """
+    """Facts of one file; each is read when it is first used, and kept."""
 
     reader: Reader = field(repr=False)
 
@@ -261,15 +249,7 @@ class Facts:
         return names if len(names) == images else [""] * images
 
     def position_index(self, position: int | str) -> int:
-        """Return the index of a position that is given by index or name.
-
-        Raises
-        ------
-        IndexError
-            If there is no position of that index.
-        ValueError
-            If there is no position of that name; the message suggests similar ones.
-        """
+        """Return the index of a position that is given by index or name."""
         path = self.reader.source.url
         if isinstance(position, str):
             names = self.position_names
@@ -401,14 +381,7 @@ class Facts:
         """Return the value of each step of every loop, of T, P and Z also if the file lacks them.
 
         Times are in milliseconds, heights in micrometers. Positions and other loops are counted, as are steps
-        of which nothing is known: they have no source.
-
-        Parameters
-        ----------
-        position : int or str, optional
-            Index or name of the only position.
-        without : Collection of str
-            Loops to leave out; what only they need is not read.
+        of which nothing is known: they have no source. What only the loops in ``without`` need is not read.
         """
         grid, first = self.reader.layout.with_all_loops().grid, 0
         if position is not None:
