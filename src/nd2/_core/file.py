@@ -875,7 +875,15 @@ class ND2File(PrivateMembers):
         NotImplementedError
             If this is a legacy file.
         """
-        from nd2._core.write.copy import copy_writer
+        from nd2._core.write.copy import CopiedTables
+        from nd2._core.write.writer import FileWriter
 
         self._check_open()
-        return copy_writer(self._reader, dest, samples=samples, in_place=in_place, overwrite=overwrite)
+        return FileWriter(
+            dest,
+            CopiedTables(self._reader),
+            samples=samples,
+            in_place=in_place,
+            overwrite=overwrite,
+            sources=[self._reader.source.url],
+        )

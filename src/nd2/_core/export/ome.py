@@ -132,9 +132,9 @@ def _add(parent: Element, tag: str, **attributes: Any) -> Element:
     return ElementTree.SubElement(parent, tag, texts)
 
 
-def _length(name: str, value: float | None) -> dict[str, Any]:
-    """Return attributes for a length in micrometers; empty if unknown."""
-    return {} if value is None else {name: float(value), f"{name}Unit": "µm"}
+def _measure(name: str, value: float | None, unit: str = "µm") -> dict[str, Any]:
+    """Return attributes for a value and its unit; empty if it is unknown."""
+    return {} if value is None else {name: float(value), f"{name}Unit": unit}
 
 
 @record
@@ -254,7 +254,7 @@ class _Builder:
         place: dict[str, Any] = {}
         for axis, series in self.facts.stage.items():
             [value] = _rounded(series.values[frame]) if len(frame) else [None]
-            place |= _length(axis.upper(), value)
+            place |= _measure(axis.upper(), value)
         name = _text(self.facts.image_names(self.images)[image])
         _add(parent, "StageLabel", Name=name or f"Position {image}", **place)
 
@@ -285,10 +285,10 @@ class _Builder:
             SizeZ=counts["Z"],
             SizeC=layout.channels * layout.samples,
             SizeT=counts["T"],
-            **_length("PhysicalSizeX", x),
-            **_length("PhysicalSizeY", y),
-            **_length("PhysicalSizeZ", facts.z_step if counts["Z"] > 1 else None),
-            **({} if step is None else {"TimeIncrement": step / 1000}),
+            **_measure("PhysicalSizeX", x),
+            **_measure("PhysicalSizeY", y),
+            **_measure("PhysicalSizeZ", facts.z_step if counts["Z"] > 1 else None),
+            TimeIncrement=None if step is None else step / 1000,
         )
         for index, channel in enumerate(facts.channels):
             self._channel(pixels, f"Channel:{number}:{index}", channel)
@@ -302,16 +302,14 @@ class _Builder:
     def _channel(self, parent: Element, identifier: str, channel: ChannelFacts) -> None:
         flags = channel.modality
         samples = self.reader.layout.samples
-        attributes: dict[str, Any] = {}
+        light: dict[str, Any] = {}
         # Samples of color have neither one color nor one wavelength.
         if channel.meta is not None and samples == 1:
-            attributes["Color"] = ome_color(channel.rgb)
-            for name, length in (
-                ("EmissionWavelength", channel.emission_nm),
-                ("ExcitationWavelength", channel.excitation_nm),
-            ):
-                if length is not None:
-                    attributes |= {name: length, f"{name}Unit": "nm"}
+            light = {
+                "Color": ome_color(channel.rgb),
+                **_measure("EmissionWavelength", channel.emission_nm, "nm"),
+                **_measure("ExcitationWavelength", channel.excitation_nm, "nm"),
+            }
         pinhole = None if channel.meta is None else channel.meta.microscope.pinholeDiameterUm
         element = _add(
             parent,
@@ -322,19 +320,18 @@ class _Builder:
             AcquisitionMode=_first(_ACQUISITION, flags),
             ContrastMethod=_first(_CONTRAST, flags),
             IlluminationType=_first(_ILLUMINATION, flags),
-            **_length("PinholeSize", positive(pinhole)),
-            **attributes,
+            **_measure("PinholeSize", positive(pinhole)),
+            **light,
         )
         capture = channel.capture
         if capture.camera is not None:
-            readout = capture.readout_mhz
             _add(
                 element,
                 "DetectorSettings",
                 ID=f"Detector:{self.cameras.index(capture.camera)}",
                 Binning=capture.binning and _BINNING.get(capture.binning, "Other"),
                 Gain=capture.gain,
-                **({} if readout is None else {"ReadOutRate": readout, "ReadOutRateUnit": "MHz"}),
+                **_measure("ReadOutRate", capture.readout_mhz, "MHz"),
             )
 
     def _planes(self, parent: Element, mine: Placement) -> None:

@@ -172,8 +172,8 @@ def _as_array(
 def binary_layers(reader: Reader) -> BinaryLayers | None:
     """Return the binary layers of a file; None if it has none."""
     shape = reader.layout.loop_shape
-    layers = []
-    for masks in reader.binary_layers:
-        facts = {name: getattr(masks.info, name) for name in _FACTS}
-        layers.append(BinaryLayer(masks, coordinate_shape=shape, **facts))
+    layers = [
+        BinaryLayer(masks, coordinate_shape=shape, **{name: getattr(masks.info, name) for name in _FACTS})
+        for masks in reader.binary_layers
+    ]
     return BinaryLayers(layers) if layers else None

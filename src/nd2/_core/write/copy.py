@@ -24,7 +24,6 @@ from nd2._core.readers.scan import scan_chunks
 from nd2._core.write.plan import Plan
 from nd2._core.write.selection import AXES, PYRAMID, Region, Selection, first_frame, pick_indices
 from nd2._core.write.stream import ChunkStream
-from nd2._core.write.writer import FileWriter
 
 if TYPE_CHECKING:
     import os
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from nd2._core.format.chunks import ChunkHeader
-    from nd2._core.format.pixels import Codec, SampleOrder
+    from nd2._core.format.pixels import Codec
     from nd2._core.io import ByteSource
     from nd2._core.readers import Reader
     from nd2._core.readers.rescue import RescueReport
@@ -59,8 +58,7 @@ def crop(
     overwrite: bool = False,
 ) -> None:
     """Write some frames of a file, or a part of each, as a new file; see ``ND2File.write_nd2``."""
-    if reader.chunk_file is None:
-        raise errors.unsupported("writing a part of a legacy file", path=reader.source.url)
+    _refuse_legacy(reader, "writing a part of")
     loops = dict(reader.layout.loops)
     known = (*loops, *AXES)
     picks = _indices(facts, position, named_picks)
@@ -91,26 +89,16 @@ def _indices(facts: Facts, position: int | str | None, named_picks: Mapping[str,
     return picks
 
 
-def copy_writer(
-    reader: Reader,
-    path: str | os.PathLike[str],
-    *,
-    samples: SampleOrder = "BGR",
-    in_place: bool = False,
-    overwrite: bool = False,
-) -> FileWriter:
-    """Return a writer for a new file with the metadata of another one."""
+def _refuse_legacy(reader: Reader, action: str) -> None:
     if reader.chunk_file is None:
-        raise errors.unsupported("writing the metadata of a legacy file", path=reader.source.url)
-    return FileWriter(
-        path, CopiedTables(reader), samples=samples, in_place=in_place, overwrite=overwrite, sources=[reader.source.url]
-    )
+        raise errors.unsupported(f"{action} a legacy file", path=reader.source.url)
 
 
 class CopiedTables:
     """The chunks of another file besides its frames, as they are; methods as those of `NewTables`."""
 
     def __init__(self, reader: Reader) -> None:
+        _refuse_legacy(reader, "writing the metadata of")
         codec: Codec = "zlib" if reader.attributes.compressionType == "lossless" else "raw"
         self.plan = Plan(
             reader.attributes,
