@@ -127,7 +127,7 @@ def _exposure(image: xr.DataArray, dim: str | None) -> list[float | None] | None
     if coordinate is None or coordinate.dtype.kind not in "iuf":
         return None
     scale = _scale(coordinate, _MILLISECONDS, 1.0)
-    values = _per_channel(image, "channel_exposure", 1 if dim is None else image.sizes[dim])
+    values = _per_channel(image, "channel_exposure", dim)
     return [None if value is None else _positive(value * scale) for value in values]
 
 
@@ -145,9 +145,10 @@ def _scale(coordinate: xr.DataArray, scales: Mapping[str, float], default: float
     unit = str(coordinate.attrs.get("units", coordinate.attrs.get("unit", "")))
     if not unit:
         return default
-    if unit not in scales and unit.removesuffix("s") not in scales:
+    known = unit if unit in scales else unit.removesuffix("s")
+    if known not in scales:
         raise ValueError(f"coordinate {coordinate.name!r} has the unit {unit!r}")
-    return scales.get(unit, scales.get(unit.removesuffix("s"), default))
+    return scales[known]
 
 
 def _numeric(image: xr.DataArray, dim: str | None) -> xr.DataArray | None:
@@ -233,10 +234,8 @@ def _period(coordinate: xr.DataArray | None) -> float | None:
     if len(times) < 2:
         return None
     period = float(times[-1] - times[0]) / (len(times) - 1)
-    if coordinate.attrs["source"] == "mixed":
-        return period if period > 0 else None
     regular = times[0] == 0 and np.allclose(np.diff(times), period)
-    return period if regular and period > 0 else None
+    return period if period > 0 and (regular or coordinate.attrs["source"] == "mixed") else None
 
 
 def _loops(image: xr.DataArray, dims: Mapping[str, str]) -> dict[Any, int]:
@@ -245,10 +244,10 @@ def _loops(image: xr.DataArray, dims: Mapping[str, str]) -> dict[Any, int]:
 
 def _spread(values: NDArray[Any], own: Sequence[Any], loops: Mapping[Any, int]) -> NDArray[Any]:
     """Return one value per frame from values that vary with some of the loops."""
-    order = sorted(own, key=list(loops).index)
-    values = values.transpose([list(own).index(dim) for dim in order])
-    shape = [size if dim in own else 1 for dim, size in loops.items()]
-    return np.broadcast_to(values.reshape(shape), tuple(loops.values())).reshape(-1)
+    from xarray import Variable
+
+    spread: NDArray[Any] = Variable(own, values).set_dims(loops).values  # type: ignore[no-untyped-call]
+    return np.ravel(spread)
 
 
 def _positions(image: xr.DataArray, dim: str | None, stack: str | None) -> list[Position] | None:
@@ -325,9 +324,9 @@ def _channels(image: xr.DataArray, dim: str | None) -> list[ChannelLike] | None:
     stated = _stated_channels(image)
     names = [stated.get(name, {}).get("name", name) for name in names]
     colors, emission, excitation = (
-        _per_channel(image, key, count) for key in ("channel_color", "emission_wavelength", "excitation_wavelength")
+        _per_channel(image, key, dim) for key in ("channel_color", "emission_wavelength", "excitation_wavelength")
     )
-    if not any(value is not None for value in colors):
+    if all(value is None for value in colors):
         return list(names)
     return [
         ChannelMeta(name, i, _color(colors[i]), _positive(emission[i]), _positive(excitation[i]))
@@ -335,17 +334,16 @@ def _channels(image: xr.DataArray, dim: str | None) -> list[ChannelLike] | None:
     ]
 
 
-def _per_channel(image: xr.DataArray, key: str, count: int) -> list[Any]:
-    coordinate = image.coords.get(key)
+def _per_channel(image: xr.DataArray, key: str, dim: str | None) -> list[Any]:
+    coordinate, count = image.coords.get(key), 1 if dim is None else image.sizes[dim]
     if coordinate is None or coordinate.size != count:
         return [None] * count
     return list(np.atleast_1d(coordinate.values))
 
 
 def _color(text: Any) -> Color:
-    if not _HEX_COLOR.fullmatch(str(text)):
-        return Color(255, 255, 255)
-    return Color(*bytes.fromhex(str(text)[1:]))
+    known = _HEX_COLOR.fullmatch(str(text))
+    return Color(*bytes.fromhex(known[0][1:])) if known else Color(255, 255, 255)
 
 
 def _positive(value: Any) -> float | None:
@@ -355,9 +353,8 @@ def _positive(value: Any) -> float | None:
 
 def _microscopes(image: xr.DataArray, dim: str | None) -> list[Microscope]:
     """Return the optics of each channel; empty if unknown."""
-    count = 1 if dim is None else image.sizes[dim]
     attrs = {field: image.attrs[key] for field, key in _OPTICS.items() if image.attrs.get(key)}
-    modality = _per_channel(image, "modality", count)
+    modality = _per_channel(image, "modality", dim)
     stated = _stated_channels(image)
     numbers = [
         {
@@ -365,7 +362,7 @@ def _microscopes(image: xr.DataArray, dim: str | None) -> list[Microscope]:
             for key, value in stated.get(name, {}).items()
             if key in Microscope.__annotations__ and isinstance(value, (int, float))
         }
-        for name in _per_channel(image, dim or "C", count)
+        for name in _per_channel(image, dim or "C", dim)
     ]
     if not attrs and not any(numbers) and modality[0] is None:
         return []
@@ -395,8 +392,7 @@ def _text_info(image: xr.DataArray) -> TextInfo:
             attached = json.loads(image.attrs.get("nd2_text_info", "{}"))
         except (TypeError, ValueError):
             attached = {}
-    allowed = TextInfo.__annotations__
-    return cast("TextInfo", {key: text for key, text in attached.items() if key in allowed})
+    return cast("TextInfo", {key: text for key, text in attached.items() if key in TextInfo.__annotations__})
 
 
 def _columns(image: xr.DataArray, dims: Mapping[str, str]) -> dict[str, NDArray[Any]]:
@@ -405,10 +401,8 @@ def _columns(image: xr.DataArray, dims: Mapping[str, str]) -> dict[str, NDArray[
     columns: dict[str, NDArray[Any]] = {}
     for key, coordinate in image.coords.items():
         name, own = str(key), coordinate.dims
-        nominal = coordinate.attrs.get("source") == "nominal"
-        if name in dims or nominal or not set(own) <= set(loops):
-            continue
-        if not own and coordinate.attrs.get("source") != "recorded":
+        source = coordinate.attrs.get("source")
+        if name in dims or source == "nominal" or not set(own) <= set(loops) or not (own or source == "recorded"):
             continue
         if coordinate.dtype.kind not in "biufUT" or (name in _OWN and name not in _STAGE):
             continue
