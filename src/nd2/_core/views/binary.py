@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -48,7 +48,7 @@ class BinaryLayer(Sequence["NDArray[Any] | None"]):
         Count of each loop, which `asarray` gives the masks.
     """
 
-    data: Sequence[NDArray[Any] | None]
+    data: Sequence[NDArray[Any] | None] = field(repr=False)
     name: str
     file_tag: str
     comp_name: str | None
@@ -58,10 +58,6 @@ class BinaryLayer(Sequence["NDArray[Any] | None"]):
     state: int | None
     layer_id: int | None
     coordinate_shape: tuple[int, ...]
-
-    def __repr__(self) -> str:
-        shown = [field.name for field in fields(self) if field.name != "data"]
-        return f"BinaryLayer({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     def __len__(self) -> int:
         return len(self.data)

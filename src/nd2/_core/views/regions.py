@@ -27,14 +27,8 @@ _ROUND = {Kind.Ellipse, Kind.Circle, Kind.Ring, Kind.Spiral}
 class Outline:
     """The outline of a region in pixels, from the corner of the image: x to the right, y down.
 
-    Attributes
-    ----------
-    points : tuple of (float, float)
-        x and y of each point of a line, a path or a polygon.
-    size : (float, float)
-        Width and height of an ellipse or a rectangle.
-    angle : float
-        Angle in radians by which the outline is turned about its center.
+    Lines, paths and polygons have points, ellipses and rectangles a size (width and height). The outline is turned
+    about its center by an angle in radians.
     """
 
     shape: Literal["point", "line", "path", "polygon", "ellipse", "rectangle"]

@@ -85,9 +85,10 @@ def options(image: xr.DataArray, dims: Mapping[str, str]) -> WriterOptions:
         "text_info": _text_info(image) or None,
         "columns": _columns(image, dims) or None,
         "exposure": _exposure(image, channel),
-        "custom": _software(image),
         "significant_bits": _significant_bits(image),
     }
+    if software := str(image.attrs.get("software") or ""):
+        options["custom"] = {custom_data.APP_INFO_TAG: custom_data.encode_software(software)}
     if "start" not in options:
         options["start"] = _start(image)
     return cast("WriterOptions", {key: v for key, v in options.items() if v is not None})
@@ -114,11 +115,6 @@ def _start(image: xr.DataArray) -> datetime | None:
     except (KeyError, ValueError):
         return None
     return start if start.tzinfo else start.replace(tzinfo=UTC)
-
-
-def _software(image: xr.DataArray) -> dict[str, Any] | None:
-    software = str(image.attrs.get("software") or "")
-    return {custom_data.APP_INFO_TAG: custom_data.encode_software(software)} if software else None
 
 
 def _exposure(image: xr.DataArray, dim: str | None) -> list[float | None] | None:

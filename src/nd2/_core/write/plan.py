@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from nd2._core.event_types import ExperimentEvent
-    from nd2._core.format.pixels import SampleOrder
+    from nd2._core.format.pixels import Codec, SampleOrder
     from nd2._core.region_types import ROI
 
 Compression: TypeAlias = Literal["zlib"] | None
@@ -92,19 +92,14 @@ def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions, *, 
     """
     positions, times, z = options.get("positions"), options.get("times"), options.get("z")
     voxel_size, compression = options.get("voxel_size"), options.get("compression")
-    period = options.get("period")
-    significant_bits = options.get("significant_bits")
+    period, significant_bits = options.get("period"), options.get("significant_bits")
     sample = np.dtype(dtype).newbyteorder("<") if any_dtype else _sample_type(dtype)
-    frame = {axis: sizes.get(axis, 1) for axis in PIXEL_DIMS}
-    layout = PixelLayout(
-        frame["Y"],
-        frame["X"],
-        frame["C"],
-        frame["S"],
-        sample,
-        padded_row_bytes(frame["X"], frame["C"] * frame["S"], sample.itemsize),
-        _codec(compression),
-    )
+    if compression not in (None, "zlib"):
+        raise ValueError(f"compression {compression!r}: None and 'zlib' are known")
+    channels, height, width, samples = (sizes.get(axis, 1) for axis in PIXEL_DIMS)
+    row_bytes = padded_row_bytes(width, channels * samples, sample.itemsize)
+    codec: Codec = "zlib" if compression else "raw"
+    layout = PixelLayout(height, width, channels, samples, sample, row_bytes, codec)
     loops = [(name, size) for name, size in sizes.items() if name not in PIXEL_DIMS]
     frame_count = math.prod(size for _, size in loops)
     if voxel_size is not None and np.shape(voxel_size) not in ((2,), (3,)):
@@ -123,9 +118,8 @@ def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions, *, 
             built.append(loop)
         else:
             built.append(s.CustomLoop(count, nesting))
-    bits = 8 * sample.itemsize
-    if significant_bits is not None and significant_bits not in significant_bits_range(sample):
-        allowed = significant_bits_range(sample)
+    bits, allowed = 8 * sample.itemsize, significant_bits_range(sample)
+    if significant_bits is not None and significant_bits not in allowed:
         raise ValueError(
             f"{significant_bits} significant bits in samples of {sample}: readers take other than "
             f"{allowed[0]} to {allowed[-1]} for another type"
@@ -146,12 +140,12 @@ def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions, *, 
     for name, axis, value in (("positions", "P", positions), ("z", "Z", z), ("period", "T", period)):
         if value is not None and axis not in sizes:  # it would be lost
             raise ValueError(f"{name} were given, but sizes have no axis {axis!r}")
-    channels = _channels(layout, options, attributes)
+    described = _channels(layout, options, attributes)
     exposures = options.get("exposure") or ()
     if exposures and len(exposures) != layout.channels:
         raise ValueError(f"{len(exposures)} exposures for an axis C of {layout.channels}")
     return Plan(
-        attributes, built, channels, layout, Layout.from_experiment(built, attributes), frame_count, home, exposures
+        attributes, built, described, layout, Layout.from_experiment(built, attributes), frame_count, home, exposures
     )
 
 
@@ -180,12 +174,6 @@ def resolve_sizes(
     if frames >= _MAX_FRAMES:
         raise ValueError(f"{frames} frames: a file holds fewer than {_MAX_FRAMES}")
     return resolved
-
-
-def _codec(compression: str | None) -> Literal["raw", "zlib"]:
-    if compression not in (None, "zlib"):
-        raise ValueError(f"compression {compression!r}: None and 'zlib' are known")
-    return "zlib" if compression else "raw"
 
 
 def _sample_type(dtype: DTypeLike) -> np.dtype[Any]:
