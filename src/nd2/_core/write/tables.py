@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -54,7 +55,7 @@ class FrameLog:
 
     def __init__(self, times: NDArray[np.float64]) -> None:
         self.times = times
-        self.cells: dict[str, list[Any]] = {}
+        self.cells: defaultdict[str, list[Any]] = defaultdict(lambda: [None] * len(times))
 
     def columns(self) -> list[RecordedColumn]:
         """Return the columns; frames without a value have NaN, or no text."""
@@ -198,15 +199,14 @@ class NewTables:
 
     def _loops(self, log: FrameLog) -> list[ExpLoop]:
         """Return the loops: positions without a place and periods come from the frames."""
-        loops = [
-            self._placed(loop, axis, log) if isinstance(loop, XYPosLoop) else loop
-            for axis, loop in enumerate(self.plan.loops)
-        ]
-        axes = [axis for axis, loop in enumerate(loops) if isinstance(loop, TimeLoop)]
-        return [
-            self._measured(loop, axis, log) if axes == [axis] and isinstance(loop, TimeLoop) else loop
-            for axis, loop in enumerate(loops)
-        ]
+        loops = list(self.plan.loops)
+        nested = sum(isinstance(loop, TimeLoop) for loop in loops) > 1
+        for axis, loop in enumerate(self.plan.loops):
+            if isinstance(loop, XYPosLoop):
+                loops[axis] = self._placed(loop, axis, log)
+            elif isinstance(loop, TimeLoop) and not nested:
+                loops[axis] = self._measured(loop, axis, log)
+        return loops
 
     def _placed(self, loop: XYPosLoop, axis: int, log: FrameLog) -> XYPosLoop:
         """Return a loop whose points, if all are at 0, are where the stage stood first."""
@@ -237,11 +237,9 @@ class NewTables:
         if loop.parameters.periodMs or loop.parameters.periodDiff.avg:
             return loop
         grid = self.plan.layout.grid
-        steps = grid.steps(grid.names[axis])
-        steps = steps[steps < len(log.times)]
-        if len(steps) != loop.count or not np.isfinite(log.times[steps[[0, -1]]]).all():
+        times = log.times[grid.steps(grid.names[axis])]
+        if not np.isfinite(times[[0, -1]]).all():
             return loop
-        times = log.times[steps]
         known = np.flatnonzero(np.isfinite(times))
         return measured_time_loop(loop, np.interp(np.arange(len(times)), known, times[known]))
 

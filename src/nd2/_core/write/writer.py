@@ -141,7 +141,9 @@ class FileWriter:
         if time is not None:
             self._log.times[number] = time
         for header, value in values.items():
-            self._cells(header)[number] = value
+            with self._lock:
+                cells = self._log.cells[header]
+            cells[number] = value
         recorded = self._log.times[number]
         stamp = _STAMP(recorded if recorded == recorded else self._nominal[number])
         try:
@@ -214,13 +216,6 @@ class FileWriter:
             self._local.buffer = np.zeros(self._plan.pixels.frame_bytes, np.uint8)
         buffer: NDArray[np.uint8] = self._local.buffer
         return buffer
-
-    def _cells(self, header: str) -> list[Any]:
-        """Return the cells of a column of recorded data."""
-        with self._lock:
-            if header not in self._log.cells:
-                self._log.cells[header] = [None] * self.frame_count
-            return self._log.cells[header]
 
     def close(self) -> None:
         """Finish the file: write its tables and its map, give it its name. May be called twice."""
