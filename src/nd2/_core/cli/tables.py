@@ -22,8 +22,9 @@ _UNKNOWN = "unknown"
 
 
 def _voxel(_: Reader, facts: Facts) -> list[str]:
-    sizes = [*(facts.pixel_size or ()), facts.z_step]
-    return [_UNKNOWN if facts.pixel_size is None else " ".join(f"{size:.6g}" for size in sizes if size is not None)]
+    if facts.pixel_size is None:
+        return [_UNKNOWN]
+    return [" ".join(f"{size:.6g}" for size in (*facts.pixel_size, facts.z_step) if size is not None)]
 
 
 def _ome(reader: Reader, facts: Facts) -> list[str]:
