@@ -604,14 +604,7 @@ class ND2File(PrivateMembers):
         if isinstance(channels, (int, str)):
             channels = [channels]
         return picture(
-            self._reader,
-            self._facts,
-            frames,
-            tiles=tiles,
-            split=split,
-            size=size,
-            channels=channels,
-            annotated=annotated,
+            self._reader, self._facts, frames, tiles, split=split, size=size, channels=channels, annotated=annotated
         )
 
     def ome_metadata(self, *, include_unstructured: bool = True, tiff_file_name: str | None = None) -> OME:

@@ -135,7 +135,7 @@ def _show(options: argparse.Namespace) -> int:
             else:
                 from nd2._core.views.picture import picture
 
-                image = picture(reader, facts, options.frame, tiles=options.tiles, split=options.split, **look)
+                image = picture(reader, facts, options.frame, options.tiles, split=options.split, **look)
                 target.write(image.encode(target.form))
         print(task.dest)
 
