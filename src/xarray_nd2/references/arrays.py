@@ -22,12 +22,9 @@ class Data(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ByteRanges:
-    """Byte ranges of an array's chunks.
+    """Where the chunks of an array are: arrays of the shape of the chunk grid.
 
-    Attributes
-    ----------
-    offsets, lengths : ndarray of uint64, shape of the chunk grid
-        Where each chunk is in its file; length 0 means that the chunk is missing.
+    Length 0 means that the chunk is missing. ``files`` are indices into ``urls``; None if there is one file.
     """
 
     urls: tuple[str, ...]
@@ -46,22 +43,10 @@ _UNKNOWN = ByteRanges((), np.zeros(0, np.uint64), np.zeros(0, np.uint64))
 
 @dataclass(frozen=True, eq=False)
 class ZarrArray:
-    """An array as Zarr holds it.
+    """An array as Zarr holds it; values in memory are one chunk.
 
-    Attributes
-    ----------
-    dims : tuple of str
-        Axes.
-    shape, chunks : tuple of int
-        Shapes of the array and of a chunk; a chunk may be wider than the array if rows are padded.
-    dtype : numpy.dtype
-    data : ByteRanges or ndarray or Data
-        Where the chunks are, or the values, which are one chunk.
-    attrs : dict
-    codec : {"raw", "zlib"}
-        How the bytes of a chunk are compressed.
-    transpose : tuple of int, optional
-        Place on the array's axes of each axis of the stored bytes; None if these are in order.
+    A chunk may be wider than the array if rows are padded. ``transpose`` is the place on the array's axes of each
+    axis of the stored bytes; None if these are in order.
     """
 
     dims: tuple[str, ...]

@@ -271,37 +271,24 @@ def _check_batch(
     digits: int,
 ) -> None:
     """Check frames whose indices have the same number of digits, so that their headers are equally long."""
-    width = chunks.HEADER.size + len(chunks.FRAME_PREFIX) + digits + 1
-    data = reader.source.read_many([(position, width) for position in positions.tolist()])
-    headers = np.frombuffer(b"".join(data), np.uint8).reshape(len(index), width)
-    fields = np.ascontiguousarray(headers[:, : chunks.HEADER.size])
-    magic, name_length = fields[:, :8].copy().view("<u4").T
-    data_length = fields[:, 8:].copy().view("<u8")[:, 0]
-    start = positions + np.uint64(chunks.HEADER.size + chunks.TIMESTAMP) + name_length
+    name = chunks.FRAME_PREFIX + b"0" * digits + b"!"
+    names = np.tile(np.frombuffer(name, np.uint8), (len(index), 1))
+    names[:, -1 - digits : -1] += (index[:, None] // 10 ** np.arange(digits)[::-1] % 10).astype(np.uint8)
+    header = np.dtype([("magic", "<u4"), ("name_length", "<u4"), ("data_length", "<u8"), ("name", "u1", len(name))])
+    data = reader.source.read_many([(position, header.itemsize) for position in positions.tolist()])
+    headers = np.frombuffer(b"".join(data), header)
+    start = positions + np.uint64(chunks.HEADER.size + chunks.TIMESTAMP) + headers["name_length"]
+    needed = needed.astype(np.uint64) + np.uint64(chunks.TIMESTAMP)
     checks = {
-        "no chunk starts here": magic != chunks.MAGIC,
-        "another chunk is here": (headers[:, chunks.HEADER.size :] != _names(index, digits)).any(axis=1),
+        "no chunk starts here": headers["magic"] != chunks.MAGIC,
+        "another chunk is here": (headers["name"] != names).any(axis=1),
         "the frame's data does not start where its chunk says": start != offsets.astype(np.uint64),
-        "the frame's chunk is shorter than its pixels": data_length
-        < needed.astype(np.uint64) + np.uint64(chunks.TIMESTAMP),
+        "the frame's chunk is shorter than its pixels": headers["data_length"] < needed,
     }
     for message, wrong in checks.items():
         if wrong.any():
             first = int(np.argmax(wrong))
             raise _wrong(reader, int(index[first]), message, int(positions[first]))
-
-
-def _names(index: NDArray[np.intp], digits: int) -> NDArray[np.uint8]:
-    """Return the names of frames' chunks as rows of characters."""
-    start = len(chunks.FRAME_PREFIX)
-    names = np.empty((len(index), start + digits + 1), np.uint8)
-    names[:, :start] = np.frombuffer(chunks.FRAME_PREFIX, np.uint8)
-    rest = np.asarray(index, np.int64)
-    for column in range(start + digits - 1, start - 1, -1):
-        rest, digit = np.divmod(rest, 10)
-        names[:, column] = digit + ord("0")
-    names[:, -1] = ord("!")
-    return names
 
 
 def _wrong(reader: Reader, frame: int, message: str, offset: int) -> ValueError:

@@ -243,7 +243,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif found.stream and body:
             self._stream(found)
         else:
-            self._send(*self._part(found), body=body)
+            self._send(self._part(found), body=body)
 
     def _base(self, host: str) -> str:
         """Return the URL of the root as the client knows it: a tunnel may end at another port."""
@@ -252,19 +252,19 @@ class _Handler(BaseHTTPRequestHandler):
             host = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         return f"http://{host}/"
 
-    def _part(self, answer: Answer) -> tuple[Answer, dict[str, str]]:
+    def _part(self, answer: Answer) -> Answer:
         """Return the part of an answer that is requested, with the header that says so."""
         size = len(answer.data)
         span = None
         if answer.status is HTTPStatus.OK:
             span = _requested_range(self.headers.get("Range"), size)
         if span is None:
-            return answer, {}
+            return answer
         if span[0] >= span[1]:
             status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-            return Answer(answer.kind, b"", status), {"Content-Range": f"bytes */{size}"}
-        part = Answer(answer.kind, answer.data[slice(*span)], HTTPStatus.PARTIAL_CONTENT)
-        return part, {"Content-Range": f"bytes {span[0]}-{span[1] - 1}/{size}"}
+            return Answer(answer.kind, b"", status, {"Content-Range": f"bytes */{size}"})
+        content_range = {"Content-Range": f"bytes {span[0]}-{span[1] - 1}/{size}"}
+        return Answer(answer.kind, answer.data[slice(*span)], HTTPStatus.PARTIAL_CONTENT, content_range)
 
     def _allowed_origin(self) -> str | None:
         """Return the origin of the request if its pages may read."""
@@ -278,8 +278,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _text(self, status: HTTPStatus, text: str, *, body: bool) -> None:
         self._send(Answer("text/plain; charset=utf-8", f"{text}\n".encode(), status), body=body)
 
-    def _send(self, answer: Answer, more: Mapping[str, str] | None = None, *, body: bool) -> None:
-        self._headers(answer, {"Content-Length": str(len(answer.data)), **(more or {})})
+    def _send(self, answer: Answer, *, body: bool) -> None:
+        self._headers(answer, {"Content-Length": str(len(answer.data))})
         if body:
             self.wfile.write(answer.data)
         self.wfile.flush()

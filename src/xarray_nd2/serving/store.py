@@ -48,8 +48,6 @@ _MAX_READERS = 8
 _MASK_BYTES = 64 << 20
 """Memory for the masks of each binary layer; at least one mask is kept."""
 _CHUNK = re.compile(r"c(\.\d{1,12})+")
-_JSON = "application/json"
-_BYTES = "application/octet-stream"
 
 
 @record
@@ -158,7 +156,7 @@ class Store:
     def get(self, key: str) -> tuple[str, bytes | memoryview] | None:
         """Return media type and bytes of a key; None for keys that do not exist."""
         if key in self._texts:
-            return _JSON, self._texts[key]
+            return "application/json", self._texts[key]
         path, _, chunk = key.rpartition("/")
         if path not in self._arrays or not _CHUNK.fullmatch(chunk):
             return None
@@ -169,7 +167,7 @@ class Store:
             return None
         with self._readers:
             values = np.ascontiguousarray(_read_chunk(array, index))
-        return _BYTES, values.data.cast("B")
+        return "application/octet-stream", values.data.cast("B")
 
     def _described_images(self) -> list[ZarrGroup]:
         """Describe the groups of OME-Zarr, the root first and an image last."""

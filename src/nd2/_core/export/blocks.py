@@ -140,23 +140,13 @@ def _auto_chunks(axes: ImageAxes, itemsize: int, inner: str) -> tuple[int, ...]:
 
 @record
 class Block:
-    """Whole frames that fill whole chunks.
-
-    Attributes
-    ----------
-    data : ndarray
-        Pixels, on the axes of the image.
-    frames : ndarray of int, shape (t, z)
-        Sequence indices of the frames.
-    time, plane : int
-        Position of the first frame on the axes t and z.
-    """
+    """Whole frames that fill whole chunks."""
 
     image: int
-    data: NDArray[Any]
-    frames: NDArray[np.intp]
-    time: int
-    plane: int
+    data: NDArray[Any]  # on the axes of the image
+    frames: NDArray[np.intp]  # sequence indices, shape (t, z)
+    time: int  # position of the first frame on the axis t
+    plane: int  # and on z
 
     @property
     def count(self) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nd2._core._version import CREATOR, __version__
 from nd2._core.export import zarr_documents as documents
 from nd2._core.export.blocks import Blocks, Grid
 from nd2._core.export.pipeline import bar, cluster_threads, own_threads, pump, pump_cluster, share
@@ -81,7 +82,13 @@ def write_ome_zarr(
             export.create_arrays(target)
             with bar(progress, len(export.placement.index), "frame") as advance:
                 if client is None:
-                    export.write_blocks(target, backend, advance)
+                    arrays = export.open_arrays(target, backend)
+                    pump(
+                        export.blocks.read(),
+                        lambda block: export.write(block, arrays),
+                        lambda block: advance(block.count),
+                        writers=pool.workers(),
+                    )
                 else:
                     parts = export.blocks.parts(export.frame_bytes, threads)
                     opener = share(client, reopen)
@@ -223,16 +230,6 @@ class _Export:
         """Return the functions that write to the arrays, by the names of these."""
         return {name: target.open_array(name, backend, threads) for name, *_ in self._arrays()}
 
-    def write_blocks(self, target: Target, backend: Backend, advance: Callable[[int], None]) -> None:
-        """Write all blocks, read in this thread."""
-        arrays = self.open_arrays(target, backend)
-        pump(
-            self.blocks.read(),
-            lambda block: self.write(block, arrays),
-            lambda block: advance(block.count),
-            writers=pool.workers(),
-        )
-
     def write(self, block: Block, arrays: Mapping[str, Write]) -> None:
         """Write the levels of a block, and of its labels."""
         path, axes = self.paths[block.image], self.label_axes
@@ -269,7 +266,11 @@ class _Export:
                 "ome": documents.image_block(axes, path or stem, self.facts, self.grid.levels),
                 "nd2": {"position_name": position_name, **tables},
             }
-        nd2 = _file_attributes(self.reader, include_all_metadata)
+        nd2: dict[str, Any] = {"creator": CREATOR, "version": __version__}
+        if include_all_metadata:
+            from nd2._core.views.jsonable import everything
+
+            nd2.update(everything(self.reader))
         if self.single:
             nd2 |= groups[""]["nd2"]
             return groups | {"": {**groups[""], "nd2": nd2}}
@@ -293,14 +294,3 @@ def _label_path(path: str, name: str) -> str:
 
 def _ome(**blocks: Any) -> dict[str, Any]:
     return {"ome": {"version": documents.VERSION, **blocks}}
-
-
-def _file_attributes(reader: Reader, include_all_metadata: bool) -> dict[str, Any]:
-    from nd2._core._version import CREATOR, __version__
-
-    attributes: dict[str, Any] = {"creator": CREATOR, "version": __version__}
-    if include_all_metadata:
-        from nd2._core.views.jsonable import everything
-
-        attributes.update(everything(reader))
-    return attributes

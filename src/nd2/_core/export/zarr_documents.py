@@ -79,12 +79,7 @@ def bytes_codec(dtype: np.dtype[Any]) -> dict[str, Any]:
 class ImageAxes:
     """Axes of an image in the order of OME-Zarr: time, channel, space.
 
-    Attributes
-    ----------
-    scale : tuple of float
-        Distance between neighbors on each axis; 1 if it is unknown.
-    units : tuple of str or None
-        Unit of each distance; None if it is unknown.
+    ``scale`` is the distance between neighbors on each axis, 1 if it is unknown; its unit is None then.
     """
 
     names: str

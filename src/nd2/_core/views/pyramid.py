@@ -77,16 +77,8 @@ class Pyramid:
     Bands are kept up to a limit; those of coarse levels, which cost most, are kept longest. All channels share
     them, and any number of threads. A copy in another process starts without them.
 
-    Parameters
-    ----------
-    planes : LazyArray
-        The image, or the masks of a binary layer, on the axes of frames, then those of pixels.
-    levels : int, optional
-        Number of levels; by default until a level fits into a tile of 512 x 512.
-    nearest : bool
-        Whether values are labels, of which there is no mean.
-    limit : int
-        Bytes to keep. Frames that can only be decoded as a whole are kept in any case, one with its levels.
+    By default the last level fits into a tile of 512 x 512. With ``nearest``, values are labels, of which there is no
+    mean. ``limit`` is in bytes; a frame that can only be decoded as a whole is kept in any case, with its levels.
     """
 
     def __init__(
@@ -190,12 +182,7 @@ class Pyramid:
 class LevelArray(LazyArray):
     """A level of a pyramid, or a part of it, as a lazy array that reads what is indexed.
 
-    Attributes
-    ----------
-    window : tuple of range
-        Positions on all axes of the pyramid.
-    dims : tuple of str
-        Axes of the array; the others have one position.
+    ``window`` has the positions on all axes of the pyramid; those that are not in ``dims`` have one.
     """
 
     pyramid: Pyramid
