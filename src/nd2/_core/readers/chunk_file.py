@@ -180,10 +180,6 @@ class ChunkFile:
             for (name, (position, _)), part in zip(spans.items(), data, strict=True)
         }
 
-    def prefetch(self, names: Iterable[bytes]) -> None:
-        """Announce that chunks will be read one by one."""
-        self.source.prefetch(list(self.spans(names).values()))
-
     def _extent(self, name: bytes) -> int:
         """Return how much to read for a chunk, whose name field is of unknown length: to the next chunk at most."""
         position, size = self.chunk_map.others[name]

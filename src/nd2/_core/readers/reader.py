@@ -5,6 +5,7 @@ What a file may have in chunks of its own is decoded here; where its frames are,
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from functools import cached_property
@@ -200,16 +201,10 @@ class Reader(ABC):
             lambda name: self._chunks.chunk(recorded_data.column_name(name)),
         )
 
-    def prefetch(self, names: Iterable[str], limit: int) -> None:
+    def prefetch(self, names: Iterable[str], limit: float = math.inf) -> None:
         """Announce that chunks (without ``!``) of less than some bytes will be read; see `ByteSource.prefetch`."""
         spans = self._chunks.spans(f"{name}!".encode() for name in names)
         self.source.prefetch([span for span in spans.values() if span[1] < limit])
-
-    def prefetch_recorded_data(self) -> None:
-        """Announce that all of these columns will be read; those of a remote file are fetched together."""
-        from nd2._core.chunks import recorded_data
-
-        self._chunks.prefetch(map(recorded_data.column_name, self.recorded_data))
 
     @cached_property
     def experiment_events(self) -> list[ExperimentEvent]:

@@ -72,7 +72,7 @@ def recorded_columns(reader: Reader, taken: dict[str, NDArray[Any]]) -> dict[str
     """Return the recorded data by title and unit, at most one value for each frame of the loops."""
     count = reader.layout.frame_count
     columns: dict[str, NDArray[Any]] = {}
-    reader.prefetch_recorded_data()
+    reader.prefetch(f"CustomData|{identifier}" for identifier in reader.recorded_data)
     for one in reader.recorded_data.values():
         title = _header(one.title, one.id, one.unit, taken | columns)
         columns[title] = one.values[:count]
