@@ -186,15 +186,10 @@ def parse_tail(tail: bytes, file_size: int, *, path: str = "", slack: int = 0) -
 
 @record
 class ChunkMap:
-    """Where every chunk of a file starts: frames as arrays, all other chunks by name.
+    """Where every chunk of a file starts: frames as arrays, shape (n,), in the order of the map; others by name.
 
-    Attributes
-    ----------
-    frame_index : ndarray of int64, shape (n,)
-        Sequence index of each frame chunk, in the order of the map.
-    frame_position, frame_size : ndarray of uint64, shape (n,)
-        Position of the frame's chunk header, and length of its data according to the map. A size that equals the
-        position means "unknown".
+    A frame has its sequence index, the position of its chunk header, and the length of its data according to the
+    map. A size that equals the position means "unknown".
     """
 
     frame_index: NDArray[np.int64]

@@ -35,14 +35,8 @@ if TYPE_CHECKING:
 class FrameGrid:
     """Frames on the axes of loops: ``frame = first + sum(index * step)``.
 
-    Attributes
-    ----------
-    loops : tuple of (str, int, int)
-        Name, count and step of each loop, outermost first.
-    first : int
-        Sequence index of the frame at the origin.
-    dims : tuple of str
-        The loops that are axes, in their order. The first item of other loops is used.
+    ``loops`` are name, count and step of each, outermost first. ``dims`` are those that are axes, in their order;
+    the first item of the others is used.
     """
 
     loops: tuple[tuple[str, int, int], ...]
@@ -102,13 +96,7 @@ class FrameGrid:
         return [step for name, _, step in self.loops if name in self.dims]
 
     def frame(self, indices: Sequence[int]) -> int:
-        """Return the frame that has these indices on all loops, outermost first.
-
-        Raises
-        ------
-        IndexError
-            If there are not as many indices as loops, or one is out of range.
-        """
+        """Return the frame that has these indices on all loops, outermost first."""
         if len(indices) != len(self.loops):
             raise IndexError(
                 f"loop indices {tuple(indices)}: one index is needed for each of "
@@ -167,10 +155,6 @@ class FrameGrid:
         """Return the same frames with those loops as axes that ``dims`` names."""
         return replace(self, dims=tuple(name for name in self.names if name in dims))
 
-    def drop_dims(self, dims: Collection[str]) -> FrameGrid:
-        """Return the same frames without these axes, which have one item."""
-        return replace(self, dims=tuple(dim for dim in self.dims if dim not in dims))
-
     def narrow(self, picks: Mapping[str, range]) -> FrameGrid:
         """Return the part of the grid at some positions on loops; all loops stay axes."""
         first, loops = self.first, []
@@ -197,11 +181,8 @@ def loop_counts(experiment: Iterable[ExpLoop]) -> tuple[tuple[str, int], ...]:
 class Layout:
     """Axes of a file.
 
-    Attributes
-    ----------
-    loops : tuple of (str, int)
-        Name and count of each loop that makes an axis, outermost first, including those of one
-        item. Where loops of one kind are nested, the inner ones are numbered: ``T``, ``T2``.
+    ``loops`` are name and count of each that makes an axis, outermost first, including those of one
+    item. Where loops of one kind are nested, the inner ones are numbered: ``T``, ``T2``.
     """
 
     loops: tuple[tuple[str, int], ...]
@@ -235,11 +216,6 @@ class Layout:
     def frame_count(self) -> int:
         """Number of frames that the loops make: the product of their counts, 1 without loops."""
         return self.grid.size
-
-    @property
-    def loop_shape(self) -> tuple[int, ...]:
-        """Count of each loop, outermost first."""
-        return self.grid.counts
 
     @cached_property
     def all_sizes(self) -> dict[str, int]:

@@ -26,21 +26,14 @@ if TYPE_CHECKING:
 
 @record
 class FrameTable:
-    """Where the stored bytes of each frame are.
-
-    Attributes
-    ----------
-    offsets : ndarray of uint64, shape (n * pieces,)
-        Position in the file of the first stored byte of each piece's pixels.
-    lengths : ndarray of uint64, shape (n * pieces,)
-        Number of stored bytes; 0 if the piece is missing. Pieces beyond the table are missing.
-    pieces : int
-        Number of pieces of a frame, consecutive in this table: 1, or one for each channel.
-    """
+    """Where the stored bytes of each frame are: columns of shape (n * pieces,)."""
 
     offsets: NDArray[np.uint64]
+    """Position in the file of the first stored byte of each piece's pixels."""
     lengths: NDArray[np.uint64]
+    """Number of stored bytes; 0 if the piece is missing. Pieces beyond the table are missing."""
     pieces: int = 1
+    """Number of pieces of a frame, consecutive in this table: 1, or one for each channel."""
 
     def __len__(self) -> int:
         return len(self.lengths) // self.pieces
@@ -95,10 +88,7 @@ _MAX_VOLUME = 256 << 20
 class Block:
     """One byte range: some rows of frames that are next to each other in the file.
 
-    Attributes
-    ----------
-    direct : bool
-        Whether the bytes are those of the output, so that they are read straight into it.
+    The bytes of a ``direct`` block are those of the output: they are read straight into it.
     """
 
     offset: int
@@ -113,16 +103,8 @@ class Block:
 class Plan:
     """Reads in file order. Frames that are stored in pieces are read piece by piece.
 
-    Attributes
-    ----------
-    rows : ndarray of int, shape (n,)
-        Row of the table of each frame (or piece) that is present.
-    places : ndarray of int, shape (n,)
-        Place of each among the frames (or pieces) of the output.
-    offsets, lengths : ndarray of int, shape (n,)
-        Where the bytes of each are.
-    missing : ndarray of int
-        Places in the output that no bytes fill.
+    Each frame (or piece) that is present has a row of the table, in ``rows``, a place in the output, in ``places``,
+    and its bytes at ``offsets``; no bytes fill the places ``missing``.
     """
 
     pixels: PixelLayout
@@ -154,14 +136,9 @@ class Plan:
         return len(self.rows) + len(self.missing)
 
     def blocks(self, max_gap: int, *, contiguous: bool) -> list[Block]:
-        """Cut the read into byte ranges.
+        """Cut the read into byte ranges; those at most ``max_gap`` bytes apart are one.
 
-        Parameters
-        ----------
-        max_gap : int
-            Distance in bytes up to which two ranges are read as one.
-        contiguous : bool
-            Whether the output is C-contiguous, so that bytes can be read straight into it.
+        Bytes can be read straight into an output that is C-``contiguous``.
         """
         pixels = self.pixels
         if pixels.codec != "raw":

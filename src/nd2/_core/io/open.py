@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
-from nd2._core.io.local import LocalSource
+from nd2._core.io.local import FileObjectSource, LocalSource
 from nd2._core.io.urls import is_url, local_path, redact
 
 if TYPE_CHECKING:
@@ -53,8 +53,6 @@ def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> 
         return LocalSource(place)
     if isinstance(file, (io.BufferedReader, io.FileIO)) and _is_whole_local_file(file):
         return LocalSource(os.fsdecode(file.name))
-    from nd2._core.io.fileobj import FileObjectSource
-
     return FileObjectSource(file)
 
 

@@ -167,7 +167,7 @@ def _as_array(
 
 def binary_layers(reader: Reader) -> BinaryLayers | None:
     """Return the binary layers of a file; None if it has none."""
-    shape = reader.layout.loop_shape
+    shape = reader.layout.grid.counts
     layers = [
         BinaryLayer(masks, coordinate_shape=shape, **{name: getattr(masks.info, name) for name in _FACTS})
         for masks in reader.binary_layers

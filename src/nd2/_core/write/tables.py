@@ -314,7 +314,7 @@ def _stage(given: Sequence[float] | None, plan: Plan) -> tuple[float, float, flo
 def _layer(name: str, index: int, masks: ArrayLike, plan: Plan) -> Layer:
     array = np.asarray(masks)
     frame = (plan.pixels.height, plan.pixels.width)
-    expected = (*plan.layout.loop_shape, *frame)
+    expected = (*plan.layout.grid.counts, *frame)
     if array.shape not in (expected, (plan.frame_count, *frame)):
         raise ValueError(f"labels {name!r} have shape {array.shape}; expected {expected}")
     info = LayerInfo(
