@@ -158,23 +158,26 @@ class LocalSource(ByteSource):
     is opened again by the next one, which checks that the file is the same.
     """
 
+    url = ""
+    size = 0
+
     def __init__(self, path: str) -> None:
-        self._path = os.path.abspath(path)
+        self.url = os.path.abspath(path)
         self._lock = threading.Lock()
         self._handle: Handle | None = None
         handle = self._open()
-        self._size, self._mtime = handle.size, handle.mtime
+        self.size, self._mtime = handle.size, handle.mtime
         self._tail = self._read_tail(handle)
         self._handle = handle
 
     def _open(self) -> Handle:
         # Checked before opening: opening a pipe would wait for its writer.
-        mode = os.stat(self._path).st_mode
+        mode = os.stat(self.url).st_mode
         if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, "is a folder, not an ND2 file", self._path)
+            raise IsADirectoryError(errno.EISDIR, "is a folder, not an ND2 file", self.url)
         if not stat.S_ISREG(mode):
-            raise errors.not_nd2("not a regular file", path=self._path)
-        return open_handle(self._path, weakref.WeakMethod(self._forget))
+            raise errors.not_nd2("not a regular file", path=self.url)
+        return open_handle(self.url, weakref.WeakMethod(self._forget))
 
     def _forget(self, handle: Handle) -> None:
         if self._handle is handle:
@@ -195,7 +198,7 @@ class LocalSource(ByteSource):
     def _reopen_handle(self) -> Handle:
         handle = self._open()
         size, mtime = handle.size, handle.mtime
-        same = size == self._size and (
+        same = size == self.size and (
             mtime == self._mtime
             # Another mount of the same share may show times of a coarser resolution.
             or (
@@ -209,24 +212,16 @@ class LocalSource(ByteSource):
         return handle
 
     @property
-    def url(self) -> str:
-        return self._path
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    @property
     def identity(self) -> tuple[str, int, str]:
         """``(path, size, mtime in ns)``."""
-        return (self._path, self._size, str(self._mtime))
+        return (self.url, self.size, str(self._mtime))
 
     def read(self, offset: int, nbytes: int) -> bytes:
         return self.read_many([(offset, nbytes)])[0]
 
     def read_many(self, spans: Sequence[Span]) -> list[bytes]:
         for offset, nbytes in spans:
-            self._check(offset, nbytes)
+            self.check(offset, nbytes)
         return self._attempt(self._read, spans)
 
     def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
@@ -264,7 +259,7 @@ class LocalSource(ByteSource):
     def _fill(self, handle: Handle, targets: Sequence[tuple[int, memoryview]]) -> None:
         for offset, buffer in targets:
             view = buffer if buffer.format == "B" and buffer.ndim == 1 else buffer.cast("B")
-            self._check(offset, view.nbytes)
+            self.check(offset, view.nbytes)
             done = 0
             while done < view.nbytes:
                 got = _preadinto(handle.fd, view[done : done + _MAX_READ], offset + done)
@@ -276,11 +271,6 @@ class LocalSource(ByteSource):
                     )
                 done += got
 
-    def _check(self, offset: int, nbytes: int) -> None:
-        # Checked before anything is allocated: a damaged file may ask for exabytes.
-        if offset < 0 or nbytes < 0 or offset + nbytes > self._size:
-            raise errors.beyond_end(offset, nbytes, self._size, path=self.url)
-
     def release(self) -> None:
         self._handle = None
 
@@ -288,13 +278,10 @@ class LocalSource(ByteSource):
         return copy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("_path", "_size", "_mtime", "_tail")}
+        return {name: getattr(self, name) for name in ("url", "size", "_mtime", "_tail")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.Lock(), _handle=None)
-
-    def __repr__(self) -> str:
-        return f"LocalSource({self._path!r})"
 
 
 def _resolution(mtime: int) -> int:
@@ -330,6 +317,9 @@ class FileObjectSource(ByteSource):
     The object stays the caller's: closing the source does not close it.
     """
 
+    url = ""
+    size = 0
+
     def __init__(self, handle: BinaryIO) -> None:
         if isinstance(handle, io.TextIOBase):
             raise TypeError("the file must be opened in binary mode ('rb')")
@@ -340,19 +330,14 @@ class FileObjectSource(ByteSource):
         # Not id(): another object may have the address of one that is gone.
         self._key = os.urandom(8).hex()
         name = getattr(handle, "name", "")
-        self._url = name if isinstance(name, str) else ""
+        self.url = name if isinstance(name, str) else ""
         with self._lock:
-            self._size = handle.seek(0, io.SEEK_END)
-
-    @property
-    def url(self) -> str:
-        """Name of the file object, if it has one, else an empty string."""
-        return self._url
+            self.size = handle.seek(0, io.SEEK_END)
 
     @property
     def identity(self) -> tuple[str, int, str]:
         """``(name, size, identity of the object)``."""
-        return (self._url, self._size, f"object {self._key}")
+        return (self.url, self.size, f"object {self._key}")
 
     @property
     def closed(self) -> bool:
@@ -361,9 +346,8 @@ class FileObjectSource(ByteSource):
 
     def read(self, offset: int, nbytes: int) -> bytes:
         if self.closed:
-            raise errors.closed(self._url)
-        if offset < 0 or nbytes < 0 or offset + nbytes > self._size:
-            raise errors.beyond_end(offset, nbytes, self._size, path=self.url)
+            raise errors.closed(self.url)
+        self.check(offset, nbytes)
         parts: list[bytes] = []
         left = nbytes
         with self._lock:
@@ -371,7 +355,7 @@ class FileObjectSource(ByteSource):
             while left:
                 part = self._handle.read(left)
                 if not part:
-                    raise errors.source(f"file ends {left} bytes too early", path=self._url, offset=offset)
+                    raise errors.source(f"file ends {left} bytes too early", path=self.url, offset=offset)
                 parts.append(part)
                 left -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -389,6 +373,3 @@ class FileObjectSource(ByteSource):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(io.BytesIO(state["data"]))  # type: ignore[misc]
         self._key = state["key"]
-
-    def __repr__(self) -> str:
-        return f"FileObjectSource({self._url!r})"

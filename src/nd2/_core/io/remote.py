@@ -186,10 +186,8 @@ class FsspecSource(ByteSource):
     def _check(self, spans: Sequence[Span]) -> None:
         if self._closed:
             raise errors.closed(self.url)
-        size = self.size
-        for offset, nbytes in spans:
-            if offset < 0 or nbytes < 0 or offset + nbytes > size:
-                raise errors.beyond_end(offset, nbytes, size, path=self.url)
+        for span in spans:
+            self.check(*span)
 
     def _fetch(self, targets: Sequence[tuple[int, memoryview]]) -> None:
         requests: list[Request] = plan(targets, self._tuning)
@@ -231,9 +229,6 @@ class FsspecSource(ByteSource):
         self._stat, self._tuning = state["stat"], state["tuning"]
         self._verified, self._blocks = False, []
         self._lock = threading.Lock()
-
-    def __repr__(self) -> str:
-        return f"FsspecSource({self.url!r})"
 
 
 def _transport(fs: AbstractFileSystem, path: str) -> Transport:

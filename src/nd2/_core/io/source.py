@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from nd2._core import errors
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -60,6 +62,14 @@ class ByteSource(ABC):
     def size(self) -> int:
         """Length of the file in bytes."""
         return self.identity[1]
+
+    def check(self, offset: int, nbytes: int) -> None:
+        """Refuse bytes that the file does not have, before they are allocated: a damaged file may ask for exabytes."""
+        if offset < 0 or nbytes < 0 or offset + nbytes > self.size:
+            raise errors.beyond_end(offset, nbytes, self.size, path=self.url)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
 
     @property
     def max_gap(self) -> int:
