@@ -144,16 +144,16 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         dropped = _names(drop_variables)
         try:
             model = dataset_model(Facts(reader), squeeze=squeeze, position=position, time=time, dropped=dropped)
-            dataset = to_dataset(
-                model, without_image="image" in dropped, decode_times=decode_times, use_cftime=use_cftime
-            )
         except BaseException:
             reader.close()
             raise
         # The source opens again when it is needed: nothing is held between opening and the first read,
         # and what xarray closes can still be read, as its copies in other processes can.
-        reader.source.settle()
-        dataset.set_close(reader.source.release)
+        source = reader.source
+        source.settle()
+        del reader  # the map of a file of a million frames takes as much memory as the dataset
+        dataset = to_dataset(model, without_image="image" in dropped, decode_times=decode_times, use_cftime=use_cftime)
+        dataset.set_close(source.release)
         return dataset
 
     # Without ``self`` and ``unknown``.

@@ -22,8 +22,16 @@ from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Protocol
 
     from numpy.typing import NDArray
+
+    class Sliceable(Protocol):
+        """Bytes, or what gives them by slices."""
+
+        def __len__(self) -> int: ...
+        def __getitem__(self, part: slice, /) -> bytes: ...
+
 
 PAGE = 4096
 HEADER = struct.Struct("<IIQ")
@@ -215,14 +223,14 @@ _PIECE = 1 << 20
 _MIN_FRAME_ENTRY = len(FRAME_PREFIX) + 18
 
 
-def parse_map(data: bytes, position: int, *, path: str = "") -> ChunkMap:
+def parse_map(data: Sliceable, position: int, *, path: str = "") -> ChunkMap:
     """Decode a chunk map: a packed list of ``name!``, position (u64), data length (u64).
 
     The list is walked with array operations, because a map may list millions of frames.
     """
     others: dict[bytes, tuple[int, int]] = {}
     most = len(data) // _MIN_FRAME_ENTRY + 1
-    index, fields = np.empty(most, np.int64), np.empty((2, most), np.uint64)
+    index, position_of, size_of = np.empty(most, np.int64), np.empty(most, np.uint64), np.empty(most, np.uint64)
     count = start = 0
     size = _PIECE
     while start < len(data):
@@ -237,14 +245,17 @@ def parse_map(data: bytes, position: int, *, path: str = "") -> ChunkMap:
             is_frame, found = _frame_indices(piece, starts, bangs)
             stop = count + len(found)
             index[count:stop] = found
-            fields[:, count:stop] = values[is_frame].T
+            position_of[count:stop], size_of[count:stop] = values[is_frame].T
             count = stop
             for first, bang, (where, nbytes) in zip(
                 starts[~is_frame].tolist(), bangs[~is_frame].tolist(), values[~is_frame].tolist(), strict=True
             ):
                 others[piece[first : bang + 1]] = where, nbytes
         if end is not None:
-            return ChunkMap(index[:count], fields[0, :count], fields[1, :count], others, position)
+            sizes = size_of[:count]
+            if (sizes == sizes[:1]).all():  # the frames of a raw file: one number instead of megabytes
+                sizes = np.broadcast_to(sizes[:1].copy(), count) if count else sizes
+            return ChunkMap(index[:count], position_of[:count], sizes, others, position)
         # An entry that the piece cuts is the first of the next one, which is longer if it holds no whole entry.
         size = _PIECE if entries else 2 * size
         if not entries and start + len(piece) == len(data):

@@ -29,6 +29,8 @@ HEADER_SAMPLE = 64
 """Bytes of a frame's chunk that hold its header and its name, but not the padding of the name field."""
 _MAX_SINGLE_READ = 1 << 16
 """A chunk of up to this many bytes is read at once: header, padded name field and data."""
+_CHEAP_GAP = 1 << 16
+"""A source that rather reads more bytes than this than two ranges has slow requests."""
 RESCUE_HINT = "rescue=True or the command 'nd2 rescue' finds what is left of a damaged file"
 _SEARCH_HINT = "validate_frames=True searches for moved chunks, rescue=True scans a damaged file"
 _MAX_NAME_FIELD = 3 * chunks.PAGE
@@ -113,8 +115,27 @@ def read_map_chunk(source: ByteSource, position: int) -> chunks.ChunkMap:
     """Read the map whose chunk starts at a position."""
     nbytes = min(chunks.HEADER.size + len(chunks.MAP_NAME), max(source.size - position, 0))
     header = read_header(source.read(position, nbytes), position, chunks.MAP_NAME, source)
-    data = source.read(header.data_offset, header.data_length)
+    data = _Window(source, header.data_offset, header.data_length)
     return chunks.parse_map(data, position, path=source.url)
+
+
+class _Window:
+    """Bytes of a file by slices in ascending order: a part of them is in memory, or all if requests are slow."""
+
+    def __init__(self, source: ByteSource, offset: int, nbytes: int) -> None:
+        self._source, self._offset, self._nbytes = source, offset, nbytes
+        self._data, self._start = b"", 0
+        self._least = nbytes if source.max_gap > _CHEAP_GAP else 0
+
+    def __len__(self) -> int:
+        return self._nbytes
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._nbytes)
+        if not self._start <= start <= stop <= self._start + len(self._data):
+            self._start, nbytes = start, min(max(stop - start, self._least), self._nbytes - start)
+            self._data = self._source.read(self._offset + start, nbytes)
+        return self._data[start - self._start : stop - self._start]
 
 
 def empty_map(_: ByteSource) -> chunks.ChunkMap:

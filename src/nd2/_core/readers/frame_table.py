@@ -44,39 +44,39 @@ def locate_frames(source: ByteSource, chunk_map: chunks.ChunkMap, count: int, pi
         return Frames(source, FrameTable(*np.zeros((2, 0), np.uint64)), pixels)
     raw, stamp = pixels.codec == "raw", np.uint64(chunks.TIMESTAMP)
     sample = _read_sample_header(source, chunk_map)
-    start, data_size = np.full(len(size), _PADDED_START, np.uint64), size.copy()
+    # Of millions of frames, each column takes many megabytes: equal values take none.
+    start = np.broadcast_to(np.uint64(_PADDED_START), len(size))
     if sample is None:
         ask = np.ones(len(size), bool)
     elif raw:
         # Every raw frame is as long as the sample; if the map differs, the chunk decides.
-        data_size[:] = sample.data_length
-        ask = (size != data_size) & (size != position)
+        ask = (size != sample.data_length) & (size != position)
         ask |= _any_overlap_next(chunk_map, sample.end - sample.position)
+        size = np.broadcast_to(np.uint64(sample.data_length), len(size))
     else:
         ask = (size == position) | (size <= stamp) | _overlap_next(chunk_map, start + size)
     asked = np.flatnonzero(ask)
     if len(asked):
         headers = _frame_headers(source, position[asked].tolist(), index[asked].tolist())
-        start[asked], data_size[asked] = _reconcile(source, chunk_map, headers, size[asked])
-    # In place: for millions of frames, each column takes many megabytes.
-    start += position
-    start += stamp
+        map_size, start, size = chunk_map.frame_size[asked], start.copy(), size.copy()
+        start[asked], size[asked] = _reconcile(source, chunk_map, headers, map_size)
+    offsets, lengths = np.zeros((2, count), np.uint64)
+    offsets[index] = position + start
     # A chunk that is too short is an error when it is read, not a missing frame.
-    np.maximum(data_size, stamp + np.uint64(1), out=data_size)
-    data_size -= stamp
-    codec = frame_codec(source, start, data_size, pixels)
-    table = np.zeros((2, count), np.uint64)
-    table[0, index], table[1, index] = start, data_size
-    return Frames(source, FrameTable(table[0], table[1]), replace(pixels, codec=codec))
+    lengths[index] = np.maximum(size, stamp + np.uint64(1))
+    offsets[index] += stamp
+    lengths[index] -= stamp
+    codec = frame_codec(source, offsets, lengths, pixels)
+    return Frames(source, FrameTable(offsets, lengths), replace(pixels, codec=codec))
 
 
 def frame_codec(
     source: ByteSource, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], pixels: PixelLayout
 ) -> Codec:
     """Return how frames are stored, which the attributes of an edited or damaged file may misstate."""
-    exact = lengths == pixels.frame_bytes
+    exact = (lengths == pixels.frame_bytes) | (lengths == 0)  # frames without data are missing
     if pixels.codec == "zlib":
-        raw = len(exact) and exact.all() and not is_zlib(source.read(int(offsets.min()), 2))
+        raw = exact.all() and lengths.any() and not is_zlib(source.read(int(offsets[lengths > 0].min()), 2))
         return "raw" if raw else "zlib"
     if exact.all():
         return pixels.codec

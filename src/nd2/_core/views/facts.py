@@ -452,7 +452,8 @@ class Facts:
 def _take(values: NDArray[Any] | None, frames: NDArray[np.intp]) -> NDArray[np.float64]:
     """Return the values of frames; NaN for those beyond the end."""
     if values is not None and frames.max(initial=-1) < len(values):
-        return values[frames].astype(np.float64, copy=False)
+        whole = 0 < len(frames) == len(values) and frames[0] == 0 and (frames[1:] > frames[:-1]).all()
+        return (values if whole else values[frames]).astype(np.float64, copy=False)
     taken = np.full(len(frames), np.nan)
     if values is not None:
         inside = frames < len(values)
