@@ -41,7 +41,7 @@ class FrameTable:
     def present(self, count: int) -> NDArray[np.bool_]:
         """Return which of the frames 0 to ``count - 1`` the file holds (wholly), shape (count,)."""
         present = np.zeros(count, bool)
-        present[: len(self)] = (self.lengths.reshape(-1, self.pieces) > 0).all(axis=1)[:count]
+        present[: len(self)] = np.all(self.lengths.reshape(-1, self.pieces) > 0, axis=1)[:count]
         return present
 
     def location(self, index: int) -> tuple[int, int]:
