@@ -49,8 +49,7 @@ def export_chunks(reader: Reader, facts: Facts, blocks: Mapping[Hashable, Sequen
     axes = ImageAxes.from_facts(facts, placement)
     order = placement.nesting[::-1].lower()
     grid = Grid.choose(axes, reader.dtype, order[0], "auto", None, 1)
-    chosen = dict(zip(axes.names, grid.chunks, strict=True))
-    return tuple(_align(chosen, blocks, order).values())
+    return tuple(_align(grid.chunks, blocks, order).values())
 
 
 def _align(chunks: Mapping[str, int], blocks: Mapping[Hashable, Sequence[int]], order: str) -> dict[str, int]:

@@ -6,7 +6,6 @@ the file.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from nd2._core.views.placement import rgb_picks
 from nd2._core.views.pyramid import level_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,10 +37,10 @@ _MIN_LEVEL = 256
 
 @record
 class Grid:
-    """Chunks, shards and levels of an image."""
+    """Chunks and shards of an image, by the names of axes, and the number of levels."""
 
-    chunks: tuple[int, ...]
-    shards: tuple[int, ...] | None
+    chunks: Mapping[str, int]
+    shards: Mapping[str, int] | None
     levels: int
 
     @classmethod
@@ -74,32 +73,24 @@ class Grid:
                     f"on each of the axes {axes.names!r}"
                 )
         height, width = axes.shape[-2:]
-        return cls(chunks, shard_shape, choose_levels(levels, (height, width)))
-
-    def drop(self, axis: int) -> Grid:
-        """Return the grid without one axis; -1 returns it unchanged."""
-        if axis < 0:
-            return self
-        shards = self.shards
-        return replace(
-            self,
-            chunks=self.chunks[:axis] + self.chunks[axis + 1 :],
-            shards=None if shards is None else shards[:axis] + shards[axis + 1 :],
+        return cls(
+            dict(zip(axes.names, chunks, strict=True)),
+            None if shard_shape is None else dict(zip(axes.names, shard_shape, strict=True)),
+            choose_levels(levels, (height, width)),
         )
 
-    def fit(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-        """Return chunks and shards for a level, not larger than its shape requires."""
-        chunks = tuple(min(c, n) for c, n in zip(self.chunks, shape, strict=True))
+    def fit(self, names: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+        """Return chunks and shards for a level with the axes ``names``, not larger than its shape requires."""
+        chunks = tuple(min(self.chunks[name], n) for name, n in zip(names, shape, strict=True))
         if self.shards is None:
             return chunks, None
         whole = (-(-n // c) * c for c, n in zip(chunks, shape, strict=True))
-        fitting = (max(s // c * c, c) for s, c in zip(self.shards, chunks, strict=True))
+        fitting = (max(self.shards[name] // c * c, c) for name, c in zip(names, chunks, strict=True))
         return chunks, tuple(min(s, w) for s, w in zip(fitting, whole, strict=True))
 
-    def extent(self, axes: ImageAxes, name: str) -> int:
+    def extent(self, name: str) -> int:
         """Return the number of items of an axis in one chunk or shard."""
-        axis = axes.names.find(name)
-        return (self.shards or self.chunks)[axis] if axis >= 0 else 1
+        return (self.shards or self.chunks).get(name, 1)
 
 
 def choose_levels(levels: int | Literal["auto"], shape: tuple[int, int]) -> int:
@@ -191,7 +182,7 @@ class Blocks:
     @classmethod
     def from_placement(cls, reader: Reader, placement: Placement, axes: ImageAxes, grid: Grid) -> Blocks:
         """Group the frames by the chunks (or shards) that they share."""
-        times, planes = grid.extent(axes, "t"), grid.extent(axes, "z")
+        times, planes = grid.extent("t"), grid.extent("z")
         row, column = placement.time // times, placement.plane // planes
         key = (placement.image * (placement.times + 1) + row) * (placement.planes + 1) + column
         rank = np.empty(len(key), np.intp)

@@ -209,22 +209,20 @@ class _Export:
         """The blocks of all images."""
         return Blocks.from_placement(self.reader, self.placement, self.axes, self.grid)
 
-    def _arrays(self) -> Iterator[tuple[str, documents.ImageAxes, Grid, np.dtype[Any], int]]:
-        """Yield name, axes, chunks, type and level of the arrays of all images and labels."""
-        label_grid = self.grid.drop(self.axes.names.find("c"))
+    def _arrays(self) -> Iterator[tuple[str, documents.ImageAxes, np.dtype[Any], int]]:
+        """Yield name, axes, type and level of the arrays of all images and labels."""
         for path in self.paths:
-            images = [(path, self.axes, self.grid, self.reader.dtype)]
-            labels = (_label_path(path, name) for name, _ in self.layers)
-            images += [(label, self.label_axes, label_grid, _LABEL_TYPE) for label in labels]
-            for image, axes, grid, dtype in images:
-                for level in range(grid.levels):
-                    yield _array_name(image, level), axes, grid, dtype, level
+            images = [(path, self.axes, self.reader.dtype)]
+            images += [(_label_path(path, name), self.label_axes, _LABEL_TYPE) for name, _ in self.layers]
+            for image, axes, dtype in images:
+                for level in range(self.grid.levels):
+                    yield _array_name(image, level), axes, dtype, level
 
     def create_arrays(self, target: Target) -> None:
         """Write the metadata of all arrays."""
-        for name, axes, grid, dtype, level in self._arrays():
+        for name, axes, dtype, level in self._arrays():
             shape = axes.level_shape(level)
-            put_array(target, name, shape, dtype, *grid.fit(shape), axes.names)
+            put_array(target, name, shape, dtype, *self.grid.fit(axes.names, shape), axes.names)
 
     def open_arrays(self, target: Target, backend: Backend, threads: int | None = None) -> dict[str, Write]:
         """Return the functions that write to the arrays, by the names of these."""
