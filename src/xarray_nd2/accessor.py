@@ -37,13 +37,14 @@ class _Accessor(Generic[_Labeled]):
 
     @property
     def _image(self) -> xr.DataArray:
-        raise NotImplementedError
+        image: xr.DataArray = self._labeled
+        return image
 
     def __repr__(self) -> str:
         return f"<nd2: {pictures.as_text(self._image)}>" if self._has_image else "<nd2: no image>"
 
     def _repr_html_(self) -> str:
-        source = str(self._attrs.get("source", "")).rpartition("/")[2]
+        source = str(self._labeled.attrs.get("source", "")).rpartition("/")[2]
         return pictures.as_html(self._image, source) if self._has_image else escape(repr(self))
 
     @property
@@ -362,12 +363,7 @@ class _Accessor(Generic[_Labeled]):
         """
         from xarray_nd2.mosaic import mosaic
 
-        return mosaic(self._image, self._attrs, pixel_to_stage)
-
-    @property
-    def _attrs(self) -> Mapping[Any, Any]:
-        attrs: Mapping[Any, Any] = self._labeled.attrs
-        return attrs
+        return mosaic(self._image, self._labeled.attrs, pixel_to_stage)
 
 
 @xr.register_dataset_accessor("nd2")  # type: ignore[no-untyped-call]
@@ -480,8 +476,3 @@ class ND2ArrayAccessor(_Accessor[xr.DataArray]):
     image : xarray.DataArray
         Axes Y and X, and others of T, P, Z, C, S, in any order.
     """
-
-    @property
-    def _image(self) -> xr.DataArray:
-        image: xr.DataArray = self._labeled
-        return image
