@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from itertools import chain
-from itertools import count as numbers
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -344,8 +342,8 @@ def recorded_coordinates(facts: Facts, grid: FrameGrid, taken: Iterable[str]) ->
 
 def column_attrs(column: RecordedColumn) -> dict[str, Any]:
     """Return the attributes of a recorded column: its title, its unit, its identifier."""
-    titles = dict(zip(STAGE_COLUMNS, ("stage x", "stage y", "stage z"), strict=True))
-    attrs: dict[str, Any] = {"long_name": titles.get(column.id) or column.title or column.id}
+    title = _NAMES[column.id].replace("_", " ") if column.id in STAGE_COLUMNS else column.title
+    attrs: dict[str, Any] = {"long_name": title or column.id}
     if column.unit:
         attrs["units"] = _UNITS.get(column.unit, column.unit)
     return {**attrs, "source": "recorded", "nd2_id": column.id}
@@ -357,11 +355,15 @@ def column_names(columns: Iterable[RecordedColumn], taken: Iterable[str]) -> dic
     names: dict[str, str] = {}
     for column in columns:
         name = _NAMES.get(column.id) or _identifier(column.title) or _identifier(column.id)
-        candidates = [name, f"{name}_{_identifier(column.id)}"]
-        candidates += [f"{name}_{i}" for i in range(2, len(used) + 3)]
-        names[column.id] = next(name for name in candidates if name not in used)
+        names[column.id] = _free_name(used, name, f"{name}_{_identifier(column.id)}")
         used.add(names[column.id])
     return names
+
+
+def _free_name(taken: Collection[str], *names: str) -> str:
+    """Return the first name that is not taken, or else the first one with a number."""
+    numbered = (f"{names[0]}_{number}" for number in range(2, len(taken) + 3))
+    return next(name for name in (*names, *numbered) if name not in taken)
 
 
 def _identifier(text: str) -> str:
@@ -408,7 +410,7 @@ def label_layers(facts: Facts, image: FrameArray, dropped: Collection[str] = ())
     for layer in facts.reader.binary_layers:
         info = layer.info
         plain = "labels_" + (re.sub(r"\W+", "_", info.name).strip("_") or "layer")
-        name = next(n for n in chain([plain], (f"{plain}_{i}" for i in numbers(2))) if n not in found)
+        name = _free_name(found, plain)
         attrs: dict[str, Any] = {"long_name": info.name or name, "nd2_file_tag": info.file_tag}
         if info.comp_name:
             attrs["channel"] = info.comp_name
