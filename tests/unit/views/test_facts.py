@@ -69,6 +69,14 @@ def test_planned_times_start_with_the_first_frame_of_the_file(tmp_path: Path) ->
     assert (series.values.tolist(), series.source) == ([150.0, 650.0], "nominal")
 
 
+def test_axes_are_those_of_one_position(tmp_path: Path) -> None:
+    one = facts(tmp_path / "a.nd2", loops=[("P", 3), ("T", 2)], times=[0.0, 1.0, 20.0, 21.0, 400.0, 401.0])
+    axes = {name: (series.values.tolist(), series.source) for name, series in one.axes(1).items()}
+    assert axes == {"P": ([1], None), "T": ([20.0, 21.0], "recorded"), "Z": ([0.0], "nominal")}
+    assert {name: series.values.tolist() for name, series in one.axes(-1).items()}["P"] == [2]
+    assert {name: len(series.values) for name, series in one.axes(without=["T"]).items()} == {"P": 3, "Z": 1}
+
+
 @pytest.mark.parametrize(
     ("julian_day", "start"),
     [
