@@ -12,13 +12,14 @@ from nd2._core.frames.selection import LazyArray, compose, is_whole, select
 from nd2._core.values import record
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from numpy.typing import NDArray
 
     from nd2._core.frames.grid import FrameGrid, Layout
     from nd2._core.frames.plan import Picks
     from nd2._core.frames.read import Frames
+    from nd2._core.frames.selection import Pick
     from nd2._core.io import ByteSource
 
 PIXEL_DIMS = ("C", "Y", "X", "S")
@@ -59,10 +60,7 @@ class FrameArray(LazyArray):
     def narrow(self, key: tuple[int | slice, ...]) -> FrameArray:
         """Return the lazy array of a part: an integer (drops its axis) or a slice per axis."""
         picks: dict[str, Any] = dict(zip(self.dims, select(key, self.dims, self.shape).picks, strict=True))
-        window: tuple[Any, ...] = tuple(
-            compose(whole, picks.get(dim, range(len(whole))))
-            for dim, whole in zip(PIXEL_DIMS, self.window, strict=True)
-        )
+        window: tuple[Any, ...] = self._compose(picks)
         dropped = [dim for dim, item in zip(self.dims, key, strict=True) if not isinstance(item, slice)]
         return replace(self, grid=self.grid.narrow(picks), window=window).drop_dims(*dropped)
 
@@ -135,12 +133,12 @@ class FrameArray(LazyArray):
     def _split(self, picks: Picks) -> tuple[Picks, Picks]:
         """Return the positions on the frame axes, and those on C, Y, X and S of a frame."""
         loops = len(self.grid.dims)
-        pixels = dict(zip(self.pixel_dims, picks[loops:], strict=True))
-        whole = tuple(
-            compose(window, pixels[dim]) if dim in pixels else window
-            for dim, window in zip(PIXEL_DIMS, self.window, strict=True)
-        )
-        return picks[:loops], whole
+        return picks[:loops], self._compose(dict(zip(self.pixel_dims, picks[loops:], strict=True)))
+
+    def _compose(self, picks: Mapping[str, Pick]) -> Picks:
+        """Return the positions on C, Y, X and S of a frame; the whole window where there are none."""
+        windows = zip(PIXEL_DIMS, self.window, strict=True)
+        return tuple(compose(window, picks[dim]) if dim in picks else window for dim, window in windows)
 
     def _read(self, loops: Picks, picks: Picks, out: NDArray[Any] | None) -> NDArray[Any]:
         index, inverse = self._unique(loops)

@@ -97,19 +97,17 @@ def open_handle(path: str, forget: weakref.WeakMethod[Callable[[Handle], None]])
 
 def max_handles() -> int:
     """Return the maximum number of open files: half of the limit of the process, or xarray's setting."""
-    limit = min(_system_limit() // 2, _learned_limit)
-    options: Any = getattr(sys.modules.get("xarray"), "get_options", dict)()
-    setting = options.get("file_cache_maxsize", _XARRAY_DEFAULT)
-    return max(limit if setting == _XARRAY_DEFAULT else min(limit, setting), 1)
-
-
-def _system_limit() -> int:
     try:
         import resource
     except ImportError:  # Windows
-        return 2 * _DEFAULT_LIMIT
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 2 * _MAX_HANDLES if soft == resource.RLIM_INFINITY else soft
+        limit = _DEFAULT_LIMIT
+    else:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        limit = _MAX_HANDLES if soft == resource.RLIM_INFINITY else soft // 2
+    limit = min(limit, _learned_limit)
+    options: Any = getattr(sys.modules.get("xarray"), "get_options", dict)()
+    setting = options.get("file_cache_maxsize", _XARRAY_DEFAULT)
+    return max(limit if setting == _XARRAY_DEFAULT else min(limit, setting), 1)
 
 
 def _make_room(count: int) -> None:

@@ -85,7 +85,7 @@ class FsspecSource(ByteSource):
         with self._explained():
             requests = plan(self._absent(targets), self._tuning)
             if requests:
-                await self._transport.run_async(self._transport.fetch(requests, self._checked_stat()))
+                await self._transport.run_async(self._transport.fetch, requests, self._checked_stat())
 
     def read_start(self, nbytes: int) -> bytes:
         if self._closed:
@@ -93,7 +93,7 @@ class FsspecSource(ByteSource):
         if self._stat is not None:
             return self.read(0, min(nbytes, self._stat.size))
         with self._explained():
-            return self._transport.run(self._transport.read_start(nbytes))
+            return self._transport.run(self._transport.read_start, nbytes)
 
     def prefetch(self, spans: Sequence[Span]) -> None:
         size = self.size
@@ -148,7 +148,7 @@ class FsspecSource(ByteSource):
         if self._closed:
             raise errors.closed(self.url)
         with self._explained():
-            stat, blocks = self._transport.run(self._transport.ends(head, tail))
+            stat, blocks = self._transport.run(self._transport.ends, head, tail)
         if self._stat is not None:
             check_same(self._stat, stat, self.url)
         self._blocks = [*self._blocks, *blocks]
@@ -193,13 +193,13 @@ class FsspecSource(ByteSource):
         requests: list[Request] = plan(targets, self._tuning)
         if requests:
             with self._explained():
-                self._transport.run(self._transport.fetch(requests, self._checked_stat()))
+                self._transport.run(self._transport.fetch, requests, self._checked_stat())
 
     def _checked_stat(self) -> Stat:
         """Return length and version; after unpickling, ask once whether they still hold if responses do not tell."""
         stat = self._known()
         if not self._verified and not self._transport.verifies:
-            check_same(stat, self._transport.run(self._transport.stat()), self.url)
+            check_same(stat, self._transport.run(self._transport.stat), self.url)
         self._verified = True
         return stat
 

@@ -13,7 +13,7 @@ from nd2._core.io.urls import redact
 from nd2._core.values import record
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from fsspec.spec import AbstractFileSystem
@@ -175,17 +175,17 @@ class Transport:
         self.raw_url = str(fs.unstrip_protocol(path))
         self.url = redact(self.raw_url)
 
-    def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+    def run(self, function: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any) -> _T:
         """Run one of the coroutines below."""
         try:
-            coroutine.send(None)
+            function(*arguments).send(None)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         raise RuntimeError("the coroutine waits")
 
-    async def run_async(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+    async def run_async(self, function: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any) -> _T:
         """Run one of the coroutines below; those of the caller's event loop run meanwhile."""
-        return await asyncio.to_thread(self.run, coroutine)
+        return await asyncio.to_thread(self.run, function, *arguments)
 
     async def stat(self) -> Stat:
         """Ask for length and version."""
@@ -238,17 +238,14 @@ class AsyncTransport(Transport):
             fs = type(fs)(*fs.storage_args, **options)
         super().__init__(fs, path)
 
-    def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+    def run(self, function: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any) -> _T:
         from fsspec.asyn import sync
 
-        async def run() -> _T:
-            return await coroutine
-
-        result: _T = sync(self.fs.loop, run)
+        result: _T = sync(self.fs.loop, function, *arguments)
         return result
 
-    async def run_async(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self.fs.loop))
+    async def run_async(self, function: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any) -> _T:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(function(*arguments), self.fs.loop))
 
     async def stat(self) -> Stat:
         return parse_info(await self.fs._info(self.path), self.url)  # noqa: SLF001 - fsspec's way to name coroutines
