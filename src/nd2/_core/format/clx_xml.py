@@ -104,32 +104,25 @@ def _boolean(text: str) -> bool:
     return text.strip().lower() in ("true", "1")
 
 
-def _integer(text: str) -> int | None:
-    try:
-        return int(text)
-    except ValueError:
-        return None
+def _tolerant(read: Callable[[str], Any], default: Any) -> Callable[[str], Any]:
+    """Return a function that reads text, and returns the default for damaged text."""
+
+    def read_or_default(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError:
+            return default
+
+    return read_or_default
 
 
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
-
-
-def _unbase64(text: str) -> bytes:
-    try:
-        return b64decode(text)
-    except ValueError:
-        return b""
-
+_integer = _tolerant(int, None)
+_unbase64 = _tolerant(b64decode, b"")
 
 _SCALARS: Final[Mapping[str, Callable[[str], Any]]] = {
     "bool": _boolean,
     **dict.fromkeys(_INTEGERS, _integer),
-    "double": _float,
-    "float": _float,
+    **dict.fromkeys(("double", "float"), _tolerant(float, float("nan"))),
     "CLxStringW": str,
     "unknown": str,
     "CLxByteArray": lambda text: bytearray(text, "utf-8"),
