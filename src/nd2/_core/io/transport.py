@@ -139,8 +139,6 @@ logger = logging.getLogger("nd2")
 WHOLE = 32 << 20
 """Files up to this length are read whole from servers that do not serve byte ranges."""
 
-_FREE_STAT = ("memory", "file", "local")
-"""Protocols that tell a file's version without a request."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 IN_FLIGHT = 128
 # More parallel bytes are not faster, and requests that wait for their share of a slow line would time out.
@@ -174,6 +172,8 @@ class Transport:
         self.fs, self.path = fs, path
         self.raw_url = str(fs.unstrip_protocol(path))
         self.url = redact(self.raw_url)
+        self._stat_is_free = protocol(fs) in ("memory", "file", "local")
+        self._is_cache = is_cache(fs)
 
     def run(self, function: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any) -> _T:
         """Run one of the coroutines below."""
@@ -204,7 +204,7 @@ class Transport:
         """Make requests, which fill the buffers of their pieces."""
         for request in requests:
             await self._fetch_one(request, expected)
-        if protocol(self.fs) in _FREE_STAT:
+        if self._stat_is_free:
             check_same(expected, await self.stat(), self.url)
 
     async def _fetch_one(self, request: Request, expected: Stat) -> None:
@@ -214,7 +214,7 @@ class Transport:
 
     async def _cat(self, start: int, stop: int) -> bytes:
         data: bytes
-        if is_cache(self.fs):
+        if self._is_cache:
             with self.fs.open(self.path, "rb") as handle:
                 handle.seek(start)
                 data = handle.read(stop - start)
