@@ -59,11 +59,11 @@ def loop_columns(reader: Reader, facts: Facts) -> dict[str, NDArray[Any]]:
     columns["Index"] = np.arange(count)
     indices = layout.grid.all_indices()
     columns |= {f"{name} Index": index for name, index in indices.items()}
-    for loop, index in zip(reader.experiment, indices.values(), strict=True):
+    for loop, (name, index) in zip(reader.experiment, indices.items(), strict=True):
         if isinstance(loop, XYPosLoop):
             columns["Position Name"] = np.array(facts.position_names, object)[index]
         elif isinstance(loop, ZStackLoop):
-            planes = loop.parameters.stepUm * (np.arange(loop.count) - loop.parameters.homeIndex)
+            planes = facts.heights(name, loop.count)
             columns["Z-Series"] = (planes if loop.parameters.bottomToTop else planes[::-1])[index]
     return columns
 

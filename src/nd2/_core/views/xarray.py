@@ -73,17 +73,6 @@ def to_xarray(
         data = data[(None,) * len(missing) + (...,)]
         dims = (*missing, *dims)
     used = {name: ((name,), values) for name, values in coords.items() if name in dims}
-    array = xarray.DataArray(
-        data,
-        dims=dims,
-        coords=used,
-        attrs={
-            "metadata": {
-                "metadata": reader.metadata,
-                "experiment": reader.experiment,
-                "attributes": reader.attributes,
-                "text_info": reader.text_info,
-            }
-        },
-    )
+    attached = {name: getattr(reader, name) for name in ("metadata", "experiment", "attributes", "text_info")}
+    array = xarray.DataArray(data, dims=dims, coords=used, attrs={"metadata": attached})
     return array.squeeze() if squeeze else array

@@ -61,32 +61,25 @@ def crop(
     _refuse_legacy(reader, "writing a part of")
     loops = dict(reader.layout.loops)
     known = (*loops, *AXES)
-    picks = _indices(facts, position, named_picks)
-    if unknown := [name for name in picks if name not in known]:
-        raise errors.no_such("axis", unknown[0], known, path=reader.source.url, kind=IndexError)
-    region = Region.from_picks(reader, picks)
-    indices = [pick_indices(f"loop {name!r}", count, picks.get(name)) for name, count in loops.items()]
-    if region is None and all(len(index) == count for index, count in zip(indices, loops.values(), strict=True)):
-        frames = np.arange(reader.frame_count)  # those beyond the loops included
-        selection = Selection(reader, frames)
-    else:
-        selection = Selection(reader, reader.layout.grid.frames(indices).reshape(-1), indices, region)
-    _copy(reader, dest, selection, overwrite)
-
-
-def _indices(facts: Facts, position: int | str | None, named_picks: Mapping[str, NamedPick]) -> dict[str, Pick]:
-    """Return the picks of axes, with the indices of positions and channels that are given by name."""
     picks: dict[str, Any] = {axis: pick for axis, pick in named_picks.items() if pick is not None}
     if position is not None:
         index = facts.position_index(position)  # also checked if there are no positions
-        if "P" in dict(facts.reader.layout.loops):
+        if "P" in loops:
             picks["P"] = index
     channels = picks.get("C", 0)
     if isinstance(channels, str):
         picks["C"] = facts.channel_indices([channels])
     elif np.ndim(channels):
         picks["C"] = sorted(facts.channel_indices(channels))
-    return picks
+    if unknown := [name for name in picks if name not in known]:
+        raise errors.no_such("axis", unknown[0], known, path=reader.source.url, kind=IndexError)
+    region = Region.from_picks(reader, picks)
+    indices = [pick_indices(f"loop {name!r}", count, picks.get(name)) for name, count in loops.items()]
+    if region is None and all(len(index) == count for index, count in zip(indices, loops.values(), strict=True)):
+        selection = Selection(reader, np.arange(reader.frame_count))  # frames beyond the loops included
+    else:
+        selection = Selection(reader, reader.layout.grid.frames(indices).reshape(-1), indices, region)
+    _copy(reader, dest, selection, overwrite)
 
 
 def _refuse_legacy(reader: Reader, action: str) -> None:

@@ -169,7 +169,7 @@ class FileWriter:
         """Return the sequence index."""
         layout = self._plan.layout
         if isinstance(index, Mapping):
-            names = [name for name, _ in layout.loops]
+            names = layout.grid.names
             for name in index:
                 if name not in names:
                     raise errors.no_such("loop", name, names, path=self.path, kind=IndexError)
