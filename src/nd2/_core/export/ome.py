@@ -337,11 +337,10 @@ class _Builder:
     def _planes(self, parent: Element, mine: Placement) -> None:
         facts, frames = self.facts, mine.index
         # The recorded clock need not start with the experiment: OME's time does.
-        columns: dict[str, list[float | None]] = {
-            "DeltaT": _rounded(facts.times(frames) - facts.first_time),
-            **{f"Position{axis.upper()}": _rounded(series.values[frames]) for axis, series in facts.stage.items()},
-        }
-        units = {"DeltaT": "ms"}
+        columns = [
+            ("DeltaT", "ms", _rounded(facts.times(frames) - facts.first_time)),
+            *((f"Position{x.upper()}", "µm", _rounded(series.values[frames])) for x, series in facts.stage.items()),
+        ]
         exposures = [
             np.broadcast_to(facts.exposure(c).values, facts.reader.frame_count)[frames].tolist()
             for c in range(self.reader.layout.channels)
@@ -349,11 +348,9 @@ class _Builder:
         times, planes = mine.time.tolist(), mine.plane.tolist()
         for k in range(len(frames)):
             place: dict[str, str] = {}
-            for name, column in columns.items():
-                value = column[k]
-                if value is not None:
-                    place[name] = repr(value)
-                    place[f"{name}Unit"] = units.get(name, "µm")
+            for name, unit, column in columns:
+                if (value := column[k]) is not None:
+                    place[name], place[f"{name}Unit"] = repr(value), unit
             for channel, exposure in enumerate(exposures):
                 plane = {"TheZ": str(planes[k]), "TheT": str(times[k]), "TheC": str(channel)}
                 # The unit is written even without a value, because programs read it.
