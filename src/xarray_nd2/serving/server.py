@@ -91,17 +91,8 @@ class Endpoint:
     def __init__(
         self, site: Site, host: str, port: int, *, allow_origin: str | None = None, verbose: bool = False
     ) -> None:
-        class Handler(_Handler):
-            served = site
-            origin = allow_origin
-            only_loopback = _is_loopback(host)
-            logs = verbose
-
-        class Server(_Server):
-            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-
         try:
-            self._server = Server((host, port), Handler)
+            self._server = _Server(site, host, port, allow_origin, verbose=verbose)
         except OSError as error:
             raise errors.unbound(error, f"{host}:{port}") from None
         shown = f"[{host}]" if ":" in host else host
@@ -137,14 +128,16 @@ class _Server(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = _BACKLOG
-    RequestHandlerClass: type[_Handler]
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, site: Site, host: str, port: int, allow_origin: str | None, *, verbose: bool) -> None:
+        self.site, self.allow_origin, self.verbose = site, allow_origin, verbose
+        self.only_loopback = _is_loopback(host)
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._slots = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         self._open: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
         self.closing = threading.Event()
-        super().__init__(*args)
+        super().__init__((host, port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._slots.acquire(blocking=False):
@@ -183,16 +176,12 @@ class _Server(ThreadingHTTPServer):
                 continue
         for thread in connections.values():
             thread.join()
-        self.RequestHandlerClass.served.close()
+        self.site.close()
 
 
 class _Handler(BaseHTTPRequestHandler):
     """Answers GET and HEAD, byte ranges included."""
 
-    served: Site
-    origin: str | None
-    only_loopback: bool
-    logs: bool
     server: _Server
     protocol_version = "HTTP/1.1"
     timeout = 60
@@ -202,48 +191,43 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1
 
-    def do_GET(self) -> None:
-        """Send the bytes of a key."""
-        self._answer(body=True)
-
-    def do_HEAD(self) -> None:
-        """Send the length of the bytes of a key."""
-        self._answer(body=False)
-
     def do_OPTIONS(self) -> None:
         """Tell a browser what is allowed."""
-        self._send(Answer("", b"", HTTPStatus.NO_CONTENT), body=False)
+        self._send(Answer("", b"", HTTPStatus.NO_CONTENT))
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print a request if the user wants a log."""
-        if self.logs:
+        if self.server.verbose:
             super().log_message(format, *args)
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
         """Print nothing yet: `_send` knows size and time."""
 
-    def _answer(self, *, body: bool) -> None:
+    def do_GET(self) -> None:
+        """Send the bytes of a key; their length only if the method is HEAD."""
         self._start = time.perf_counter()
         host = self.headers.get("Host", "")
-        if self.only_loopback and not _is_loopback(_hostname(f"//{host}")):
+        if self.server.only_loopback and not _is_loopback(_hostname(f"//{host}")):
             # A foreign name that resolves to this machine: its pages must not read the file.
-            self._text(HTTPStatus.MISDIRECTED_REQUEST, "unknown host", body=body)
+            self._text(HTTPStatus.MISDIRECTED_REQUEST, "unknown host")
             return
         key = unquote(urlsplit(self.path).path).strip("/")
         html = "text/html" in self.headers.get("Accept", "").lower()
         request = Request(key, self._base(host), html)
         try:
-            found = self.served.answer(request)
+            found = self.server.site.answer(request)
         except (OSError, ValueError, ImportError) as error:
-            self._text(HTTPStatus.INTERNAL_SERVER_ERROR, str(error), body=body)
+            self._text(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
             return
         if found is None:
             message = f"there is no such key; {request.base} is a page for people in a browser"
-            self._text(HTTPStatus.NOT_FOUND, message, body=body)
-        elif found.stream and body:
+            self._text(HTTPStatus.NOT_FOUND, message)
+        elif found.stream and self.command == "GET":
             self._stream(found)
         else:
-            self._send(self._part(found), body=body)
+            self._send(self._part(found))
+
+    do_HEAD = do_GET
 
     def _base(self, host: str) -> str:
         """Return the URL of the root as the client knows it: a tunnel may end at another port."""
@@ -271,19 +255,19 @@ class _Handler(BaseHTTPRequestHandler):
         origin = self.headers.get("Origin")
         if origin is None:
             return None
-        if self.origin in ("*", origin) or _is_loopback(_hostname(origin)):
+        if self.server.allow_origin in ("*", origin) or _is_loopback(_hostname(origin)):
             return str(origin)
         return None
 
-    def _text(self, status: HTTPStatus, text: str, *, body: bool) -> None:
-        self._send(Answer("text/plain; charset=utf-8", f"{text}\n".encode(), status), body=body)
+    def _text(self, status: HTTPStatus, text: str) -> None:
+        self._send(Answer("text/plain; charset=utf-8", f"{text}\n".encode(), status))
 
-    def _send(self, answer: Answer, *, body: bool) -> None:
+    def _send(self, answer: Answer) -> None:
         self._headers(answer, {"Content-Length": str(len(answer.data))})
-        if body:
+        sent = len(answer.data) if self.command == "GET" else 0
+        if sent:
             self.wfile.write(answer.data)
         self.wfile.flush()
-        sent = len(answer.data) if body else 0
         milliseconds = (time.perf_counter() - getattr(self, "_start", time.perf_counter())) * 1000
         self.log_message('"%s" %d, %d bytes, %.1f ms', self.requestline, answer.status, sent, milliseconds)
 
