@@ -10,7 +10,7 @@ PARALLEL := -n auto --dist worksteal
 PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright
 
 .PHONY: help demo docs recipes test test-wheel test-upstream coverage test-lowest test-newest fuzz lint types layers check release \
-  dependents bench-remote bench-facility bench oracle ngff napari napari-pictures clean
+  dependents drop-in bench-remote bench-facility bench oracle ngff napari napari-pictures clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -151,6 +151,10 @@ release: $(VENV)/.release ## build sdist and wheel into dist, check them, use th
 dependents: $(VENV)/.release $(VENV)/.test ## compare what bioio-nd2, cellpose and others return with PyPI's nd2 and with this project
 	$(BIN)/python tools/dependents.py --uv $(BIN)/uv --python $(NEWEST_PYTHON)
 
+# The tests of nd2 itself, in an environment with it and in one with this project.
+drop-in: $(VENV)/.release $(VENV)/.test ## run the tests of PyPI's nd2 0.12.0 with it and with this project
+	$(BIN)/python -m tools.drop_in --uv $(BIN)/uv --python $(NEWEST_PYTHON)
+
 check: lint types layers test ## everything that the gate runs
 
 bench-remote: $(VENV)/.test ## requests, bytes and seconds of remote reads, into docs/cloud.md (needs `make oracle`)
@@ -182,5 +186,5 @@ napari-pictures: .venv-napari/.done ## take the pictures of docs/napari.md
 	$(SCREEN) .venv-napari/bin/python docs/napari_pictures.py
 
 clean: ## remove the environment, caches and products
-	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct .venv-wheel .venv-upstream .venv-readme .venv-ngff .venv-napari .venv-dependents docs/_build docs/jupyter_execute htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist demo-output .venv-highest .venv-lowest-direct .venv-wheel .venv-upstream .venv-readme .venv-ngff .venv-napari .venv-dependents .venv-drop-in docs/_build docs/jupyter_execute htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} +

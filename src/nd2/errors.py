@@ -4,6 +4,13 @@ Each class derives from the standard class that a caller would catch anyway: ``O
 or cannot be read, ``ValueError`` for a corrupt file, ``NotImplementedError`` for an unsupported feature.
 """
 
-from nd2._core.errors import CorruptFileError, ND2Error, NotND2Error, SourceError, UnsupportedFileError
+from nd2._core.errors import (
+    CorruptFileError,
+    ND2Error,
+    NotND2Error,
+    SourceError,
+    UnclosedFileWarning,
+    UnsupportedFileError,
+)
 
-__all__ = ["CorruptFileError", "ND2Error", "NotND2Error", "SourceError", "UnsupportedFileError"]
+__all__ = ["CorruptFileError", "ND2Error", "NotND2Error", "SourceError", "UnclosedFileWarning", "UnsupportedFileError"]

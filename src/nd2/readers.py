@@ -8,8 +8,8 @@ from nd2._core.compat import deprecated_module
 __getattr__: Callable[[str], Any] = deprecated_module(
     "nd2.readers",
     {
-        "LegacyReader": "nd2._core.readers.legacy",
-        "ModernReader": "nd2._core.readers.modern",
-        "ND2Reader": "nd2._core.readers:Reader",
+        "LegacyReader": "nd2._core.compat",
+        "ModernReader": "nd2._core.compat",
+        "ND2Reader": "nd2._core.compat",
     },
 )

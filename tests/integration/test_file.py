@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import nd2
+from nd2.errors import UnclosedFileWarning
 from nd2.structures import FrameMetadata
 from tests.builder import Nd2Spec, build
 from tests.fuzz.seeds import files
@@ -153,6 +155,41 @@ def test_into_an_array_of_the_caller(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="out must be"):
             file.asarray(out=out[::-1])
     np.testing.assert_array_equal(out, spec.array)
+
+
+def test_a_file_that_was_never_closed_warns_as_files_of_python_do(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    build(path)
+    with pytest.warns(UnclosedFileWarning, match=r"ND2File file not closed: '.*a\.nd2'"):
+        nd2.ND2File(path)
+    # nothing is open for these
+    nd2.ND2File(io.BytesIO(path.read_bytes()))
+    with pytest.raises(FileNotFoundError):
+        nd2.ND2File(tmp_path / "none.nd2")
+    nd2.ND2File(path).close()
+    command = [sys.executable, "-c", "import sys, nd2; print(nd2.ND2File(sys.argv[1]).sizes)", str(path)]
+    for options, shown in (([], False), (["-W", "default"], True)):
+        done = subprocess.run([command[0], *options, *command[1:]], capture_output=True, text=True, check=True)
+        assert ("UnclosedFileWarning" in done.stderr) == shown
+
+
+def test_a_file_is_closed_with_the_open_file_it_was_made_from(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    spec = build(path)
+    with path.open("rb") as handle:
+        file = nd2.ND2File(handle)
+        assert file.path == str(path)
+        array, data = file.to_dask(), xr.open_dataset(handle, engine="nd2")
+        np.testing.assert_array_equal(file.asarray(), spec.array)
+    assert file.closed
+    with pytest.raises(ValueError, match=r"closed file.*a\.nd2"):
+        file.asarray()
+    # arrays and datasets read by the path
+    np.testing.assert_array_equal(array, spec.array)
+    with data:
+        np.testing.assert_array_equal(data.image, spec.array)
+    with file:
+        np.testing.assert_array_equal(file.asarray(), spec.array)
 
 
 def test_closing_and_opening_again(tmp_path: Path) -> None:

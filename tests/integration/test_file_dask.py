@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import sys
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from dask.blockwise import Blockwise
 from dask.diagnostics import Callback  # type: ignore[attr-defined]
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from resource_backed_dask_array import ResourceBackedDaskArray
 
 import nd2
 from nd2._core.frames.array import FrameArray
@@ -24,10 +26,20 @@ from nd2._core.views.dask import ImageArray
 from tests.builder import Nd2Spec, build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SPEC = Nd2Spec(loops=(("T", 6), ("Z", 4)), channels=2, height=12, width=9, missing=frozenset({5}))
+
+
+@pytest.fixture(autouse=True, params=["plain", "wrapped"])
+def kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Without and with the package that has the type of array that nd2 0.12.0 returns."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "plain":
+            patch.setitem(sys.modules, "resource_backed_dask_array", None)
+            patch.delitem(sys.modules, "nd2._core.views.dask_wrapper", raising=False)
+        yield request.param
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +123,31 @@ def test_chunks_group_frames_in_file_order(path: Path) -> None:
     assert lazy(path, chunks=(3, 2, 1, -1, -1)).chunksize == (3, 2, 1, 12, 9)
 
 
-def test_wrapper_and_copy_are_accepted(path: Path) -> None:
+def test_the_type_is_that_of_nd2_where_its_package_is_installed(path: Path, kind: str) -> None:
     with nd2.ND2File(path) as file:
-        array = file.to_dask(wrapper=False, copy=False)
-    np.testing.assert_array_equal(array[0].compute(), SPEC.array[0])
+        arrays = [file.to_dask(), nd2.imread(path, dask=True)]
+        assert type(file.to_dask(wrapper=False, copy=False)) is ImageArray
+        assert type(file.to_xarray().data) is ImageArray
+    for array in arrays:
+        copy = pickle.loads(pickle.dumps(array))
+        some = [array, array[1], array[[3, 1]], array.mean(axis=0), np.einsum("abcde->edcba", array), copy, copy[0]]  # type: ignore[no-untyped-call]
+        if kind == "plain":
+            assert {type(one) for one in some} == {ImageArray, da.Array}
+        else:
+            assert all(isinstance(one, ResourceBackedDaskArray) for one in some)
+        np.testing.assert_array_equal(array[0].compute(), SPEC.array[0])
+        np.testing.assert_array_equal(np.asarray(copy), SPEC.array)
+        np.testing.assert_array_equal(some[4].compute(), SPEC.array.T)
+
+
+def test_a_wrapped_array_is_read_where_its_package_is_not_installed(path: Path, kind: str) -> None:
+    data = pickle.dumps(lazy(path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "resource_backed_dask_array", None)
+        patch.delitem(sys.modules, "nd2._core.views.dask_wrapper", raising=False)
+        copy = pickle.loads(data)
+    assert type(copy) is da.Array
+    np.testing.assert_array_equal(copy.compute(), SPEC.array)  # type: ignore[no-untyped-call]
 
 
 def axis_key(size: int) -> st.SearchStrategy[Any]:

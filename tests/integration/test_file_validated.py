@@ -47,7 +47,8 @@ def test_shifted_frames_and_metadata_are_found_again(tmp_path: Path, zlib: bool,
         np.testing.assert_array_equal(file.read_frame(5), spec.frames[5].squeeze())
         assert file.text_info["optics"] == "Plan Apo 20x"
         assert "Channel 1" in repr(file.metadata)
-        np.testing.assert_array_equal(pickle.loads(pickle.dumps(file)).asarray(), spec.array)
+        with pickle.loads(pickle.dumps(file)) as copy:
+            np.testing.assert_array_equal(copy.asarray(), spec.array)
         array = file.to_dask()
     np.testing.assert_array_equal(array[4].compute(), spec.array[4])
 

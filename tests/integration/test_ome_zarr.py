@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -234,8 +235,11 @@ def test_wells_of_several_fields() -> None:
     assert fields is not None
     assert [field.path for field in fields] == ["B/2/0", "B/2/1", "C/11/0", "AA/3/0"]
     plate = zarr_documents.plate("plate", fields)
-    assert [row["name"] for row in plate["rows"]] == ["B", "C", "AA"]
-    assert [column["name"] for column in plate["columns"]] == ["2", "3", "11"]
+    # with the empty ones before the last, so that viewers show each well in its place
+    assert [row["name"] for row in plate["rows"]] == [*string.ascii_uppercase, "AA"]
+    assert [column["name"] for column in plate["columns"]] == [str(number) for number in range(1, 12)]
+    assert plate["wells"][0] == {"path": "B/2", "rowIndex": 1, "columnIndex": 1}
+    assert plate["wells"][2] == {"path": "AA/3", "rowIndex": 26, "columnIndex": 2}
     assert plate["field_count"] == 2
     assert zarr_documents.plate_fields(["B02", "center"]) is None
     assert zarr_documents.plate_fields([None]) is None

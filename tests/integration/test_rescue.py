@@ -197,7 +197,8 @@ def test_every_way_to_open(path: Path) -> None:
     with nd2.ND2File(path, rescue=True) as file:
         file.close()
         file.open()
-        assert np.array_equal(pickle.loads(pickle.dumps(file)).asarray(), spec.array)
+        with pickle.loads(pickle.dumps(file)) as copy:
+            assert np.array_equal(copy.asarray(), spec.array)
 
 
 def test_frames_one_by_one(path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,6 +7,7 @@ import io
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -19,6 +20,7 @@ import nd2.tiff
 import xarray_nd2
 from nd2._core.format import clx_lite
 from nd2._core.structures import CustomLoop, TimeLoop, TimeLoopParams, ZStackLoop, ZStackLoopParams
+from tests import legacy_builder
 from tests.builder import build
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ def test_frames(file: Any, single: Any) -> None:
 def test_util(tmp_path: Path) -> None:
     util = nd2._util
     assert util.AXIS is nd2.AXIS
+    assert util.TIME_KEY == "Time [s]"
     build(tmp_path / "a.nd2")
     assert (tmp_path / "a.nd2").read_bytes()[:4] == util.NEW_HEADER_MAGIC
     assert util.OLD_HEADER_MAGIC == b"\x00\x00\x00\x0c"
@@ -173,6 +176,42 @@ def test_private_reader(file: Any, tmp_path: Path) -> None:
         reader._decode_chunk(b"ImageGone!")
 
 
+def test_private_readers_open_files(file: Any, tmp_path: Path) -> None:
+    from nd2._readers import LegacyReader, ModernReader, protocol
+
+    path = tmp_path / "a.nd2"
+    with ModernReader(path) as reader:
+        assert reader.chunkmap == file._rdr.chunkmap
+        reader._cached_global_metadata()
+        assert reader._raw_attributes["uiWidth"] == 8
+        assert reader._raw_experiment["uLoopPars"]["uiCount"] == 2
+        assert len(reader._raw_image_metadata["sPicturePlanes"]["sPlaneNew"]) == 2
+        assert reader._raw_text_info["TextInfoItem_13"] == "Plan Apo 20x"
+    build(tmp_path / "old.nd2", version=(2, 1))
+    with protocol.ND2Reader.create(tmp_path / "old.nd2") as reader:
+        assert type(reader) is ModernReader
+        assert reader._raw_attributes["uiWidth"] == 8
+        assert reader._raw_experiment == {}
+    pytest.importorskip("imagecodecs")
+    legacy_builder.build(tmp_path / "legacy.nd2")
+    with protocol.ND2Reader.create(tmp_path / "legacy.nd2") as reader:
+        assert type(reader) is LegacyReader
+        assert reader._raw_attributes == {}
+
+
+def test_private_names_of_urls(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2")
+    data = (tmp_path / "a.nd2").read_bytes()
+    fsspec.filesystem("memory").pipe_file("/compat/a.nd2", data)
+    for limit in (0, len(data)):
+        with nd2._util.open_fsspec_url("memory://compat/a.nd2", small_file_limit=limit) as handle:
+            assert handle.read() == data
+    with nd2.ND2File("memory://compat/a.nd2", storage_options={"listings_expiry_time": 5}) as remote:
+        assert remote._storage_options == {"listings_expiry_time": 5}
+    with nd2.ND2File(tmp_path / "a.nd2") as local:
+        assert local._storage_options is None
+
+
 def test_private_decoders(file: Any, tmp_path: Path) -> None:
     from nd2._parse import _chunk_decode, _clx_lite, _clx_xml, _parse
     from nd2._readers import LegacyReader, ModernReader, ND2Reader
@@ -182,6 +221,10 @@ def test_private_decoders(file: Any, tmp_path: Path) -> None:
     with path.open("rb") as handle:
         assert _chunk_decode.get_chunkmap(handle) == file._rdr.chunkmap
         assert _chunk_decode.get_chunkmap(handle, error_radius=100_000) == file._rdr.chunkmap
+        places = {name: (start, length) for name, start, length in _chunk_decode.iter_chunks(handle)}
+    start, length = places["ND2 FILE SIGNATURE CHUNK NAME01!"]
+    assert path.read_bytes()[start : start + length].startswith(b"Ver3.0")
+    assert {name.encode() for name in places} >= {name for name in file._rdr.chunkmap if name.endswith(b"!")}
     assert _chunk_decode.ND2_FILE_SIGNATURE in file._rdr.chunkmap
     tree = clx_lite.encode({"bFlag": True})
     assert tree[0] == _clx_lite.ELxLiteVariantType.BOOL

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core.format.chunks import frame_name
+from nd2._core.open import open_reader
+from nd2._core.readers import Reader
 from nd2._core.structures import AXIS
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
-    from typing import SupportsInt
+    from typing import BinaryIO, Self, SupportsInt
 
     from numpy.typing import NDArray
 
     from nd2._core.format.chunks import ChunkMap
-    from nd2._core.readers import Reader
     from nd2._core.structures import XYPosLoop
 
 __author__ = "xarray-nd2 developers"
@@ -99,9 +101,14 @@ class PrivateMembers(_Loops):
         return list(self._expand_coords(squeeze=False)["C"])
 
     @property
-    def _rdr(self) -> PrivateReader:
+    def _rdr(self) -> ND2Reader:
         """Reader of the file, for a video tool and tests of nd2."""
-        return PrivateReader(self._reader)
+        return private_reader(self._reader)
+
+    @property
+    def _storage_options(self) -> dict[str, Any] | None:
+        """Options of the file system of a URL (tests of nd2)."""
+        return self._reader.source.storage_options
 
     def _get_frame(self, index: SupportsInt) -> NDArray[Any]:
         """Read one frame; ``_NO_IDX`` means the only one of a file without loops (aicsimageio)."""
@@ -109,13 +116,31 @@ class PrivateMembers(_Loops):
         return self.read_frame(0 if only else index)
 
 
-class PrivateReader(_Loops):
-    """Members of the reader of nd2 0.12.0 that programs and its own tests use."""
+class ND2Reader(_Loops):
+    """Members of the reader of nd2 0.12.0 that programs and its own tests use.
+
+    It opens a file, or wraps the reader of an open one.
+    """
 
     _mmap = None
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, file: Reader | str | os.PathLike[str] | BinaryIO) -> None:
+        self._reader = file if isinstance(file, Reader) else open_reader(file)
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str] | BinaryIO) -> ND2Reader:
+        """Open a file of any version."""
+        return private_reader(open_reader(path))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     @property
     def chunkmap(self) -> dict[bytes, tuple[int, int]]:
@@ -144,6 +169,46 @@ class PrivateReader(_Loops):
         if file is None or data is None:
             raise KeyError(name)
         return file.decode(name, data, strip_prefix=strip_prefix)
+
+    def _raw(self, *names: bytes) -> dict[str, Any]:
+        """Return the tree of the chunk, below its root element; empty if the file does not have it."""
+        for name in names:
+            if name in self.chunkmap:
+                tree = self._decode_chunk(name, strip_prefix=False)
+                return tree[next(iter(tree))] if len(tree) == 1 and name.endswith((b"LV!", b"LV|0!")) else tree
+        return {}
+
+    def _cached_global_metadata(self) -> None:
+        """Do nothing: metadata are read on access."""
+
+    @property
+    def _raw_attributes(self) -> dict[str, Any]:
+        return self._raw(b"ImageAttributesLV!", b"ImageAttributes!")
+
+    @property
+    def _raw_experiment(self) -> dict[str, Any]:
+        return self._raw(b"ImageMetadataLV!", b"ImageMetadata!")
+
+    @property
+    def _raw_image_metadata(self) -> dict[str, Any]:
+        return self._raw(b"ImageMetadataSeqLV|0!", b"ImageMetadataSeq|0!")
+
+    @property
+    def _raw_text_info(self) -> dict[str, Any]:
+        return self._raw(b"ImageTextInfoLV!", b"ImageTextInfo!")
+
+
+class ModernReader(ND2Reader):
+    """Reader of a file of version 2 or 3."""
+
+
+class LegacyReader(ND2Reader):
+    """Reader of a legacy file."""
+
+
+def private_reader(reader: Reader) -> ND2Reader:
+    """Return the private reader of an open file."""
+    return LegacyReader(reader) if reader.version[0] == 1 else ModernReader(reader)
 
 
 def chunk_positions(chunk_map: ChunkMap) -> dict[bytes, tuple[int, int]]:

@@ -41,6 +41,16 @@ class SourceError(ND2Error, OSError):
     """The bytes could not be read: a short read, a file that changed, a server that does not serve ranges."""
 
 
+class UnclosedFileWarning(ResourceWarning, UserWarning):
+    """An ``ND2File`` that was never closed is gone.
+
+    Python shows no ``ResourceWarning`` by default, only in development mode, in tests, and with ``-W default``.
+    """
+
+
+UNCLOSED = "ND2File file not closed: {!r}; open it in a with statement, or call its method close"
+
+
 def _place(message: str, path: str, chunk: str | bytes, frame: int | None, offset: int | None) -> str:
     if isinstance(chunk, bytes):
         chunk = chunk.decode("ascii", "replace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import warnings
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, SupportsInt, cast, overload
 
@@ -105,6 +106,11 @@ class ND2File(PrivateMembers):
             "dtype": dtype,
         }
         self._reader = open_reader(path, storage_options=storage_options, index=index, **self._options)
+
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        if "_reader" in self.__dict__ and self._reader.source.owns_handle and not self.closed:
+            warn(errors.UNCLOSED.format(self.path), errors.UnclosedFileWarning, stacklevel=2)
+            self.close()
 
     @staticmethod
     def is_supported_file(
@@ -502,8 +508,11 @@ class ND2File(PrivateMembers):
 
         Parameters
         ----------
-        wrapper, copy : bool
-            Accepted for compatibility; the array never depends on this object and never shares its memory.
+        wrapper : bool
+            Whether the array is a ``ResourceBackedDaskArray``, as in nd2 0.12.0, if the package
+            ``resource-backed-dask-array`` is installed. In any case it needs no open file.
+        copy : bool
+            Accepted for compatibility; the array never shares memory with the file.
         chunks : optional
             Chunks as dask takes them; ``"auto"`` groups frames. By default one block per frame.
 
@@ -513,7 +522,7 @@ class ND2File(PrivateMembers):
         """
         from nd2._core.views.dask import to_dask
 
-        return to_dask(self._independent(self._array), chunks)
+        return to_dask(self._independent(self._array), chunks, wrapped=wrapper)
 
     def to_xarray(
         self, delayed: bool = True, squeeze: bool = True, position: int | str | None = None, copy: bool = True

@@ -10,13 +10,15 @@ from nd2._core.format.chunks import FILE_SIGNATURE as ND2_FILE_SIGNATURE
 from nd2._core.format.chunks import VERSION_BYTES, parse_version
 from nd2._core.io import open_source
 from nd2._core.readers.chunk_file import read_map
+from nd2._core.readers.scan import scan_chunks
 from nd2._core.readers.validation import validated_file
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
     from typing import BinaryIO
 
-__all__ = ["ND2_FILE_SIGNATURE", "get_chunkmap", "get_version"]
+__all__ = ["ND2_FILE_SIGNATURE", "get_chunkmap", "get_version", "iter_chunks"]
 
 
 def get_version(fh: str | os.PathLike[str] | BinaryIO) -> tuple[int, int]:
@@ -36,3 +38,10 @@ def get_chunkmap(
         if error_radius is None:
             return chunk_positions(read_map(source))
         return chunk_positions(validated_file(source, error_radius).chunk_map)
+
+
+def iter_chunks(handle: BinaryIO) -> Iterator[tuple[str, int, int]]:
+    """Yield name, position of the data and length of the data of each chunk, in file order."""
+    with closing(open_source(handle)) as source:
+        for chunk in scan_chunks(source):
+            yield chunk.header.name.decode("ascii", "replace"), chunk.header.data_offset, chunk.header.data_length

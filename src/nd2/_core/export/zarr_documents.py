@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from nd2._core.values import record
@@ -24,6 +25,7 @@ VERSION = "0.5"
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space", "p": "position"}
 # The largest plates have 32 rows (A to AF) and 48 columns: PT0 is not a well.
 _WELL = re.compile(r"^([A-Z]|A[A-F])0*([1-9]|[1-3]\d|4[0-8])(?:[_\- ].*)?$", re.IGNORECASE)
+_ROWS = [*ascii_uppercase, *("A" + letter for letter in ascii_uppercase[:6])]
 _SAMPLES = {"R": ("Red", "FF0000"), "G": ("Green", "00FF00"), "B": ("Blue", "0000FF")}
 
 
@@ -244,9 +246,12 @@ def plate_fields(names: Sequence[str | None]) -> list[Field] | None:
 
 
 def plate(name: str, fields: Sequence[Field]) -> dict[str, Any]:
-    """Return the block that lists the rows, columns and wells of a plate."""
-    rows = sorted({field.row for field in fields}, key=lambda row: (len(row), row))
-    columns = sorted({field.column for field in fields}, key=int)
+    """Return the block that lists the wells of a plate, and all rows and columns up to the last well.
+
+    With the empty ones, viewers show each well in its place.
+    """
+    rows = _ROWS[: max(_ROWS.index(field.row) for field in fields) + 1]
+    columns = [str(number + 1) for number in range(max(int(field.column) for field in fields))]
     wells = dict.fromkeys((field.row, field.column) for field in fields)
     return {
         "name": name,

@@ -21,6 +21,7 @@ from nd2._core.io.source import ByteSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from io import IOBase
 
     from nd2._core.io.source import Span
 
@@ -154,13 +155,21 @@ class LocalSource(ByteSource):
 
     The handle is one of a bounded number in the process: it may be closed between two reads, and
     is opened again by the next one, which checks that the file is the same.
+
+    Parameters
+    ----------
+    owner : file object, optional
+        The open file that the caller gave instead of the path: the source counts as closed when that is closed.
     """
 
+    owns_handle = True
     url = ""
     size = 0
+    _owner: IOBase | None = None
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, owner: IOBase | None = None) -> None:
         self.url = os.path.abspath(path)
+        self._owner = owner
         self._lock = threading.Lock()
         self._handle: Handle | None = None
         handle = self._open()
@@ -208,6 +217,11 @@ class LocalSource(ByteSource):
             raise errors.source(_CHANGED, path=self.url)
         self._handle = handle
         return handle
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called here, or on the file that the caller gave."""
+        return self._closed or (self._owner is not None and self._owner.closed)
 
     @property
     def identity(self) -> tuple[str, int, str]:

@@ -52,7 +52,7 @@ def open_source(file: Any, storage_options: Mapping[str, Any] | None = None) -> 
             raise _pattern_error(place)
         return LocalSource(place)
     if isinstance(file, (io.BufferedReader, io.FileIO)) and _is_whole_local_file(file):
-        return LocalSource(os.fsdecode(file.name))
+        return LocalSource(os.fsdecode(file.name), file)
     return FileObjectSource(file)
 
 

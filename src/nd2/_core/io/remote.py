@@ -62,6 +62,10 @@ class FsspecSource(ByteSource):
         return (self.url, stat.size, stat.version)
 
     @property
+    def storage_options(self) -> dict[str, Any]:
+        return dict(self._transport.fs.storage_options)
+
+    @property
     def max_gap(self) -> int:
         return self._tuning.max_gap
 

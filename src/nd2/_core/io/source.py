@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 
@@ -38,6 +38,9 @@ class ByteSource(ABC):
     does not have raises ``SourceError`` (an ``OSError``) instead of returning fewer bytes.
     """
 
+    owns_handle = False
+    """Whether a source that is not closed keeps a file open."""
+
     _closed = False
 
     @property
@@ -70,6 +73,11 @@ class ByteSource(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
+
+    @property
+    def storage_options(self) -> dict[str, Any] | None:
+        """Options of the fsspec file system; None without one."""
+        return None
 
     @property
     def max_gap(self) -> int:

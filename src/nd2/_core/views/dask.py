@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from nd2._core.views.pyramid import LevelArray
 
 
-def to_dask(array: FrameArray | LevelArray, chunks: Any = None) -> da.Array:
-    """Return a dask array over a lazy array."""
+def to_dask(array: FrameArray | LevelArray, chunks: Any = None, *, wrapped: bool = False) -> da.Array:
+    """Return a dask array over a lazy array; `wrapped` as a ``ResourceBackedDaskArray``, where that is installed."""
     if chunks is None:
         chunks = tuple(-1 if dim in PIXEL_DIMS else 1 for dim in array.dims)
     elif isinstance(array, FrameArray) and isinstance(chunks, str) and chunks == "auto":
@@ -50,7 +50,26 @@ def to_dask(array: FrameArray | LevelArray, chunks: Any = None) -> da.Array:
         inline_array=False,
         meta=meta,
     )
-    return ImageArray.from_blocks(plain, array)
+    kind = _wrapped_type() if wrapped else ImageArray
+    return kind.from_blocks(plain, array)
+
+
+def _wrapped_type() -> type[ImageArray]:
+    try:
+        from nd2._core.views.dask_wrapper import WrappedImageArray
+    except ImportError:
+        return ImageArray
+    return WrappedImageArray
+
+
+def restore(graph: Any, name: str, chunks: Any, meta: Any) -> da.Array:
+    """Make a pickled array again; without the wrapper, where that is not installed."""
+    try:
+        from nd2._core.views.dask_wrapper import wrap
+    except ImportError:
+        return da.Array(graph, name, chunks, meta=meta)  # type: ignore[no-untyped-call]
+    wrapped: da.Array = wrap(graph, name, chunks, meta=meta)
+    return wrapped
 
 
 class WholeArray(da.Array):
@@ -133,6 +152,7 @@ class ImageArray(WholeArray):
     """The dask array of an image: indexing with integers and slices reads only the rows of that part."""
 
     image: FrameArray | LevelArray
+    wrapped = False
 
     def __getitem__(self, index: Any) -> da.Array:
         key = _basic(index, self.shape)
@@ -146,7 +166,7 @@ class ImageArray(WholeArray):
             for blocks, item, size in zip(self.chunks, key, self.shape, strict=True)
             if isinstance(item, slice)
         )
-        return to_dask(self.image.narrow(key), chunks)
+        return to_dask(self.image.narrow(key), chunks, wrapped=self.wrapped)
 
 
 def _grouped(array: FrameArray) -> tuple[int, ...]:

@@ -1,0 +1,182 @@
+"""Run the tests of PyPI's nd2 with it and with this project.
+
+    make drop-in
+
+takes the tests from the source distribution of nd2 0.12.0, writes files under the names that they open
+(``tests/stand_ins.py``; the files themselves are not published), runs the tests in two environments, and
+prints how many pass in both. A test that passes with PyPI's nd2 only makes the command fail, unless a line
+of ``docs/migrating.md`` explains it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+from tests.stand_ins import write_files
+from tools.dependents import PAGE, ROOT, SAMPLES, Environments, Program, interpreter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+FOLDER = ROOT / ".venv-drop-in"
+THEIRS = "nd2==0.12.0"
+NEEDED = (
+    "nd2[legacy,ome-zarr,ome-zarr-tensorstore,remote,tiff]",
+    "numcodecs",
+    "ome-types",
+    "pandas",
+    "pytest-xdist",
+    "resource-backed-dask-array",
+    "yaozarrs",
+)
+"""Packages in addition to the group of requirements for tests; what is missing makes tests skip."""
+
+REASONS = (
+    ("`Software` and `Creator` name this package", r"test_write_to_tiff.*\.ome\.tif", r"'xarray-nd2 v.*' == 'nd2 v"),
+    ("a `UserWarning` is issued", r"", r"UserWarning: file .* numbered frames, but its loops .* reach"),
+    ("`events()` of legacy files", r"test_metadata_extraction_legacy", r"DID NOT WARN"),
+    ("with several color channels", r"test_to_ome_zarr_mixed_rgb_channel_error", r"DID NOT RAISE ValueError"),
+    ("unnamed `BytesIO`", r"test_unnamed_file_like_cannot_reopen", r"DID NOT RAISE RuntimeError"),
+    ("beyond the end of the file", r"test_truncated_file_without_mmap", r"_frame_offsets"),
+    ("logger `nd2.rescue`", r"test_rescue$", r"appears to be corrupt"),
+    (
+        "has no effect on how URLs are opened",
+        r"test_url_handle_closed_on_reader_create_failure",
+        r"not recognized as ND2",
+    ),
+)
+"""Phrase of the line of docs/migrating.md; pattern of the test; pattern of its failure."""
+
+
+def fetch(folder: Path) -> Path:
+    """Unpack the tests and what they read, and nothing else, of the source distribution."""
+    command = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "nd2")
+    subprocess.run([*command, "--dest", folder, THEIRS], check=True)
+    (archive,) = folder.glob("nd2-*.tar.gz")
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            inside = member.name.partition("/")[2]
+            if inside in ("README.md", "pyproject.toml") or inside.startswith(("tests/", "scripts/")):
+                tar.extract(member, folder, filter="data")
+    return folder / archive.name.removesuffix(".tar.gz")
+
+
+def run(side: str, project: Path, jobs: str) -> dict[str, str]:
+    """Return test -> ``passed``, ``skipped``, or the message of its failure."""
+    out, log = FOLDER / f"{side}.xml", FOLDER / f"{side}.log"
+    out.unlink(missing_ok=True)
+    # what goes to a real bucket by mistake ends here
+    environment = os.environ | {"HOME": str(FOLDER / "home"), "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    environment.pop("PYTHONPATH", None)
+    options = ("-q", "-n", jobs, "-p", "no:cacheprovider", "-o", "addopts=", f"--junitxml={out}")
+    with log.open("w") as stream:
+        command = (interpreter(FOLDER / side), "-m", "pytest", *options, "tests")
+        subprocess.run(command, check=False, cwd=project, env=environment, stdout=stream, stderr=stream, timeout=3600)
+    if not out.exists():
+        raise SystemExit(f"the tests did not end; see {log}")
+    return dict(outcomes(out))
+
+
+def outcomes(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield test and outcome; a test may come twice, if it and what follows it fail."""
+    for case in ElementTree.parse(path).iter("testcase"):
+        messages = [child.get("message", "") for child in case if child.tag in ("failure", "error")]
+        name = f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}"
+        if messages:
+            yield name, " ".join(messages[0].split()) or "failed"
+        else:
+            yield name, "skipped" if any(child.tag == "skipped" for child in case) else "passed"
+
+
+def explain(test: str, message: str) -> str | None:
+    """Return the phrase of docs/migrating.md that says why a test fails here."""
+    found = (p for p, name, text in REASONS if re.search(name, test) and re.search(text, message))
+    return next(found, None)
+
+
+def kind(theirs: str, ours: str) -> str:
+    """Return the column of a test."""
+    if "skipped" in (theirs, ours):
+        return "skipped"
+    if theirs == "passed":
+        return "pass" if ours == "passed" else "pass there only"
+    return "pass here only" if ours == "passed" else "both fail"
+
+
+def table(theirs: dict[str, str], ours: dict[str, str]) -> Iterator[str]:
+    """Yield the lines of a Markdown table: one row for each module of tests."""
+    counts: dict[str, Counter[str]] = {}
+    for test in theirs | ours:
+        one = kind(theirs.get(test, "absent"), ours.get(test, "absent"))
+        for row in (test.partition("::")[0], "all"):
+            counts.setdefault(row, Counter())[one] += 1
+    kinds = ("pass", "pass there only", "pass here only", "both fail", "skipped")
+    yield f"| tests | {' | '.join(kinds)} |"
+    yield "| --- " * (len(kinds) + 1) + "|"
+    for row in sorted(counts, key=lambda row: (row == "all", row)):
+        yield f"| {row} | {' | '.join(str(counts[row][one]) for one in kinds)} |"
+
+
+def differences(theirs: dict[str, str], ours: dict[str, str]) -> tuple[Counter[str], list[str]]:
+    """Return how often each reason explains a test that passes there only, and what is not explained."""
+    reasons: Counter[str] = Counter()
+    page = PAGE.read_text(encoding="utf-8")
+    problems = [f"docs/migrating.md does not say: {phrase}" for phrase, *_ in REASONS if phrase not in page]
+    for test, outcome in theirs.items():
+        here = ours.get(test, "absent")
+        if outcome == "passed" != here:
+            phrase = explain(test, here)
+            if phrase is None:
+                problems.append(f"{test}: {here[:300]}")
+            else:
+                reasons[phrase] += 1
+    return reasons, problems
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--uv", default="uv", help="the command uv")
+    parser.add_argument("--python", default=sys.executable, help="for the environments")
+    parser.add_argument("--samples", type=Path, default=SAMPLES, help="folder of folders of files")
+    parser.add_argument("--jobs", default="auto", help="processes that run tests")
+    parser.add_argument("--keep", action="store_true", help="use environments that are there")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; return 1 if something is not explained."""
+    options = _arguments(arguments)
+    (FOLDER / "home").mkdir(parents=True, exist_ok=True)
+    project = fetch(FOLDER)
+    shutil.rmtree(project / "tests" / "data", ignore_errors=True)
+    files = write_files(project / "tests" / "data", options.samples)
+    environments = Environments(options.uv, options.python)
+    tests = Program(("--group", f"{project / 'pyproject.toml'}:test", *NEEDED))
+    results = {}
+    for side in ("theirs", "ours"):
+        folder = FOLDER / side
+        if not (options.keep and interpreter(folder).exists()):
+            wheels = [THEIRS] if side == "theirs" else environments.build_wheels(FOLDER / "wheels")
+            environments.make(folder, tests, wheels)
+        results[side] = run(side, project, options.jobs)
+        print(f"{side}: {len(results[side])} tests on {len(files)} files", file=sys.stderr)
+    print("\n".join(table(results["theirs"], results["ours"])))
+    reasons, problems = differences(results["theirs"], results["ours"])
+    print("\npass there only, by the line of docs/migrating.md:")
+    print("\n".join(f"- {phrase}: {count}" for phrase, count in reasons.most_common()))
+    print("\n".join(problems[:100]), file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
