@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.chromium import PROGRAM
+from tools import drop_in
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "tools"
@@ -126,3 +127,25 @@ def test_the_conda_recipe_and_the_citation_agree_with_the_project() -> None:
     assert f"version: {project['version']}" in recipe
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {project['version']}\n" in citation
+
+
+def test_the_tests_of_nd2_that_pass_there_only_need_a_reason(tmp_path: Path) -> None:
+    report = tmp_path / "a.xml"
+    report.write_text(
+        '<testsuites><testsuite><testcase classname="tests.test_a" name="one[x.nd2]"/>'
+        '<testcase classname="tests.test_a" name="two"><skipped message=""/></testcase>'
+        '<testcase classname="tests.test_rescue" name="test_rescue"><failure message="E:\\n  appears to be corrupt"/>'
+        "</testcase></testsuite></testsuites>"
+    )
+    ours = dict(drop_in.outcomes(report))
+    assert ours["test_a::one[x.nd2]"] == "passed"
+    assert ours["test_a::two"] == "skipped"
+    theirs = {test: "skipped" if test == "test_a::two" else "passed" for test in ours}
+    assert list(drop_in.table(theirs, ours))[2:] == [
+        "| test_a | 1 | 0 | 0 | 0 | 1 |",
+        "| test_rescue | 0 | 1 | 0 | 0 | 0 |",
+        "| all | 1 | 1 | 0 | 0 | 1 |",
+    ]
+    assert drop_in.differences(theirs, ours) == ({"logger `nd2.rescue`": 1}, [])
+    gone = drop_in.differences({**theirs, "test_a::three": "passed"}, {**ours, "test_rescue::test_rescue": "KeyError"})
+    assert gone == ({}, ["test_rescue::test_rescue: KeyError", "test_a::three: absent"])
