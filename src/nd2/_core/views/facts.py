@@ -69,18 +69,9 @@ class Facts:
         if len(metas) != count:
             metas = [None] * count
         names = [(meta.channel.name if meta is not None else "") or f"Channel {i}" for i, meta in enumerate(metas)]
-        captures = [*reader.captures, *[Capture()] * count]
-        return tuple(
-            ChannelFacts(*given)
-            for given in zip(
-                names,
-                unique_names(names),
-                [_WHITE if meta is None else meta.channel.color[:3] for meta in metas],
-                metas,
-                captures[:count],
-                strict=True,
-            )
-        )
+        colors = [_WHITE if meta is None else meta.channel.color[:3] for meta in metas]
+        captures = [*reader.captures, *[Capture()] * count][:count]
+        return tuple(map(ChannelFacts, names, unique_names(names), colors, metas, captures))
 
     def channel_indices(self, channels: Sequence[int | str]) -> list[int]:
         """Return the indices of channels given by index or name; see `channel_indices`."""
