@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from nd2._core.views.html import tables
-from nd2._core.views.picture import picture
+from nd2._core.views.picture import middle_steps, picture
 from xarray_nd2.serving import viewer
 from xarray_nd2.serving.server import VIEW, Answer
 from xarray_nd2.serving.store import OWN, Store
@@ -87,7 +87,7 @@ class FileSite:
         if "P" in image.dims:
             image = image.fix("P", position)
         grid = image.grid
-        middle = [n // 2 if name[0] == "Z" else 0 for name, n in zip(grid.dims, grid.shape, strict=True)]
+        middle = middle_steps(list(zip(grid.dims, grid.shape, strict=True)))
         frame = int(grid.frames()[tuple(middle)])
         return picture(self.store.reader, self.store.facts, [frame], tiles=1, size=_THUMBNAIL_SIZE).png()
 
