@@ -190,8 +190,10 @@ class FsspecSource(ByteSource):
     def _check(self, spans: Sequence[Span]) -> None:
         if self._closed:
             raise errors.closed(self.url)
-        for span in spans:
-            self.check(*span)
+        size = self.size  # once: there may be a million ranges
+        for offset, nbytes in spans:
+            if offset < 0 or nbytes < 0 or offset + nbytes > size:
+                raise errors.beyond_end(offset, nbytes, size, path=self.url)
 
     def _fetch(self, targets: Sequence[tuple[int, memoryview]]) -> None:
         requests: list[Request] = plan(targets, self._tuning)
