@@ -136,7 +136,7 @@ def test_a_store_per_experiment_is_extended(bucket: dict[str, Any], access: dict
 
 def test_requests_of_a_virtual_dataset(bucket: dict[str, Any], registry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is opened by its two ends; nothing else is requested."""
-    from nd2._core.io.transport import range_header
+    from nd2._core.io.ranges import range_header
     from xarray_nd2.references.virtualizarr import _ObstoreTransport
 
     ranges: list[str] = []

@@ -17,8 +17,9 @@ from zarr.core.metadata.v3 import ArrayV3Metadata
 
 from nd2._core import errors
 from nd2._core.io import open_source
+from nd2._core.io.ranges import Answer, RangeTransport
 from nd2._core.io.remote import FsspecSource
-from nd2._core.io.transport import Answer, RangeTransport, normal_version
+from nd2._core.io.transport import normal_version
 from nd2._core.open import open_reader
 from xarray_nd2.references.arrays import ByteRanges
 from xarray_nd2.references.formats import V3

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
 from nd2._core.io.faults import explain_faults
+from nd2._core.io.ranges import TRANSPORTS
 from nd2._core.io.source import ByteSource
 from nd2._core.io.transport import AsyncTransport, Transport, Tuning, check_same, is_cache, plan
 
@@ -238,19 +239,13 @@ class FsspecSource(ByteSource):
 
 
 def _transport(fs: AbstractFileSystem, path: str) -> Transport:
-    """Choose how requests are made; a subclass of a known file system may do things in its own way."""
+    """Choose how requests are made."""
     own: Callable[[Any, str], Transport | None] | None = getattr(type(fs), "nd2_transport", None)
     if own is not None and (transport := own(fs, path)) is not None:
         return transport
-    with suppress(ImportError):
-        match f"{type(fs).__module__}.{type(fs).__name__}":
-            case "fsspec.implementations.http.HTTPFileSystem":
-                from nd2._core.io.http import HttpTransport
-
-                return HttpTransport(fs, path)
-            case "s3fs.core.S3FileSystem":
-                from nd2._core.io.s3 import S3Transport
-
-                return S3Transport(fs, path)
+    special = TRANSPORTS.get(f"{type(fs).__module__}.{type(fs).__name__}")
+    if special is not None:
+        with suppress(ImportError):  # another version of s3fs
+            return special(fs, path)
     concurrent = fs.async_impl and not is_cache(fs)
     return AsyncTransport(fs, path) if concurrent else Transport(fs, path)

@@ -1,10 +1,9 @@
-"""Remote reads: planning of requests, through any fsspec file system, or direct if responses have more than bytes."""
+"""Remote reads: which ranges become one request, and requests through any fsspec file system."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,8 +12,7 @@ from nd2._core.io.urls import redact
 from nd2._core.values import record
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from fsspec.spec import AbstractFileSystem
 
@@ -136,10 +134,6 @@ class Scatter:
 _T = TypeVar("_T")
 logger = logging.getLogger("nd2")
 
-WHOLE = 32 << 20
-"""Files up to this length are read whole from servers that do not serve byte ranges."""
-
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 IN_FLIGHT = 128
 # More parallel bytes are not faster, and requests that wait for their share of a slow line would time out.
 _BUSY = 64 << 20
@@ -281,113 +275,6 @@ class AsyncTransport(Transport):
         return data
 
 
-@record
-class Answer:
-    """A response whose body has not been read yet."""
-
-    start: int
-    stop: int
-    size: int
-    version: str
-    partial: bool
-    chunks: AsyncIterator[bytes]
-
-
-class RangeTransport(AsyncTransport):
-    """File systems whose responses can be inspected: each has the length and the version of the file.
-
-    So a file's length needs no separate request, and a change of the file between two reads is detected.
-    """
-
-    verifies = True
-
-    def _request(self, start: int, stop: int) -> AbstractAsyncContextManager[Answer]:
-        """Request a range; if ``start`` is negative (and ``stop`` zero), as many bytes at the end."""
-        raise NotImplementedError
-
-    async def ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
-        ranges = [(0, head), (-tail, 0)] if head else [(-tail, 0)]
-        *first, last = await asyncio.gather(*(self._full_response(*span) for span in ranges), return_exceptions=True)
-        if first and isinstance(first[0], BaseException):
-            raise first[0]
-        answers = [answer for answer in (*first, last) if not isinstance(answer, BaseException)]
-        # Not every server knows ranges that count from the end: a response for the start has the length as well.
-        stat = answers[0][0] if answers else await self.stat()
-        for other, _ in answers:
-            check_same(stat, other, self.url)
-        blocks = [block for _, block in answers]
-        if not stat.ranges:
-            return stat, blocks[:1]
-        if isinstance(last, BaseException) and stat.size:
-            found, block = await self._full_response(max(stat.size - tail, 0), stat.size)
-            check_same(stat, found, self.url)
-            if not found.ranges:
-                return found, [block]
-            blocks.append(block)
-        return stat, blocks
-
-    async def _full_response(self, start: int, stop: int) -> tuple[Stat, tuple[int, bytes]]:
-        """Read one range whose length is not known before."""
-        async with self._request(start, stop) as answer:
-            if not answer.partial and (start < 0 or answer.size > WHOLE):
-                raise no_ranges(answer.size, self.url)
-            nbytes = answer.stop - answer.start
-            if answer.partial and nbytes > stop - start:
-                raise errors.source(
-                    f"asked for {range_header(start, stop)}, the server announced {nbytes} bytes",
-                    path=self.url,
-                    offset=answer.start,
-                )
-            stat = Stat(answer.size, answer.version, answer.partial)
-            data = await _read_body(answer.chunks, nbytes + 1)  # a body may have no end
-            self.log(answer.start, answer.stop, len(data))
-            if len(data) != nbytes:
-                sent = f"{len(data)}" if len(data) < nbytes else "more"
-                raise errors.source(
-                    f"the server announced {nbytes} bytes and sent {sent}", path=self.url, offset=answer.start
-                )
-            return stat, (answer.start, data)
-
-    async def read_start(self, nbytes: int) -> bytes:
-        async with self._request(0, nbytes) as answer:
-            data = await _read_body(answer.chunks, nbytes)
-        self.log(0, nbytes, len(data))
-        return data
-
-    async def _fetch_one(self, request: Request, expected: Stat) -> None:
-        scatter = Scatter(request, self.url)
-        async with self._request(request.start, request.stop) as answer:
-            check_same(expected, Stat(answer.size, answer.version), self.url)
-            if (answer.start, answer.stop) != (request.start, request.stop):
-                if not answer.partial:
-                    raise no_ranges(answer.size, self.url)
-                raise errors.source(
-                    f"asked for bytes {request.start} to {request.stop}, "
-                    f"the server answered with {answer.start} to {answer.stop}",
-                    path=self.url,
-                )
-            async for chunk in answer.chunks:
-                scatter.feed(chunk)
-        scatter.finish()
-        self.log(request.start, request.stop, request.stop - request.start)
-
-
-async def _read_body(chunks: AsyncIterator[bytes], limit: int) -> bytes:
-    """Read a body up to a number of bytes."""
-    parts, total = [], 0
-    async for chunk in chunks:
-        parts.append(chunk)
-        total += len(chunk)
-        if total >= limit:
-            break
-    return b"".join(parts)[:limit]
-
-
-def range_header(start: int, stop: int) -> str:
-    """Return the header ``Range`` of a range, or of the last bytes."""
-    return f"bytes={start}" if start < 0 else f"bytes={start}-{stop - 1}"
-
-
 def protocol(fs: AbstractFileSystem) -> str:
     """Return the first protocol of a file system, from its class: instances of caches have that of the cached one."""
     protocol = type(fs).protocol
@@ -434,15 +321,6 @@ def normal_version(text: str) -> str:
     return text.strip().removeprefix("W/")
 
 
-def sent_range(content_range: str | None) -> tuple[int, int, int] | None:
-    """Return start, stop and size of the file from a response's ``Content-Range``; None if it does not have them."""
-    found = _CONTENT_RANGE.fullmatch(content_range or "")
-    if found is None:
-        return None
-    first, last, size = map(int, found.groups())
-    return first, last + 1, size
-
-
 def check_same(expected: Stat, found: Stat, url: str) -> None:
     """Refuse bytes of a file that is not the one that was opened."""
     versions = {expected.version, found.version} - {""}
@@ -453,12 +331,3 @@ def check_same(expected: Stat, found: Stat, url: str) -> None:
             f"now {found.size} and {found.version!r}",
             path=url,
         )
-
-
-def no_ranges(size: int, url: str) -> OSError:
-    """Build the error for a server that sends the whole file instead of the requested part."""
-    return errors.source(
-        f"the server does not serve byte ranges, and the file ({size} bytes) is too long to be read whole; "
-        "to download it first, put 'simplecache::' before the URL",
-        path=url,
-    )
