@@ -70,7 +70,7 @@ class _ZarrV2:
 
     def root_attrs(self, refs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the attributes of the root."""
-        return _parsed(refs.get(".zattrs", "{}"))
+        return _parse(refs.get(".zattrs", "{}"))
 
     def group_paths(self, refs: Mapping[str, Any]) -> list[str]:
         """Return the paths of all groups but the root."""
@@ -80,7 +80,7 @@ class _ZarrV2:
         """Return the arrays of references by their paths, without data."""
         arrays = {}
         for path, document in _members(refs, ".zarray").items():
-            attrs = _parsed(refs[f"{path}/.zattrs"])
+            attrs = _parse(refs[f"{path}/.zattrs"])
             compressor = document["compressor"]
             arrays[path] = ZarrArray(
                 tuple(attrs.pop("_ARRAY_DIMENSIONS")),
@@ -140,7 +140,7 @@ class _ZarrV3:
         return np.array(VLenUTF8().decode(chunk).tolist(), np.str_).reshape(array.shape)
 
     def root_attrs(self, refs: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(_parsed(refs["zarr.json"]).get("attributes", {}))
+        return dict(_parse(refs["zarr.json"]).get("attributes", {}))
 
     def group_paths(self, refs: Mapping[str, Any]) -> list[str]:
         return [path for path, node in _members(refs, "zarr.json").items() if node.get("node_type") == "group"]
@@ -177,10 +177,10 @@ def zarr_format(refs: Mapping[str, Any]) -> int:
 def _members(refs: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
     """Return the documents of one name below the root by the paths of their folders."""
     suffix = f"/{name}"
-    return {key.removesuffix(suffix): _parsed(refs[key]) for key in refs if key.endswith(suffix)}
+    return {key.removesuffix(suffix): _parse(refs[key]) for key in refs if key.endswith(suffix)}
 
 
-def _parsed(text: Any) -> dict[str, Any]:
+def _parse(text: Any) -> dict[str, Any]:
     """Read a document, which references hold as JSON or as it is."""
     document: dict[str, Any] = json.loads(text) if isinstance(text, (str, bytes)) else text
     return document

@@ -88,7 +88,6 @@ class Store:
             model = dataset_model(self.facts, labels=False)
             # Clients must not learn the folder of the file.
             attrs = {**model.attrs, "source": file_name(str(model.attrs["source"]))}
-            self._model: DatasetModel = replace(model, attrs=attrs)
             self.image: FrameArray = model.image
             self.name: str = str(attrs["source"])
             self.labels: list[Labels] = [
@@ -101,15 +100,15 @@ class Store:
                 for i, layer in enumerate(self.reader.binary_layers)
             ]
             self._pyramid: Pyramid = Pyramid(self.image)
-            self._groups: list[ZarrGroup] = self._described_images()
+            self._groups: list[ZarrGroup] = self._describe_images(replace(model, attrs=attrs))
             last = self.image.fix("P", self.positions - 1) if self.positions else self.image
             array = self._groups[-1].arrays["0"]
             axes = ImageAxes.from_shape("".join(array.dims), array.shape, self.facts, last.grid.steps("T"))
             if self.labels:
-                self._groups += self._described_labels(axes)
+                self._groups += self._describe_labels(axes)
             if self.positions:
                 axes = axes.prepend("p", self.positions)
-                self._groups += self._described_whole(axes)
+                self._groups += self._describe_whole(axes)
             self.axes: ImageAxes = axes
             self._readers: BoundedSemaphore = BoundedSemaphore(_MAX_READERS)
         except BaseException:
@@ -169,15 +168,15 @@ class Store:
             values = np.ascontiguousarray(_read_chunk(array, index))
         return "application/octet-stream", values.data.cast("B")
 
-    def _described_images(self) -> list[ZarrGroup]:
+    def _describe_images(self, model: DatasetModel) -> list[ZarrGroup]:
         """Describe the groups of OME-Zarr, the root first and an image last."""
-        groups = ome_groups(self.facts, self._model, lambda _, position: _level_arrays(self._pyramid, position))
+        groups = ome_groups(self.facts, model, lambda _, position: _level_arrays(self._pyramid, position))
         # Tiles are made in the order of the array's axes.
         return [
             replace(group, arrays={n: replace(a, transpose=None) for n, a in group.arrays.items()}) for group in groups
         ]
 
-    def _described_labels(self, image: ImageAxes) -> Iterator[ZarrGroup]:
+    def _describe_labels(self, image: ImageAxes) -> Iterator[ZarrGroup]:
         """Describe the binary layers, for each image with the given axes."""
         axes, names = image.drop("c"), [labels.name for labels in self.labels]
         for position in range(self.positions) if self.positions else [None]:
@@ -187,7 +186,7 @@ class Store:
                 mark = {"image-label": zarr_documents.image_label(labels.layer.info.color)}
                 yield _image_group(f"{root}/{labels.name}", axes, labels.name, labels.masks, position, mark)
 
-    def _described_whole(self, axes: ImageAxes) -> Iterator[ZarrGroup]:
+    def _describe_whole(self, axes: ImageAxes) -> Iterator[ZarrGroup]:
         """Describe all positions as one image, and each binary layer as one, with an axis ``p`` in front."""
         yield _image_group(POSITIONS, axes, file_stem(self.name), self._pyramid)
         for labels in self.labels:
