@@ -3,20 +3,16 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from xarray_nd2.napari.layers import read_layers
-    from xarray_nd2.napari.viewer import add_layers
-
 __all__ = ["add_layers", "read_layers"]
 
-_HOME = {"add_layers": "xarray_nd2.napari.viewer", "read_layers": "xarray_nd2.napari.layers"}
-
-if not TYPE_CHECKING:  # else checkers would think that every name exists
+if TYPE_CHECKING:
+    from xarray_nd2.napari.layers import add_layers, read_layers
+else:  # checkers would think that every name exists
 
     def __getattr__(name: str) -> Any:
-        if name not in _HOME:
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(_HOME[name]), name)
+        return getattr(import_module("xarray_nd2.napari.layers"), name)
 
 
 def __dir__() -> list[str]:

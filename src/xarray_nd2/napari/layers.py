@@ -1,4 +1,4 @@
-"""The layers of a file, as napari's readers return them: ``(data, options, type)``, before any viewer."""
+"""The layers of a file, as napari's readers return them: ``(data, options, type)``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from nd2._core import errors
 from nd2._core.open import open_reader
 from nd2._core.views.dask import to_dask
 from nd2._core.views.facts import Facts
@@ -17,7 +18,6 @@ from nd2._core.views.pyramid import Pyramid
 from xarray_nd2.dataset.build import dataset_model
 from xarray_nd2.dataset.model import FrameValues
 from xarray_nd2.datasets import in_rgb_order, to_dataset
-from xarray_nd2.napari.axes import Axes
 from xarray_nd2.napari.regions import region_layers
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from nd2._core.frames.array import FrameArray
     from nd2._core.frames.selection import LazyArray
     from nd2._core.open import OpenOptions
-    from nd2._core.readers import Reader
     from xarray_nd2.dataset.model import DatasetModel
 
 Layer: TypeAlias = tuple[Any, dict[str, Any], str]
@@ -82,7 +81,7 @@ def read_layers(path: Any, *, positions: Positions = "axis", **options: Unpack[O
         reader = failure.enter_context(open_reader(path, **options))
         facts = Facts(reader)
         model = dataset_model(facts)
-        whole = _Part(reader, facts, model.image, _metadata(reader, facts, model), _Pixels.from_model(model, facts))
+        whole = _Part(facts, model.image, _metadata(facts, model), _Pixels.from_model(model))
         parts = [whole] if positions == "axis" else whole.positions()
         layers = [layer for part in parts for layer in part.layers()]
         failure.pop_all()  # the layers keep the source
@@ -90,8 +89,46 @@ def read_layers(path: Any, *, positions: Positions = "axis", **options: Unpack[O
     return layers
 
 
-def _metadata(reader: Reader, facts: Facts, model: DatasetModel) -> dict[str, Any]:
+def add_layers(viewer: Any, path: Any, *, positions: Positions = "axis", **options: Unpack[OpenOptions]) -> list[Any]:
+    """Add the layers of a file to a viewer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    path, positions, **options
+        As `read_layers` takes them.
+
+    Returns
+    -------
+    list of napari.layers.Layer
+        The layers that were added.
+
+    Raises
+    ------
+    ImportError
+        If napari is not installed.
+    OSError
+        If the file cannot be opened, or is not ND2.
+
+    Examples
+    --------
+    >>> viewer = napari.Viewer()  # doctest: +SKIP
+    >>> add_layers(viewer, "s3://bucket/plate.nd2", storage_options={"anon": True})  # doctest: +SKIP
+    """
+    try:
+        from napari.layers import Layer
+    except ImportError as error:
+        raise errors.missing_package("napari", "napari", "to show layers") from error
+    layers = [Layer.create(*layer) for layer in read_layers(path, positions=positions, **options)]
+    for layer in layers:
+        viewer.add_layer(layer)
+    return layers
+
+
+def _metadata(facts: Facts, model: DatasetModel) -> dict[str, Any]:
     """Return the metadata that all layers of a file share."""
+    reader = facts.reader
     return {
         "source": reader.source.url,
         "acquisition_date": facts.start_text,
@@ -117,7 +154,7 @@ class _Pixels:
     labels: list[tuple[dict[str, Any], Pyramid]]
 
     @classmethod
-    def from_model(cls, model: DatasetModel, facts: Facts) -> _Pixels:
+    def from_model(cls, model: DatasetModel) -> _Pixels:
         """Read the sample that gives the ranges; nothing else is read."""
         image = in_rgb_order(model.image)
         levels = _levels(image)
@@ -131,15 +168,8 @@ class _Pixels:
 
 @dataclass(frozen=True)
 class _Part:
-    """A file, or one position of it, of which layers are made.
+    """A file, or one position of it, of which layers are made; they have the axes of its image."""
 
-    Attributes
-    ----------
-    image : FrameArray
-        The image of this part, whose axes the layers have.
-    """
-
-    reader: Reader
     facts: Facts
     image: FrameArray
     metadata: Mapping[str, Any]
@@ -160,11 +190,11 @@ class _Part:
 
     def layers(self) -> list[Layer]:
         """Return images, labels and regions, from bottom to top."""
-        axes = Axes.from_image(self.facts, self.image, self._place())
+        axes = _axes(self.facts, self.image, self._place())
         layers = [
             *self._images(axes),
             *(self._labels(attrs, levels, axes) for attrs, levels in self.pixels.labels),
-            *region_layers(self.reader, self.facts, self.image, axes, self.position),
+            *region_layers(self.facts, self.image, axes, self.position),
         ]
         for _, options, _ in layers:
             options["metadata"] = {**self.metadata, **options.get("metadata", {})}
@@ -194,7 +224,7 @@ class _Part:
             return (0.0, 0.0)
         return self.facts.corner(self.image.grid.first) or (0.0, 0.0)
 
-    def _images(self, axes: Axes) -> list[Layer]:
+    def _images(self, axes: Mapping[str, Any]) -> list[Layer]:
         """Return one layer for each channel, first those that composites leave out."""
         facts, levels = self.facts, self.pixels.levels
         samples = self.image.sizes.get("S", 1)
@@ -208,7 +238,7 @@ class _Part:
                 "name": channel.unique_name,
                 "visible": c in shown,
                 "metadata": {"channel": plain(channel.meta)},
-                **axes.options(),
+                **axes,
             }
             if samples >= 3:  # the fourth sample would be taken for transparency
                 arrays = self._arrays(levels, C=c, S=slice(3))
@@ -225,10 +255,43 @@ class _Part:
                 layers.append(_layer(arrays, {**options, **gray}, "image"))
         return layers
 
-    def _labels(self, attrs: Mapping[str, Any], levels: Pyramid, axes: Axes) -> Layer:
+    def _labels(self, attrs: Mapping[str, Any], levels: Pyramid, axes: Mapping[str, Any]) -> Layer:
         known = {"channel": attrs.get("channel"), "color": attrs.get("color")}
-        options = {"name": attrs["long_name"], "opacity": 0.5, "metadata": {"binary_layer": known}, **axes.options()}
+        options = {"name": attrs["long_name"], "opacity": 0.5, "metadata": {"binary_layer": known}, **axes}
         return _layer(self._arrays(levels), options, "labels")
+
+
+def _axes(facts: Facts, image: FrameArray, place: tuple[float, float]) -> dict[str, Any]:
+    """Return the options of layers that say where axes are: item ``i`` at ``translate + i * scale``, in a unit of pint.
+
+    ``place`` is the corner of the image, y and x in micrometers.
+    """
+    dims = tuple(dim for dim in image.dims if dim not in "CS")
+    scale, translate, units = zip(*(_axis(facts, image, dim, place) for dim in dims), strict=True)
+    return {"scale": scale, "translate": translate, "units": units, "axis_labels": dims}
+
+
+def _axis(facts: Facts, image: FrameArray, dim: str, place: tuple[float, float]) -> tuple[float, float, str]:
+    """Return scale, translation and unit of an axis."""
+    unknown = 1.0, 0.0, "pixel"
+    if dim in ("Y", "X"):
+        if facts.pixel_size is None:
+            return unknown
+        x, y = facts.pixel_size
+        return (y, place[0], "um") if dim == "Y" else (x, place[1], "um")
+    count = image.sizes[dim]
+    if dim[0] == "Z":
+        heights = facts.heights(dim, count)
+        # Viewers count upward: a stack that goes down has the distance of its planes, but not their heights.
+        first, step = float(heights[0]), float(heights[1] - heights[0])
+        return (abs(step), first if step > 0 else 0.0, "um") if step else unknown
+    if dim[0] == "T":
+        frames = image.grid.steps(dim)
+        step_ms = facts.time_step(frames)
+        times = facts.step_times(frames)
+        if step_ms is not None and times.source is not None:
+            return step_ms / 1000, float(times.values[0]) / 1000, "s"
+    return unknown
 
 
 def _levels(planes: LazyArray, *, nearest: bool = False, limit: int = _IMAGE_BYTES) -> Pyramid:

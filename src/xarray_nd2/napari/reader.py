@@ -40,18 +40,7 @@ def _files(folder: str) -> Iterator[str]:
 
 
 def read_folder(folder: str) -> list[Layer]:
-    """Return the layers of all files of a folder, each named by its file.
-
-    Raises
-    ------
-    ValueError
-        If all files are damaged.
-
-    Warns
-    -----
-    UserWarning
-        For each file that is damaged, which is left out.
-    """
+    """Return the layers of all files of a folder, each named by its file; warn of files that are damaged."""
     layers: list[Layer] = []
     damaged: list[ValueError] = []
     for path in _files(folder):
@@ -71,13 +60,7 @@ def read_folder(folder: str) -> list[Layer]:
 
 
 def read_stack(paths: Sequence[str]) -> list[Layer]:
-    """Return the layers of files that have the same shape, stacked along a new first axis.
-
-    Raises
-    ------
-    ValueError
-        If the files differ in their channels, shapes or types.
-    """
+    """Return the layers of files that have the same channels, shapes and types, stacked along a new first axis."""
     files = [[layer for layer in read_layers(path) if layer[2] in ("image", "labels")] for path in paths]
     first = [_signature(layer) for layer in files[0]]
     for path, layers in zip(paths, files, strict=True):

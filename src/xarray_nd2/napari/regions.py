@@ -11,16 +11,15 @@ from nd2._core.views.channels import stored_hex
 from nd2._core.views.regions import outline, region_kind, region_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from nd2._core.frames.array import FrameArray
-    from nd2._core.readers import Reader
     from nd2._core.region_types import ROI, AnimParam
     from nd2._core.views.facts import Facts
     from nd2._core.views.regions import Outline
-    from xarray_nd2.napari.axes import Axes
+    from xarray_nd2.napari.layers import Layer
 
 _MAX_PLACES = 2000
 """Regions that move or belong to one position are repeated per frame; above this number, all frames show them."""
@@ -41,47 +40,34 @@ class _Placed:
         return np.hstack([index, plane])
 
 
-def region_layers(
-    reader: Reader, facts: Facts, image: FrameArray, axes: Axes, position: int | None = None
-) -> list[tuple[Any, dict[str, Any], str]]:
+def region_layers(facts: Facts, image: FrameArray, axes: Mapping[str, Any], position: int | None = None) -> list[Layer]:
     """Return the layers of the regions of an image; ``position`` is the only position that it shows."""
-    regions = [region for region in reader.rois.values() if position is None or region.position in (None, position)]
+    rois = facts.reader.rois.values()
+    regions = [region for region in rois if position is None or region.position in (None, position)]
     placed = list(_placed(regions, facts, image))
-    layers = []
+    layers: list[Layer] = []
     for fixed in (True, False):
         group = [one for one in placed if fixed is not bool(one.index)]
-        options = (axes.plane if fixed else axes).options()
+        options = {key: values[-2:] if fixed else values for key, values in axes.items()}
         shapes = [one for one in group if one.outline.shape != "point"]
         points = [one for one in group if one.outline.shape == "point"]
         if shapes:
-            layers.append(_shapes(shapes, options))
+            kinds = [one.outline.shape for one in shapes]
+            look = {"shape_type": kinds, "edge_color": _colors(shapes), "edge_width": 2}
+            shown = {"name": "regions", **look, **_described(shapes), **options}
+            layers.append(([one.points() for one in shapes], shown, "shapes"))
         if points:
-            layers.append(_points(points, options))
+            look = {"border_color": _colors(points), "symbol": "cross"}
+            shown = {"name": "regions (points)", **look, **_described(points), **options}
+            layers.append((np.concatenate([one.points() for one in points]), shown, "points"))
     return layers
-
-
-def _shapes(placed: Sequence[_Placed], options: dict[str, Any]) -> tuple[Any, dict[str, Any], str]:
-    look = {
-        "shape_type": [one.outline.shape for one in placed],
-        "edge_color": _colors(placed),
-        "face_color": "transparent",
-        "edge_width": 2,
-    }
-    data = [one.points() for one in placed]
-    return data, {"name": "regions", **_described(placed), **look, **options}, "shapes"
-
-
-def _points(placed: Sequence[_Placed], options: dict[str, Any]) -> tuple[Any, dict[str, Any], str]:
-    look = {"border_color": _colors(placed), "face_color": "transparent", "symbol": "cross"}
-    data = np.concatenate([one.points() for one in placed])
-    return data, {"name": "regions (points)", **_described(placed), **look, **options}, "points"
 
 
 def _described(placed: Sequence[_Placed]) -> dict[str, Any]:
     labels = [one.region.info.label for one in placed]
     features = {"label": labels, "id": [one.region.id for one in placed]}
     text = {"string": "{label}", "size": 8, "color": "white", "anchor": "upper_left"}
-    return {"features": features, **({"text": text} if any(labels) else {})}
+    return {"face_color": "transparent", "features": features, **({"text": text} if any(labels) else {})}
 
 
 def _colors(placed: Sequence[_Placed]) -> list[str]:

@@ -95,21 +95,6 @@ def to_dataset(layers: Sequence[Layer]) -> xr.Dataset:
 
     Names, colors, sizes of pixels and steps are those of the layers. Other metadata of the file from which the
     layers come are kept if their shape is still that of the file.
-
-    Parameters
-    ----------
-    layers : sequence of (data, options, type)
-        Images and labels.
-
-    Returns
-    -------
-    xarray.Dataset
-        With ``image`` and ``labels_...``.
-
-    Raises
-    ------
-    ValueError
-        If images differ in shape or type, or color images are not alone.
     """
     import xarray as xr
 
