@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 
     from xarray_nd2._intake_types import BaseData, DataSource, FileData, FileReader
 else:
-    try:
+    with errors.requirement("intake", "intake", "for catalogs"):
         from intake.readers.datatypes import BaseData, FileData
         from intake.readers.readers import FileReader
         from intake.source.base import DataSource
-    except ImportError as _error:
-        raise errors.missing_package("intake", "intake", "for catalogs") from _error
 
 
 class ND2(FileData):

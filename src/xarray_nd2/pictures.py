@@ -289,10 +289,8 @@ def row_name(number: int) -> str:
 @functools.cache
 def _figure_class() -> type[Figure]:
     """Return a figure that notebooks show; matplotlib's own needs pyplot for that."""
-    try:
+    with errors.requirement("matplotlib", "plot", "to draw"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise errors.missing_package("matplotlib", "plot", "to draw") from error
 
     class NotebookFigure(Figure):
         def _repr_png_(self) -> bytes:

@@ -160,9 +160,7 @@ def cluster(address: str | None) -> Iterator[Any]:
     if address is None:
         yield None
         return
-    try:
+    with errors.requirement("distributed", "distributed", "for --dask"):
         from distributed import Client
-    except ImportError as error:
-        raise errors.missing_package("distributed", "distributed", "for --dask") from error
     with Client(address, timeout=_TIMEOUT) as client:  # type: ignore[no-untyped-call]
         yield client

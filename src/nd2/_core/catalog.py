@@ -8,7 +8,7 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, cast, get_type_hints
 
@@ -357,7 +357,7 @@ def read_table(path: str | os.PathLike[str], storage_options: Mapping[str, Any] 
         if form == "json":
             table = pd.DataFrame(json.loads(data))
         elif form == "parquet":
-            with _parquet_engine():
+            with errors.requirement("fastparquet", "virtual", "for Parquet"):
                 table = pd.read_parquet(io.BytesIO(data))
         else:
             table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
@@ -389,18 +389,9 @@ def encode(table: pd.DataFrame, form: str, *, header: bool = True) -> bytes:
         return json.dumps(table.to_dict("records"), indent=2).encode() + b"\n"
     if form == "csv":
         return table.to_csv(index=False, header=header, lineterminator="\n").encode()
-    with _parquet_engine():
+    with errors.requirement("fastparquet", "virtual", "for Parquet"):
         data = table.to_parquet(index=False)
     return bytes(data)
-
-
-@contextmanager
-def _parquet_engine() -> Iterator[None]:
-    """Name the extra if pandas finds no package for Parquet."""
-    try:
-        yield
-    except ImportError as error:
-        raise errors.missing_package("fastparquet", "virtual", "for Parquet") from error
 
 
 def format_table(

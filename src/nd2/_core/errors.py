@@ -170,6 +170,15 @@ def missing_package(package: str, extra: str, purpose: str) -> ImportError:
     )
 
 
+@contextmanager
+def requirement(package: str, extra: str, purpose: str) -> Iterator[None]:
+    """Name the extra if imports of an optional package fail."""
+    try:
+        yield
+    except ImportError as error:
+        raise missing_package(package, extra, purpose) from error
+
+
 def one_line(error: Exception) -> str:
     """Return the message of an error in one line: the path first, and no error number."""
     text = str(error)

@@ -116,10 +116,8 @@ def add_layers(viewer: Any, path: Any, *, positions: Positions = "axis", **optio
     >>> viewer = napari.Viewer()  # doctest: +SKIP
     >>> add_layers(viewer, "s3://bucket/plate.nd2", storage_options={"anon": True})  # doctest: +SKIP
     """
-    try:
+    with errors.requirement("napari", "napari", "to show layers"):
         from napari.layers import Layer
-    except ImportError as error:
-        raise errors.missing_package("napari", "napari", "to show layers") from error
     layers = [Layer.create(*layer) for layer in read_layers(path, positions=positions, **options)]
     for layer in layers:
         viewer.add_layer(layer)

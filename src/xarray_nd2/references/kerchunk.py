@@ -270,10 +270,8 @@ def _texts(groups: Sequence[ZarrGroup], form: ZarrFormat) -> Iterator[tuple[str,
 
 def check_parquet(groups: Sequence[ZarrGroup], zarr_format: int) -> None:
     """Refuse what does not read back from Parquet as it was written."""
-    try:
+    with errors.requirement("fastparquet", "virtual", "for references in Parquet"):
         import fastparquet  # noqa: F401  # only whether it is installed
-    except ImportError as error:
-        raise errors.missing_package("fastparquet", "virtual", "for references in Parquet") from error
     if zarr_format != 2:
         raise ValueError("references in Parquet are of Zarr format 2 only; use format='json'")
     if len(groups) > 1:

@@ -25,11 +25,9 @@ from xarray_nd2.references.arrays import ByteRanges
 from xarray_nd2.references.formats import V3
 from xarray_nd2.references.layouts import LayoutOptions, describe
 
-try:
+with errors.requirement("virtualizarr", "virtual", "for ND2Parser"):
     from obspec_utils.registry import ObjectStoreRegistry
     from virtualizarr.manifests import ChunkManifest, ManifestArray, ManifestGroup, ManifestStore
-except ImportError as _error:
-    raise errors.missing_package("virtualizarr", "virtual", "for ND2Parser") from _error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

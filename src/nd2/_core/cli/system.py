@@ -88,10 +88,8 @@ def _versions(options: argparse.Namespace) -> None:
 
 
 def _completion(options: argparse.Namespace) -> None:
-    try:
+    with errors.requirement("shtab", "cli", "for shell completion"):
         import shtab
-    except ImportError as error:
-        raise errors.missing_package("shtab", "cli", "for shell completion") from error
     from nd2._core.cli import full_parser
 
     parser = full_parser()

@@ -79,7 +79,9 @@ def write_tiff(
     levels: int | Literal["auto"] = 1,
 ) -> None:
     """Write a file as TIFF; see ``ND2File.write_tiff``."""
-    tifffile = _tifffile()
+    with errors.requirement("tifffile", "tiff", "to write TIFF files"):
+        import tifffile
+
     destination = resolve(dest, "TIFF", overwrite=True, sources=[reader.source.url], local=True)
     file_name = Path(destination.name).name
     placement = Placement.from_layout(reader.layout)
@@ -144,10 +146,8 @@ def _check_compression(compression: str | None) -> None:
     if compression not in _COMPRESSIONS:
         names = ", ".join(map(repr, _COMPRESSIONS))
         raise ValueError(f"compression must be None or one of {names}, not {compression!r}")
-    try:
+    with errors.requirement("imagecodecs", "legacy", f"for compression={compression!r}"):
         import imagecodecs  # noqa: F401  # only whether it is installed
-    except ImportError as error:
-        raise errors.missing_package("imagecodecs", "legacy", f"for compression={compression!r}") from error
 
 
 def _write_pages(
@@ -211,14 +211,6 @@ def _page_tags(facts: Facts) -> dict[str, Any]:
         x, y = facts.pixel_size
         tags |= {"resolution": (1 / x, 1 / y), "resolutionunit": "MICROMETER"}
     return tags
-
-
-def _tifffile() -> Any:
-    try:
-        import tifffile
-    except ImportError as error:
-        raise errors.missing_package("tifffile", "tiff", "to write TIFF files") from error
-    return tifffile
 
 
 def _reporter(reader: Reader, on_frame: OnFrame | None, advance: Callable[[int], None]) -> Report:

@@ -217,10 +217,8 @@ def walk(read: Callable[[int, int], bytes], file_size: int) -> BoxMap:
 
 def codestream_decoder() -> Callable[..., NDArray[Any]]:
     """Return the function that decodes a codestream."""
-    try:
+    with errors.requirement("imagecodecs", "legacy", "for the pixels of legacy (JPEG 2000) files"):
         from imagecodecs import jpeg2k_decode
-    except ImportError as error:
-        raise errors.missing_package("imagecodecs", "legacy", "for the pixels of legacy (JPEG 2000) files") from error
     decode: Callable[..., NDArray[Any]] = jpeg2k_decode
     return decode
 

@@ -96,10 +96,8 @@ def _ffmpeg(path: Path, fps: float, shape: tuple[int, int]) -> Iterator[Any]:
     """Yield a pipe for frames that ffmpeg encodes; raise ``OSError`` with its message if it fails."""
     import subprocess
 
-    try:
+    with errors.requirement("imageio-ffmpeg", "animate", "to write MP4"):
         from imageio_ffmpeg import get_ffmpeg_exe
-    except ImportError as error:
-        raise errors.missing_package("imageio-ffmpeg", "animate", "to write MP4") from error
     height, width = shape
     source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps} -i -"
     # The name of an unfinished file does not have the suffix of the format.

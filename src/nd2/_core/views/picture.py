@@ -344,12 +344,10 @@ def _grid(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]
 
 def pillow() -> Any:
     """Return Pillow with its modules that draw: ``Image``, ``ImageDraw``, ``ImageFont``."""
-    try:
+    with errors.requirement("Pillow", "plot", "to draw"):
         import PIL.Image
         import PIL.ImageDraw
         import PIL.ImageFont
-    except ImportError as error:
-        raise errors.missing_package("Pillow", "plot", "to draw") from error
     return PIL
 
 
