@@ -15,8 +15,8 @@ from tests.clusters import local_cluster
 from tests.references import OLD_PARQUET, V3_ZLIB
 from tests.servers import range_server
 from xarray_nd2 import StaleReferencesWarning, open_references, write_combined
-from xarray_nd2.references.arrays import ByteRanges, ZarrArray, ZarrGroup
 from xarray_nd2.references.combine import join_groups
+from xarray_nd2.references.formats import ByteRanges, ZarrArray, ZarrGroup
 from xarray_nd2.references.kerchunk import describe_file, write_parquet
 from xarray_nd2.references.layouts import LayoutOptions
 

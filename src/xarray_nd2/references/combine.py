@@ -15,7 +15,7 @@ from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.io.destination import resolve
 from nd2._core.io.listing import expand
 from nd2._core.io.urls import is_url
-from xarray_nd2.references.arrays import ByteRanges, ZarrArray, ZarrGroup
+from xarray_nd2.references.formats import ByteRanges, ZarrArray, ZarrGroup
 from xarray_nd2.references.kerchunk import FORMS, check_form, describe_file, to_dict, write_groups
 from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION, LayoutOptions
 from xarray_nd2.references.reading import read_group

@@ -12,8 +12,7 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.io.destination import resolve
 from nd2._core.open import open_reader
-from xarray_nd2.references.arrays import ByteRanges
-from xarray_nd2.references.formats import FORMATS, V2
+from xarray_nd2.references.formats import FORMATS, V2, ByteRanges
 from xarray_nd2.references.layouts import LayoutOptions, describe
 
 if TYPE_CHECKING:
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nd2._core.io.destination import Destination
-    from xarray_nd2.references.arrays import Data, ZarrGroup
-    from xarray_nd2.references.formats import ZarrFormat
+    from xarray_nd2.references.formats import Data, ZarrFormat, ZarrGroup
     from xarray_nd2.references.layouts import LayoutName
 
 _BLOCK = 1 << 15

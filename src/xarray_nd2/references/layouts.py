@@ -16,7 +16,7 @@ from nd2._core.io.urls import file_stem, redact
 from nd2._core.values import record
 from nd2._core.views.facts import Facts
 from xarray_nd2.dataset.build import dataset_model, position_model
-from xarray_nd2.references.arrays import ByteRanges, ZarrArray, ZarrGroup, plain
+from xarray_nd2.references.formats import ByteRanges, ZarrArray, ZarrGroup, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

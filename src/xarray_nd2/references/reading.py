@@ -16,15 +16,13 @@ from nd2._core.io.faults import explain_faults
 from nd2._core.io.open import file_system
 from nd2._core.io.source import is_magic
 from nd2._core.io.urls import is_url, local_path, redact
-from xarray_nd2.references.arrays import ByteRanges, ZarrGroup
-from xarray_nd2.references.formats import FORMATS, zarr_format
+from xarray_nd2.references.formats import FORMATS, ByteRanges, ZarrGroup, zarr_format
 from xarray_nd2.references.kerchunk import TEMPLATE, fits_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xarray_nd2.references.arrays import ZarrArray
-    from xarray_nd2.references.formats import ZarrFormat
+    from xarray_nd2.references.formats import ZarrArray, ZarrFormat
 
 
 def load(

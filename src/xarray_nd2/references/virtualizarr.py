@@ -21,8 +21,7 @@ from nd2._core.io.ranges import Answer, RangeTransport
 from nd2._core.io.remote import FsspecSource
 from nd2._core.io.transport import normal_version
 from nd2._core.open import open_reader
-from xarray_nd2.references.arrays import ByteRanges
-from xarray_nd2.references.formats import V3
+from xarray_nd2.references.formats import V3, ByteRanges
 from xarray_nd2.references.layouts import LayoutOptions, describe
 
 with errors.requirement("virtualizarr", "virtual", "for ND2Parser"):
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.io import ByteSource
-    from xarray_nd2.references.arrays import ZarrGroup
+    from xarray_nd2.references.formats import ZarrGroup
     from xarray_nd2.references.layouts import LayoutName
 
 _INLINES = "inlined" in inspect.signature(ChunkManifest.from_arrays).parameters

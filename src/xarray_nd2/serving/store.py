@@ -21,8 +21,7 @@ from nd2._core.views.picture import channel_limits
 from nd2._core.views.pyramid import TILE, Pyramid
 from xarray_nd2.dataset.build import dataset_model
 from xarray_nd2.dataset.model import FrameValues
-from xarray_nd2.references.arrays import ZarrArray, ZarrGroup
-from xarray_nd2.references.formats import V3
+from xarray_nd2.references.formats import V3, ZarrArray, ZarrGroup
 from xarray_nd2.references.layouts import ome_groups
 
 if TYPE_CHECKING:

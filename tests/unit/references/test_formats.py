@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from xarray_nd2.references.arrays import ByteRanges, ZarrArray, ZarrGroup
-from xarray_nd2.references.formats import V2, V3
+from xarray_nd2.references.formats import V2, V3, ByteRanges, ZarrArray, ZarrGroup
 
 if TYPE_CHECKING:
     from xarray_nd2.references.formats import ZarrFormat
