@@ -16,8 +16,8 @@ from nd2._core import errors
 from nd2._core.export.zarr_documents import plate_fields
 from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.views.channels import channel_indices, composite_channels, positive
-from nd2._core.views.html import MAX_NAMES, block, listed, swatch, table
-from nd2._core.views.picture import blend, scale_bar, scaled, to_8bit
+from nd2._core.views.picture import blend, contrast_limits, scale_bar, stretch, to_8bit
+from nd2._core.views.summary import MAX_NAMES, block, listed, swatch, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -197,7 +197,7 @@ class ND2File(PrivateMembers):
     def _repr_html_(self) -> str:
         from html import escape
 
-        from nd2._core.views.html import file_table
+        from nd2._core.views.summary import file_table
 
         try:
             if not self.closed:

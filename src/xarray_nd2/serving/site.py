@@ -8,8 +8,8 @@ from html import escape
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from nd2._core.views.html import tables
 from nd2._core.views.picture import middle_steps, picture
+from nd2._core.views.summary import tables
 from xarray_nd2.serving import viewer
 from xarray_nd2.serving.server import VIEW, Answer
 from xarray_nd2.serving.store import OWN, Store
