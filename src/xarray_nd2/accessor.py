@@ -300,8 +300,7 @@ class _Accessor(Generic[_Labeled]):
         ImportError
             If matplotlib is not installed.
         """
-        picture = pictures.one_frame(self._image, indexers, channels)
-        return pictures.thumbnail(picture, size, channels)
+        return pictures.thumbnail(pictures.one_frame(self._image, indexers, channels), size, channels)
 
     def plate(
         self, channels: int | str | Sequence[int | str] | None = None, *, size: int = 128, **indexers: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nd2._core.cli.command import (
     Command,
@@ -70,17 +70,14 @@ _PORT = value("--port", "PORT", "port to listen on; 0 for a free one", type=numb
 _VERBOSE = flag("--verbose -v", "print a line for each request")
 
 
+def _endpoint_options(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("host", "port", "storage_options", "verbose")}
+
+
 def _serve(options: argparse.Namespace) -> None:
     from xarray_nd2.serve import serve
 
-    with serve(
-        options.file,
-        options.host,
-        options.port,
-        storage_options=options.storage_options,
-        allow_origin=options.allow_origin,
-        verbose=options.verbose,
-    ) as endpoint:
+    with serve(options.file, allow_origin=options.allow_origin, **_endpoint_options(options)) as endpoint:
         print(endpoint.url, flush=True)  # noqa: T201
         endpoint.wait()
 
@@ -102,14 +99,7 @@ SERVE = Command(
 def _view(options: argparse.Namespace) -> None:
     from xarray_nd2.view import advice, open_browser, view
 
-    with view(
-        options.file,
-        options.host,
-        options.port,
-        storage_options=options.storage_options,
-        browser=False,
-        verbose=options.verbose,
-    ) as endpoint:
+    with view(options.file, browser=False, **_endpoint_options(options)) as endpoint:
         print(endpoint.view_url, flush=True)  # noqa: T201
         opened = not options.no_browser and open_browser(endpoint.view_url)
         for line in advice(endpoint, opened=opened):

@@ -66,7 +66,8 @@ def group_datasets(
     if only in (None, "/events"):
         events = _events(facts, Clock.from_facts(facts, time))
         if events:
-            groups["/events"] = _decoded_group(events, origin, options)
+            table = {name: decoded(name, to_variable(variable), **options) for name, variable in events.items()}
+            groups["/events"] = xr.Dataset(table, attrs=origin)
     tiles = facts.reader.large_image
     if tiles is not None and only in (None, "/tiles"):
         groups["/tiles"] = _tiles(tiles, origin)
@@ -133,11 +134,6 @@ def _event_coords(events: list[ExperimentEvent], clock: Clock) -> dict[str, Vari
         "event_data": (np.array([event.data or "" for event in events], np.str_), {}),
     }
     return {name: VariableModel(("event",), values, attrs) for name, (values, attrs) in columns.items()}
-
-
-def _decoded_group(table: dict[str, VariableModel], attrs: dict[str, Any], options: dict[str, Any]) -> xr.Dataset:
-    variables = {name: decoded(name, to_variable(v), **options) for name, v in table.items()}
-    return xr.Dataset(variables, attrs=attrs)
 
 
 def _tiles(tiles: LargeImage, attrs: dict[str, Any]) -> xr.Dataset:

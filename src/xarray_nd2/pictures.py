@@ -183,10 +183,10 @@ def _layers(picture: xr.DataArray) -> NDArray[np.float32]:
     if "S" in order and values.shape[-1] >= 3:
         # Photographs in color are as bright as they are.
         top = np.iinfo(values.dtype).max if values.dtype.kind in "ui" else 1.0
-        return scaled(values[..., :3], min(top, float(picture.attrs.get("valid_max", top))))
+        return stretch(values[..., :3], (0.0, min(top, float(picture.attrs.get("valid_max", top)))))
     if "S" in order:
         values = values[..., 0]
-    return np.stack([scaled(channel) for channel in values])
+    return np.stack([stretch(channel, contrast_limits(channel)) for channel in values])
 
 
 def _colors(picture: xr.DataArray) -> NDArray[np.float64]:
@@ -203,9 +203,7 @@ def figure(picture: xr.DataArray, channels: Channels = None) -> Figure:
     figure_class = _figure_class()
     layers = list(_layers(picture))
     titles = _channel_names(picture)
-    panels: list[tuple[str, NDArray[Any]]] = []
-    if len(layers) > 1:
-        panels = list(zip(titles, layers, strict=True))
+    panels: list[tuple[str, NDArray[Any]]] = [*zip(titles, layers, strict=True)] if len(layers) > 1 else []
     mixed = composite(picture, channels).values
     panels.append(("composite" if panels else "".join(titles), mixed))
     columns = min(len(panels), 4)

@@ -104,15 +104,10 @@ class Batch:
         self.failed = 0
         self._lock = threading.Lock()
 
-    @property
-    def status(self) -> int:
-        """Exit status: the number of files that failed, at most 100."""
-        return min(self.failed, MAX_STATUS)
-
     def run(
         self, tasks: Sequence[Task], work: Callable[[Task], object], *, at_once: int = 1, progress: bool = False
     ) -> int:
-        """Process each task; count and print errors, and continue after them; return the exit status.
+        """Process each task, print errors and continue after them; return the number of files that failed, at most 100.
 
         A missing package or a closed output stops the batch. With ``at_once``, several tasks run in
         threads; ``progress`` shows how many files are done.
@@ -134,7 +129,7 @@ class Batch:
         if at_once < 2:
             for task in tasks:
                 one(task)
-            return self.status
+            return min(self.failed, MAX_STATUS)
         from concurrent.futures import ThreadPoolExecutor, as_completed
 
         from nd2._core.export.pipeline import bar
@@ -151,7 +146,7 @@ class Batch:
             finally:
                 for future in futures:
                     future.cancel()
-        return self.status
+        return min(self.failed, MAX_STATUS)
 
 
 @contextmanager

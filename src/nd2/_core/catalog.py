@@ -287,7 +287,7 @@ def _unchanged(
     rows = {}
     for file in files:
         row = earlier.get(redact(file.path))
-        if row is not None and row["file_version"] and _is_final(row["error"]):
+        if row and row["file_version"] and row["error"].partition(":")[0] in {"", *_CONTENT_ERRORS}:
             rows[file.path] = row
     vague = [file.path for file in files if file.path in rows and not file.version]
     with ThreadPoolExecutor(2 * _REMOTE_THREADS, thread_name_prefix="nd2-index") as executor:
@@ -297,11 +297,6 @@ def _unchanged(
         if row and (now.size, now.version) != (row["file_size"], row["file_version"]):
             del rows[file.path]
     return rows
-
-
-def _is_final(error: str) -> bool:
-    """Return whether a file that did not change would be read with the same result."""
-    return not error or error.partition(":")[0] in _CONTENT_ERRORS
 
 
 def _read_in_threads(files: Sequence[str], storage_options: Mapping[str, Any] | None) -> Iterator[Record]:
@@ -361,12 +356,11 @@ def read_table(path: str | os.PathLike[str], storage_options: Mapping[str, Any] 
                 table = pd.read_parquet(io.BytesIO(data))
         else:
             table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
-            for name, kind in (("file_size", int), ("kb", float)):
-                if name in table:
-                    table[name] = table[name].astype(kind)
-            for name in ("binary", "rois"):
-                if name in table:
+            for name in _TYPES.keys() & set(table):
+                if _TYPES[name] is bool:
                     table[name] = table[name] == "True"
+                elif _TYPES[name] in (int, float):
+                    table[name] = table[name].astype(_TYPES[name])
     except ImportError:
         raise
     except Exception as error:

@@ -47,7 +47,7 @@ def expand(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | No
     if not has_pattern(path):
         return [os.fspath(path)]
     if is_url(path):
-        return [file.path for file in _list_remote(path, storage_options, pattern=True)]
+        return [file.path for file in _list_remote(path, storage_options)]
     found = sorted(name for name in glob.iglob(local_path(path), recursive=True) if os.path.isfile(name))
     if not found:
         raise FileNotFoundError(errno.ENOENT, "matches no file", os.fspath(path))
@@ -92,16 +92,13 @@ def _local_file(path: str) -> ListedFile:
 def _list_url(
     url: str, recurse: bool, name_pattern: str, storage_options: Mapping[str, Any] | None
 ) -> Iterator[ListedFile]:
-    if has_pattern(url):
-        yield from _list_remote(url, storage_options, pattern=True)
-        return
-    web = url.startswith(("http://", "https://"))
-    if file_name(url).lower().endswith(".nd2") or (web and not url.endswith("/")):
+    pattern, web = has_pattern(url), url.startswith(("http://", "https://"))
+    if not pattern and (file_name(url).lower().endswith(".nd2") or (web and not url.endswith("/"))):
         yield ListedFile(url)  # a web page is not read to find out whether it lists files
         return
     found = _list_remote(url, storage_options, depth=None if recurse else 1)
-    if [file_name(file.path) for file in found] == [file_name(url)]:
-        yield from found  # a file without the usual suffix
+    if pattern or [file_name(file.path) for file in found] == [file_name(url)]:
+        yield from found  # also a file without the usual suffix
         return
     yield from (file for file in found if fnmatch(file.path.rpartition("/")[2], name_pattern))
 
@@ -121,20 +118,16 @@ def stat_url(url: str, storage_options: Mapping[str, Any] | None = None) -> List
     return ListedFile(url, stat.size, stat.version)
 
 
-def _list_remote(
-    url: str, storage_options: Mapping[str, Any] | None, *, pattern: bool = False, depth: int | None = None
-) -> list[ListedFile]:
+def _list_remote(url: str, storage_options: Mapping[str, Any] | None, depth: int | None = None) -> list[ListedFile]:
     """Return the files of a remote folder or pattern, sorted, by as few requests as the store allows."""
     from nd2._core.io.faults import explain_faults
     from nd2._core.io.transport import info_version
 
     fs, root = file_system(url, storage_options)
+    pattern = has_pattern(url)
     with explain_faults(url):
         fs.invalidate_cache()  # else files that were added since are missing
-        if pattern:
-            found = fs.glob(root, detail=True)
-        else:
-            found = fs.find(root, maxdepth=depth, detail=True)
+        found = fs.glob(root, detail=True) if pattern else fs.find(root, maxdepth=depth, detail=True)
     files = []
     for name in sorted(found):
         info = found[name]

@@ -192,11 +192,9 @@ class Facts:
         return {"x": self.stage_x, "y": self.stage_y, "z": self.stage_z}
 
     def _stage(self, axis: int) -> Series:
-        column = self.recorded.get(STAGE_COLUMNS[axis])
-        if column is not None:
-            values = self._frame_values(column, self.reader.frame_count)
-            if values is not None:
-                return Series(values, "recorded")
+        values = self._frame_values(STAGE_COLUMNS[axis])
+        if values is not None:
+            return Series(values, "recorded")
         legacy = self.reader.version[0] == 1  # legacy files hold a position for each frame
         return Series(self.reader.stage_positions[:, axis], "recorded" if legacy else "nominal")
 
@@ -418,12 +416,13 @@ class Facts:
             return False
         return column.values.dtype.kind in "iuf" and not column.values.any()
 
-    def _frame_values(self, column: RecordedColumn, frames: int) -> NDArray[np.float64] | None:
+    def _frame_values(self, identifier: str) -> NDArray[np.float64] | None:
         """Return the values of a column for each frame, NaN beyond its end; None if it does not cover the loops."""
-        values = column.values
-        if values.dtype.kind not in "iuf" or len(values) < self.reader.layout.frame_count:
+        column = self.recorded.get(identifier)
+        if column is None or column.values.dtype.kind not in "iuf":
             return None
-        return _take(values, np.arange(frames))
+        covers = len(column.values) >= self.reader.layout.frame_count
+        return _take(column.values, np.arange(self.reader.frame_count)) if covers else None
 
     def exposure(self, channel: int) -> Series:
         """Return the exposure of a channel in milliseconds, one value, or one for each frame; NaN if unknown.
@@ -431,11 +430,9 @@ class Facts:
         The column of recorded exposures holds one value for each frame: it is the exposure of a
         channel only if frames have one channel.
         """
-        column = self.recorded.get(EXPOSURE_COLUMNS[0])
-        if column is not None and self.reader.layout.channels == 1:
-            values = self._frame_values(column, self.reader.frame_count)
-            if values is not None and (values > 0).any():
-                return Series(np.where(values > 0, values, np.nan), "recorded")
+        values = self._frame_values(EXPOSURE_COLUMNS[0]) if self.reader.layout.channels == 1 else None
+        if values is not None and (values > 0).any():
+            return Series(np.where(values > 0, values, np.nan), "recorded")
         exposure = self.channels[channel].capture.exposure_ms
         return Series(np.array(exposure or math.nan), "nominal" if exposure else None)
 

@@ -98,11 +98,6 @@ class Picture:
         return self.png()
 
 
-def scaled(values: NDArray[Any], top: float | None = None) -> NDArray[np.float32]:
-    """Scale values to 0 to 1: from 0 to ``top``, or by their own limits; values that are not finite become 0."""
-    return stretch(values, contrast_limits(values) if top is None else (0.0, top))
-
-
 def stretch(values: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.float32]:
     """Scale values to 0 to 1; values that are not finite become 0."""
     low, high = limits
