@@ -78,10 +78,7 @@ class ZarrArray:
         return tuple(-(-n // max(m, 1)) for n, m in zip(self.shape, self.chunks, strict=True))
 
     def with_dims(self, dims: tuple[str, ...]) -> ZarrArray:
-        """Return the array with its axes in another order, by a transpose codec if one is needed.
-
-        The stored bytes of this array must be in order.
-        """
+        """Return the array, whose bytes are in order, with its axes in another order, by a codec if necessary."""
         places = [self.dims.index(dim) for dim in dims]
         order = tuple(dims.index(dim) for dim in self.dims)
         # If only axes of one item change places, the bytes stay as they are.
@@ -277,11 +274,6 @@ class _ZarrV3:
 V2, V3 = _ZarrV2(), _ZarrV3()
 ZarrFormat: TypeAlias = _ZarrV2 | _ZarrV3
 FORMATS: dict[int, ZarrFormat] = {2: V2, 3: V3}
-
-
-def zarr_format(refs: Mapping[str, Any]) -> int:
-    """Return the version of Zarr in which references are written."""
-    return 3 if "zarr.json" in refs else 2
 
 
 def _members(refs: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:

@@ -200,10 +200,7 @@ def to_dict(groups: Sequence[ZarrGroup], form: ZarrFormat) -> dict[str, Any]:
 
 
 def to_json(groups: Sequence[ZarrGroup], form: ZarrFormat, *, template: bool) -> Iterator[str]:
-    """Write references to one file as parts of a JSON text, some ten thousand at a time.
-
-    With ``template`` each URL is in it once, if it may be.
-    """
+    """Yield the parts of references as JSON; with ``template`` each URL is in it once, if it may be."""
     urls = next(ranges.urls for _, ranges in _ranges(groups))
     urls, templates = _templates(urls) if template else (urls, {})
     texts = list(map(json.dumps, urls))

@@ -57,10 +57,7 @@ class LayoutOptions:
 
 
 def describe(reader: Reader, options: LayoutOptions, *, stored_order: bool) -> list[ZarrGroup]:
-    """Describe a file as groups, the root first.
-
-    With ``stored_order``, axes are in the order of the bytes (channels last), without a transpose codec.
-    """
+    """Describe a file as groups, the root first; with ``stored_order``, axes have the order of the bytes."""
     if options.layout not in ("flat", "positions", "ome-zarr"):
         raise ValueError(f"layout must be 'flat', 'positions' or 'ome-zarr', not {options.layout!r}")
     facts = Facts(reader)

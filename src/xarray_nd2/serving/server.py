@@ -15,7 +15,7 @@ from dataclasses import field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from nd2._core import errors
@@ -24,6 +24,8 @@ from nd2._core.values import record
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
+
+    from xarray_nd2.serving.site import FileSite
 
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 """A ``Host`` header that is a host with an optional port, and nothing else."""
@@ -59,16 +61,6 @@ class Answer:
     stream: bool = False
 
 
-class Site(Protocol):
-    """The source of answers."""
-
-    def answer(self, request: Request) -> Answer | None:
-        """Return the answer to a request; None if there is no such key."""
-
-    def close(self) -> None:
-        """Close the source."""
-
-
 def check_address(host: str, port: int) -> None:
     """Raise ``ValueError`` for a host or a port on which no server can listen."""
     if not host:
@@ -89,7 +81,7 @@ class Endpoint:
     """
 
     def __init__(
-        self, site: Site, host: str, port: int, *, allow_origin: str | None = None, verbose: bool = False
+        self, site: FileSite, host: str, port: int, *, allow_origin: str | None = None, verbose: bool = False
     ) -> None:
         try:
             self._server = _Server(site, host, port, allow_origin, verbose=verbose)
@@ -129,7 +121,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = _BACKLOG
 
-    def __init__(self, site: Site, host: str, port: int, allow_origin: str | None, *, verbose: bool) -> None:
+    def __init__(self, site: FileSite, host: str, port: int, allow_origin: str | None, *, verbose: bool) -> None:
         self.site, self.allow_origin, self.verbose = site, allow_origin, verbose
         self.only_loopback = _is_loopback(host)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -129,10 +129,7 @@ def state(store: Store, base: str) -> dict[str, Any]:
 
 
 def _middle(name: str, size: int) -> float:
-    """Return the first position on an axis: its middle in space, otherwise its first item.
-
-    The center of a pixel is at its index.
-    """
+    """Return the first position on an axis: its middle in space (a pixel's center is its index), otherwise 0."""
     if name in "xy":
         return (size - 1) / 2
     return size // 2 if name == "z" else 0

@@ -53,10 +53,7 @@ class Grid:
         shard_shape: tuple[int, ...] | None,
         levels: int | Literal["auto"],
     ) -> Grid:
-        """Check the user's options, and choose the others; see ``ND2File.write_ome_zarr``.
-
-        ``inner`` is ``"t"`` or ``"z"``, whichever varies fastest in the file.
-        """
+        """Check the options, and choose the others; ``inner`` is the axis, ``t`` or ``z``, that varies fastest."""
         if chunk_shape is None:
             chunks = axes.shape
         elif isinstance(chunk_shape, str):

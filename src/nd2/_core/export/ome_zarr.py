@@ -241,10 +241,7 @@ class _Export:
                 arrays[_array_name(_label_path(path, name), level)](region, part)
 
     def groups(self, include_all_metadata: bool) -> dict[str, Mapping[str, Any]]:
-        """Return the attributes of each group.
-
-        The root is last: an incomplete store has none, and does not open.
-        """
+        """Return the attributes of each group, the root last: an incomplete store has none, and does not open."""
         stem = file_stem(self.reader.source.url) or "image"
         groups: dict[str, Mapping[str, Any]] = {}
         for image, path in enumerate(self.paths):

@@ -117,10 +117,7 @@ def own_threads() -> int:
 
 @contextmanager
 def bar(show: bool, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """Yield a function to call with the number of items done since its last call.
-
-    With ``show``, tqdm displays them on the standard error stream; if tqdm is not installed, a counter.
-    """
+    """Yield a function to call with the number of items done since its last call, which ``show`` displays."""
     if not show:
         yield lambda _: None
         return

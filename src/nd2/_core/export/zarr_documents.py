@@ -30,10 +30,7 @@ _SAMPLES = {"R": ("Red", "FF0000"), "G": ("Green", "00FF00"), "B": ("Blue", "000
 
 
 def group_document(attrs: Mapping[str, Any], members: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the ``zarr.json`` of a group.
-
-    ``members`` maps the paths of its members to their documents, for consolidated metadata.
-    """
+    """Return the ``zarr.json`` of a group; ``members`` maps paths to documents, for consolidated metadata."""
     document = {"zarr_format": 3, "node_type": "group", "attributes": dict(attrs)}
     if members is None:
         return document
@@ -51,10 +48,7 @@ def array_document(
     attrs: Mapping[str, Any] | None = None,
     separator: str = ".",
 ) -> dict[str, Any]:
-    """Return the ``zarr.json`` of an array.
-
-    With ``separator="."`` all chunks are in one folder, which is cheap to list.
-    """
+    """Return the ``zarr.json`` of an array; with ``separator="."`` its chunks are in one folder, cheap to list."""
     fill_value: Any = {"f": 0.0, "b": False, "U": ""}.get(dtype.kind, 0)
     return {
         "zarr_format": 3,
@@ -91,10 +85,7 @@ class ImageAxes:
 
     @classmethod
     def from_facts(cls, facts: Facts, placement: Placement) -> ImageAxes:
-        """Return the axes of every image of a file, without axes of size 1 other than y and x.
-
-        Color samples count as channels.
-        """
+        """Return the axes of all images of a file, of size 1 only y and x; color samples count as channels."""
         layout = facts.reader.layout
         sizes = {
             "t": placement.times,
@@ -109,10 +100,7 @@ class ImageAxes:
 
     @classmethod
     def from_shape(cls, names: str, shape: tuple[int, ...], facts: Facts, time_points: NDArray[np.intp]) -> ImageAxes:
-        """Return axes of the given shape, with the distances of a file.
-
-        ``time_points`` are the first frames of the time points of the image.
-        """
+        """Return axes with the distances of a file; ``time_points`` are the first frames of the time points."""
         x, y = facts.pixel_size or (None, None)
         step = facts.time_step(time_points) if len(time_points) > 1 else None
         distances = {
@@ -172,10 +160,7 @@ def multiscales(axes: ImageAxes, name: str, levels: int) -> list[dict[str, Any]]
 
 
 def omero(facts: Facts, sample_order: str) -> dict[str, Any] | None:
-    """Return how viewers show channels: label, color (RRGGBB), range of values.
-
-    None if the range of values is unknown.
-    """
+    """Return how viewers show channels: label, color (RRGGBB), range of values; None if the range is unknown."""
     limits = facts.display_range
     if limits is None:
         return None
@@ -246,10 +231,7 @@ def plate_fields(names: Sequence[str | None]) -> list[Field] | None:
 
 
 def plate(name: str, fields: Sequence[Field]) -> dict[str, Any]:
-    """Return the block that lists the wells of a plate, and all rows and columns up to the last well.
-
-    With the empty ones, viewers show each well in its place.
-    """
+    """Return the block that lists the wells of a plate; with all rows and columns, viewers show each in its place."""
     rows = _ROWS[: max(_ROWS.index(field.row) for field in fields) + 1]
     columns = [str(number + 1) for number in range(max(int(field.column) for field in fields))]
     wells = dict.fromkeys((field.row, field.column) for field in fields)
