@@ -23,6 +23,7 @@ from xarray_nd2.groups import group_datasets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import Unpack
 
     from nd2._core.open import OpenOptions
     from xarray_nd2.dataset.coords import TimeMode
@@ -171,30 +172,23 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         use_cftime: bool | None = None,
         decode_timedelta: Any = None,
         group: str | None = None,
-        storage_options: Mapping[str, Any] | None = None,
-        index: str | os.PathLike[str] | Literal[True] | None = None,
         squeeze: bool = True,
-        validate_frames: bool = False,
-        search_window: int = 100,
-        rescue: bool = False,
-        flat_frames: bool = False,
         time: TimeMode = "relative",
-        **unknown: Any,
+        **options: Unpack[OpenOptions],
     ) -> dict[str, xr.Dataset]:
         """Open a file as datasets by the path of their group; see `open_datatree`.
 
         Parameters
         ----------
-        filename_or_obj, drop_variables, storage_options, index, squeeze, validate_frames, search_window, rescue
-            See `open_dataset`.
-        flat_frames, time
+        filename_or_obj, drop_variables, squeeze, time
             See `open_dataset`.
         group : str, optional
             The only group to open; its path is ``/`` then.
         mask_and_scale, decode_times, concat_characters, decode_coords, use_cftime, decode_timedelta
             See `open_dataset`.
-        **unknown
-            Any other option is refused with a TypeError.
+        **options
+            ``storage_options``, ``index``, ``validate_frames``, ``search_window``, ``rescue`` and ``flat_frames`` of
+            `open_dataset`; any other option is refused with a TypeError.
 
         Returns
         -------
@@ -203,19 +197,10 @@ class ND2BackendEntrypoint(BackendEntrypoint):
             it; ``/labels`` the binary layers; ``/events`` the table of recorded data and the events; ``/tiles`` the
             fields of a stitched image. The last three exist only if the file has them.
         """
-        _refuse(unknown, [name for name in self.open_dataset_parameters if name != "position"])
+        known = [name for name in self.open_dataset_parameters if name != "position"]
+        _refuse([name for name in options if name not in known], known)
         with ExitStack() as failure:
-            reader = failure.enter_context(
-                open_reader(
-                    filename_or_obj,
-                    storage_options=storage_options,
-                    index=index,
-                    flat_frames=flat_frames,
-                    validate_frames=validate_frames,
-                    search_window=search_window,
-                    rescue=rescue,
-                )
-            )
+            reader = failure.enter_context(open_reader(filename_or_obj, **options))
             groups = group_datasets(
                 Facts(reader),
                 group=group,

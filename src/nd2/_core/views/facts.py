@@ -157,14 +157,14 @@ class Facts:
         return positive(self.reader.voxel_size.z) if known else None
 
     @cached_property
-    def _loops(self) -> dict[str, Any]:
+    def loops(self) -> dict[str, Any]:
         """The structure of each loop, by the name of its axis."""
         names = [name for name, _ in self.reader.layout.loops]
         return dict(zip(names, self.reader.experiment, strict=True))
 
     def heights(self, loop: str, count: int) -> NDArray[np.float64]:
         """Return the height of each plane of a stack above the home plane in micrometers, as Nikon's reader does."""
-        stack = self._loops.get(loop)
+        stack = self.loops.get(loop)
         if stack is None:
             return np.zeros(count)
         home, step = stack.parameters.homeIndex, float(stack.parameters.stepUm)
@@ -222,14 +222,14 @@ class Facts:
     @cached_property
     def position_loop(self) -> str | None:
         """Name of the axis of positions; None if the file does not have one."""
-        return next((name for name, loop in self._loops.items() if loop.type == "XYPosLoop"), None)
+        return next((name for name, loop in self.loops.items() if loop.type == "XYPosLoop"), None)
 
     @cached_property
     def position_names(self) -> tuple[str, ...]:
         """Name of each position, which may be empty. Without an axis of positions, there are no items."""
         if self.position_loop is None:
             return ()
-        points = self._loops[self.position_loop].parameters.points
+        points = self.loops[self.position_loop].parameters.points
         return tuple(point.name or "" for point in points)
 
     def image_names(self, images: int) -> list[str]:
@@ -360,8 +360,8 @@ class Facts:
         layout = self.reader.layout
         indices = layout.grid.indices(frames)
         for name, count in layout.loops:
-            if name[0] == "T" and name in self._loops:
-                times += _loop_times(self._loops[name], count)[indices[name]]
+            if name[0] == "T" and name in self.loops:
+                times += _loop_times(self.loops[name], count)[indices[name]]
         return times
 
     # Axes

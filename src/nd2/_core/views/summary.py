@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core.io.urls import file_name
-from nd2._core.structures import LOOP_AXES
 from nd2._core.views.placement import Placement
 
 if TYPE_CHECKING:
@@ -246,10 +245,9 @@ def swatch(color: str) -> str:
 
 
 def _axes(reader: Reader, facts: Facts) -> Iterator[tuple[str, str, str, str]]:
-    loops = [loop for loop in reader.experiment if LOOP_AXES[loop.type] != "C"]
-    known = {name: loop_facts(loop) for (name, _), loop in zip(reader.layout.loops, loops, strict=False)}
     for name, size in reader.layout.sizes.items():
-        step, what = _described(name, known.get(name, {}), reader, facts)
+        loop = loop_facts(facts.loops[name]) if name in facts.loops else {}
+        step, what = _described(name, loop, reader, facts)
         yield escape(name), str(size), escape(step), escape(what)
 
 
