@@ -23,19 +23,11 @@ from nd2._core.io.open import file_system
 from nd2._core.io.source import is_magic
 from nd2._core.io.urls import is_url, local_path, redact
 from xarray_nd2.references.formats import FORMATS, ByteRanges, ZarrArray, ZarrGroup
-from xarray_nd2.references.kerchunk import (
-    FORMS,
-    TEMPLATE,
-    check_form,
-    describe_file,
-    fits_template,
-    to_dict,
-    write_groups,
-)
+from xarray_nd2.references.kerchunk import FORMS, check_form, describe_file, to_dict, with_links, write_groups
 from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION, LayoutOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -334,20 +326,9 @@ def _with_absolute_paths(content: dict[str, Any], place: str) -> dict[str, Any]:
     links = {value[0] for value in refs.values() if isinstance(value, list)}
     moved = {link: _absolute(link, place) for link in links if "{{" not in link}
     if any(link != url for link, url in moved.items()):
-        refs = _with_links(refs, lambda link: moved.get(link, link))
+        refs = with_links(refs, lambda link: moved.get(link, link))
     templates = {name: _absolute(url, place) for name, url in content.get("templates", {}).items()}
     return {**content, "refs": refs, **({"templates": templates} if templates else {})}
-
-
-def with_url(content: dict[str, Any], url: str) -> dict[str, Any]:
-    """Return references to the file at another place."""
-    if TEMPLATE in content.get("templates", {}) and fits_template(url):
-        return {**content, "templates": {**content["templates"], TEMPLATE: url}}
-    return {**content, "templates": {}, "refs": _with_links(content["refs"], lambda _: url)}
-
-
-def _with_links(refs: Mapping[str, Any], move: Callable[[str], str]) -> dict[str, Any]:
-    return {key: [move(value[0]), *value[1:]] if isinstance(value, list) else value for key, value in refs.items()}
 
 
 def read_group(item: Any, storage_options: Mapping[str, Any] | None) -> tuple[ZarrFormat, ZarrGroup]:

@@ -17,7 +17,7 @@ from xarray_nd2.references.layouts import LayoutOptions, describe
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from nd2._core.io.destination import Destination
@@ -29,7 +29,7 @@ _BLOCK = 1 << 15
 _RECORD_SIZE = 100_000
 """Number of references per table of Parquet."""
 
-TEMPLATE = "u"
+_TEMPLATE = "u"
 """Name of the template that stands for the file's URL."""
 
 FORMS: dict[Literal["json", "parquet"], str] = {"json": "JSON", "parquet": "Parquet references"}
@@ -227,17 +227,29 @@ def to_json(groups: Sequence[ZarrGroup], form: ZarrFormat, *, template: bool) ->
     yield "\n}}\n"
 
 
-def fits_template(*urls: str) -> bool:
+def _fits_template(*urls: str) -> bool:
     """Return whether URLs may be in templates, which readers pass to Jinja: a name must not be code."""
     return not any(mark in url for url in urls for mark in ("{{", "{%", "{#"))
 
 
 def _templates(urls: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return URLs as the names of templates, and the templates; URLs that may not be in them stay as they are."""
-    if not fits_template(*urls):
+    if not _fits_template(*urls):
         return urls, {}
-    names = [TEMPLATE] if len(urls) == 1 else [f"{TEMPLATE}{i}" for i in range(len(urls))]
+    names = [_TEMPLATE] if len(urls) == 1 else [f"{_TEMPLATE}{i}" for i in range(len(urls))]
     return tuple(f"{{{{{name}}}}}" for name in names), dict(zip(names, urls, strict=True))
+
+
+def with_url(content: dict[str, Any], url: str) -> dict[str, Any]:
+    """Return references to the file at another place."""
+    if _TEMPLATE in content.get("templates", {}) and _fits_template(url):
+        return {**content, "templates": {**content["templates"], _TEMPLATE: url}}
+    return {**content, "templates": {}, "refs": with_links(content["refs"], lambda _: url)}
+
+
+def with_links(refs: Mapping[str, Any], move: Callable[[str], str]) -> dict[str, Any]:
+    """Return references to other places."""
+    return {key: [move(value[0]), *value[1:]] if isinstance(value, list) else value for key, value in refs.items()}
 
 
 def _key(prefix: str, indices: Sequence[str]) -> str:

@@ -17,8 +17,9 @@ from nd2._core import errors
 from nd2._core.io import open_source
 from nd2._core.io.listing import stat_url
 from nd2._core.io.urls import is_url, redact
-from xarray_nd2.references.combine import load, with_url
+from xarray_nd2.references.combine import load
 from xarray_nd2.references.formats import FORMATS
+from xarray_nd2.references.kerchunk import with_url
 from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION
 
 if TYPE_CHECKING:
@@ -160,7 +161,10 @@ def _changes(
         if size is None:
             continue
         try:
-            now, now_size, now_version = known or _identity(place, remote_options)
+            if known is None:
+                with closing(open_source(place, remote_options)) as opened:
+                    known = opened.identity
+            now, now_size, now_version = known
         except OSError as error:
             yield f"the ND2 file of the references cannot be reached: {errors.one_line(error)}; if it moved, pass url="
             continue
@@ -171,12 +175,6 @@ def _changes(
                 f"{redact(str(now))!r} changed since the references were made: it has {now_size} bytes, version "
                 f"{now_version!r}, and had {size} bytes, version {version!r}; write them again"
             )
-
-
-def _identity(place: str, options: Mapping[str, Any] | None) -> tuple[str, int, str]:
-    """Open a file, and return its URL, length and version."""
-    with closing(open_source(place, options)) as source:
-        return source.identity
 
 
 def _listed(place: str, options: Mapping[str, Any] | None) -> tuple[str, int, str] | None:

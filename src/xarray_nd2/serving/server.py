@@ -231,9 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _part(self, answer: Answer) -> Answer:
         """Return the part of an answer that is requested, with the header that says so."""
         size = len(answer.data)
-        span = None
-        if answer.status is HTTPStatus.OK:
-            span = _requested_range(self.headers.get("Range"), size)
+        span = _requested_range(self.headers.get("Range"), size) if answer.status is HTTPStatus.OK else None
         if span is None:
             return answer
         if span[0] >= span[1]:
