@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from nd2._core.readers import Reader
     from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.views.pyramid import LevelArray
-    from xarray_nd2.dataset.model import DatasetModel
 
 OWN = "_"
 """Folder of keys that are not part of the OME-Zarr."""
@@ -99,16 +98,22 @@ class Store:
                 for i, layer in enumerate(self.reader.binary_layers)
             ]
             self._pyramid: Pyramid = Pyramid(self.image)
-            self._groups: list[ZarrGroup] = self._describe_images(replace(model, attrs=attrs))
+            model = replace(model, attrs=attrs)
+            groups = ome_groups(self.facts, model, lambda _, position: _level_arrays(self._pyramid, position))
             last = self.image.fix("P", self.positions - 1) if self.positions else self.image
-            array = self._groups[-1].arrays["0"]
+            array = groups[-1].arrays["0"]
             axes = ImageAxes.from_shape("".join(array.dims), array.shape, self.facts, last.grid.steps("T"))
             if self.labels:
-                self._groups += self._describe_labels(axes)
+                groups += self._describe_labels(axes)
             if self.positions:
                 axes = axes.prepend("p", self.positions)
-                self._groups += self._describe_whole(axes)
+                groups += self._describe_whole(axes)
             self.axes: ImageAxes = axes
+            # Tiles are made in the order of the array's axes.
+            self._groups: list[ZarrGroup] = [
+                replace(group, arrays={name: replace(array, transpose=None) for name, array in group.arrays.items()})
+                for group in groups
+            ]
             self._readers: BoundedSemaphore = BoundedSemaphore(_MAX_READERS)
         except BaseException:
             self.reader.close()
@@ -167,14 +172,6 @@ class Store:
             values = np.ascontiguousarray(_read_chunk(array, index))
         return "application/octet-stream", values.data.cast("B")
 
-    def _describe_images(self, model: DatasetModel) -> list[ZarrGroup]:
-        """Describe the groups of OME-Zarr, the root first and an image last."""
-        groups = ome_groups(self.facts, model, lambda _, position: _level_arrays(self._pyramid, position))
-        # Tiles are made in the order of the array's axes.
-        return [
-            replace(group, arrays={n: replace(a, transpose=None) for n, a in group.arrays.items()}) for group in groups
-        ]
-
     def _describe_labels(self, image: ImageAxes) -> Iterator[ZarrGroup]:
         """Describe the binary layers, for each image with the given axes."""
         axes, names = image.drop("c"), [labels.name for labels in self.labels]
@@ -183,7 +180,7 @@ class Store:
             yield ZarrGroup(root, {"ome": {"version": zarr_documents.VERSION, "labels": names}})
             for labels in self.labels:
                 mark = {"image-label": zarr_documents.image_label(labels.layer.info.color)}
-                yield _image_group(f"{root}/{labels.name}", axes, labels.name, labels.masks, position, mark)
+                yield _image_group(f"{root}/{labels.name}", axes, labels.name, labels.masks, position, **mark)
 
     def _describe_whole(self, axes: ImageAxes) -> Iterator[ZarrGroup]:
         """Describe all positions as one image, and each binary layer as one, with an axis ``p`` in front."""
@@ -209,21 +206,16 @@ class Store:
 
 
 def _image_group(
-    path: str,
-    axes: ImageAxes,
-    name: str,
-    pyramid: Pyramid,
-    position: int | None = None,
-    more: Mapping[str, Any] | None = None,
+    path: str, axes: ImageAxes, name: str, pyramid: Pyramid, position: int | None = None, **more: Any
 ) -> ZarrGroup:
     """Describe the levels of an image, or of one position of it, as a group with the given axes."""
     arrays = {}
     for number, array in enumerate(_level_arrays(pyramid, position)):
         names = {"c" if dim == "S" else dim.lower(): dim for dim in array.dims}
         moved = array.with_dims(tuple(names[axis] for axis in axes.names))
-        arrays[str(number)] = replace(moved, dims=tuple(axes.names), transpose=None)
+        arrays[str(number)] = replace(moved, dims=tuple(axes.names))
     multiscales = zarr_documents.multiscales(axes, name, pyramid.levels)
-    block = {"version": zarr_documents.VERSION, "multiscales": multiscales, **(more or {})}
+    block = {"version": zarr_documents.VERSION, "multiscales": multiscales, **more}
     return ZarrGroup(path, {"ome": block}, arrays)
 
 
