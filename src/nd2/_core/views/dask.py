@@ -62,14 +62,15 @@ def _wrapped_type() -> type[ImageArray]:
     return WrappedImageArray
 
 
-def restore(graph: Any, name: str, chunks: Any, meta: Any) -> da.Array:
+def restore(graph: Any, name: str, chunks: Any, meta: Any) -> Any:
     """Make a pickled array again; without the wrapper, where that is not installed."""
     try:
-        from nd2._core.views.dask_wrapper import wrap
+        from resource_backed_dask_array import ResourceBackedDaskArray
+
+        from nd2._core.views.dask_wrapper import AlwaysOpen
     except ImportError:
         return da.Array(graph, name, chunks, meta=meta)  # type: ignore[no-untyped-call]
-    wrapped: da.Array = wrap(graph, name, chunks, meta=meta)
-    return wrapped
+    return ResourceBackedDaskArray(graph, name, chunks, meta=meta, _context=AlwaysOpen())
 
 
 class WholeArray(da.Array):

@@ -36,8 +36,3 @@ class WrappedImageArray(ImageArray, ResourceBackedDaskArray):  # type: ignore[mi
 
     def __reduce__(self) -> tuple[Any, ...]:
         return restore, (self.dask, self.name, self.chunks, self._meta)
-
-
-def wrap(*args: Any, meta: Any) -> Any:
-    """Make an array of that type from graph, name, chunks and meta."""
-    return ResourceBackedDaskArray(*args, meta=meta, _context=AlwaysOpen())

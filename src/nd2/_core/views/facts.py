@@ -137,8 +137,6 @@ class Facts:
         low, high = float(values.min()), float(values.max())
         return (low, high) if high > low else (low, low + 1.0)
 
-    # Space
-
     @cached_property
     def calibrated(self) -> bool:
         """Whether the file has the size of a pixel."""
@@ -217,8 +215,6 @@ class Facts:
         x, y = place - size * (layout.width, layout.height) / 2
         return float(y), float(x)
 
-    # Positions
-
     @cached_property
     def position_loop(self) -> str | None:
         """Name of the axis of positions; None if the file does not have one."""
@@ -253,8 +249,6 @@ class Facts:
         if not -count <= index < count:
             raise errors.out_of_range(f"position {index}", count, "position", path=path)
         return index % count
-
-    # Time
 
     @cached_property
     def start(self) -> np.datetime64 | None:
@@ -364,8 +358,6 @@ class Facts:
                 times += _loop_times(self.loops[name], count)[indices[name]]
         return times
 
-    # Axes
-
     def axes(self, position: int | str | None = None, without: Collection[str] = ()) -> dict[str, Series]:
         """Return the value of each step of every loop, of T, P and Z also if the file lacks them.
 
@@ -387,8 +379,6 @@ class Facts:
             else:
                 axes[name] = Series(np.arange(count) + (first if name == "P" else 0), None)
         return axes
-
-    # Recorded data
 
     @cached_property
     def recorded(self) -> Mapping[str, RecordedColumn]:
