@@ -298,8 +298,28 @@ def test_the_offset_table_is_sorted_by_name() -> None:
 def test_levels_are_left_out_by_name() -> None:
     tree = {"a": {"skip": {"x": 1.0}, "y": 2.0}, "skip": {"a": {"z": 1.0}}, "end": "text"}
     data = encode(tree)
-    assert decode(data, without={"skip"}) == {"a": {"y": 2.0}, "end": "text"}
-    assert decode(data, without={"y", "end"}) == tree  # they are not levels
+    assert decode(data, partial={"skip": ()}) == {"a": {"y": 2.0}, "end": "text"}
+    assert decode(data, partial={"y": (), "end": ()}) == tree  # they are not levels
+
+
+def test_children_of_a_level_are_decoded_by_name() -> None:
+    children = {"a": U32(1), "b": "text", "c": {"d": 2.0}, "e": True, "bb": 3.0}
+    data = encode({"level": children, "rest": {"a": U32(4), "b": "x"}})
+    partial = {"level": ("b", "c", "absent")}
+    expected = {"level": {"b": "text", "c": {"d": 2.0}}, "rest": {"a": 4, "b": "x"}}
+    assert decode(data, partial=partial) == expected
+    assert decode(encode(decode_items(data), compress=True), partial=partial) == expected
+
+
+@pytest.mark.parametrize("where", ["value", "table"])
+def test_a_level_is_decoded_whole_if_names_are_not_certain(where: str) -> None:
+    hidden = "\u0221b"  # its end has the bytes of a record named "b"
+    tree = {"level": {"a": hidden if where == "value" else "x", "b": U32(1), "c": U32(2)}}
+    data = bytearray(encode(tree))
+    if where == "table":
+        data[-24:] = bytes(24)
+    whole = decode(bytes(data))
+    assert decode(bytes(data), partial={"level": ("b",)})["level"]["b"] == whole["level"]["b"] == 1
 
 
 def test_values_of_a_tree_are_bounded_by_its_bytes() -> None:

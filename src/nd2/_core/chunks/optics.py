@@ -69,6 +69,9 @@ _COLOR_NM = (420.0, 515.0, 590.0)
 """Wavelengths that Nikon's reader returns for a color camera: blue, green, red, as stored."""
 _PEAK = 4
 
+DEVICE_SETTINGS = ("m_sMicroscopeFullName", "m_iXYUse0", "m_iXOrientation0", "m_iYOrientation0")
+"""The values of ``pDeviceSetting`` that are used; it has some 150, most of the values of a file."""
+
 
 def picture_root(raw: fields.Tree | None) -> fields.Tree:
     """Return the content of the root level of the picture metadata."""

@@ -106,6 +106,9 @@ class Budget:
             raise errors.corrupt("the metadata hold more values than their bytes are worth")
 
 
+_WHOLE: Final[Mapping[str, Collection[str]]] = {}
+
+
 class Items(list[tuple[str, Any]]):
     """Children of a level in stored order: pairs of name ("" for unnamed ones) and value."""
 
@@ -132,17 +135,22 @@ def integer_type(value: int) -> type[int]:
 
 
 def decode(
-    data: bytes | memoryview, *, strip_prefix: bool = False, without: Collection[str] = (), budget: Budget | None = None
+    data: bytes | memoryview,
+    *,
+    strip_prefix: bool = False,
+    partial: Mapping[str, Collection[str]] = _WHOLE,
+    budget: Budget | None = None,
 ) -> dict[str, Any]:
     """Decode a payload to nested dictionaries.
 
     Unnamed children get the keys ``i0000000000``, ``i0000000001``, ... Among named children, the
     unnamed ones become a list (a single one itself) under ``""``. The last of children with
     the same name wins; `decode_items` keeps all. A byte array becomes the tree that it encodes, or else a
-    list of integers.
+    list of integers. Of a level that ``partial`` names, the children that it lists are decoded, but usually no
+    others; a level without any is left out.
     """
     tree: dict[str, Any] = _decode(
-        data, _STRIPPED_NAMES if strip_prefix else _NAMES, lossless=False, without=without, budget=budget
+        data, _STRIPPED_NAMES if strip_prefix else _NAMES, lossless=False, partial=partial, budget=budget
     )
     return tree
 
@@ -185,13 +193,13 @@ def _decode(
     names: _Names,
     *,
     lossless: bool,
-    without: Collection[str] = (),
+    partial: Mapping[str, Collection[str]] = _WHOLE,
     budget: Budget | None = None,
 ) -> Any:
     data, budget = bytes(data), budget or Budget()
     budget.add(data)
     try:
-        return _payload(data, names, lossless, 0, budget, compressible=True, without=without)
+        return _payload(data, names, lossless, 0, budget, compressible=True, partial=partial)
     except (IndexError, struct_error):
         raise errors.corrupt("a metadata record ends too early", offset=len(data)) from None
 
@@ -204,7 +212,7 @@ def _payload(
     budget: Budget,
     *,
     compressible: bool,
-    without: Collection[str] = (),
+    partial: Mapping[str, Collection[str]] = _WHOLE,
 ) -> Any:
     """Decode all records of a payload; zero bytes may follow them."""
     if data.startswith(_COMPRESSED):
@@ -249,11 +257,17 @@ def _payload(
                     raise errors.corrupt("a metadata level does not fit its parent", offset=pos)
                 if depth >= MAX_DEPTH:
                     raise errors.corrupt(f"metadata levels nest deeper than {MAX_DEPTH}", offset=pos)
-                if name in without:
+                below: tuple[list[str], list[Any]] = [], []
+                children = partial.get(name)
+                if children is not None and not children:
                     pos = stop + 8 * n
                     continue
-                below: tuple[list[str], list[Any]] = [], []
-                records(at + 12, pos, stop, n, depth + 1, *below)
+                firsts = None if children is None else _starts_of(data, children, pos, stop, n)
+                if firsts is None:
+                    records(at + 12, pos, stop, n, depth + 1, *below)
+                else:
+                    for first in firsts:
+                        records(first, pos, stop, 1, depth + 1, *below)
                 value = finish(*below)
                 pos = stop + 8 * n
             elif kind == _I32:
@@ -350,6 +364,21 @@ def _starts(data: bytes, pos: int, start: int, end: int) -> list[int]:
     count = _u32(data, start + 2 + 2 * data[start + 1])[0]
     table = Struct("<Q").iter_unpack(data[end : end + 8 * count])
     return [*sorted(start + at for (at,) in table if at <= end - start), end]
+
+
+def _starts_of(data: bytes, names: Collection[str], start: int, end: int, count: int) -> list[int] | None:
+    """Return the starts of the records of a level that have one of some names; None if the level must be decoded."""
+    table = frozenset(Struct(f"<{count}Q").unpack_from(data, end))
+    starts = []
+    for name in names:
+        raw = bytes([len(name) + 1]) + f"{name}\0".encode("utf-16-le")
+        at = data.find(raw, start, end)
+        while at >= 0:
+            if at - 1 - start not in table:  # a part of a value, or a damaged table
+                return None
+            starts.append(at - 1)
+            at = data.find(raw, at + 1, end)
+    return starts
 
 
 def _inflate(data: bytes) -> bytes:

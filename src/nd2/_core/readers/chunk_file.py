@@ -235,16 +235,16 @@ class ChunkFile:
         data: bytes,
         *,
         strip_prefix: bool = False,
-        without: Collection[str] = (),
+        partial: Mapping[str, Collection[str]] | None = None,
         budget: clx_lite.Budget | None = None,
     ) -> dict[str, Any]:
-        """Decode a metadata chunk, binary or XML; the binary form without the levels of some names."""
+        """Decode a metadata chunk, binary or XML; of the binary form only parts of some levels."""
         try:
             if clx_lite.is_xml(data):
                 from nd2._core.format import clx_xml
 
                 return clx_xml.decode(data, strip_prefix=strip_prefix)
-            return clx_lite.decode(data, strip_prefix=strip_prefix, without=without, budget=budget)
+            return clx_lite.decode(data, strip_prefix=strip_prefix, partial=partial or {}, budget=budget)
         except ValueError as error:
             if self._on_damage is not None:
                 self._on_damage(name)

@@ -17,7 +17,7 @@ from nd2._core.readers.chunk_file import HEADER_SAMPLE, RESCUE_HINT
 from nd2._core.readers.reader import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,23 +30,26 @@ if TYPE_CHECKING:
 OPENING = (*attributes.NAMES, *experiment.NAMES, *picture_metadata.NAMES, *texts.NAMES)
 """Chunks that opening a file reads."""
 
-# Levels that make up most of these chunks in real files, and of which nothing is used.
-_UNUSED: dict[tuple[bytes, ...], frozenset[str]] = {
-    picture_metadata.NAMES: frozenset(
-        (
-            "FormatFast",
-            "FormatQuality",
-            "PropertiesFast",
-            "PropertiesFast_Extra",
-            "PropertiesQuality",
-            "PropertiesQuality_Extra",
-            "LightPath",
-            "sOpticalConfigFull",
-            "MultiViewChannelDesc",
-            "m_MirrorSpectrum",
-        )
-    ),
-    experiment.NAMES: frozenset(
+_UNUSED: dict[tuple[bytes, ...], dict[str, Collection[str]]] = {
+    picture_metadata.NAMES: {
+        **dict.fromkeys(
+            (
+                "FormatFast",
+                "FormatQuality",
+                "PropertiesFast",
+                "PropertiesFast_Extra",
+                "PropertiesQuality",
+                "PropertiesQuality_Extra",
+                "LightPath",
+                "sOpticalConfigFull",
+                "MultiViewChannelDesc",
+                "m_MirrorSpectrum",
+            ),
+            (),
+        ),
+        "pDeviceSetting": optics.DEVICE_SETTINGS,
+    },
+    experiment.NAMES: dict.fromkeys(
         (
             "pRecordedData",
             "sAutoFocusBeforeLoop",
@@ -55,9 +58,11 @@ _UNUSED: dict[tuple[bytes, ...], frozenset[str]] = {
             "sPlane",
             "sPlaneNew",
             "sSampleSetting",
-        )
+        ),
+        (),
     ),
 }
+"""Levels that make up most of these chunks in real files, and the few of their values that are used."""
 _MAX_SMALL_CHUNK = 64 << 10
 """Longest chunk that a sidecar index keeps, besides those that opening needs."""
 
@@ -97,8 +102,7 @@ class ModernReader(Reader):
         """Decode one of these chunks, in the form that the file has."""
         for name in forms:
             if data := self._opening.get(name):
-                unused = () if whole else _UNUSED.get(forms, ())
-                return self.chunk_file.decode(name, data, without=unused) or None
+                return self.chunk_file.decode(name, data, partial=None if whole else _UNUSED.get(forms)) or None
         return None
 
     @cached_property
