@@ -253,8 +253,8 @@ def parse_map(data: Sliceable, position: int, *, path: str = "") -> ChunkMap:
                 others[piece[first : bang + 1]] = where, nbytes
         if end is not None:
             sizes = size_of[:count]
-            if (sizes == sizes[:1]).all():  # the frames of a raw file: one number instead of megabytes
-                sizes = np.broadcast_to(sizes[:1].copy(), count) if count else sizes
+            if start and count and (sizes == sizes[0]).all():  # the frames of a raw file: no megabytes for one number
+                sizes = np.broadcast_to(sizes[:1].copy(), count)
             return ChunkMap(index[:count], position_of[:count], sizes, others, position)
         # An entry that the piece cuts is the first of the next one, which is longer if it holds no whole entry.
         size = _PIECE if entries else 2 * size
