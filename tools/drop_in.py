@@ -91,7 +91,8 @@ def outcomes(path: Path) -> Iterator[tuple[str, str]]:
     """Yield test and outcome; a test may come twice, if it and what follows it fail."""
     for case in ElementTree.parse(path).iter("testcase"):
         messages = [child.get("message", "") for child in case if child.tag in ("failure", "error")]
-        name = f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}"
+        module = (case.get("classname") or case.get("name") or "").rpartition(".")[2]
+        name = f"{module}::{case.get('name')}"
         if messages:
             yield name, " ".join(messages[0].split()) or "failed"
         else:

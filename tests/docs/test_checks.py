@@ -133,14 +133,14 @@ def test_the_tests_of_nd2_that_pass_there_only_need_a_reason(tmp_path: Path) -> 
     report = tmp_path / "a.xml"
     report.write_text(
         '<testsuites><testsuite><testcase classname="tests.test_a" name="one[x.nd2]"/>'
-        '<testcase classname="tests.test_a" name="two"><skipped message=""/></testcase>'
+        '<testcase classname="" name="tests.test_a"><skipped message=""/></testcase>'
         '<testcase classname="tests.test_rescue" name="test_rescue"><failure message="E:\\n  appears to be corrupt"/>'
         "</testcase></testsuite></testsuites>"
     )
     ours = dict(drop_in.outcomes(report))
     assert ours["test_a::one[x.nd2]"] == "passed"
-    assert ours["test_a::two"] == "skipped"
-    theirs = {test: "skipped" if test == "test_a::two" else "passed" for test in ours}
+    assert ours["test_a::tests.test_a"] == "skipped"
+    theirs = {test: "skipped" if test == "test_a::tests.test_a" else "passed" for test in ours}
     assert list(drop_in.table(theirs, ours))[2:] == [
         "| test_a | 1 | 0 | 0 | 0 | 1 |",
         "| test_rescue | 0 | 1 | 0 | 0 | 0 |",
