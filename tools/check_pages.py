@@ -133,7 +133,7 @@ def check(chromium: str, folder: Path, pages: list[str], widths: list[int]) -> l
     job = json.dumps([pages, widths])
     own = {"/harness": HARNESS.replace("JOB", job)}
     handler = type("Handler", (Pages,), {"own": own, "answers": answers, "done": done})
-    with serve(handler, folder) as port, tempfile.TemporaryDirectory() as profile:
+    with serve(handler, folder) as port, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         url = f"http://127.0.0.1:{port}/harness"
         # The window is wider than every frame. Chromium runs until the result has arrived.
         command = [chromium, *FLAGS, f"--user-data-dir={profile}", "--window-size=2000,1000"]
@@ -167,7 +167,7 @@ def shoot(chromium: str, folder: Path, pages: list[str], shots: Path, height: in
                     )
                     stem = page.removesuffix(".html").replace("/", "-")
                     target = shots / f"{stem}-{width}-{theme}.png"
-                    with tempfile.TemporaryDirectory() as profile:
+                    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
                         subprocess.run(
                             [
                                 chromium,
