@@ -61,9 +61,9 @@ class Grid:
                 raise ValueError(f"chunk_shape must be a tuple, 'auto' or None, not {chunk_shape!r}")
             chunks = _auto_chunks(axes, dtype.itemsize, inner)
         else:
-            chunks = _check_shape(chunk_shape, axes, "chunk_shape")
+            chunks = tuple(map(min, _check_shape(chunk_shape, axes, "chunk_shape"), axes.shape))
         if shard_shape is not None:
-            shard_shape = _check_shape(shard_shape, axes, "shard_shape", limit=False)
+            shard_shape = _check_shape(shard_shape, axes, "shard_shape")
             if any(shard % chunk for shard, chunk in zip(shard_shape, chunks, strict=True)):
                 raise ValueError(
                     f"shard_shape {shard_shape} must be a multiple of the chunks {chunks} "
@@ -99,7 +99,7 @@ def choose_levels(levels: int | Literal["auto"], shape: tuple[int, int]) -> int:
     raise ValueError(f"levels must be a number from 1 or 'auto', not {levels!r}")
 
 
-def _check_shape(shape: Sequence[int], axes: ImageAxes, name: str, *, limit: bool = True) -> tuple[int, ...]:
+def _check_shape(shape: Sequence[int], axes: ImageAxes, name: str) -> tuple[int, ...]:
     if isinstance(shape, int):
         shape = (shape,)
     if len(shape) != len(axes.shape) or any(int(n) < 1 for n in shape):
@@ -107,9 +107,7 @@ def _check_shape(shape: Sequence[int], axes: ImageAxes, name: str, *, limit: boo
             f"{name} {tuple(shape)} must have a positive number for each of the axes {axes.names!r}, "
             f"whose sizes are {axes.shape}"
         )
-    if not limit:
-        return tuple(int(n) for n in shape)
-    return tuple(min(int(n), size) for n, size in zip(shape, axes.shape, strict=True))
+    return tuple(int(n) for n in shape)
 
 
 def _auto_chunks(axes: ImageAxes, itemsize: int, inner: str) -> tuple[int, ...]:

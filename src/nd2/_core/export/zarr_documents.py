@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from itertools import count
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ from nd2._core.values import record
 from nd2._core.views.channels import stored_rgb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -218,16 +220,11 @@ def plate_fields(names: Sequence[str | None]) -> list[Field] | None:
     fields of a well have the same name, or append to it (``B02_0005``).
     """
     found = [_WELL.match(name or "") for name in names]
-    if not names or None in found:
+    wells = [(match[1].upper(), match[2]) for match in found if match is not None]
+    if not wells or len(wells) < len(names):
         return None
-    count: dict[tuple[str, str], int] = {}
-    fields = []
-    for match in found:
-        assert match is not None
-        well = (match[1].upper(), match[2])
-        fields.append(Field(*well, count.setdefault(well, 0)))
-        count[well] += 1
-    return fields
+    numbers: defaultdict[tuple[str, str], Iterator[int]] = defaultdict(count)
+    return [Field(*well, next(numbers[well])) for well in wells]
 
 
 def plate(name: str, fields: Sequence[Field]) -> dict[str, Any]:

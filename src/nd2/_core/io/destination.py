@@ -86,13 +86,12 @@ class Destination:
             self.fs.invalidate_cache()
         if not self._exists():
             return
-        is_folder = self._is_folder()
-        if self.form in _FOLDERS and is_folder:
-            self._check_folder()
-        elif is_folder:
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.name)
-        else:
+        if not self._is_folder():
             self._check_file()
+        elif self.form in _FOLDERS:
+            self._check_folder()
+        else:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.name)
 
     def check_in_place(self) -> None:
         """Refuse an ND2 file, whose content would be lost before the new one is complete."""
@@ -441,16 +440,10 @@ def _document(data: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _is_group(read: Callable[[str], bytes]) -> bool:
-    """Return whether a folder is a Zarr group."""
-    if _document(read("zarr.json")).get("node_type") == "group":
-        return True
-    return "zarr_format" in _document(read(".zgroup"))
-
-
-def _is_references(read: Callable[[str], bytes]) -> bool:
-    """Return whether a folder holds references in Parquet."""
-    return "record_size" in _document(read(".zmetadata"))
-
-
-_FOLDERS = {"OME-Zarr": _is_group, "Parquet references": _is_references}
+_FOLDERS: dict[str, Callable[[Callable[[str], bytes]], bool]] = {
+    "OME-Zarr": lambda read: (
+        _document(read("zarr.json")).get("node_type") == "group" or "zarr_format" in _document(read(".zgroup"))
+    ),
+    "Parquet references": lambda read: "record_size" in _document(read(".zmetadata")),
+}
+"""The formats that are folders, and whether the documents of a folder are of the format."""

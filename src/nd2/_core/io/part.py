@@ -23,15 +23,8 @@ if TYPE_CHECKING:
 PART = ".part"
 _MAX_NAME = 240
 """Maximum length of a name in bytes, so that name and suffix fit into 255."""
-_CREATE = (
-    os.O_RDWR
-    | os.O_CREAT
-    | os.O_EXCL
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
-
+_OPTIONAL = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPTIONAL
 _EXCHANGE = {"linux": 2, "darwin": 2}
 _NO_REPLACE = {"linux": 1, "darwin": 4}
 
