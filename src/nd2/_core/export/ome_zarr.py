@@ -12,7 +12,7 @@ import numpy as np
 from nd2._core._version import CREATOR, __version__
 from nd2._core.export import zarr_documents as documents
 from nd2._core.export.blocks import Blocks, Grid
-from nd2._core.export.pipeline import bar, cluster_threads, own_threads, pump, pump_cluster, share
+from nd2._core.export.pipeline import bar, cluster_threads, pump, pump_cluster, share
 from nd2._core.export.zarr_store import Backend, choose_backend, open_target, put_array, put_group
 from nd2._core.frames import pool
 from nd2._core.io.destination import resolve
@@ -129,10 +129,11 @@ def _write_part(
     import pickle
 
     import dask
+    from distributed import get_worker
 
     from nd2._core.views.facts import Facts
 
-    threads = own_threads()
+    threads = int(get_worker().state.nthreads)
     pool.limit(threads)
     target = open_target(*store)
     reopen: Callable[[], Reader] = pickle.loads(opener)

@@ -108,13 +108,6 @@ def share(client: Any, value: Any) -> Any:
     return client.scatter(data, broadcast=True) if len(data) > _MAX_MESSAGE else data
 
 
-def own_threads() -> int:
-    """Return the number of threads of the worker that runs this task."""
-    from distributed import get_worker
-
-    return int(get_worker().state.nthreads)
-
-
 @contextmanager
 def bar(show: bool, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """Yield a function to call with the number of items done since its last call, which ``show`` displays."""
