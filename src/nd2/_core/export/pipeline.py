@@ -110,7 +110,7 @@ def share(client: Any, value: Any) -> Any:
 
 @contextmanager
 def bar(show: bool, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """Yield a function to call with the number of items done since its last call, which ``show`` displays."""
+    """Yield a function to call with the number of items done since its last call; tqdm or a counter shows them."""
     if not show:
         yield lambda _: None
         return

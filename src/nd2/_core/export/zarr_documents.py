@@ -87,7 +87,7 @@ class ImageAxes:
 
     @classmethod
     def from_facts(cls, facts: Facts, placement: Placement) -> ImageAxes:
-        """Return the axes of all images of a file, of size 1 only y and x; color samples count as channels."""
+        """Return the axes of all images, without those of size 1 other than y and x; samples count as channels."""
         layout = facts.reader.layout
         sizes = {
             "t": placement.times,
