@@ -190,9 +190,7 @@ def join_groups(groups: Sequence[ZarrGroup], concat_dim: str) -> ZarrGroup:
         if name == "image":
             continue
         same = [group.arrays[name] for group in groups if name in group.arrays]
-        whole = None
-        if len(same) == len(groups):
-            whole = _join_coords(name, same, concat_dim, new_axis)
+        whole = _join_coords(name, same, concat_dim, new_axis) if len(same) == len(groups) else None
         if whole is not None:
             coords[name] = whole
         elif coord.dims == (name,):

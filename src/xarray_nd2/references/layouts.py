@@ -160,13 +160,12 @@ def ome_groups(
 
 def _ome_axes(dims: tuple[str, ...]) -> dict[str, str]:
     """Return the axes in the order of OME-Zarr (time, channel, space), each with its name there."""
-    names = {dim: "c" if dim == "S" else dim.lower() for dim in dims}
     odd = [dim for dim in dims if dim not in _OME_ORDER]
     if odd:
         raise ValueError(f"OME-Zarr has no axis for {', '.join(odd)}; references have it with layout='flat'")
     if "C" in dims and "S" in dims:
         raise ValueError("OME-Zarr has one axis for channels: it cannot hold several color channels; use layout='flat'")
-    return {dim: names[dim] for dim in sorted(dims, key=_OME_ORDER.index)}
+    return {dim: "c" if dim == "S" else dim.lower() for dim in sorted(dims, key=_OME_ORDER.index)}
 
 
 def image_array(image: FrameArray, url: str, attrs: Mapping[str, Any]) -> ZarrArray:
