@@ -687,3 +687,18 @@ def test_all_outputs_of_any_file_agree(tmp_path_factory: pytest.TempPathFactory,
     path = folder / "a.nd2"
     build(path, **options)
     assert list(disagreements(path, folder)) == []
+
+
+@pytest.mark.parametrize(
+    ("loops", "times"),
+    [
+        ([("T", 3), ("P", 2)], [103.375, 487.75, math.nan, math.nan, 79.0, 52.875]),
+        ([("P", 2), ("T", 3)], [math.nan, 656.75, 111.75, math.nan, 308.125, math.nan]),
+        ([("T", 4)], [500.0, 656.0, 111.0, math.nan]),
+    ],
+)
+def test_all_outputs_agree_on_clocks_that_run_backward(
+    tmp_path: Path, loops: list[tuple[str, int]], times: list[float]
+) -> None:
+    build(tmp_path / "a.nd2", loops=loops, times=times)
+    assert list(disagreements(tmp_path / "a.nd2", tmp_path)) == []

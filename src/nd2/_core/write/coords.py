@@ -209,29 +209,42 @@ def _times(image: xr.DataArray, by_axis: Mapping[str, str], dims: Mapping[str, s
     if coordinate.dtype.kind == "M" and coordinate.size:
         first = coordinate.values.min().astype("datetime64[ns]").astype(np.int64)
         options["start"] = UNIX_EPOCH + float(first) / 1e6 / DAY_MS
-    period = None if step is None else _period(image.coords.get(step))
+    # Arrays of `ND2File.to_xarray` count milliseconds, as those of nd2 do.
+    times = _milliseconds(coordinate, 1.0 if _structures(image) else 1000.0)
+    times = _spread(times, coordinate.dims, loops) if each else times
+    first_frames = None
+    if each and step is not None:
+        axis = [dims[str(dim)] for dim in loops].index("T")
+        first_frames = np.moveaxis(times.reshape(tuple(loops.values())), axis, 0).reshape(loops[step], -1)[:, 0]
+    period = None if step is None else _period(image.coords.get(step), first_frames)
     if period is not None:
         options["period"] = period
         if not each and coordinate.attrs["source"] == "nominal":
             return options
-    # Arrays of `ND2File.to_xarray` count milliseconds, as those of nd2 do.
-    times = _milliseconds(coordinate, 1.0 if _structures(image) else 1000.0)
-    times = _spread(times, coordinate.dims, loops) if each else times
     if np.isfinite(times).any():
         options["times"] = times
     return options
 
 
-def _period(coordinate: xr.DataArray | None) -> float | None:
-    """Return the step of planned times in milliseconds; None if it varies, or if all times were recorded."""
+def _period(coordinate: xr.DataArray | None, recorded: NDArray[Any] | None) -> float | None:
+    """Return the step of planned times in milliseconds; None if it varies, or if all times were recorded.
+
+    ``recorded`` has the time of the first frame of each step, NaN where ``coordinate`` continues the others.
+    """
     if coordinate is None or coordinate.attrs.get("source") not in ("nominal", "mixed"):
         return None
     times = _milliseconds(coordinate, 1000.0)
     if len(times) < 2:
         return None
     period = float(times[-1] - times[0]) / (len(times) - 1)
-    regular = times[0] == 0 and np.allclose(np.diff(times), period)
-    return period if period > 0 and (regular or coordinate.attrs["source"] == "mixed") else None
+    if coordinate.attrs["source"] == "nominal" and not (times[0] == 0 and np.allclose(np.diff(times), period)):
+        return None
+    if recorded is not None and np.isfinite(recorded).any():
+        if np.isnan(recorded[0]):
+            period = float(times[1] - times[0])
+        elif np.isnan(recorded[-1]):
+            period = float(times[-1] - times[-2])
+    return period if period > 0 else None
 
 
 def _loops(image: xr.DataArray, dims: Mapping[str, str]) -> dict[Any, int]:
