@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SAMPLES = Path(os.environ.get("ND2_SAMPLES", Path(__file__).resolve().parents[2] / "shared" / "samples")).expanduser()
 BEYOND_THE_LOOPS = {"long_T", "loop_ne_novalid", "loop_t_count0", "noloop_n6"}
-"""Samples with frames that no loop reaches: opening them warns."""
+"""Samples with frames that no loop reaches: opening them logs a warning."""
 ABSENT = "no sample files (ND2_SAMPLES): see CONTRIBUTING.md"
 
 
@@ -35,18 +35,12 @@ def sample_names(*folders: str, damaged: bool = False) -> list[str]:
     )
 
 
-def _expected_warnings(name: str) -> list[pytest.MarkDecorator]:
-    if Path(name).name not in BEYOND_THE_LOOPS:
-        return []
-    return [pytest.mark.filterwarnings(r"ignore:file .* numbered frames, but its loops .* reach:UserWarning")]
-
-
 def each_sample(names: Iterable[str] | None = None, argname: str = "sample") -> pytest.MarkDecorator:
     """Parametrize a test by the paths of samples (by default all except damaged ones).
 
     Where the samples are absent the test is skipped once, with the reason.
     """
     names = sample_names() if names is None else list(names)
-    present = [pytest.param(SAMPLES / f"{name}.nd2", id=name, marks=_expected_warnings(name)) for name in names]
+    present = [pytest.param(SAMPLES / f"{name}.nd2", id=name) for name in names]
     absent = [pytest.param(None, id="none", marks=pytest.mark.skip(reason=ABSENT))]
     return pytest.mark.parametrize(argname, present if SAMPLES.is_dir() else absent)

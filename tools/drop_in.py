@@ -43,7 +43,6 @@ NEEDED = (
 
 REASONS = (
     ("`Software` and `Creator` name this package", r"test_write_to_tiff.*\.ome\.tif", r"'xarray-nd2 v.*' == 'nd2 v"),
-    ("a `UserWarning` is issued", r"", r"UserWarning: file .* numbered frames, but its loops .* reach"),
     ("`events()` of legacy files", r"test_metadata_extraction_legacy", r"DID NOT WARN"),
     ("with several color channels", r"test_to_ome_zarr_mixed_rgb_channel_error", r"DID NOT RAISE ValueError"),
     ("unnamed `BytesIO`", r"test_unnamed_file_like_cannot_reopen", r"DID NOT RAISE RuntimeError"),

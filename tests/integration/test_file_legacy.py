@@ -50,10 +50,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "more frames than loops": {"loops": [("T", 3)], "extra": 2},
 }
 
-BEYOND = pytest.mark.filterwarnings("ignore:.* but its loops .* reach 3;:UserWarning")
 
-
-@pytest.fixture(params=[pytest.param(kind, marks=[BEYOND] if "more" in kind else []) for kind in KINDS], ids=str)
+@pytest.fixture(params=KINDS, ids=str)
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, LegacySpec]:
     path = tmp_path / "legacy.nd2"
     return path, build(path, **KINDS[request.param])

@@ -27,9 +27,6 @@ from tests.samples import each_sample
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Some samples hold more frames than their loops reach, on purpose.
-pytestmark = pytest.mark.filterwarnings("ignore:.*but its loops:UserWarning")
-
 
 @pytest.fixture(scope="module")
 def schema() -> xmlschema.XMLSchema:

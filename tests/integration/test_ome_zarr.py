@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 
 yaozarrs = pytest.importorskip("yaozarrs")
-pytestmark = pytest.mark.filterwarnings("ignore:.*but its loops:UserWarning")
 
 
 @each_sample()

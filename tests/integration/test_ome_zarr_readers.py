@@ -34,7 +34,6 @@ LIBRARIES = ["ome-zarr", "ngff-zarr"]
 
 pytestmark = [
     pytest.mark.skipif(PYTHON is None, reason="the readers are not installed (make ngff)"),
-    pytest.mark.filterwarnings("ignore:.*but its loops:UserWarning"),
 ]
 
 MADE: dict[str, dict[str, Any]] = {

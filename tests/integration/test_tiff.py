@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 tifffile = pytest.importorskip("tifffile")
-pytestmark = pytest.mark.filterwarnings("ignore:.*but its loops:UserWarning")
 
 AXES = "TZCYXS"
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 tifffile = pytest.importorskip("tifffile")
-pytestmark = pytest.mark.filterwarnings("ignore:.*but its loops:UserWarning")
 
 COLOR: dict[str, Any] = {"samples": 3, "dtype": "u1", "height": 700, "width": 530}
 PLATE: dict[str, Any] = {"loops": [("T", 2), ("P", 3), ("Z", 2)], "channels": 2}

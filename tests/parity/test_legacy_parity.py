@@ -140,7 +140,6 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
     return {kind: {"path": path, "says": said[str(path)]} for kind, path in paths.items()}
 
 
-@pytest.mark.filterwarnings("ignore:.* but its loops .* reach:UserWarning")
 @pytest.mark.parametrize("kind", KINDS)
 def test_both_say_the_same(kind: str, theirs: dict[str, dict[str, Any]]) -> None:
     with nd2.ND2File(theirs[kind]["path"]) as file:

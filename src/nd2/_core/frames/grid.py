@@ -10,7 +10,6 @@ and ``S`` for color.
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -238,16 +237,20 @@ class Layout:
 
 
 def warn_about_unreached_frames(layout: Layout, chunk_count: int, path: str) -> None:
-    """Warn if a file holds frames that its loops do not reach: no axis of its arrays shows them.
+    """Log a warning if a file holds frames that its loops do not reach: no axis of its arrays shows them.
 
     ``chunk_count`` is the number of frames up to the last one that is stored.
     """
     if chunk_count > layout.frame_count:
-        warnings.warn(
-            f"file {path!r} holds {chunk_count} numbered frames, but its loops {dict(layout.loops)} "
-            f"reach {layout.frame_count}; read_frame() reads the others, and "
-            "flat_frames=True puts all of them on one axis",
-            stacklevel=3,
+        import logging
+
+        logging.getLogger("nd2").warning(
+            "file %r holds %d numbered frames, but its loops %s reach %d; "
+            "read_frame() reads the others, and flat_frames=True puts all of them on one axis",
+            path,
+            chunk_count,
+            dict(layout.loops),
+            layout.frame_count,
         )
 
 
