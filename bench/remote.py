@@ -96,7 +96,7 @@ FIRST = [
         for chunks in ("{}", '"auto"')
     ),
 ]
-"""What people write first: title, file, setup and code."""
+"""Reads without options, as in a first script: title, file, setup and code."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What an image shows of itself: summaries, composites in color, and figures with a scale bar."""
+"""Summaries of images, composites in color, and figures with a scale bar."""
 
 from __future__ import annotations
 

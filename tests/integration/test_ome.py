@@ -1,4 +1,4 @@
-"""``ND2File.ome_metadata``: valid by the schema of OME, equal to that of nd2 0.12.0 but for listed differences."""
+"""``ND2File.ome_metadata`` is valid by the schema of OME, and equal to that of nd2 0.12.0 with listed exceptions."""
 
 from __future__ import annotations
 

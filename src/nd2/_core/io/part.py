@@ -141,7 +141,7 @@ def _rename(source: Path, target: Path, flag: dict[str, int]) -> bool:
 
 
 def _link_or_replace(source: Path, target: Path) -> None:
-    """Give a file a new name that must not exist, also on NFS; without hard links, nothing tells whether it does."""
+    """Give a file a new name that must not exist, also on NFS; without hard links, nothing shows whether it does."""
     try:
         os.link(source, target)
     except FileExistsError:
