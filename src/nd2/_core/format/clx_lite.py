@@ -92,7 +92,7 @@ class Budget:
     """
 
     def __init__(self) -> None:
-        self.left = _SPARE_VALUES
+        self.left: int = _SPARE_VALUES
 
     def add(self, data: bytes) -> None:
         """Add what a payload may hold."""

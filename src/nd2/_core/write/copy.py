@@ -93,7 +93,7 @@ class CopiedTables:
     def __init__(self, reader: Reader) -> None:
         _refuse_legacy(reader, "writing the metadata of")
         codec: Codec = "zlib" if reader.attributes.compressionType == "lossless" else "raw"
-        self.plan = Plan(
+        self.plan: Plan = Plan(
             reader.attributes,
             reader.experiment,
             [],
@@ -101,8 +101,8 @@ class CopiedTables:
             reader.layout,
             reader.frame_count,
         )
-        self.version = reader.version
-        self.times = np.full(reader.frame_count, np.nan)
+        self.version: tuple[int, int] = reader.version
+        self.times: NDArray[np.float64] = np.full(reader.frame_count, np.nan)
         if reader.frame_times is not None:
             times = reader.frame_times[: reader.frame_count]
             self.times[: len(times)] = times
