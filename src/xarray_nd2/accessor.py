@@ -95,8 +95,7 @@ class _Accessor(Generic[_Labeled]):
         dest : str or os.PathLike
             The file to write; it takes its name when it is complete.
         **options
-            See `nd2.imwrite`: ``overwrite``, ``compression``, and what replaces coordinates and
-            attributes.
+            See `nd2.imwrite`: ``overwrite``, ``compression``, and what replaces coordinates and attributes.
 
         Raises
         ------
@@ -130,8 +129,7 @@ class _Accessor(Generic[_Labeled]):
         Parameters
         ----------
         dest : str or os.PathLike
-            The TIFF file; it takes its name when it is complete. A name with ``.ome.`` in it makes
-            an OME-TIFF.
+            The TIFF file; it takes its name when it is complete. A name with ``.ome.`` in it makes an OME-TIFF.
         overwrite : bool
             Whether to replace a file that exists.
         compression, levels, progress, modify_ome
@@ -235,8 +233,7 @@ class _Accessor(Generic[_Labeled]):
             Indices or names of the channels to show. By default all but those in bright field,
             which would cover the others; all if every channel is bright field.
         **indexers : int
-            Index on the axes of the frames (``T=3, Z=0``); by default the first time and position,
-            the middle plane.
+            Index on the axes of the frames (``T=3, Z=0``); by default the first time and position, the middle plane.
 
         Returns
         -------
@@ -389,9 +386,8 @@ class ND2Accessor(_Accessor[xr.Dataset]):
     def assign_file(self, dim: str = "T", name: str = "file") -> xr.Dataset:
         """Return the dataset with a coordinate that names its file at each step of an axis.
 
-        It shows which file each step came from after several were joined:
-        ``xr.open_mfdataset(paths, engine="nd2", combine="nested", concat_dim="T",
-        preprocess=lambda ds: ds.nd2.assign_file("T"))``.
+        It shows which file each step came from after several were joined: ``xr.open_mfdataset(paths, engine="nd2",
+        combine="nested", concat_dim="T", preprocess=lambda ds: ds.nd2.assign_file("T"))``.
 
         Parameters
         ----------
@@ -424,14 +420,12 @@ class ND2Accessor(_Accessor[xr.Dataset]):
         Parameters
         ----------
         storage_options : Mapping, optional
-            Options for the file system of a URL; a dataset does not keep them, as they may hold
-            credentials.
+            Options for the file system of a URL; a dataset does not keep them, as they may hold credentials.
 
         Raises
         ------
         ValueError
-            If the dataset does not have the path of its file (it was opened from a file object without
-            a name).
+            If the dataset does not have the path of its file (it was opened from a file object without a name).
         """
         from nd2._core.file import ND2File
 

@@ -30,9 +30,8 @@ _BAND_BYTES = 64 << 20
 _REMOTE_BYTES, _REMOTE_FRAMES = 32 << 20, 128
 """Most bytes and frames of a block of a remote file."""
 
-# Zarr 3 has no standard for texts of fixed width, and appending needs those in the store to have
-# the width of the new ones. Objects are written as texts of any length. Before xarray 2026.9,
-# ``chunks="auto"`` fails for objects.
+# Zarr 3 has no standard for texts of fixed width, and appending needs those in the store to have the width of the new
+# ones. Objects are written as texts of any length. Before xarray 2026.9, ``chunks="auto"`` fails for objects.
 TEXT_AS_OBJECTS = tuple(int(part) for part in xr.__version__.split(".")[:2]) >= (2026, 9)
 
 

@@ -28,8 +28,7 @@ def serve(
 ) -> Endpoint:
     """Serve a file as OME-Zarr 0.5 over HTTP, from a thread of its own.
 
-    In a browser, the address shows what is in the file: thumbnails, axes, channels, and how programs
-    open it.
+    In a browser, the address shows what is in the file: thumbnails, axes, channels, and how programs open it.
 
     Parameters
     ----------

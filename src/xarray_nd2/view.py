@@ -31,8 +31,7 @@ def view(
 ) -> Endpoint:
     """Show a file in the browser, from a thread of its own, until the endpoint is closed.
 
-    The viewer is neuroglancer (extra ``view``). If it is not installed, the page of the file is
-    shown, as by `serve`.
+    The viewer is neuroglancer (extra ``view``). If it is not installed, the page of the file is shown, as by `serve`.
 
     Parameters
     ----------

@@ -52,10 +52,9 @@ class ND2File(PrivateMembers):
         A local path, a URL that fsspec supports (``s3://``, ``https://``, ``memory://``, also chained ones), or
         an open binary file.
     validate_frames : bool
-        Check that every frame and every other chunk is where the file's map says, and search for those
-        that are not, for example after bytes were lost or inserted. Frames that are not found count as
-        missing, with a warning. Opening then reads the header of every frame; the frame positions of a
-        sidecar index are not used.
+        Check that every frame and every other chunk is where the file's map says, and search for those that are not,
+        for example after bytes were lost or inserted. Frames that are not found count as missing, with a warning.
+        Opening then reads the header of every frame; the frame positions of a sidecar index are not used.
     search_window : int
         Distance in kilobytes (1000 bytes) from its stated position within which a chunk is searched.
     storage_options : Mapping, optional
@@ -67,9 +66,8 @@ class ND2File(PrivateMembers):
         Put all frames of the file on one axis ``U``, in their order, and ignore the loops. This gives
         access to frames that no loop reaches, for example after a crash or an edit.
     rescue : bool
-        Open what is left of a file that was cut short, or whose chunk map, start or attributes are lost:
-        the file is scanned for frames and metadata. A warning and `rescued` report what is lost. An
-        index is not used.
+        Open what is left of a file that was cut short, or whose chunk map, start or attributes are lost: the file is
+        scanned for frames and metadata. A warning and `rescued` report what is lost. An index is not used.
     dtype : DTypeLike, optional
         Type of the samples if ``rescue=True`` and the attributes are lost: ``"uint8"``, ``"uint16"`` or
         ``"float32"``. By default it is guessed from the metadata and the pixels.
@@ -368,9 +366,8 @@ class ND2File(PrivateMembers):
         strip_prefix : bool
             Whether the type prefix is removed from names: ``uiModeFQ`` becomes ``ModeFQ``.
         include : set of str, optional
-            Names of the only chunks to take, such as ``{"ImageMetadataLV"}``. Custom chunks, which are left
-            out by default, can be named (``{"CustomData|GUIDStore"}``). Names that the file does not have
-            cause a warning.
+            Names of the only chunks to take, such as ``{"ImageMetadataLV"}``. Custom chunks, which are left out by
+            default, can be named (``{"CustomData|GUIDStore"}``). Names that the file does not have cause a warning.
         exclude : set of str, optional
             Names of chunks to leave out.
 
@@ -543,9 +540,8 @@ class ND2File(PrivateMembers):
         Returns
         -------
         xarray.DataArray
-            T in milliseconds, Z, Y and X in micrometers, names on P, C and S. ``attrs["metadata"]`` holds
-            the metadata of the file. For recorded times and units use
-            ``xarray.open_dataset(path, engine="nd2")``.
+            T in milliseconds, Z, Y and X in micrometers, names on P, C and S. ``attrs["metadata"]`` holds the metadata
+            of the file. For recorded times and units use ``xarray.open_dataset(path, engine="nd2")``.
         """
         from nd2._core.views.dask import to_dask
         from nd2._core.views.xarray import to_xarray
@@ -653,10 +649,9 @@ class ND2File(PrivateMembers):
     ) -> None:
         """Write the image as TIFF, one series per position; the complete file replaces ``dest``.
 
-        A name with ``.ome.`` in it makes an OME-TIFF. Any other name makes an ImageJ hyperstack if that
-        format can hold the image (one position, less than 4 GB, its types), otherwise a BigTIFF with named
-        axes. Color is written red, green,
-        blue. Frames are read once, in the order of the file, a few at a time.
+        A name with ``.ome.`` in it makes an OME-TIFF. Any other name makes an ImageJ hyperstack if that format can hold
+        the image (one position, less than 4 GB, its types), otherwise a BigTIFF with named axes. Color is written red,
+        green, blue. Frames are read once, in the order of the file, a few at a time.
 
         Parameters
         ----------
@@ -667,8 +662,7 @@ class ND2File(PrivateMembers):
         progress : bool
             Whether to show a progress bar.
         on_frame : callable, optional
-            Called after each frame with its number (from 0), the number of frames, and its index on each
-            loop.
+            Called after each frame with its number (from 0), the number of frames, and its index on each loop.
         modify_ome : callable, optional
             Changes the OME metadata before it is written.
         position : int or str, optional
@@ -725,9 +719,8 @@ class ND2File(PrivateMembers):
     ) -> Path | str:
         """Write the image as OME-Zarr (OME-NGFF 0.5, Zarr 3).
 
-        Frames are read once, in blocks that fill whole chunks (or shards), and compressed on all cores. A
-        folder gets its name when it is complete; at a URL, the document that makes it a Zarr group is
-        written last.
+        Frames are read once, in blocks that fill whole chunks (or shards), and compressed on all cores. A folder gets
+        its name when it is complete; at a URL, the document that makes it a Zarr group is written last.
 
         Parameters
         ----------
@@ -756,14 +749,12 @@ class ND2File(PrivateMembers):
             Whether to replace a Zarr group, or an empty folder, at ``dest`` when the new one is complete.
             Nothing else is replaced, and no folder that contains an ND2 file.
         levels : int or "auto"
-            Number of levels of the pyramid, including full resolution; ``"auto"`` halves until 256 pixels are
-            left.
+            Number of levels of the pyramid, including full resolution; ``"auto"`` halves until 256 pixels are left.
         storage_options : Mapping, optional
             Options for the file system of a URL.
         client : distributed.Client, optional
-            Cluster whose workers write the pixels, each whole chunks (or shards). They must reach the
-            file and ``dest`` by the same paths. The result has the same bytes. When a worker is lost,
-            others do its part again.
+            Cluster whose workers write the pixels, each whole chunks (or shards). They must reach the file and ``dest``
+            by the same paths. The result has the same bytes. When a worker is lost, others do its part again.
 
         Returns
         -------

@@ -130,15 +130,13 @@ def write_combined(
     Raises
     ------
     OSError
-        If a file cannot be opened or is not ND2, a pattern matches no file, or the references cannot be
-        written.
+        If a file cannot be opened or is not ND2, a pattern matches no file, or the references cannot be written.
     FileExistsError
         If ``dest`` exists and is not to be overwritten, or must not be replaced.
     ImportError
         If fastparquet is not installed, which Parquet needs.
     ValueError
-        If a file is damaged, the files' images or axes do not fit together, or this form cannot hold
-        them.
+        If a file is damaged, the files' images or axes do not fit together, or this form cannot hold them.
 
     Examples
     --------

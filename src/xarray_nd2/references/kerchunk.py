@@ -56,18 +56,16 @@ def to_kerchunk(
     url : str, optional
         Path or URL at which readers of the references find the file; by default that of ``source``.
     zarr_format : {2, 3}
-        2 is read by every reader of kerchunk references; the axes of its image are
-        ``(T, P, Z, Y, X, C, S)``, those that the file has. 3 is read by zarr-python; its axes are
-        those of the engine, ``(T, P, Z, C, Y, X, S)``.
+        2 is read by every reader of kerchunk references; the axes of its image are ``(T, P, Z, Y, X, C, S)``, those
+        that the file has. 3 is read by zarr-python; its axes are those of the engine, ``(T, P, Z, C, Y, X, S)``.
     storage_options : Mapping, optional
         Options for the file system of a URL. They are not written into the references.
     inline_coords : bool or int
         Whether coordinates are written. Of those that vary from frame to frame, only those of at most
         8 MiB (or this number of bytes) are; the attribute ``coordinates_left_out`` names the others.
     layout : {"flat", "positions", "ome-zarr"}
-        One group; a group for each position (``P0``, ``P1``, ...); or OME-Zarr 0.5 (format 3 only),
-        where the image is the array ``0`` with the axes t, c, z, y, x, and several positions are the
-        images ``0``, ``1``, ...
+        One group; a group for each position (``P0``, ``P1``, ...); or OME-Zarr 0.5 (format 3 only), where the image is
+        the array ``0`` with the axes t, c, z, y, x, and several positions are the images ``0``, ``1``, ...
     squeeze : bool
         Whether axes of size 1 other than Y and X are dropped.
     check : bool
@@ -76,10 +74,9 @@ def to_kerchunk(
     Returns
     -------
     dict
-        Kerchunk references, version 1. The variable ``image`` has the engine's attributes and
-        coordinates; its color samples are in stored order, labeled ``B``, ``G``, ``R``. Missing frames
-        have no entry. The attributes ``nd2_source_size`` and ``nd2_source_version`` (ETag or mtime)
-        show later whether the file changed.
+        Kerchunk references, version 1. The variable ``image`` has the engine's attributes and coordinates; its color
+        samples are in stored order, labeled ``B``, ``G``, ``R``. Missing frames have no entry. The attributes
+        ``nd2_source_size`` and ``nd2_source_version`` (ETag or mtime) show later whether the file changed.
 
     Raises
     ------

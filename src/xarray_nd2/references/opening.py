@@ -63,8 +63,7 @@ def open_references(
     group : str, optional
         Group to open, if there are several.
     check : bool
-        Whether to compare the file's length and version (ETag or modification time) with the recorded
-        ones.
+        Whether to compare the file's length and version (ETag or modification time) with the recorded ones.
     **options
         Passed to ``xarray.open_zarr``; by default ``chunks={}``, one block per frame.
 

@@ -1,8 +1,7 @@
 """CLX-lite, the binary tree ("lite variant") in which version 3 files keep their metadata.
 
-A record is a type byte, the length of its name in UTF-16 units (with the terminating NUL), the
-name, and a value. A level holds child records and, after them, a table of their offsets sorted by
-name. As observed in real files.
+A record is a type byte, the length of its name in UTF-16 units (with the terminating NUL), the name, and a value. A
+level holds child records and, after them, a table of their offsets sorted by name. As observed in real files.
 
 `decode` returns the dictionary of ``unstructured_metadata``; `decode_items` loses nothing; `encode`
 writes either of them. Integers have their stored type: `I32`, `U32`, `I64`, `U64`.

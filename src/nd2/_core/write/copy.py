@@ -198,8 +198,7 @@ def rescue_nd2(
     handle : str, os.PathLike, BinaryIO
         Path, URL or open binary file.
     frame_shape : tuple of int
-        Shape of a stored frame: rows, columns, channels (and samples of a color). By default
-        frames have one dimension.
+        Shape of a stored frame: rows, columns, channels (and samples of a color). By default frames have one dimension.
     dtype : data type
         Type of a sample.
     max_iters : int, optional
@@ -281,9 +280,8 @@ def rescue_file(
 ) -> RescueReport:
     """Copy what is left of a damaged file to a new file that any reader opens.
 
-    Frames that are whole, and other chunks, are copied as they are, without damaged metadata. The
-    chunk map and the header are new, and so are attributes and loops if they are lost. The
-    damaged file is only read.
+    Frames that are whole, and other chunks, are copied as they are, without damaged metadata. The chunk map and the
+    header are new, and so are attributes and loops if they are lost. The damaged file is only read.
 
     Parameters
     ----------

@@ -109,10 +109,9 @@ class FileWriter:
     ) -> None:
         """Write one frame. Frames may come in any order and from any thread.
 
-        Frames that are never written are missing. A frame that is not compressed is in the file
-        when this returns. Compression works in the background, on a copy of the frame and on all
-        cores; a compressed frame is in the file after a few more frames, or when the file is
-        closed.
+        Frames that are never written are missing. A frame that is not compressed is in the file when this returns.
+        Compression works in the background, on a copy of the frame and on all cores; a compressed frame is in the file
+        after a few more frames, or when the file is closed.
 
         Parameters
         ----------
@@ -258,45 +257,39 @@ def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:
 class ND2Writer(FileWriter):
     """Write an ND2 file frame by frame, in constant memory.
 
-    The file grows next to its destination, under the same name with ``.part`` appended, and takes
-    its name when it is closed. If that fails, or the ``with`` block ends with an error, nothing is
-    left. If the process is killed, the ``.part`` file holds every frame that was written, for
-    ``nd2 rescue``.
+    The file grows next to its destination, under the same name with ``.part`` appended, and takes its name when it is
+    closed. If that fails, or the ``with`` block ends with an error, nothing is left. If the process is killed, the
+    ``.part`` file holds every frame that was written, for ``nd2 rescue``.
 
     Parameters
     ----------
     path : str or os.PathLike
         The file to write.
     sizes : mapping of str to int
-        Name and size of each axis: loops ``T``, ``P``, ``Z``, ``U``, outermost first, and of the
-        frame ``C``, ``Y``, ``X`` and ``S`` (3 samples, color). Nested loops of one kind are
-        numbered: ``T``, ``T2``.
+        Name and size of each axis: loops ``T``, ``P``, ``Z``, ``U``, outermost first, and of the frame ``C``, ``Y``,
+        ``X`` and ``S`` (3 samples, color). Nested loops of one kind are numbered: ``T``, ``T2``.
     dtype : dtype
         uint8, uint16 or float32: readers, including Nikon's, read 16 bits as unsigned integers and
         32 bits as floating point.
     shape, axes : sequence
         The same as ``sizes``, in two parts: ``shape=(10, 512, 512), axes="TYX"``.
     channels : sequence of str, ChannelMeta or Channel, optional
-        Name of each channel; or name, color and wavelengths; or complete
-        channels, as in ``ND2File.metadata.channels``.
+        Name of each channel; or name, color and wavelengths; or complete channels, as in ``ND2File.metadata.channels``.
     microscope : Microscope or sequence of Microscope, optional
         Objective, zoom and modality: one for all channels without their own, or one per channel.
         Files store one objective.
     exposure : sequence of float, optional
         Exposure of each channel in milliseconds, None where unknown.
     voxel_size : sequence of float, optional
-        x, y and optionally z in micrometers. Pixels are square. Without it the file is not
-        calibrated.
+        x, y and optionally z in micrometers. Pixels are square. Without it the file is not calibrated.
     positions : sequence, optional
-        Each point of the axis P: its name, or ``(x, y)`` or ``(x, y, z)`` in micrometers, or a
-        `Position`.
+        Each point of the axis P: its name, or ``(x, y)`` or ``(x, y, z)`` in micrometers, or a `Position`.
     times : array-like, optional
         In milliseconds, for each step of the axis T or for each frame; NaN where unknown.
     period : float, optional
         Planned time between steps of the axis T in milliseconds; by default the mean of ``times``.
     z : array-like, optional
-        For each plane of the axis Z in micrometers: their mean step is the step of the stack, the
-        plane at 0 its home.
+        For each plane of the axis Z in micrometers: their mean step is the step of the stack, the plane at 0 its home.
     stage : sequence of float, optional
         Position of the stage, unless a loop sets it: x, y and optionally z (of the home plane
         of a stack) in micrometers.
@@ -320,8 +313,7 @@ class ND2Writer(FileWriter):
         Name of a binary layer to its masks: integers of shape ``(loops..., Y, X)`` or
         ``(n, Y, X)``, 0 for the background.
     samples : {"RGB", "BGR"}
-        Order of the axis S of the frames that are written. Files store blue, green, red, and `imread`
-        returns that.
+        Order of the axis S of the frames that are written. Files store blue, green, red, and `imread` returns that.
     version : tuple of int
         Format version: ``(3, 0)``, or ``(2, 1)`` with XML metadata, as old software wrote it.
     in_place : bool
