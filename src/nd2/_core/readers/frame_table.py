@@ -61,11 +61,13 @@ def locate_frames(source: ByteSource, chunk_map: chunks.ChunkMap, count: int, pi
         map_size, start, size = chunk_map.frame_size[asked], start.copy(), size.copy()
         start[asked], size[asked] = _reconcile(source, chunk_map, headers, map_size)
     offsets, lengths = np.zeros((2, count), np.uint64)
-    offsets[index] = position + start
+    place = position + start
+    place += stamp
+    offsets[index] = place
     # A chunk that is too short is an error when it is read, not a missing frame.
-    lengths[index] = np.maximum(size, stamp + np.uint64(1))
-    offsets[index] += stamp
-    lengths[index] -= stamp
+    np.maximum(size, stamp + np.uint64(1), out=place)
+    place -= stamp
+    lengths[index] = place
     codec = frame_codec(source, offsets, lengths, pixels)
     return Frames(source, FrameTable(offsets, lengths), replace(pixels, codec=codec))
 
