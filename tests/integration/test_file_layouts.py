@@ -29,6 +29,10 @@ def specs(draw: st.DrawFn) -> Nd2Spec:
     dtype, pixel_type = draw(st.sampled_from([("|u1", 1), ("<u2", 1), ("<i2", 0), ("<u4", 1), ("<f4", 2)]))
     height, width = draw(st.integers(1, 7)), draw(st.integers(1, 35))
     packed = width * channels * samples * np.dtype(dtype).itemsize
+    # rows as NIS-Elements pads them, packed, or longer by any number of bytes
+    row_bytes = draw(st.sampled_from([None, packed, packed + draw(st.integers(1, 40))]))
+    # A lone frame that ends in as many zeros as its name field is longer cannot be distinguished from a damaged one.
+    name_field = draw(st.sampled_from([0, 0, 0, 9, 50] if row_bytes in (None, packed) else [0, 0, 0, 50]))
     return Nd2Spec(
         loops=loops,
         channels=channels,
@@ -38,13 +42,11 @@ def specs(draw: st.DrawFn) -> Nd2Spec:
         dtype=dtype,
         pixel_type=pixel_type,
         zlib=draw(st.booleans()),
-        # rows as NIS-Elements pads them, packed, or longer by any number of bytes
-        row_bytes=draw(st.sampled_from([None, packed, packed + draw(st.integers(1, 40))])),
+        row_bytes=row_bytes,
         missing=draw(st.frozensets(st.integers(0, count - 1), max_size=2)),
         order=draw(st.one_of(st.none(), st.permutations(range(count)))),
         extra=extra,
-        # One to three bytes more cannot be distinguished from damage if a lone frame ends in zeros.
-        name_field=draw(st.sampled_from([0, 0, 0, 9, 50])),
+        name_field=name_field,
         version=draw(st.sampled_from([(3, 0), (2, 1)])),
     )
 

@@ -132,6 +132,8 @@ class _Optimizer:
     process: int
 
     def __call__(self, graph: Any, keys: Any, **options: Any) -> Any:
+        if not isinstance(graph, HighLevelGraph):
+            return da.Array.__dask_optimize__(graph, keys, **options)
         layers, dependencies = dict(graph.layers), dict(graph.dependencies)
         for key in flatten(keys):  # type: ignore[no-untyped-call]
             task = dict(layers[key]).get(key) if key in layers else None
