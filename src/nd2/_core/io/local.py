@@ -31,8 +31,17 @@ _T = TypeVar("_T")
 _O_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _MAX_HANDLES = 2048
 _DEFAULT_LIMIT = 256
-"""Where the system does not say how many files a process may open."""
+"""Maximum number of open files if the system does not state a limit."""
 _XARRAY_DEFAULT = 128
+_MAX_READ = 1 << 30
+"""Maximum bytes of a single read, which Linux cuts at 0x7ffff000 bytes."""
+_TAIL = 4096
+"""Bytes at the end of a file, with its chunk map, that distinguish it from others of its length."""
+_RESOLUTIONS = (2_000_000_000, 1_000_000_000, 1_000_000, 1_000, 100)
+"""Resolutions of modification times in nanoseconds, the coarsest first."""
+_CHANGED = "the file changed since it was opened; open it again"
+_LOST = (errno.ESTALE, errno.ENOTCONN)
+"""Errors of network file systems after which a new handle may work."""
 
 
 class Handle:
@@ -138,16 +147,6 @@ def _start_again() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_again)
-
-
-# Linux cuts a single read at 0x7ffff000 bytes.
-_MAX_READ = 1 << 30
-_TAIL = 4096
-"""Bytes at the end of a file, with its chunk map, that distinguish it from others of its length."""
-_RESOLUTIONS = (2_000_000_000, 1_000_000_000, 1_000_000, 1_000, 100)
-_CHANGED = "the file changed since it was opened; open it again"
-_LOST = (errno.ESTALE, errno.ENOTCONN)
-"""Errors of network file systems after which a new handle may work."""
 
 
 class LocalSource(ByteSource):

@@ -16,9 +16,18 @@ if TYPE_CHECKING:
 
     from fsspec.spec import AbstractFileSystem
 
+_T = TypeVar("_T")
+logger = logging.getLogger("nd2")
 
+IN_FLIGHT = 128
+"""Maximum number of parallel requests, unless fsspec's settings have another one."""
+_MIN_IN_FLIGHT = 8
+_BUSY = 64 << 20
+"""Parallel bytes: more are not faster, and requests that wait for their share of a slow line would time out."""
 _PARALLEL = 8
+"""Number of requests into which a large read is cut."""
 _LEAST = 8 << 20
+"""Minimum bytes of a request that is cut from a longer one."""
 
 
 @record
@@ -129,15 +138,6 @@ class Scatter:
             path=self._url,
             offset=self._request.start,
         )
-
-
-_T = TypeVar("_T")
-logger = logging.getLogger("nd2")
-
-IN_FLIGHT = 128
-# More parallel bytes are not faster, and requests that wait for their share of a slow line would time out.
-_BUSY = 64 << 20
-_MIN_IN_FLIGHT = 8
 
 
 @record
