@@ -145,7 +145,7 @@ class _Accessor(Generic[_Labeled]):
             If pixels are not numbers that the format has, or there is no such option.
         ValueError
             If axes are unknown, labels contradict each other, or the suffix of ``dest`` belongs to
-            another format; ``dest`` stays as it was.
+            another format; ``dest`` stays unchanged.
         FileExistsError
             If ``dest`` exists, and is not to be overwritten, is an ND2 file, or the array reads it.
         """

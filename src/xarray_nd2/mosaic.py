@@ -83,7 +83,7 @@ def _matrix(attrs: Mapping[Any, Any], pixel: NDArray[np.float64]) -> NDArray[np.
 
 
 class _Fields(BackendArray):
-    """A large image made of fields, of which indexed parts are read; later fields cover earlier ones.
+    """A large image made of fields; indexing reads only the selected part. Later fields cover earlier ones.
 
     ``rows`` and ``columns`` are the place of the first pixel of each field, shape (P,).
     """

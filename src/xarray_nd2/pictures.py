@@ -181,7 +181,7 @@ def _layers(picture: xr.DataArray) -> NDArray[np.float32]:
     order = [dim for dim in PIXEL_DIMS if dim in picture.dims]
     values = picture.transpose(*order).values
     if "S" in order and values.shape[-1] >= 3:
-        # Photographs in color are as bright as they are.
+        # The contrast of color images is not adjusted.
         top = np.iinfo(values.dtype).max if values.dtype.kind in "ui" else 1.0
         return stretch(values[..., :3], (0.0, min(top, float(picture.attrs.get("valid_max", top)))))
     if "S" in order:

@@ -83,7 +83,7 @@ def open_browser(url: str) -> bool:
 
 
 def tunnel(endpoint: Endpoint) -> str:
-    """Return the command with which another computer reaches an endpoint through SSH."""
+    """Return the command that forwards an endpoint to another computer through SSH."""
     # Addresses of client and server with their ports, as the client reached it.
     connection = os.environ.get("SSH_CONNECTION", "").split()
     server, port = connection[2:4] if len(connection) == 4 else (socket.gethostname(), "22")

@@ -221,7 +221,7 @@ class ND2File(PrivateMembers):
 
     @property
     def experiment(self) -> list[ExpLoop]:
-        """The loops of the acquisition, outermost first; empty if there are none."""
+        """The loops of the acquisition, outermost first; empty if the file has no loops."""
         return self._reader.experiment
 
     @property
@@ -318,7 +318,7 @@ class ND2File(PrivateMembers):
 
     @property
     def rois(self) -> dict[int, ROI]:
-        """Regions of interest by their identifier; empty if there are none.
+        """Regions of interest by their identifier; empty if the file has none.
 
         Coordinates are those of the file: normalized, with the image's center at (0, 0) (unverified on
         real files).
@@ -327,7 +327,7 @@ class ND2File(PrivateMembers):
 
     @cached_property
     def binary_data(self) -> BinaryLayers | None:
-        """Binary layers of the file, a sequence of `BinaryLayer`; None if there are none.
+        """Binary layers of the file, a sequence of `BinaryLayer`; None if the file has none.
 
         Masks are read on access: ``file.binary_data[0][12]`` reads one.
         """
@@ -681,7 +681,7 @@ class ND2File(PrivateMembers):
         FileExistsError
             If ``dest`` is an ND2 file, which no export replaces.
         ValueError
-            If a frame is damaged, or the suffix of ``dest`` belongs to another format; ``dest`` stays as it was.
+            If a frame is damaged, or the suffix of ``dest`` belongs to another format; ``dest`` stays unchanged.
         """
         from nd2._core.export.tiff import write_tiff
 

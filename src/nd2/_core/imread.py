@@ -133,7 +133,7 @@ def nd2_to_tiff(
     ImportError
         If tifffile is not installed.
     ValueError
-        If the file is damaged; ``dest`` stays as it was.
+        If the file is damaged; ``dest`` stays unchanged.
     """
     with nullcontext(source) if isinstance(source, ND2File) else ND2File(source) as file:
         file.write_tiff(

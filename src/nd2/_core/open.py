@@ -36,7 +36,7 @@ class ReadOptions(TypedDict, total=False):
 
 
 class OpenOptions(ReadOptions, total=False):
-    """Options with which a file is opened."""
+    """Options for opening a file."""
 
     storage_options: Mapping[str, Any] | None
     index: str | os.PathLike[str] | Literal[True] | None
@@ -162,7 +162,7 @@ def save_index(
     storage_options: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> str:
-    """Write the sidecar index of an ND2 file, with which it opens with one small read.
+    """Write the sidecar index of an ND2 file. A file with an index opens with one small read.
 
     Parameters
     ----------

@@ -166,7 +166,7 @@ class _Pixels:
 
 @dataclass(frozen=True)
 class _Part:
-    """A file, or one position of it, of which layers are made; they have the axes of its image."""
+    """A file, or one position of it, as layers; they have the axes of its image."""
 
     facts: Facts
     image: FrameArray

@@ -62,7 +62,7 @@ def combine_references(
     Returns
     -------
     dict
-        Kerchunk references, version 1. Coordinates along the axis are joined as they are: times count
+        Kerchunk references, version 1. Coordinates along the axis are joined unchanged: times count
         from each file's own start. Attributes are those of the first file; ``source``,
         ``nd2_source_size`` and ``nd2_source_version`` are lists. Other coordinates that differ from file
         to file, and cannot be joined, are omitted; ``coordinates_left_out`` names them.
@@ -355,7 +355,7 @@ def read_group(item: Any, storage_options: Mapping[str, Any] | None) -> tuple[Za
 
 
 def _read_ranges(refs: Mapping[str, Any], image: ZarrArray, prefix: str) -> ByteRanges:
-    """Return the byte ranges of an image, with the URLs as they are written."""
+    """Return the byte ranges of an image, with URLs as in the references."""
     start = len(prefix)
     chunks = {key[start:]: value for key, value in refs.items() if key.startswith(prefix) and key[start] != "."}
     ranges = chunks.values()

@@ -283,6 +283,6 @@ def _members(refs: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
 
 
 def _parse(text: Any) -> dict[str, Any]:
-    """Read a document, which references hold as JSON or as it is."""
+    """Read a document, which references contain as JSON text or as an object."""
     document: dict[str, Any] = json.loads(text) if isinstance(text, (str, bytes)) else text
     return document

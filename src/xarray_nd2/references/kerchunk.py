@@ -230,7 +230,7 @@ def _fits_template(*urls: str) -> bool:
 
 
 def _templates(urls: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return URLs as the names of templates, and the templates; URLs that may not be in them stay as they are."""
+    """Return URLs as the names of templates, and the templates; URLs that templates cannot contain stay unchanged."""
     if not _fits_template(*urls):
         return urls, {}
     names = [_TEMPLATE] if len(urls) == 1 else [f"{_TEMPLATE}{i}" for i in range(len(urls))]
@@ -273,7 +273,7 @@ def _texts(groups: Sequence[ZarrGroup], form: ZarrFormat) -> Iterator[tuple[str,
 
 
 def check_parquet(groups: Sequence[ZarrGroup], zarr_format: int) -> None:
-    """Refuse what does not read back from Parquet as it was written."""
+    """Refuse arrays that Parquet references would return changed."""
     with errors.requirement("fastparquet", "virtual", "for references in Parquet"):
         import fastparquet  # noqa: F401  # only whether it is installed
     if zarr_format != 2:

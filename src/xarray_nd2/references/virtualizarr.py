@@ -53,7 +53,7 @@ class ND2Parser:
     stored_order : bool
         Whether the image's axes have the order of the bytes, ``(T, P, Z, Y, X, C, S)``. Otherwise they are those of
         the engine, ``(T, P, Z, C, Y, X, S)``, through the codec ``transpose``, which kerchunk does not
-        have, and with which VirtualiZarr does not concatenate along a new axis.
+        have, and VirtualiZarr does not concatenate them along a new axis.
     inline_coords : bool
         Whether coordinates are included.
     squeeze : bool

@@ -90,7 +90,7 @@ def _fragment(state: Mapping[str, Any]) -> str:
 
 
 def state(store: Store, base: str) -> dict[str, Any]:
-    """Return the state that shows a file, of which the client knows the root as the URL ``base``.
+    """Return the state that shows a file; ``base`` is the URL of its root for the client.
 
     Channels are layers in their colors, blended additively. The middle plane of the first time point and position
     fills the screen. A stack is also shown in 3D.

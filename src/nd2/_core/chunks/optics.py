@@ -185,7 +185,7 @@ class Camera:
 
 @record
 class Capture:
-    """Settings with which one channel was captured; unknown values are None."""
+    """Capture settings of one channel, each None if unknown."""
 
     camera: Camera | None = None
     exposure_ms: float | None = None

@@ -77,7 +77,7 @@ def bytes_codec(dtype: np.dtype[Any]) -> dict[str, Any]:
 class ImageAxes:
     """Axes of an image in the order of OME-Zarr: time, channel, space.
 
-    ``scale`` is the distance between neighbors on each axis, 1 if it is unknown; its unit is None then.
+    ``scale`` is the distance between neighbors on each axis; 1, with the unit None, if it is unknown.
     """
 
     names: str

@@ -43,7 +43,7 @@ def decode(data: bytes | memoryview, *, strip_prefix: bool = False) -> dict[str,
 
     The key of a list item is ``i`` and its ten-digit place among its siblings; items that are zero,
     false or empty are left out. A document of one unnamed level is that level. Byte arrays keep
-    their base64 text, as bytearray; an integer that cannot be read is None.
+    their base64 text, as bytearray. An integer that cannot be parsed becomes None.
     """
     root = _parse(bytes(data))
     keep_attributes = root.get("_VERSION") == "1.000000"
@@ -220,7 +220,7 @@ def _legacy_value(element: Element, depth: int) -> Any:
 
 
 def _legacy_level(element: Element, depth: int) -> Any:
-    """Decode attributes and children; repeated names become lists, a wrapper that stands alone is its content."""
+    """Decode attributes and children; repeated names become lists, and a single wrapper is replaced by its content."""
     if depth > MAX_DEPTH:
         raise errors.corrupt(f"the XML nests more than {MAX_DEPTH} levels")
     level: dict[str, Any] = {k: v for k, v in element.attrib.items() if k != "runtype"}

@@ -70,7 +70,7 @@ def inflated_size(data: bytes | memoryview, limit: int) -> int | None:
 
 
 def inflate_start(data: bytes | memoryview, limit: int) -> bytes:
-    """Inflate the beginning of a zlib stream, up to ``limit`` bytes, as far as it is sound."""
+    """Inflate the beginning of a zlib stream, up to ``limit`` bytes or the first damaged byte."""
     parts: list[bytes] = []
     with suppress(ValueError):
         for part in _pieces(data, limit, 1 << 16):

@@ -63,7 +63,7 @@ def normalize(item: Any, size: int, dim: str = "") -> Pick:
 
 
 def simplify(positions: NDArray[np.intp]) -> Pick:
-    """Return equally spaced positions as a range; others stay as they are."""
+    """Return equally spaced positions as a range, and others unchanged."""
     if not len(positions):
         return range(0)
     start = int(positions[0])

@@ -43,7 +43,7 @@ def has_pattern(path: str | os.PathLike[str]) -> bool:
 
 
 def expand(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> list[str]:
-    """Return the files that a pattern matches, sorted; a path without one as it is."""
+    """Return the files that a pattern matches, sorted; a path without a pattern is returned unchanged."""
     if not has_pattern(path):
         return [os.fspath(path)]
     if is_url(path):

@@ -52,7 +52,7 @@ class Reader(ABC):
     """
 
     index: Index | None = None
-    """The sidecar index with which the file was opened."""
+    """The sidecar index that was used to open the file."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Reader(ABC):
     @property
     @abstractmethod
     def experiment(self) -> list[ExpLoop]:
-        """The loops, outermost first; empty if there are none."""
+        """The loops, outermost first; empty if the file has no loops."""
 
     @property
     @abstractmethod

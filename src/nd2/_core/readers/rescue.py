@@ -302,7 +302,7 @@ def _camera_sizes(planes: fields.Tree) -> Iterator[tuple[int, int]]:
 
 
 def _has_8_bits(sample: bytes, planes: fields.Tree) -> bool:
-    """Return whether samples have 8 bits: by the bytes, of which every other one differs in 16 bits."""
+    """Return whether samples have 8 bits: in samples of 16 bits, every other byte is of another kind."""
     data = np.frombuffer(sample, np.uint8, len(sample) // 2 * 2)
     if len(data) >= _MIN_SAMPLE and len(np.unique(data)) >= _MIN_VALUES:
         even, odd = (np.bincount(part >> 4, minlength=16) for part in (data[::2], data[1::2]))

@@ -33,7 +33,7 @@ _MAX_MISSES = 200
 
 
 _MIN_ZEROS = 16
-"""Zeros with which padding begins, if bytes are inserted in it."""
+"""Zeros at the start of padding, if bytes were inserted in it."""
 _WINDOW = 64
 """Bytes around the end of a frame's pixels that show whether the padding begins where it should."""
 

@@ -197,7 +197,7 @@ class Painter:
 
 
 def _full_range(facts: Facts, channels: int) -> list[tuple[float, float]] | None:
-    """Return the limits of photographs in color, which are as bright as they are; None for other images."""
+    """Return the full range for color images, whose contrast is not adjusted; None for other images."""
     if not facts.is_color or facts.max_value is None:
         return None
     return [(0.0, float(facts.max_value))] * channels
@@ -404,7 +404,7 @@ def _frame_text(frame: int, painter: Painter) -> str:
 
 
 def _light(color: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a color that can be read on black: with white, of which dark ones need more."""
+    """Return a color that is legible on black: the darker it is, the more white is mixed in."""
     red, green, blue = color
     white = 0.5 - (0.3 * red + 0.6 * green + 0.1 * blue) / 255 / 2
     return tuple(round(part + (255 - part) * max(white, 0)) for part in color)

@@ -215,7 +215,7 @@ def file_table(reader: Reader, facts: Facts) -> str:
 
 
 def tables(reader: Reader, facts: Facts, *, path: bool) -> str:
-    """Return the tables of axes, channels and properties, of which the path may be left out."""
+    """Return the tables of axes, channels and properties, with or without the path."""
     parts = [
         table(("axis", "size", "step", ""), _axes(reader, facts)),
         table(("channel", "", "excitation", "emission", "modality"), _channels(facts)),

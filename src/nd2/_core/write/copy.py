@@ -88,7 +88,7 @@ def _refuse_legacy(reader: Reader, action: str) -> None:
 
 
 class CopiedTables:
-    """The chunks of another file besides its frames, as they are; methods as those of `NewTables`."""
+    """The unchanged chunks of another file, without its frames; has the methods of `NewTables`."""
 
     def __init__(self, reader: Reader) -> None:
         _refuse_legacy(reader, "writing the metadata of")
@@ -206,7 +206,7 @@ def rescue_nd2(
     verbose : bool
         Whether to log each frame, cut ones included (logger ``nd2.rescue``, level INFO).
     chunk_start : bytes
-        The bytes with which each chunk of the file starts.
+        The first bytes of each chunk of the file.
     storage_options : Mapping, optional
         Options for the file system of a URL.
 
@@ -280,7 +280,7 @@ def rescue_file(
 ) -> RescueReport:
     """Copy what is left of a damaged file to a new file that any reader opens.
 
-    Frames that are whole, and other chunks, are copied as they are, without damaged metadata. The chunk map and the
+    Frames that are whole, and other chunks, are copied unchanged, without damaged metadata. The chunk map and the
     header are new, and so are attributes and loops if they are lost. The damaged file is only read.
 
     Parameters

@@ -106,7 +106,7 @@ class ChunkStream:
             self._compression.submit(index, stamp, pixels)
 
     def append_frame(self, index: int, stamp: bytes, pixels: memoryview | bytes) -> None:
-        """Write the chunk of a frame as it is stored; safe to call from several threads."""
+        """Write the stored bytes of a frame as a chunk; safe to call from several threads."""
         # The header of a frame fills its first page, the timestamp included.
         position = self._reserve(chunks.PAGE + len(pixels))
         self._put(position, chunks.frame_name(index), stamp, pixels)

@@ -102,7 +102,7 @@ class NewTables:
     """The chunks of a new file besides its frames.
 
     ``times`` are those known before frames are written, as in `FrameLog`. ``custom`` maps a tag to its tree
-    or value, as ``ND2File.custom_data`` gives it; bytes are stored as they are.
+    or value, as ``ND2File.custom_data`` gives it; bytes are stored unchanged.
     """
 
     plan: Plan
