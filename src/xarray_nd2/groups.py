@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,8 +64,9 @@ def group_datasets(
         coords = {name: one for name, one in model.coords.items() if dims.issuperset(one.dims)}
         layers = replace(model, coords=coords, attrs=origin)
         groups["/labels"] = to_dataset(layers, without_image=True, **options)
+    clock = Clock.from_facts(facts, time)
     if only in (None, "/events"):
-        events = _events(facts, Clock.from_facts(facts, time))
+        events = _events(facts, clock)
         if events:
             table = {name: decoded(name, to_variable(variable), **options) for name, variable in events.items()}
             groups["/events"] = xr.Dataset(table, attrs=origin)
@@ -74,7 +76,8 @@ def group_datasets(
     if only is None:
         return groups
     if only not in groups:
-        names = [path[1:] for path in (*positions, "/labels", "/events", "/tiles")]
+        others = {"labels": bool(model.labels), "events": bool(_events(facts, clock)), "tiles": tiles is not None}
+        names = [*(path[1:] for path in positions), *compress(others, others.values())]
         raise errors.no_such("group", only[1:], names, path=facts.reader.source.url)
     return {"/": groups[only]}
 

@@ -39,6 +39,8 @@ def test_a_group_that_is_not_there(path: Path) -> None:
     for name in ("P2", "event", "labels", "tiles"):
         with pytest.raises(ValueError, match=f"no group.*'{name}'"):
             xr.open_dataset(path, engine="nd2", group=name)
+    with pytest.raises(ValueError, match="there are 'P0', 'P1', 'events' "):  # without those that are missing
+        xr.open_dataset(path, engine="nd2", group="labels")
     with pytest.raises(ValueError, match="group or position"):
         xr.open_dataset(path, engine="nd2", group="P0", position=0)
 

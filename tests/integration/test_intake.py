@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
 
 import pytest
 import xarray as xr
@@ -11,9 +16,6 @@ import xarray as xr
 from tests.builder import build
 from tests.references import assert_same
 from xarray_nd2 import write_kerchunk
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -148,3 +150,25 @@ def test_a_name_that_looks_like_a_pattern(tmp_path: Path) -> None:
     build(path, loops=[("T", 2)])
     expected = xr.open_dataset(path, engine="nd2").load()
     assert_same(ND2Reader(ND2(str(path))).read(), expected)
+
+
+@pytest.mark.parametrize("first", ["intake", "xarray_nd2.intake"])
+def test_the_order_of_imports_does_not_matter(tmp_path: Path, first: str) -> None:
+    pytest.importorskip("intake")
+    # Entry points of this source, which may be newer than what is installed.
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    info = tmp_path / "xarray_nd2-0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: xarray-nd2\nVersion: 0\n")
+    points = project["entry-points"]["intake.imports"]
+    (info / "entry_points.txt").write_text(f"[intake.imports]\nnd2 = {points['nd2']}\n")
+    script = (
+        f"import {first}\nfrom intake.readers.datatypes import recommend\n"
+        "(kind,) = recommend('a.nd2', head=False)\nprint(kind('a.nd2').possible_readers['importable'])"
+    )
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
+    )
+    assert "ND2Reader" in done.stdout
+    assert done.stderr == ""
