@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from nd2._core.format.chunks import ChunkMap
     from nd2._core.structures import XYPosLoop
+    from nd2._core.views.facts import Facts
 
 __author__ = "xarray-nd2 developers"
 """Value of ``nd2.__author__`` (a splitter prints it)."""
@@ -48,6 +49,11 @@ class PrivateMembers(_Loops):
 
     read_frame: Callable[[SupportsInt], NDArray[Any]]
 
+    if TYPE_CHECKING:
+
+        @property
+        def _facts(self) -> Facts: ...
+
     _NO_IDX = -1
     """Value of `_seq_index_from_coords` for a file without loops."""
 
@@ -60,11 +66,10 @@ class PrivateMembers(_Loops):
 
     def _expand_coords(self, squeeze: bool = True) -> dict[str, Any]:
         """Coordinate of each axis; with `squeeze` of those in ``sizes`` only (bioio-nd2)."""
-        from nd2._core.views.facts import Facts
         from nd2._core.views.xarray import coordinates
 
         sizes = self._reader.layout.sizes
-        coords = {"P": [POSITION_NAME.format(0)], **coordinates(self._reader, Facts(self._reader))}
+        coords = {"P": [POSITION_NAME.format(0)], **coordinates(self._reader, self._facts)}
         return {name: coords[name] for name in coords if name in sizes or not squeeze}
 
     def _seq_index_from_coords(self, coords: Sequence[Any]) -> Any:
