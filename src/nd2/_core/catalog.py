@@ -117,7 +117,7 @@ def index_file(path: str | os.PathLike[str], *, storage_options: Mapping[str, An
     storage_options : Mapping, optional
         Options for the file system of a URL.
     """
-    record = _empty_row(path)
+    record = _new_row(path)
     try:
         with closing(open_source(path, storage_options)) as source:
             _, record["file_size"], record["file_version"] = source.identity
@@ -126,20 +126,22 @@ def index_file(path: str | os.PathLike[str], *, storage_options: Mapping[str, An
             record["version"] = ".".join(map(str, reader.version))
             _describe(reader, record)
     except Exception as error:  # a bad file is one row among many, whatever is wrong with it
-        record["error"] = _error_text(error)
+        _add_error(record, error)
     return record
 
 
-def _empty_row(path: str | os.PathLike[str], error: Exception | None = None) -> Record:
-    """Return the row of a file that cannot be read: its path and the error."""
+def _new_row(path: str | os.PathLike[str], error: Exception | None = None) -> Record:
+    """Return a row that has only the path of its file, and the error if the file cannot be read."""
     text = path if is_url(path) else os.path.abspath(local_path(path))
     row = cast("Record", {name: kind() for name, kind in _TYPES.items()})
-    row.update({"path": redact(text), "name": file_name(text), "error": "" if error is None else _error_text(error)})
+    row["path"], row["name"] = redact(text), file_name(text)
+    if error is not None:
+        _add_error(row, error)
     return row
 
 
-def _error_text(error: Exception) -> str:
-    return f"{type(error).__name__}: {errors.one_line(error)}"
+def _add_error(row: Record, error: Exception) -> None:
+    row["error"] = f"{type(error).__name__}: {errors.one_line(error)}"
 
 
 def _describe(reader: Reader, record: Record) -> None:
@@ -244,7 +246,7 @@ def _list_entries(
         except OSError as error:
             if strict:
                 raise
-            yield _empty_row(path, error)
+            yield _new_row(path, error)
 
 
 def _earlier_rows(
@@ -334,7 +336,7 @@ def _read_on_cluster(files: Sequence[str], storage_options: Mapping[str, Any] | 
         if error is None:
             yield from future.result()
             continue
-        yield from (_empty_row(file, error) for file in batch)
+        yield from (_new_row(file, error) for file in batch)
 
 
 def read_table(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> pd.DataFrame:
