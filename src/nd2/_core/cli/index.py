@@ -82,7 +82,7 @@ def _number(value: Any) -> Any:
     return value
 
 
-def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None = None) -> int:
+def run(options: argparse.Namespace) -> int:
     """Print or write a catalog; return the exit status, 1 if a file could not be read."""
     import pandas as pd
 
@@ -90,6 +90,7 @@ def run(options: argparse.Namespace, storage_options: Mapping[str, Any] | None =
     from nd2._core.catalog import COLUMNS, FORMATS, encode, index_files, read_table
     from nd2._core.io.destination import guess_format, resolve
 
+    storage_options = options.storage_options
     names = column_names(options.include, options.exclude)
     make_table = selection(options.filter, options.sort_by)
     output = options.output or options.update
@@ -191,7 +192,7 @@ def print_table(table: pd.DataFrame, form: str, *, header: bool, chosen: bool) -
 
 def _index(options: argparse.Namespace) -> int:
     try:
-        return run(options, options.storage_options)
+        return run(options)
     except ValueError as error:  # bad files are rows: only an option can be wrong
         print(f"nd2 index: {errors.one_line(error)}", file=sys.stderr)
         return 2
@@ -244,6 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="nd2 index", description=f"Print the most important metadata of ND2 files. Columns: {', '.join(COLUMNS)}."
     )
     INDEX.configure(parser)
+    parser.set_defaults(storage_options=None)
     options = parser.parse_args(argv)
     try:
         return run(options)
