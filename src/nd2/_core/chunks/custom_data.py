@@ -16,7 +16,7 @@ from nd2._core.structures import CustomField
 PREFIX = b"CustomDataVar|"
 """Start of the names of the chunks of settings, which are XML; the tag follows."""
 APP_INFO_TAG = "AppInfo_V1_0"
-APP_INFO = PREFIX + b"AppInfo_V1_0!"
+APP_INFO = b"%s%s!" % (PREFIX, APP_INFO_TAG.encode())
 FORM = b"CustomData|CustomDescriptionV1_0!"
 JOB = (b"CustomData|JobDefinitionV1_0!", b"CustomData|JobDefinitionDescV1_0!", b"CustomData|JobRunGUIDV1_0!")
 

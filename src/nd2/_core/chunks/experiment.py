@@ -21,6 +21,41 @@ _TIME = (("dStart", "startMs", float), ("dPeriod", "periodMs", float), ("dDurati
 _PERIOD_DIFF = (("dMinPeriodDiff", "min", float), ("dMaxPeriodDiff", "max", float), ("dAvgPeriodDiff", "avg", float))
 _TOP_TO_BOTTOM = 4
 """First of the stack types that run downward."""
+# Stacks with an asymmetric range around the home plane, upward and downward: in these types, the
+# stored positions determine the index of the home plane.
+_UPWARD, _DOWNWARD = 3, 7
+_LARGE_IMAGE = (
+    ("iXFields", "columns", I32),
+    ("iYFields", "rows", I32),
+    ("dOverlap", "overlap", float),
+    ("dXmm", "width_mm", float),
+    ("dYmm", "height_mm", float),
+    ("bStitch", "stitched", bool),
+    ("sPattern", "pattern", str),
+    ("sCamera", "camera", str),
+)
+"""Seen in decoded metadata; unverified on the bytes of real files."""
+_TEXTS = ("wsApplicationDesc", "wsUserDesc", "aMeasProbesBase64", "wsCameraName")
+_COMMANDS = ("wsCommandBeforeLoop", "wsCommandBeforeCapture", "wsCommandAfterCapture", "wsCommandAfterLoop")
+_SWITCHES = (
+    "bControlShutter",
+    "bControlLight",
+    "bUsePFS",
+    "bUseHWSequencer",
+    "bUseTiRecipe",
+    "bUseIntenzityCorrection",
+    "bUseTriggeredAcquisition",
+    "bKeepObject",
+)
+_POINT_SWITCHES = (
+    "bRelativeXY",
+    "bRedefineAfterPFS",
+    "bRedefineAfterAutoFocus",
+    "bKeepPFSOn",
+    "bSplitMultipoints",
+    "bUseAFPlane",
+    "bZEnabled",
+)
 
 
 def decode(raw: fields.Tree) -> list[s.ExpLoop]:
@@ -161,19 +196,6 @@ def home_index(kind: int, inverted: bool, count: int, step: float, low: float, h
     return last if planes >= last else abs(ceil(planes))
 
 
-_LARGE_IMAGE = (
-    ("iXFields", "columns", I32),
-    ("iYFields", "rows", I32),
-    ("dOverlap", "overlap", float),
-    ("dXmm", "width_mm", float),
-    ("dYmm", "height_mm", float),
-    ("bStitch", "stitched", bool),
-    ("sPattern", "pattern", str),
-    ("sCamera", "camera", str),
-)
-"""Seen in decoded metadata; unverified on the bytes of real files."""
-
-
 @record
 class LargeImage:
     """How a large image was acquired in fields."""
@@ -198,29 +220,6 @@ def decode_large_image(raw: fields.Tree) -> LargeImage | None:
             return grid
         nodes += fields.levels(node.get("ppNextLevelEx"))
     return None
-
-
-_TEXTS = ("wsApplicationDesc", "wsUserDesc", "aMeasProbesBase64", "wsCameraName")
-_COMMANDS = ("wsCommandBeforeLoop", "wsCommandBeforeCapture", "wsCommandAfterCapture", "wsCommandAfterLoop")
-_SWITCHES = (
-    "bControlShutter",
-    "bControlLight",
-    "bUsePFS",
-    "bUseHWSequencer",
-    "bUseTiRecipe",
-    "bUseIntenzityCorrection",
-    "bUseTriggeredAcquisition",
-    "bKeepObject",
-)
-_POINT_SWITCHES = (
-    "bRelativeXY",
-    "bRedefineAfterPFS",
-    "bRedefineAfterAutoFocus",
-    "bKeepPFSOn",
-    "bSplitMultipoints",
-    "bUseAFPlane",
-    "bZEnabled",
-)
 
 
 def encode(loops: Sequence[s.ExpLoop]) -> dict[str, Any] | None:
@@ -298,11 +297,6 @@ def _points_tree(value: s.XYPosLoopParams) -> dict[str, Any]:
         "sZDevice": "",
         "Points": points,
     }
-
-
-# Stacks with an asymmetric range around the home plane, upward and downward: in these types, the
-# stored positions determine the index of the home plane.
-_UPWARD, _DOWNWARD = 3, 7
 
 
 def _stack_tree(loop: s.ZStackLoop) -> dict[str, Any]:

@@ -69,6 +69,14 @@ _COLOR_NM = (420.0, 515.0, 590.0)
 """Wavelengths that Nikon's reader returns for a color camera: blue, green, red, as stored."""
 _PEAK = 4
 
+# The software writes the settings of a camera as lines of text, such as "Binning: 2x2".
+_LINE = r"(?m)^[ \t]*%s[ \t\r]*$"
+_NUMBER = r"(\d{1,9}(?:\.\d{1,9})?)"
+_BINNING = _LINE % r"Binning:[ \t]*(\d{1,9})(?:\.0)?[ \t]*x[ \t]*(\d{1,9})(?:\.0)?"
+_GAIN = _LINE % rf"Gain:[ \t]*{_NUMBER}[ \t]*x?"
+_READOUT = _LINE % rf"Readout Speed:[ \t]*{_NUMBER}[ \t]*MHz"
+_MAX_TEXT = 1 << 16
+
 DEVICE_SETTINGS = ("m_sMicroscopeFullName", "m_iXYUse0", "m_iXOrientation0", "m_iYOrientation0")
 """The values of ``pDeviceSetting`` that are used; it has some 150, most of the values of a file."""
 
@@ -161,18 +169,6 @@ def _spectrum(wavelength: float | None) -> dict[str, Any]:
     if wavelength is not None:
         points["Point0"] = {"eType": U32(_PEAK), "dWavelength": float(wavelength), "dTValue": 1.0}
     return {"uiCount": U32(len(points)), "pPoint": points, "bPoints": False}
-
-
-def _line(pattern: str) -> str:
-    return rf"(?m)^[ \t]*{pattern}[ \t\r]*$"
-
-
-# The software writes the settings of a camera as lines of text, such as "Binning: 2x2".
-_NUMBER = r"(\d{1,9}(?:\.\d{1,9})?)"
-_BINNING = _line(r"Binning:[ \t]*(\d{1,9})(?:\.0)?[ \t]*x[ \t]*(\d{1,9})(?:\.0)?")
-_GAIN = _line(rf"Gain:[ \t]*{_NUMBER}[ \t]*x?")
-_READOUT = _line(rf"Readout Speed:[ \t]*{_NUMBER}[ \t]*MHz")
-_MAX_TEXT = 1 << 16
 
 
 @record

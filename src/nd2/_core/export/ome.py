@@ -66,6 +66,9 @@ _CONTRAST = {
 _ILLUMINATION = {"fluorescence": "Epifluorescence", "brightfield": "Transmitted", "multiphoton": "NonLinear"}
 # What XML 1.0 cannot hold.
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_IN_TEXT = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"}
+_IN_ATTRIBUTE = {**_IN_TEXT, ord('"'): "&quot;", ord("\r"): "&#13;", ord("\n"): "&#10;", ord("\t"): "&#09;"}
+_SPECIAL = re.compile('[&<>"\r\n\t]')
 
 
 def ome_xml(
@@ -91,11 +94,6 @@ def dimension_order(layout: Layout) -> str:
     slow = [axis for axis in nested if counts[axis] > 1]
     start = "XY" + ("C" if layout.channels > 1 else "") + "".join(reversed(slow))
     return next(order for order in _ORDERS if order.startswith(start))
-
-
-_IN_TEXT = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"}
-_IN_ATTRIBUTE = {**_IN_TEXT, ord('"'): "&quot;", ord("\r"): "&#13;", ord("\n"): "&#10;", ord("\t"): "&#09;"}
-_SPECIAL = re.compile('[&<>"\r\n\t]')
 
 
 def _serialize(element: Element, parts: list[str]) -> None:
@@ -420,9 +418,8 @@ def _rounded(values: NDArray[np.float64]) -> list[float | None]:
 def _annotation(root: Element, chunks: Mapping[str, Any]) -> None:
     annotations = _add(root, "StructuredAnnotations")
     annotation = _add(annotations, "MapAnnotation", ID="Annotation:0", Namespace=NAMESPACE)
-    _add(
-        annotation, "Description"
-    ).text = (
+    description = _add(annotation, "Description")
+    description.text = (
         "Metadata of the ND2 file as it is stored: each key is the name of a chunk, each value its content as JSON."
     )
     value = _add(annotation, "Value")
