@@ -21,8 +21,8 @@ def _case(title: str, run: str, setup: str, rounds: int = 3) -> Case:
 
 def _written(title: str, options: str) -> list[Case]:
     return [
-        _case(f"{title}{said}", f"write_kerchunk(FILE, out, {options}{check})", _REFERENCES)
-        for said, check in ((", checked", ""), ("", ", check=False"))
+        _case(f"{title}{suffix}", f"write_kerchunk(FILE, out, {options}{check})", _REFERENCES)
+        for suffix, check in ((", checked", ""), ("", ", check=False"))
     ]
 
 

@@ -49,7 +49,7 @@ _DASK = "image = nd2.imread(URL, dask=True)"
 
 @dataclass(frozen=True)
 class Work:
-    """One line of the table; code of ours and of nd2 0.12.0 (empty where it has no such thing)."""
+    """One line of the table; code of ours and of nd2 0.12.0 (empty if it has no equivalent)."""
 
     name: str
     setup: str

@@ -89,7 +89,7 @@ def new_page(browser: Any) -> Iterator[tuple[Any, Traffic]]:
         if "/c." in request.url:
             traffic.chunks.append((request.url, request.sizes()["responseBodySize"]))
 
-    def said(message: Any) -> None:
+    def log(message: Any) -> None:
         if message.type == "error":
             traffic.errors.append(message.text)
 
@@ -101,7 +101,7 @@ def new_page(browser: Any) -> Iterator[tuple[Any, Traffic]]:
     page.on("request", asked)
     page.on("requestfinished", finished)
     page.on("pageerror", lambda error: traffic.errors.append(str(error)))
-    page.on("console", said)
+    page.on("console", log)
     try:
         yield page, traffic
     finally:

@@ -40,7 +40,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def shared_samples() -> Path:
-    """Return the folder with ``real``, ``made``, ``expected``; skip where it is absent."""
+    """Return the folder with ``real``, ``made``, ``expected``; skip if it is absent."""
     if not SAMPLES.is_dir():
         pytest.skip(ABSENT)
     return SAMPLES

@@ -22,7 +22,7 @@ ABSENT = "no sample files (ND2_SAMPLES): see CONTRIBUTING.md"
 
 
 def sample_names(*folders: str, damaged: bool = False) -> list[str]:
-    """Names of the samples, such as ``real/zstack_z11``, sorted; empty where there are none.
+    """Names of the samples, such as ``real/zstack_z11``, sorted; empty if there are none.
 
     Without `folders`, those of ``real`` and ``made``. Files called damaged are left out, or with
     `damaged` are the only ones.

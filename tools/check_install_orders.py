@@ -1,7 +1,7 @@
 """Install the wheel and PyPI's nd2, which share the import name nd2, in every order; see what still works after each.
 
 ``python tools/check_install_orders.py dist`` needs uv and the package index. Whichever of the two wrote
-``nd2/__init__.py`` last, and where it is missing, these must work: the engine of xarray, references, and the command.
+``nd2/__init__.py`` last, and if it is missing, these must work: the engine of xarray, references, and the command.
 With ``packaging/nd2``, a distribution nd2 without files, ``import nd2`` must stay this package where programs that
 require nd2 are installed and upgraded, and ``pip check`` must be content.
 """
@@ -127,14 +127,14 @@ def works(order: str, wheel: Path, empty: Path, folder: Path) -> bool:
         capture_output=True,
         text=True,
     )
-    good, said = done.returncode == 0, done.stdout.strip()
+    good, output = done.returncode == 0, done.stdout.strip()
     if "empty" in order:
         check = subprocess.run(
             [str(python), "-m", "pip", "check"], env=clean_variables(), capture_output=True, text=True
         )
-        good = good and check.returncode == 0 and said.endswith("this package")
-        said += f"; pip check: {check.stdout.strip()}"
-    print(f"{order}: {said}" if good else f"{order}: FAILED\n{said}{done.stderr}", flush=True)
+        good = good and check.returncode == 0 and output.endswith("this package")
+        output += f"; pip check: {check.stdout.strip()}"
+    print(f"{order}: {output}" if good else f"{order}: FAILED\n{output}{done.stderr}", flush=True)
     return good
 
 

@@ -118,7 +118,7 @@ def _differences(theirs: Any, ours: Any, path: str) -> Iterator[str]:
 
 
 def sample_files(samples: Path, folder: Path) -> list[Path]:
-    """Copy the samples, or write small files where there are none; programs write next to them."""
+    """Copy the samples, or write small files if there are none; programs write next to them."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for path in samples.glob("*/*.nd2"):

@@ -32,7 +32,7 @@ def get_chunkmap(
 ) -> dict[bytes, tuple[int, int]]:
     """Return position and size of each chunk, by its name.
 
-    With `error_radius` a chunk may be so many bytes away from its place.
+    With `error_radius`, each chunk is searched within this number of bytes from its stated position.
     """
     with closing(open_source(fh)) as source:
         if error_radius is None:
