@@ -214,8 +214,8 @@ def _times(image: xr.DataArray, by_axis: Mapping[str, str], dims: Mapping[str, s
     times = _spread(times, coordinate.dims, loops) if each else times
     first_frames = None
     if each and step is not None:
-        axis = [dims[str(dim)] for dim in loops].index("T")
-        first_frames = np.moveaxis(times.reshape(tuple(loops.values())), axis, 0).reshape(loops[step], -1)[:, 0]
+        first_of_others = tuple(slice(None) if dim == step else 0 for dim in loops)
+        first_frames = times.reshape(tuple(loops.values()))[first_of_others]
     period = None if step is None else _period(image.coords.get(step), first_frames)
     if period is not None:
         options["period"] = period

@@ -90,12 +90,11 @@ class ChunkStream:
 
     def append(self, name: bytes, data: bytes) -> None:
         """Write a chunk; it replaces an earlier one of the same name."""
-        earlier = self._others.get(name)
-        if earlier is not None and earlier[1] == len(data):
-            position = earlier[0]
-        else:
-            position = self._reserve(len(chunks.encode_chunk(name, data)))
-        self._put(position, name, data, b"")
+        chunk = chunks.encode_chunk(name, data)
+        position, nbytes = self._others.get(name, (0, -1))
+        if nbytes != len(data):
+            position = self._reserve(len(chunk))
+        self._put(position, name, [chunk])
         self._others[name] = (position, len(data))
 
     def write_frame(self, index: int, stamp: bytes, pixels: memoryview) -> None:
@@ -109,7 +108,8 @@ class ChunkStream:
         """Write the stored bytes of a frame as a chunk; safe to call from several threads."""
         # The header of a frame fills its first page, the timestamp included.
         position = self._reserve(chunks.PAGE + len(pixels))
-        self._put(position, chunks.frame_name(index), stamp, pixels)
+        name = chunks.frame_name(index)
+        self._put(position, name, [chunks.encode_chunk(name, stamp, len(pixels)), pixels])
         self._frame_position[index] = position
         self._frame_size[index] = len(stamp) + len(pixels)
 
@@ -157,10 +157,9 @@ class ChunkStream:
             self._end += chunks.page_up(nbytes)
         return position
 
-    def _put(self, position: int, name: bytes, head: bytes, tail: memoryview | bytes) -> None:
-        start = chunks.encode_chunk(name, head, len(tail))
-        padding = -(len(start) + len(tail)) % chunks.PAGE
-        self._write([start, tail, _ZEROS[:padding]], position, name.decode("ascii", "replace"))
+    def _put(self, position: int, name: bytes, parts: Sequence[bytes | memoryview]) -> None:
+        padding = -sum(map(len, parts)) % chunks.PAGE
+        self._write([*parts, _ZEROS[:padding]], position, name.decode("ascii", "replace"))
 
     def _write(self, parts: Sequence[bytes | memoryview], position: int, what: str) -> None:
         if self.closed:
