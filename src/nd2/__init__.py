@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from nd2._core.file import ND2File
     from nd2._core.imread import imread, nd2_to_tiff
     from nd2._core.open import is_legacy, is_supported_file, save_index
+    from nd2._core.readers.rescue import rescue_nd2
     from nd2._core.structures import AXIS
     from nd2._core.views.binary import BinaryLayer, BinaryLayers
     from nd2._core.write.arrays import imwrite
-    from nd2._core.write.copy import rescue_file, rescue_nd2
+    from nd2._core.write.copy import rescue_file
     from nd2._core.write.writer import ND2Writer
 
 __all__ = [
@@ -57,7 +58,7 @@ _HOME = {
     "is_supported_file": "nd2._core.open",
     "nd2_to_tiff": "nd2._core.imread",
     "rescue_file": "nd2._core.write.copy",
-    "rescue_nd2": "nd2._core.write.copy",
+    "rescue_nd2": "nd2._core.readers.rescue",
     "version": "nd2._core.compat",
     "save_index": "nd2._core.open",
 }

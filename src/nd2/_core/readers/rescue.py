@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +14,13 @@ from nd2._core import errors
 from nd2._core.chunks import fields, optics, picture_metadata
 from nd2._core.chunks.attributes import channel_count
 from nd2._core.format import chunks
-from nd2._core.format.inflate import MAX_RATIO, inflate_start, inflated_size
+from nd2._core.format.inflate import MAX_RATIO, inflate_bounded, inflate_start, inflated_size
 from nd2._core.format.pixels import padded_row_bytes
 from nd2._core.frames import pool
 from nd2._core.frames.grid import max_frames
 from nd2._core.frames.plan import FrameTable
 from nd2._core.frames.read import Frames
+from nd2._core.io import open_source
 from nd2._core.readers.chunk_file import ChunkFile
 from nd2._core.readers.frame_table import frame_codec
 from nd2._core.readers.modern import OPENING
@@ -26,10 +29,13 @@ from nd2._core.structures import Attributes, CustomLoop
 from nd2._core.values import record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import os
+    from collections.abc import Iterator, Mapping
+    from typing import BinaryIO
 
     from numpy.typing import DTypeLike, NDArray
 
+    from nd2._core.format.chunks import ChunkHeader
     from nd2._core.format.pixels import PixelLayout
     from nd2._core.io import ByteSource
     from nd2._core.readers.reader import Reader
@@ -45,6 +51,7 @@ _MIN_SAMPLE, _MIN_VALUES = 256, 8
 """Bytes, and different values of them, that show whether samples have 8 bits."""
 _MAX_DISTANCE = 0.3
 """Greatest distance of the distributions of bytes at even and odd places in samples of 8 bits."""
+_log = logging.getLogger("nd2.rescue")
 
 
 def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
@@ -330,3 +337,96 @@ def _geometry(
         compressionType="lossless" if compressed else None,
         channelCount=channel_count(plane_count, components),
     )
+
+
+def rescue_nd2(
+    handle: str | os.PathLike[str] | BinaryIO,
+    frame_shape: tuple[int, ...] = (),
+    dtype: DTypeLike = "uint16",
+    max_iters: int | None = None,
+    verbose: bool = True,
+    chunk_start: bytes = chunks.MAGIC_BYTES,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Iterator[NDArray[Any]]:
+    """Find the frames in a file without its chunk map, and yield them one by one.
+
+    ``ND2File(path, rescue=True)`` is better if metadata survived, because it puts frames on their axes.
+
+    Parameters
+    ----------
+    handle : str, os.PathLike, BinaryIO
+        Path, URL or open binary file.
+    frame_shape : tuple of int
+        Shape of a stored frame: rows, columns, channels (and samples of a color). By default frames have one dimension.
+    dtype : data type
+        Type of a sample.
+    max_iters : int, optional
+        Maximum number of frames.
+    verbose : bool
+        Whether to log each frame, cut ones included (logger ``nd2.rescue``, level INFO).
+    chunk_start : bytes
+        The first bytes of each chunk of the file.
+    storage_options : Mapping, optional
+        Options for the file system of a URL.
+
+    Yields
+    ------
+    ndarray
+        Frames in the order of the file. With ``frame_shape``, padded rows and compressed frames are
+        unpacked. Frames that are cut, or too short for it, are skipped.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened or read.
+    ValueError
+        If ``chunk_start`` is empty.
+
+    Examples
+    --------
+    >>> frames = rescue_nd2("damaged.nd2", (512, 512, 2))  # doctest: +SKIP
+    >>> stack = np.stack(list(frames))  # doctest: +SKIP
+    """
+    if not chunk_start:
+        raise ValueError("chunk_start is empty")
+    kind = np.dtype(dtype)
+    source = open_source(handle, storage_options)
+    try:
+        left = math.inf if max_iters is None else max_iters
+        for chunk in scan_chunks(source, chunk_start):
+            if left <= 0:
+                break
+            if chunk.frame is None:
+                continue
+            frame = _read_frame(source, chunk.header, frame_shape, kind) if chunk.whole else None
+            if verbose:
+                state = "cut or too short" if frame is None else f"of shape {frame.shape}"
+                _log.info("frame %d at %d: %s", chunk.frame, chunk.header.position, state)
+            if frame is not None:
+                left -= 1
+                yield frame
+    finally:
+        source.close()
+
+
+def _read_frame(
+    source: ByteSource, head: ChunkHeader, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[Any] | None:
+    """Read one frame; None if it is too short."""
+    nbytes = head.data_length - chunks.TIMESTAMP
+    if nbytes < 1:
+        return None
+    data = source.read(head.data_offset + chunks.TIMESTAMP, nbytes)
+    if not shape:
+        return np.frombuffer(data, dtype, nbytes // dtype.itemsize)
+    row = math.prod(shape[1:]) * dtype.itemsize
+    padded = padded_row_bytes(math.prod(shape[1:]), 1, dtype.itemsize)
+    if nbytes not in (shape[0] * padded, shape[0] * row):
+        with suppress(ValueError):
+            data = inflate_bounded(data, shape[0] * padded)
+    for stride in (padded, row):
+        if len(data) >= shape[0] * stride:
+            rows = np.frombuffer(data, np.uint8, shape[0] * stride).reshape(shape[0], stride)
+            return np.ascontiguousarray(rows[:, :row]).view(dtype).reshape(shape)
+    return None
