@@ -29,8 +29,8 @@ HEADER_SAMPLE = 64
 """Bytes of a frame's chunk that hold its header and its name, but not the padding of the name field."""
 _MAX_SINGLE_READ = 1 << 16
 """A chunk of up to this many bytes is read at once: header, padded name field and data."""
-_CHEAP_GAP = 1 << 16
-"""A source that rather reads more bytes than this than two ranges has slow requests."""
+_MAP_REQUEST = 8 << 20
+"""Minimum bytes of the chunk map that are read at once from a source with slow requests."""
 RESCUE_HINT = "rescue=True or the command 'nd2 rescue' finds what is left of a damaged file"
 _SEARCH_HINT = "validate_frames=True searches for moved chunks, rescue=True scans a damaged file"
 _MAX_NAME_FIELD = 3 * chunks.PAGE
@@ -95,9 +95,7 @@ class ChunkAddress:
 def read_map(source: ByteSource) -> chunks.ChunkMap:
     """Read the chunk map of a file, unchanged."""
     try:
-        position = read_map_position(source)
-        source.prefetch([(position, source.size - position)])
-        return read_map_chunk(source, position)
+        return read_map_chunk(source, read_map_position(source))
     except errors.CorruptFileError as error:
         raise errors.corrupt(
             f"{error.bare}; {RESCUE_HINT}", path=source.url, chunk=chunks.MAP_NAME, offset=error.offset
@@ -113,6 +111,7 @@ def read_map_position(source: ByteSource, slack: int = 0) -> int:
 
 def read_map_chunk(source: ByteSource, position: int) -> chunks.ChunkMap:
     """Read the map whose chunk starts at a position."""
+    source.prefetch([(position, source.size - position)])
     nbytes = min(chunks.HEADER.size + len(chunks.MAP_NAME), max(source.size - position, 0))
     header = read_header(source.read(position, nbytes), position, chunks.MAP_NAME, source)
     data = _Window(source, header.data_offset, header.data_length)
@@ -120,12 +119,12 @@ def read_map_chunk(source: ByteSource, position: int) -> chunks.ChunkMap:
 
 
 class _Window:
-    """Bytes of a file by slices in ascending order: a part of them is in memory, or all if requests are slow."""
+    """Bytes of a file by slices in ascending order, of which a part is in memory."""
 
     def __init__(self, source: ByteSource, offset: int, nbytes: int) -> None:
         self._source, self._offset, self._nbytes = source, offset, nbytes
         self._data, self._start = b"", 0
-        self._least = nbytes if source.max_gap > _CHEAP_GAP else 0
+        self._least = _MAP_REQUEST if source.concurrent else 0
 
     def __len__(self) -> int:
         return self._nbytes
