@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from nd2._core.chunks.recorded_data import decode_values
+from nd2._core.chunks.recorded_data import INTEGER, REAL, decode_values
 from nd2._core.values import record
 from nd2._core.views.channels import stored_hex
 from nd2._core.views.facts import STAGE_COLUMNS
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 TimeMode = Literal["relative", "absolute"]
 
-_INTEGER, _REAL = 2, 3
 _TIMES = "CustomData|AcqTimesCache"
 _STAGE = ("stage_x", "stage_y", "stage_z")
 _NAMES = {
@@ -302,8 +301,8 @@ def time_coordinate(facts: Facts, grid: FrameGrid, clock: Clock) -> dict[str, Va
         return {}
     reader = facts.reader
     stored = reader.chunk_address(_TIMES)
-    if stored is not None and stored.size >= 8 and stored.size != stored.position:
-        column: Column = StoredColumn(stored, _REAL, stored.size // 8, clock)
+    if stored is not None and stored.size >= 8 and stored.has_size:
+        column: Column = StoredColumn(stored, REAL, stored.size // 8, clock)
     else:
         times = clock.convert(facts.loop_times)
         column = TableColumn.from_frames(times, reader, "TPZU", "time")
@@ -377,7 +376,7 @@ def _recorded(reader: Reader, column: RecordedColumn) -> Column | None:
     if stored is None:
         return None
     item = stored.size // column.size
-    if column.kind in (_INTEGER, _REAL) and item in (4, 8) and stored.size != stored.position:
+    if column.kind in (INTEGER, REAL) and item in (4, 8) and stored.has_size:
         return StoredColumn(stored, column.kind, column.size)
     # The width of texts is known when all of them were read.
     values = column.values

@@ -78,6 +78,11 @@ class ChunkAddress:
     extent: int
     """Maximum bytes from its header to the next chunk, whatever the length of the name field."""
 
+    @property
+    def has_size(self) -> bool:
+        """Whether the chunk map has the length; some maps repeat the position instead."""
+        return self.size != self.position
+
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
         """Read the data from byte ``start`` up to ``stop`` (by default all) of a chunk."""
         stop = self.size if stop is None else stop
