@@ -13,7 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.builder import build
 from tests.references import OLD_PARQUET
-from xarray_nd2 import open_references, write_kerchunk
+from xarray_nd2 import open_references, write_combined, write_kerchunk
 from xarray_nd2.references import kerchunk
 
 if TYPE_CHECKING:
@@ -122,6 +122,12 @@ def test_what_cannot_be_written_leaves_what_is_there(tmp_path: Path) -> None:
         write_kerchunk(path, dest)
     assert dest.read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["a.nd2", "refs"]
+
+
+def test_a_form_that_cannot_be_written_is_refused_before_files_are_read(tmp_path: Path) -> None:
+    for write in (write_kerchunk, write_combined):
+        with pytest.raises(ValueError, match="format='json'"):
+            write(tmp_path / "missing.nd2", tmp_path / "refs", format="parquet", zarr_format=3)
 
 
 @pytest.mark.filterwarnings(OLD_PARQUET)

@@ -143,7 +143,7 @@ def write_combined(
     >>> write_combined("s3://bucket/plate7/*.nd2", "plate7.parq")  # doctest: +SKIP
     """
     check_axis(concat_dim)
-    check_form(format)
+    check_form(format, zarr_format)
     given = [sources] if isinstance(sources, (str, os.PathLike)) else sources
     files = [file for source in given for file in expand(source, storage_options)]
     if not files:
@@ -273,7 +273,7 @@ def _join_coords(name: str, coords: Sequence[ZarrArray], dim: str, new_axis: boo
 def load(
     refs: str | os.PathLike[str] | Mapping[str, Any], storage_options: Mapping[str, Any] | None = None
 ) -> tuple[str | dict[str, Any], dict[str, Any], int]:
-    """Read references, other than Parquet."""
+    """Return references (of Parquet only the place), the attributes of the root, and the Zarr format."""
     place = ""
     if not isinstance(refs, (str, os.PathLike, Mapping)):
         raise TypeError(f"references are a path, a URL or a mapping, not {type(refs).__name__}")

@@ -141,17 +141,22 @@ def write_kerchunk(
         If the file is damaged, or this form cannot hold it; the message names the option that helps.
         Nothing was written then.
     """
-    check_form(format)
+    check_form(format, zarr_format)
     destination = resolve(dest, FORMS[format], overwrite=overwrite, storage_options=dest_options)
     options = LayoutOptions(url, layout, inline_coords, squeeze, check)
     groups = describe_file(source, storage_options, zarr_format, options)
     write_groups(groups, destination, zarr_format, template=template)
 
 
-def check_form(form: str) -> None:
-    """Refuse a format that references are not written in."""
+def check_form(form: str, zarr_format: int) -> None:
+    """Refuse a format in which references cannot be written, before any file is read."""
     if form not in FORMS:
         raise ValueError(f"format must be 'json' or 'parquet', not {form!r}")
+    if form == "parquet":
+        with errors.requirement("fastparquet", "virtual", "for references in Parquet"):
+            import fastparquet  # noqa: F401  # only whether it is installed
+        if zarr_format != 2:
+            raise ValueError("references in Parquet are of Zarr format 2 only; use format='json'")
 
 
 def write_groups(groups: Sequence[ZarrGroup], destination: Destination, zarr_format: int, *, template: bool) -> None:
@@ -160,7 +165,7 @@ def write_groups(groups: Sequence[ZarrGroup], destination: Destination, zarr_for
         with destination.file() as path, path.open("w", encoding="utf-8") as handle:
             handle.writelines(to_json(groups, FORMATS[zarr_format], template=template))
         return
-    check_parquet(groups, zarr_format)
+    _check_parquet(groups)
     with destination.local_folder() as folder:
         write_parquet(groups, folder)
 
@@ -272,12 +277,8 @@ def _texts(groups: Sequence[ZarrGroup], form: ZarrFormat) -> Iterator[tuple[str,
                 yield form.only_chunk(path, array.data.ndim), f"base64:{text}"
 
 
-def check_parquet(groups: Sequence[ZarrGroup], zarr_format: int) -> None:
+def _check_parquet(groups: Sequence[ZarrGroup]) -> None:
     """Refuse arrays that Parquet references would return changed."""
-    with errors.requirement("fastparquet", "virtual", "for references in Parquet"):
-        import fastparquet  # noqa: F401  # only whether it is installed
-    if zarr_format != 2:
-        raise ValueError("references in Parquet are of Zarr format 2 only; use format='json'")
     if len(groups) > 1:
         raise ValueError("groups do not read back from Parquet; use layout='flat' or format='json'")
     data = (array.data for _, array in groups[0].items)
@@ -289,7 +290,7 @@ def check_parquet(groups: Sequence[ZarrGroup], zarr_format: int) -> None:
 
 
 def write_parquet(groups: Sequence[ZarrGroup], folder: Path) -> None:
-    """Write references, checked with `check_parquet`, into a folder as fsspec's lazy mapper reads them."""
+    """Write references, checked with `_check_parquet`, into a folder as fsspec's lazy mapper reads them."""
     import pandas as pd
     from fastparquet import write
 

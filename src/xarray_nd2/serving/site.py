@@ -146,7 +146,7 @@ def _address(store: Store, base: str) -> str:
 
 
 def _lines(store: Store, base: str) -> Iterator[str]:
-    """Return lines to copy for each program."""
+    """Yield lines to copy for each program."""
     image = f"{base}0/" if store.positions else base
     array = "0/0" if store.positions else "0"
     indices = ["0" for name in store.axes.names if name not in "pyx"]
