@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
     from nd2._core.batch import Task
 
+_HOST = value("--host", "HOST", "address to listen on (%(default)s)", default="127.0.0.1")
+_PORT = value("--port", "PORT", "port to listen on; 0 for a free one", type=number(0, 65535), default=0)
+_VERBOSE = flag("--verbose -v", "print a line for each request")
+
 
 def _refs(options: argparse.Namespace) -> int:
     from nd2._core.io.destination import SUFFIXES, guess_format
@@ -63,11 +67,6 @@ REFS = Command(
     ),
     _refs,
 )
-
-
-_HOST = value("--host", "HOST", "address to listen on (%(default)s)", default="127.0.0.1")
-_PORT = value("--port", "PORT", "port to listen on; 0 for a free one", type=number(0, 65535), default=0)
-_VERBOSE = flag("--verbose -v", "print a line for each request")
 
 
 def _endpoint_options(options: argparse.Namespace) -> dict[str, Any]:

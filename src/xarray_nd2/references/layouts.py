@@ -1,4 +1,7 @@
-"""A file as Zarr groups, whose chunks are byte ranges: one group, one for each position, or an OME-Zarr image."""
+"""A file as Zarr groups, whose chunks are byte ranges: one group, one for each position, or an OME-Zarr image.
+
+Byte ranges come from the chunk map; they are compared with the headers of the frames unless the user declines.
+"""
 
 from __future__ import annotations
 
