@@ -105,9 +105,6 @@ class Budget:
             raise errors.corrupt("the metadata hold more values than their bytes are worth")
 
 
-_WHOLE: Final[Mapping[str, Collection[str]]] = {}
-
-
 class Items(list[tuple[str, Any]]):
     """Children of a level in stored order: pairs of name ("" for unnamed ones) and value."""
 
@@ -137,7 +134,7 @@ def decode(
     data: bytes | memoryview,
     *,
     strip_prefix: bool = False,
-    partial: Mapping[str, Collection[str]] = _WHOLE,
+    partial: Mapping[str, Collection[str]] | None = None,
     budget: Budget | None = None,
 ) -> dict[str, Any]:
     """Decode a payload to nested dictionaries.
@@ -192,13 +189,13 @@ def _decode(
     names: _Names,
     *,
     lossless: bool,
-    partial: Mapping[str, Collection[str]] = _WHOLE,
+    partial: Mapping[str, Collection[str]] | None = None,
     budget: Budget | None = None,
 ) -> Any:
     data, budget = bytes(data), budget or Budget()
     budget.add(data)
     try:
-        return _payload(data, names, lossless, 0, budget, compressible=True, partial=partial)
+        return _payload(data, names, lossless, 0, budget, partial or {}, compressible=True)
     except (IndexError, struct_error):
         raise errors.corrupt("a metadata record ends too early", offset=len(data)) from None
 
@@ -209,9 +206,9 @@ def _payload(
     lossless: bool,
     depth: int,
     budget: Budget,
+    partial: Mapping[str, Collection[str]],
     *,
     compressible: bool,
-    partial: Mapping[str, Collection[str]] = _WHOLE,
 ) -> Any:
     """Decode all records of a payload; zero bytes may follow them."""
     if data.startswith(_COMPRESSED):
@@ -256,12 +253,12 @@ def _payload(
                     raise errors.corrupt("a metadata level does not fit its parent", offset=pos)
                 if depth >= MAX_DEPTH:
                     raise errors.corrupt(f"metadata levels nest deeper than {MAX_DEPTH}", offset=pos)
-                below: tuple[list[str], list[Any]] = [], []
-                children = partial.get(name)
-                if children is not None and not children:
+                wanted = partial.get(name)
+                if wanted is not None and not wanted:
                     pos = stop + 8 * n
                     continue
-                firsts = None if children is None else _starts_of(data, children, pos, stop, n)
+                below: tuple[list[str], list[Any]] = [], []
+                firsts = None if wanted is None else _starts_of(data, wanted, pos, stop, n)
                 if firsts is None:
                     records(at + 12, pos, stop, n, depth + 1, *below)
                 else:
@@ -343,7 +340,7 @@ def _nested(raw: bytes, cache: _Names, depth: int, budget: Budget, compressible:
     looks_like_tree = len(raw) >= 4 and ((1 <= raw[0] <= 11 and raw[1] >= 2) or raw.startswith(_COMPRESSED))
     if looks_like_tree and depth < MAX_DEPTH:
         try:
-            tree = _payload(raw, cache, False, depth, budget, compressible=compressible)
+            tree = _payload(raw, cache, False, depth, budget, {}, compressible=compressible)
         except (ValueError, IndexError, struct_error):
             return _byte_list(raw, budget)
         if tree:

@@ -248,7 +248,7 @@ class ChunkFile:
                 from nd2._core.format import clx_xml
 
                 return clx_xml.decode(data, strip_prefix=strip_prefix)
-            return clx_lite.decode(data, strip_prefix=strip_prefix, partial=partial or {}, budget=budget)
+            return clx_lite.decode(data, strip_prefix=strip_prefix, partial=partial, budget=budget)
         except ValueError as error:
             if self._on_damage is not None:
                 self._on_damage(name)

@@ -198,7 +198,11 @@ def decode_index(data: bytes, *, path: str = "") -> Index:
         return _Decoder(data).index(path)
     except errors.UnsupportedFileError:
         raise
-    except Exception as error:  # NumPy, zipfile and json raise many kinds for bytes that are not an index
+    except Exception as error:
+        # Bytes that are not an index raise anything: BadZipFile, RuntimeError (an encrypted archive, deep JSON),
+        # NotImplementedError, EOFError, OSError, and the errors of zlib and lzma in zipfile; ValueError, SyntaxError,
+        # TokenError and MemoryError (an absurd shape) in NumPy; KeyError, TypeError and AttributeError for fields
+        # of another type. A list would miss those of the next version of these libraries.
         raise errors.corrupt("not an index of an ND2 file", path=path) from error
 
 
