@@ -16,15 +16,25 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from tests.servers import RangeServer, range_server
 from tests.sparse import build_sparse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = {"ours": sys.executable, "nd2": str(ROOT / ".venv-oracle" / "bin" / "python")}
 LATENCIES = (0.0, 0.05)
 PAGE = ROOT / "docs" / "cloud.md"
 _MARKED = r"(<!-- {0} -->\n).*?(<!-- /{0} -->)"
+COMPARED = (
+    "work", "requests", "nd2 0.12.0", "bytes", "nd2 0.12.0", "seconds", "nd2 0.12.0", "seconds at 50 ms", "nd2 0.12.0",
+)  # fmt: skip
+"""Titles of the columns of the comparison with nd2."""
+FIRST_READS = ("work", "requests", "at once", "seconds, HTTP", "seconds, S3")
+"""Titles of the columns of reads as in a first script."""
 
 # Another file is opened first, so that imports and the session are not counted; then the setup; then the parent counts.
 _CHILD = """
@@ -143,12 +153,17 @@ def run(
         return Found(server.requests, server.most_in_flight, server.sent, float(line))
 
 
-def table(server: RangeServer, index: Path, rounds: int) -> str:
-    """Run everything on both sides, in turns, and return the table."""
-    lines = [
-        "| work | requests | nd2 0.12.0 | bytes | nd2 0.12.0 | seconds | nd2 0.12.0 | seconds at 50 ms | nd2 0.12.0 |",
-        "| --- | --: | --: | --: | --: | --: | --: | --: | --: |",
-    ]
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table, whose rows are printed when they are measured."""
+    lines = [f"| {' | '.join(titles)} |", f"| --- |{' --: |' * (len(titles) - 1)}"]
+    for row in rows:
+        lines.append(f"| {' | '.join(row)} |")
+        print(lines[-1], flush=True)
+    return "\n".join(lines) + "\n"
+
+
+def compare(server: RangeServer, index: Path, rounds: int) -> Iterator[list[str]]:
+    """Run everything on both sides, in turns, and yield the rows."""
     for work in WORK:
         sides = {"ours": (work.setup, work.run), "nd2": (work.theirs_setup, work.theirs)}
         runs: dict[tuple[str, float], list[Found]] = {}
@@ -158,27 +173,19 @@ def table(server: RangeServer, index: Path, rounds: int) -> str:
                     if code:
                         found = run(server, side, setup, code, latency, index)
                         runs.setdefault((side, latency), []).append(found)
-        lines.append(f"| {work.name} | {' | '.join(cells(runs))} |")
-        print(lines[-1], flush=True)
-    return "\n".join(lines) + "\n"
+        yield [work.name, *cells(runs)]
 
 
-def table_first(server: RangeServer, index: Path, rounds: int) -> str:
-    """Run what people write first over HTTP and S3, at 50 ms, and return the table."""
-    lines = [
-        "| work | requests | at once | seconds, HTTP | seconds, S3 |",
-        "| --- | --: | --: | --: | --: |",
-    ]
+def read_first(server: RangeServer, index: Path, rounds: int) -> Iterator[list[str]]:
+    """Run what people write first over HTTP and S3, at 50 ms, and yield the rows."""
     for name, file, setup, code in FIRST:
         http, s3 = (
             [run(server, "ours", setup, code, LATENCIES[-1], index, file, protocol) for _ in range(rounds)]
             for protocol in (False, True)
         )
-        requests, at_once = (median(getattr(one, field) for one in http) for field in ("requests", "at_once"))
+        counts = [f"{median(getattr(one, field) for one in http):.0f}" for field in ("requests", "at_once")]
         seconds = [f"{median(one.seconds for one in runs):.3f}" for runs in (http, s3)]
-        lines.append(f"| {name} | {requests:.0f} | {at_once:.0f} | {' | '.join(seconds)} |")
-        print(lines[-1], flush=True)
-    return "\n".join(lines) + "\n"
+        yield [name, *counts, *seconds]
 
 
 def cells(runs: dict[tuple[str, float], list[Found]]) -> list[str]:
@@ -196,7 +203,7 @@ def cells(runs: dict[tuple[str, float], list[Found]]) -> list[str]:
 
 
 def main() -> None:
-    """Measure, print, and replace the table in the documentation."""
+    """Measure, print, and replace the tables in the documentation."""
     parser = argparse.ArgumentParser(prog="bench.remote", description=__doc__)
     parser.add_argument("-n", "--rounds", type=int, default=3, help="runs of each side")
     options = parser.parse_args()
@@ -211,8 +218,8 @@ def main() -> None:
         nd2.save_index(folder / "big.nd2", folder / "big.index")
         with range_server(Path(made)) as server:
             tables = {
-                "bench-remote": table(server, folder / "big.index", options.rounds),
-                "bench-remote-first": table_first(server, folder / "big.index", options.rounds),
+                "bench-remote": table(COMPARED, compare(server, folder / "big.index", options.rounds)),
+                "bench-remote-first": table(FIRST_READS, read_first(server, folder / "big.index", options.rounds)),
             }
     page = PAGE.read_text(encoding="utf-8")
     for name, text in tables.items():
