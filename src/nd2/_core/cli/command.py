@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     Argument: TypeAlias = Callable[[argparse.ArgumentParser], argparse.Action]
 
 
+_ASCII = {"µ": "u", "μ": "u", "×": "x", "°": "deg", "–": "-", "…": "..."}
+_HANDLER = "nd2.ascii"
+
+
 @record
 class Command:
     """A subcommand.
@@ -169,10 +173,6 @@ def files_and_dest(output: str) -> list[Argument]:
         value("--output -o", "PATH", "the output of a single file"),
         value("--out-dir", "DIR", "folder or URL for the outputs of several files"),
     ]
-
-
-_ASCII = {"µ": "u", "μ": "u", "×": "x", "°": "deg", "–": "-", "…": "..."}
-_HANDLER = "nd2.ascii"
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:

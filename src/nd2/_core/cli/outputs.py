@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nd2._core.batch import Task
+    from nd2._core.cli.command import Argument
     from nd2._core.file import ND2File
     from nd2._core.io.destination import Destination
 
@@ -164,6 +165,11 @@ def _draws() -> bool:
     return False
 
 
+def _channel_option(default: str = "") -> Argument:
+    text = f"index or name of a channel; repeatable{default}"
+    return value("--channel -c", "C", text, type=index_or_name, action="append")
+
+
 TIFF = Command(
     "write OME-TIFF, or TIFF for ImageJ",
     "nd2 tiff cells.nd2 cells.ome.tif\n"
@@ -232,7 +238,7 @@ CROP = Command(
         "--position",
         value("-Y", "PICK", "rows: 100:400, :512", type=pick),
         value("-X", "PICK", "columns, in the same way", type=pick),
-        value("--channel -c", "C", "index or name of a channel; repeatable", type=index_or_name, action="append"),
+        _channel_option(),
         "--overwrite",
     ),
     _crop,
@@ -249,13 +255,7 @@ SHOW = Command(
         *files_and_dest("PNG, JPEG, TIFF or PDF by its suffix, by default FILE.png in this folder"),
         value("--frame -n", "N", "sequence index of a frame; repeatable", type=number(0), action="append"),
         value("--tiles -t", "N", "maximum number of frames (%(default)s)", type=number(1), default=16),
-        value(
-            "--channel -c",
-            "C",
-            "index or name of a channel; repeatable (all but those in bright field)",
-            type=index_or_name,
-            action="append",
-        ),
+        _channel_option(" (all but those in bright field)"),
         flag("--split", "show channels side by side instead of as a composite"),
         value("--size", "N", "length of the longer side in pixels (up to 1024)", type=number(1)),
         flag("--plain", "draw no scale bar and no names"),
