@@ -42,9 +42,10 @@ class SourceError(ND2Error, OSError):
 
 
 class UnclosedFileWarning(ResourceWarning, UserWarning):
-    """An ``ND2File`` that was never closed is gone.
+    """An ``ND2File`` was garbage-collected without having been closed.
 
-    Python shows no ``ResourceWarning`` by default, only in development mode, in tests, and with ``-W default``.
+    It is a ``UserWarning``, as in nd2 0.12.0, and a ``ResourceWarning``, which Python hides by default: it is shown in
+    development mode, in tests, and with ``-W default``.
     """
 
 
