@@ -1,6 +1,6 @@
-"""Files under the names that the tests of PyPI's nd2 open: what those tests ask of them, and no more.
+"""Files under the names that the tests of PyPI's nd2 open, with the axes, pixels and metadata that they compare.
 
-The tests' own files are not published with them. Where a test expects pixels or metadata, these files have them.
+The files of those tests are not published.
 """
 
 from __future__ import annotations
@@ -36,11 +36,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Sizes are those of the tests' own files, as far as these limits allow.
-MOST_STEPS = 6
-MOST_PIXELS = 32
+LIMITS = {"T": 6, "P": 6, "Z": 6, "Y": 32, "X": 32}
+"""Largest size of each axis; otherwise sizes are those of the tests' own files."""
 WHOLE = ("jonas_header_test2.nd2",)
-"""Files of which a test compares the shape."""
+"""Files without limits: a test compares their shape."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "10ms_2xbin_100xmag": {"exposure": [10.0]},
     "Exp3_9.8.21_Mouse1_DiI_4x_2x2-Slide1-1_B12": {"exposure": [150.0, 100.0]},
@@ -55,6 +54,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 SAMPLES = {"cluster.nd2": "cluster_t3z10c2.nd2", "dims_rgb.nd2": "rgb_64.nd2"}
 """Samples that are the tests' own files."""
 AXES = {"TimeLoop": "T", "NETimeLoop": "T", "XYPosLoop": "P", "ZStackLoop": "Z"}
+NAMES = ("p1", "", "p3")
+WELLS = ("A1", "A4", "B4", "C2")
 # Values that the tests compare: a corner of some frames, a row of a mask, the sum of all masks.
 RESCUED_CROP = [99, 98, 102, 100, 99, 96, 97, 98, 100, 99, 100, 100, 94, 99, 98, 98]
 DROSOPHILA_CROP = [
@@ -80,11 +81,11 @@ POLYGON = [
 
 
 def write_files(folder: Path, samples: Path) -> list[Path]:
-    """Fill the tests' folder of data: copies of the samples, if there are any, and the files that the tests name."""
+    """Write the files that the tests name, and copies of the samples if there are any; return all, sorted."""
     folder.mkdir(parents=True)
     known = json.loads((folder.parent / "samples_metadata.json").read_text())
     for path in sorted(samples.glob("*/*.nd2")):
-        # the readers differ in what they do with damaged files
+        # The readers treat damaged files differently.
         if not path.name.startswith(("damaged", "nometa")):
             shutil.copy(path, folder)
     for name, facts in known.items():
@@ -104,7 +105,6 @@ def write_files(folder: Path, samples: Path) -> list[Path]:
 def _write_known(path: Path, facts: Mapping[str, Any]) -> None:
     """Write a file with the axes of one of the tests' own files."""
     attributes, loops = facts["attributes"], facts["experiment"]
-    most = {"": 10**9} if path.name in WHOLE else {"Y": MOST_PIXELS, "X": MOST_PIXELS, "C": 99}
     channels = attributes["channelCount"]
     steps = [(AXES[loop["type"]], loop["count"]) for loop in loops]
     sizes = {
@@ -114,14 +114,18 @@ def _write_known(path: Path, facts: Mapping[str, Any]) -> None:
         "X": attributes["widthPx"],
         "S": attributes["componentCount"] // channels,
     }
-    sizes = {name: min(size, most.get(name, most.get("", MOST_STEPS))) for name, size in sizes.items()}
+    if path.name not in WHOLE:
+        sizes = {name: min(size, LIMITS.get(name, size)) for name, size in sizes.items()}
+    options: dict[str, Any] = {
+        "loops": [(name, sizes[name]) for name, _ in steps],
+        "channels": sizes["C"],
+        "height": sizes["Y"],
+        "width": sizes["X"],
+    }
     if facts["ver"] == "legacy":
-        options: dict[str, Any] = {"loops": [(name, sizes[name]) for name, _ in steps], "channels": sizes["C"]}
-        legacy_builder.build(path, height=sizes["Y"], width=sizes["X"], **options)
+        legacy_builder.build(path, **options)
     elif sizes["C"] > 1 and sizes["S"] > 1:
-        loop_sizes = [(name, sizes[name]) for name, _ in steps]
-        shape: dict[str, Any] = {"height": sizes["Y"], "width": sizes["X"]}
-        builder.build(path, loops=loop_sizes, channels=sizes["C"], samples=sizes["S"], dtype="u1", **shape)
+        builder.build(path, samples=sizes["S"], dtype="u1", **options)
     else:
         _write(path, {name: size for name, size in sizes.items() if size > 1}, **OPTIONS.get(path.stem, {}))
 
@@ -170,10 +174,6 @@ def _write_series(folder: Path) -> None:
     }
     for name in ("t3p3z5c3", "t3p3c3z5", "t1t1t1p3c3z5"):
         _write(folder / f"{name}.nd2", {"T": 3, "P": 3, "Z": 5, "C": 3, "Y": 16, "X": 16}, **options)
-
-
-NAMES = ("p1", "", "p3")
-WELLS = ("A1", "A4", "B4", "C2")
 
 
 def _write_jobs(folder: Path) -> None:
