@@ -44,10 +44,10 @@ def _plane(title: str, name: str) -> Case:
     )
 
 
-def _load(title: str, name: str, how: str = "load everything", read: str = "').image.load()") -> Case:
+def _load(title: str, name: str, how: str = "load everything", options: str = "", read: str = "image.load()") -> Case:
     return Case(
         f"engine: open, {how}, {title}",
-        f"a = xarray.open_dataset(FILE, engine='nd2{read}",
+        f"a = xarray.open_dataset(FILE, engine='nd2'{options}).{read}",
         name,
         OURS,
         theirs="a = nd2.imread(FILE, xarray=True, dask=True).load()",
@@ -63,5 +63,5 @@ _FILES = {"raw": "2 GB raw", "small": "100,000 x 64x64", "zlib": "300 zlib frame
 
 CASES = [
     *(make(title, name) for make in (_open, _plane, _load) for name, title in _FILES.items()),
-    _load("2 GB raw", "raw", "chunks={}, compute()", "', chunks={}).compute()"),
+    _load("2 GB raw", "raw", "chunks={}, compute()", ", chunks={}", "compute()"),
 ]
