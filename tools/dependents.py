@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENTS = ROOT / ".venv-dependents"
@@ -166,28 +166,32 @@ def interpreter(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
-def run(program: str, folder: Path, files: Sequence[Path]) -> dict[str, Any]:
-    """Return file -> call -> result."""
-    out, log = folder.with_suffix(".json"), folder.with_suffix(".log")
+def run_logged(
+    folder: Path,
+    out: Path,
+    command: Sequence[object],
+    variables: Mapping[str, str],
+    *,
+    timeout: int,
+    cwd: Path | None = None,
+) -> None:
+    """Run the Python of an environment with a command that writes `out`; its output goes to a log next to `out`."""
+    log = out.with_suffix(".log")
     out.unlink(missing_ok=True)
-    environment = os.environ | {
-        "HOME": str(ENVIRONMENTS / "home"),
-        "MPLBACKEND": "Agg",
-        "PYTHONHASHSEED": "0",
-        "QT_QPA_PLATFORM": "offscreen",
-    }
+    environment = {**os.environ, "HOME": str(folder.parent / "home"), **variables}
     environment.pop("PYTHONPATH", None)
+    words = [str(word) for word in (interpreter(folder), *command)]
     with log.open("w") as stream:
-        subprocess.run(
-            [interpreter(folder), CALLS, program, out, *files],
-            check=False,
-            env=environment,
-            stdout=stream,
-            stderr=stream,
-            timeout=1800,
-        )
+        subprocess.run(words, check=False, cwd=cwd, env=environment, stdout=stream, stderr=stream, timeout=timeout)
     if not out.exists():
         raise SystemExit(f"{folder.name} did not end; see {log}")
+
+
+def run(program: str, folder: Path, files: Sequence[Path]) -> dict[str, Any]:
+    """Return file -> call -> result."""
+    out = folder.with_suffix(".json")
+    variables = {"MPLBACKEND": "Agg", "PYTHONHASHSEED": "0", "QT_QPA_PLATFORM": "offscreen"}
+    run_logged(folder, out, (CALLS, program, out, *files), variables, timeout=1800)
     results: dict[str, Any] = json.loads(out.read_text())
     return results
 
@@ -211,28 +215,35 @@ def table(outcomes: dict[str, Outcome]) -> Iterator[str]:
         yield f"| {program} | {' | '.join(cells)} | {'; '.join(outcome.reasons) or '-'} |"
 
 
-def _unexplained(outcomes: dict[str, Outcome]) -> Iterator[str]:
+def missing_lines(reasons: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    """Yield a problem for each phrase that docs/migrating.md does not contain."""
     page = PAGE.read_text(encoding="utf-8")
-    for phrase in dict.fromkeys(phrase for phrase, *_ in REASONS):
+    for phrase in dict.fromkeys(phrase for phrase, *_ in reasons):
         if phrase not in page:
             yield f"docs/migrating.md does not say: {phrase}"
+
+
+def _unexplained(outcomes: dict[str, Outcome]) -> Iterator[str]:
+    yield from missing_lines(REASONS)
     for program, outcome in outcomes.items():
         yield from (f"{program}: {problem}" for problem in outcome.problems)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("programs", nargs="*", metavar="PROGRAM", help="by default all")
+def option_parser(doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser of the options of both comparisons."""
+    parser = argparse.ArgumentParser(description=(doc or "").split("\n", 1)[0])
     parser.add_argument("--uv", default="uv", help="the command uv")
     parser.add_argument("--python", default=sys.executable, help="for the environments; >= 3.12")
     parser.add_argument("--samples", type=Path, default=SAMPLES, help="folder of folders of files")
-    parser.add_argument("--keep", action="store_true", help="use environments that are there")
-    return parser.parse_args()
+    parser.add_argument("--keep", action="store_true", help="use existing environments")
+    return parser
 
 
 def main() -> int:
     """Print the table; return 1 if something is not explained."""
-    options = _arguments()
+    parser = option_parser(__doc__)
+    parser.add_argument("programs", nargs="*", metavar="PROGRAM", help="by default all")
+    options = parser.parse_args()
     (ENVIRONMENTS / "home").mkdir(parents=True, exist_ok=True)
     environments = Environments(options.uv, options.python)
     packages: dict[str, Sequence[object]] = {

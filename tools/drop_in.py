@@ -10,23 +10,21 @@ of ``docs/migrating.md`` explains it.
 
 from __future__ import annotations
 
-import argparse
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from tests.stand_ins import write_files
-from tools.dependents import PAGE, ROOT, SAMPLES, Environments, Program, interpreter
+from tools.dependents import ROOT, Environments, Program, interpreter, missing_lines, option_parser, run_logged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 FOLDER = ROOT / ".venv-drop-in"
 THEIRS = "nd2==0.12.0"
@@ -72,17 +70,11 @@ def fetch(folder: Path) -> Path:
 
 def run(side: str, project: Path, jobs: str) -> dict[str, str]:
     """Return test -> ``passed``, ``skipped``, or the message of its failure."""
-    out, log = FOLDER / f"{side}.xml", FOLDER / f"{side}.log"
-    out.unlink(missing_ok=True)
-    # what goes to a real bucket by mistake ends here
-    environment = os.environ | {"HOME": str(FOLDER / "home"), "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
-    environment.pop("PYTHONPATH", None)
+    out = FOLDER / f"{side}.xml"
     options = ("-q", "-n", jobs, "-p", "no:cacheprovider", "-o", "addopts=", f"--junitxml={out}")
-    with log.open("w") as stream:
-        command = (interpreter(FOLDER / side), "-m", "pytest", *options, "tests")
-        subprocess.run(command, check=False, cwd=project, env=environment, stdout=stream, stderr=stream, timeout=3600)
-    if not out.exists():
-        raise SystemExit(f"the tests did not end; see {log}")
+    # Requests to a real bucket, made by mistake, end at this endpoint.
+    variables = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    run_logged(FOLDER / side, out, ("-m", "pytest", *options, "tests"), variables, timeout=3600, cwd=project)
     return dict(outcomes(out))
 
 
@@ -130,8 +122,7 @@ def table(theirs: dict[str, str], ours: dict[str, str]) -> Iterator[str]:
 def differences(theirs: dict[str, str], ours: dict[str, str]) -> tuple[Counter[str], list[str]]:
     """Return how often each reason explains a test that passes there only, and what is not explained."""
     reasons: Counter[str] = Counter()
-    page = PAGE.read_text(encoding="utf-8")
-    problems = [f"docs/migrating.md does not say: {phrase}" for phrase, *_ in REASONS if phrase not in page]
+    problems = list(missing_lines(REASONS))
     for test, outcome in theirs.items():
         here = ours.get(test, "absent")
         if outcome == "passed" != here:
@@ -143,19 +134,11 @@ def differences(theirs: dict[str, str], ours: dict[str, str]) -> tuple[Counter[s
     return reasons, problems
 
 
-def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--uv", default="uv", help="the command uv")
-    parser.add_argument("--python", default=sys.executable, help="for the environments")
-    parser.add_argument("--samples", type=Path, default=SAMPLES, help="folder of folders of files")
-    parser.add_argument("--jobs", default="auto", help="processes that run tests")
-    parser.add_argument("--keep", action="store_true", help="use environments that are there")
-    return parser.parse_args(arguments)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; return 1 if something is not explained."""
-    options = _arguments(arguments)
+    parser = option_parser(__doc__)
+    parser.add_argument("--jobs", default="auto", help="processes that run tests")
+    options = parser.parse_args(arguments)
     (FOLDER / "home").mkdir(parents=True, exist_ok=True)
     project = fetch(FOLDER)
     shutil.rmtree(project / "tests" / "data", ignore_errors=True)
