@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import re
 from datetime import date
 from importlib import import_module
 from importlib.metadata import version
@@ -27,6 +26,7 @@ from bench.harness import (
     row_before,
     row_cpu,
 )
+from bench.pages import write_table
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 CPU = ("first", "many", "scaling")
@@ -78,14 +78,7 @@ def main() -> None:
             f"load {load:.1f} at the start and {end:.1f} at the end:"
         )
         for name, rows in tables.items():
-            write_table(name, "\n".join([about, "", *rows, "", ""]))
-
-
-def write_table(name: str, text: str) -> None:
-    """Replace a table of the page."""
-    marked = re.compile(rf"(<!-- {name}: start -->\n).*?(<!-- {name}: end -->)", re.DOTALL)
-    page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(marked.sub(lambda m: m[1] + text + m[2], page), encoding="utf-8")
+            write_table(PAGE, name, "\n".join([about, "", *rows, "", ""]))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import nd2
+from bench.pages import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "collections.md"
 ORACLE = ROOT / ".venv-oracle" / "bin" / "python"
-_MARKED = re.compile(r"(<!-- bench-facility -->\n).*?(<!-- /bench-facility -->)", re.DOTALL)
 BUCKET = "facility"
 LATENCY = "FACILITY_LATENCY"
 MODULES = (
@@ -504,9 +503,7 @@ def main() -> None:
             show_conversion(table, Path(temporary), int(options.gigabytes * 1e9))
     print(f"\nload at the end {os.getloadavg()[0]:.1f}")
     if options.write:
-        text = PAGE.read_text(encoding="utf-8")
-        lines = "\n".join([machine, "", *table.lines])
-        PAGE.write_text(_MARKED.sub(rf"\g<1>\n{lines}\n\n\g<2>", text), encoding="utf-8")
+        write_table(PAGE, "bench-facility", "\n".join(["", machine, "", *table.lines, "", ""]))
 
 
 def write_files_again(folder: Path, endpoint: str, count: int) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from bench.pages import write_table
 from tests.servers import RangeServer, range_server
 from tests.sparse import build_sparse
 
@@ -28,7 +28,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHON = {"ours": sys.executable, "nd2": str(ROOT / ".venv-oracle" / "bin" / "python")}
 LATENCIES = (0.0, 0.05)
 PAGE = ROOT / "docs" / "cloud.md"
-_MARKED = r"(<!-- {0} -->\n).*?(<!-- /{0} -->)"
 COMPARED = (
     "work", "requests", "nd2 0.12.0", "bytes", "nd2 0.12.0", "seconds", "nd2 0.12.0", "seconds at 50 ms", "nd2 0.12.0",
 )  # fmt: skip
@@ -221,10 +220,8 @@ def main() -> None:
                 "bench-remote": table(COMPARED, compare(server, folder / "big.index", options.rounds)),
                 "bench-remote-first": table(FIRST_READS, read_first(server, folder / "big.index", options.rounds)),
             }
-    page = PAGE.read_text(encoding="utf-8")
     for name, text in tables.items():
-        page = re.sub(_MARKED.format(name), lambda m, text=text: m[1] + text + m[2], page, flags=re.DOTALL)
-    PAGE.write_text(page, encoding="utf-8")
+        write_table(PAGE, name, text)
 
 
 if __name__ == "__main__":
