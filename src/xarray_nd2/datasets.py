@@ -6,7 +6,6 @@ pixels are cut: coordinates of a frame are small, and in dask each would be a ta
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -230,7 +229,7 @@ def preferred_chunks(image: FrameArray) -> dict[str, int]:
     sizes = image.sizes
     whole = {"C", "X", "S"}
     chunks = {dim: size if dim in whole else 1 for dim, size in sizes.items()}
-    frame_bytes = math.prod(pixels.shape) * pixels.dtype.itemsize
+    frame_bytes = pixels.packed_frame_bytes
     banded = pixels.codec == "raw" and frame_bytes > _BAND_BYTES
     chunks["Y"] = rows if banded else pixels.height
     if not image.frames.source.concurrent:

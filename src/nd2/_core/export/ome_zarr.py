@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -90,7 +89,7 @@ def write_ome_zarr(
                         writers=pool.workers(),
                     )
                 else:
-                    parts = export.blocks.parts(export.frame_bytes, threads)
+                    parts = export.blocks.parts(reader.frames.pixels.packed_frame_bytes, threads)
                     opener = share(client, reopen)
                     more = {"options": options, "store": store, "backend": backend}
                     for part in pump_cluster(client, _write_part, parts, opener=opener, **more):
@@ -193,12 +192,6 @@ class _Export:
         if self.fields is not None:
             return [field.path for field in self.fields]
         return [""] if self.single else [str(i) for i in range(self.placement.images)]
-
-    @property
-    def frame_bytes(self) -> int:
-        """Bytes of the pixels of a frame."""
-        sizes = (n for name, n in zip(self.axes.names, self.axes.shape, strict=True) if name in "cyx")
-        return math.prod(sizes) * self.reader.dtype.itemsize
 
     @property
     def label_axes(self) -> documents.ImageAxes:

@@ -8,7 +8,6 @@ compressed or have smaller copies are written one by one.
 from __future__ import annotations
 
 import errno
-import math
 import os
 import shutil
 import struct
@@ -187,7 +186,7 @@ def _pages(reader: Reader, placement: Placement, report: Report) -> Iterator[NDA
     """Yield the pages in the order of the directories, each of shape (Y, X) or (Y, X, S)."""
     frames, picks = reader.frames, rgb_picks(reader)
     order = np.lexsort((placement.slots(placement.nesting), placement.image))
-    for places in runs(order, max(_PAGES_BLOCK // max(_frame_bytes(reader), 1), 1)):
+    for places in runs(order, max(_PAGES_BLOCK // max(frames.pixels.packed_frame_bytes, 1), 1)):
         index = placement.index[places]
         for channels in frames.read(index, picks):
             for page in channels:
@@ -237,7 +236,7 @@ def _lay_out(
     Returns the offset of each frame's pixels, shape (frames,), and that of the entry of the first
     directory that refers to the description.
     """
-    frame_bytes = _frame_bytes(reader)
+    frame_bytes = reader.frames.pixels.packed_frame_bytes
     fits = len(placement.index) * frame_bytes < _CLASSIC
     imagej = not is_ome and fits and _is_imagej(reader, placement)
     nesting = "TZ" if imagej else placement.nesting
@@ -272,11 +271,6 @@ def _describe(target: int, entry: int, text: bytes) -> None:
     _write_all(target, memoryview(text + b"\0"), end)
     # An entry of BigTIFF: tag and type, 2 bytes each, then count and offset, 8 bytes each.
     _write_all(target, memoryview(struct.pack("=QQ", len(text) + 1, end)), entry + 4)
-
-
-def _frame_bytes(reader: Reader) -> int:
-    """Return the bytes of a frame's pixels in the TIFF file."""
-    return math.prod(reader.frames.pixels.shape) * reader.dtype.itemsize
 
 
 def _axes(reader: Reader, placement: Placement, nesting: str) -> tuple[str, tuple[int, ...]]:
@@ -323,7 +317,7 @@ def _imagej_metadata(facts: Facts, placement: Placement, axes: str) -> dict[str,
 def _fill(reader: Reader, placement: Placement, offsets: NDArray[np.int64], target: int, report: Report) -> None:
     """Write the pixels of every frame."""
     frames, picks = reader.frames, rgb_picks(reader)
-    size = _frame_bytes(reader)
+    size = frames.pixels.packed_frame_bytes
     present = frames.table.present(reader.layout.frame_count)
     spare: list[NDArray[Any]] = []
     block = _BLOCK if frames.pixels.codec == "raw" else _BLOCK * _COMPRESSED_FACTOR

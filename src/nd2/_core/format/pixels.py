@@ -56,6 +56,11 @@ class PixelLayout:
         return self.height * self.row_bytes
 
     @property
+    def packed_frame_bytes(self) -> int:
+        """Bytes of a frame in arrays, without padding."""
+        return self.height * self.packed_row_bytes
+
+    @property
     def contiguous(self) -> bool:
         """Whether the stored bytes are those of a C-contiguous ``(C, Y, X, S)`` array."""
         return self.row_bytes == self.packed_row_bytes and (self.channels == 1 or self.height * self.width == 1)
