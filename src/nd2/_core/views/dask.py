@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def to_dask(array: FrameArray | LevelArray, chunks: Any = None, *, wrapped: bool = False) -> da.Array:
-    """Return a dask array over a lazy array; `wrapped` as a ``ResourceBackedDaskArray``, where that is installed."""
+    """Return a dask array over a lazy array; `wrapped` as a ``ResourceBackedDaskArray``, if that is installed."""
     if chunks is None:
         chunks = tuple(-1 if dim in PIXEL_DIMS else 1 for dim in array.dims)
     elif isinstance(array, FrameArray) and isinstance(chunks, str) and chunks == "auto":
@@ -63,7 +63,7 @@ def _wrapped_type() -> type[ImageArray]:
 
 
 def restore(graph: Any, name: str, chunks: Any, meta: Any) -> Any:
-    """Make a pickled array again; without the wrapper, where that is not installed."""
+    """Return an array from its pickled parts: a ``ResourceBackedDaskArray`` if that is installed, or a plain one."""
     try:
         from resource_backed_dask_array import ResourceBackedDaskArray
 

@@ -1,6 +1,6 @@
 """The dask array of an image as a ``ResourceBackedDaskArray``, the type that programs know from nd2 0.12.0.
 
-Imported only where the package ``resource-backed-dask-array`` is installed.
+Needs the package ``resource-backed-dask-array``; `nd2._core.views.dask` does without it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from nd2._core.views.dask import ImageArray, restore
 
 
 class AlwaysOpen:
-    """The resource of an array that needs none: its blocks open the file themselves."""
+    """A resource that is never closed: the blocks of an array open the file themselves."""
 
     closed = False
 
@@ -25,7 +25,7 @@ class AlwaysOpen:
 
 
 class WrappedImageArray(ImageArray, ResourceBackedDaskArray):  # type: ignore[misc]
-    """An `ImageArray` of that type; so are its parts, and the results of its methods."""
+    """An `ImageArray` that is a ``ResourceBackedDaskArray``, as are its parts and the results of its methods."""
 
     wrapped = True
 

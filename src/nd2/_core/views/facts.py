@@ -265,12 +265,12 @@ class Facts:
 
     @cached_property
     def start_text(self) -> str | None:
-        """The same as ISO 8601 with milliseconds."""
+        """`start` as text: ISO 8601 with milliseconds."""
         return None if self.start is None else f"{np.datetime_as_string(self.start, unit='ms')}Z"
 
     @property
     def start_date(self) -> datetime | None:
-        """The same as a datetime."""
+        """`start` as a datetime in UTC."""
         if self.start is None:
             return None
         return datetime.fromtimestamp(self.start.astype(np.int64) / 1000, UTC)

@@ -209,7 +209,7 @@ def _nearest(size: int, wanted: int) -> NDArray[np.intp]:
 
 
 def shown_channels(facts: Facts, channels: Sequence[int | str] | None, *, split: bool = False) -> list[int]:
-    """Return the channels to paint: by default all, but in composites none in bright field."""
+    """Return the channels to paint: by default all, in composites without those in bright field."""
     if channels is not None:
         return facts.channel_indices(channels)
     return list(range(len(facts.channels))) if split else facts.composite_channels
@@ -348,7 +348,7 @@ def pillow() -> Any:
 
 @functools.cache
 def _font(size: int) -> Any:
-    """Return a font with Greek letters: that of matplotlib, or of the system, or else Pillow's, which has none."""
+    """Return a font with Greek letters: that of matplotlib, or of the system, or else Pillow's, which lacks them."""
     from importlib.util import find_spec
 
     places = ["DejaVuSans.ttf", "Arial.ttf"]

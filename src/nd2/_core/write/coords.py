@@ -19,7 +19,7 @@ from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH
 from nd2._core.chunks.recorded_data import STAGE
 from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.structures import ChannelMeta, Color, Metadata, Microscope, Position, StagePosition, TextInfo
-from nd2._core.views.channels import unique_names
+from nd2._core.views.channels import positive, unique_names
 from nd2._core.write.plan import significant_bits_range
 
 if TYPE_CHECKING:
@@ -356,8 +356,7 @@ def _color(text: Any) -> Color:
 
 
 def _positive(value: Any) -> float | None:
-    number = float(value) if value is not None else 0.0
-    return number if number > 0 else None
+    return positive(None if value is None else float(value))
 
 
 def _microscopes(image: xr.DataArray, dim: str | None) -> list[Microscope]:

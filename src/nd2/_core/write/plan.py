@@ -190,7 +190,7 @@ def _sample_type(dtype: DTypeLike) -> np.dtype[Any]:
     }.get(given.kind, "np.uint8, np.uint16 or np.float32")
     raise TypeError(
         "ND2 files hold uint8, uint16 and float32 (readers take 16 bits for unsigned integers and "
-        f"32 bits for floating point), not {given}: convert with .astype({advice}), where the values "
+        f"32 bits for floating point), not {given}: convert with .astype({advice}), if the values "
         "allow it"
     )
 

@@ -209,7 +209,7 @@ class NewTables:
         return loops
 
     def _placed(self, loop: XYPosLoop, axis: int, log: FrameLog) -> XYPosLoop:
-        """Return a loop whose points, if all are at 0, are where the stage stood first."""
+        """Return the loop; if all its points are at 0, they move to the first recorded places of the stage."""
         cells = [log.cells.get(header) for header in recorded_data.STAGE]
         if cells[0] is None or cells[1] is None:
             return loop
