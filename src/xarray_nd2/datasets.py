@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.frames.array import FrameArray
-    from xarray_nd2.dataset.model import DatasetModel, FrameValues, VariableModel
+    from xarray_nd2.dataset.columns import FrameValues
+    from xarray_nd2.dataset.model import DatasetModel, VariableModel
 
     Blocks = dict[Hashable, tuple[int, ...]] | None
     """Blocks by axis, shared by the arrays of a dataset that must agree: those into which the first of them was cut."""

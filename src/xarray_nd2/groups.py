@@ -12,9 +12,9 @@ import xarray as xr
 from nd2._core import errors
 from nd2._core.frames.grid import FrameGrid
 from xarray_nd2.dataset.build import dataset_model, position_model
+from xarray_nd2.dataset.columns import TableColumn
 from xarray_nd2.dataset.coords import (
     Clock,
-    TableColumn,
     column_attrs,
     column_names,
     frame_variable,

@@ -10,8 +10,9 @@ import numpy as np
 from nd2._core.export.ome import ome_xml
 from nd2._core.frames.array import FrameArray
 from nd2._core.views.jsonable import json_text
+from xarray_nd2.dataset.columns import FrameValues
 from xarray_nd2.dataset.coords import Clock, axis_coordinate, coordinates, label_layers
-from xarray_nd2.dataset.model import DatasetModel, FrameValues, VariableModel
+from xarray_nd2.dataset.model import DatasetModel, VariableModel
 
 if TYPE_CHECKING:
     from collections.abc import Collection

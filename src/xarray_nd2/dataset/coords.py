@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nd2._core.chunks.recorded_data import INTEGER, REAL, decode_values
+from nd2._core.chunks.recorded_data import INTEGER, REAL
 from nd2._core.values import record
 from nd2._core.views.channels import stored_hex
 from nd2._core.views.facts import STAGE_COLUMNS
-from xarray_nd2.dataset.model import FrameValues, VariableModel
+from xarray_nd2.dataset.columns import FrameValues, StoredColumn, TableColumn
+from xarray_nd2.dataset.model import VariableModel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -23,12 +24,9 @@ if TYPE_CHECKING:
     from nd2._core.format.pixels import PixelLayout
     from nd2._core.frames.array import FrameArray
     from nd2._core.frames.grid import FrameGrid
-    from nd2._core.frames.plan import Picks
-    from nd2._core.io import ByteSource
     from nd2._core.readers import Reader
-    from nd2._core.readers.chunk_file import ChunkAddress
     from nd2._core.views.facts import Facts, Series
-    from xarray_nd2.dataset.model import Column
+    from xarray_nd2.dataset.columns import Column
 
 TimeMode = Literal["relative", "absolute"]
 
@@ -101,86 +99,6 @@ class Clock:
             return {"units": "s"}
         since = np.datetime_as_string(self.start, unit="ms").replace("T", " ")
         return {"units": f"seconds since {since}", "calendar": "proleptic_gregorian"}
-
-
-class _SingleValues:
-    """A column of one value for each frame."""
-
-    __slots__ = ()
-    dims: ClassVar[tuple[str, ...]] = ()
-    shape: ClassVar[tuple[int, ...]] = ()
-
-
-@record
-class StoredColumn(_SingleValues):
-    """A column in one chunk; only the range of the selected frames is read."""
-
-    chunk: ChunkAddress
-    kind: int
-    count: int
-    """Number of values; frames beyond them are NaN."""
-    clock: Clock | None = None
-    """Converts the values, times in milliseconds."""
-
-    @property
-    def item(self) -> int:
-        """Bytes of a value."""
-        return self.chunk.size // self.count
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of a value."""
-        return decode_values(bytes(self.item), self.kind, 1).dtype.newbyteorder("=")
-
-    def take(self, frames: NDArray[np.intp], picks: Picks = ()) -> NDArray[Any]:
-        """Return the values of some frames."""
-        inside = frames < self.count
-        result = np.full(len(frames), np.nan if not inside.all() else 0, self.dtype)
-        if not inside.any():
-            return result
-        first, stop = int(frames[inside].min()), int(frames[inside].max()) + 1
-        data = self.chunk.read(first * self.item, stop * self.item)
-        values = decode_values(data, self.kind, len(data) // self.item)
-        values = values[frames[inside] - first].astype(self.dtype)
-        result[inside] = values if self.clock is None else self.clock.convert(values)
-        return result
-
-    def token(self) -> tuple[Any, ...]:
-        """Return what distinguishes this column from others."""
-        chunk = self.chunk
-        return (*chunk.source.identity, chunk.name, chunk.position, self.count, str(self.clock))
-
-
-@record
-class TableColumn(_SingleValues):
-    """A column whose values repeat along some loops: a small table over the other loops."""
-
-    values: NDArray[Any]
-    grid: FrameGrid
-    name: str
-    source: ByteSource
-
-    @classmethod
-    def from_frames(cls, values: NDArray[Any], reader: Reader, letters: str, name: str) -> TableColumn:
-        """Make the column of values of a file, shape (frames, ...), that depend on some loops only."""
-        grid = reader.layout.grid
-        table = grid.with_dims([loop for loop in grid.names if loop[0] in letters])
-        return cls(values[table.frames()], table, name, reader.source)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of a value."""
-        return self.values.dtype
-
-    def take(self, frames: NDArray[np.intp], picks: Picks = ()) -> NDArray[Any]:
-        """Return the values of some frames."""
-        indices = self.grid.indices(frames)
-        place = tuple(indices[dim] for dim in self.grid.dims)
-        return self.values[place] if place else np.full(len(frames), self.values)
-
-    def token(self) -> tuple[Any, ...]:
-        """Return what distinguishes this column from others."""
-        return (*self.source.identity, self.name, self.values, repr(self.grid))
 
 
 def coordinates(

@@ -1,86 +1,22 @@
-"""The values that describe a dataset, before any library: variables, in memory or read on access, and the dataset.
+"""The values that describe a dataset, before any library: variables and the dataset.
 
 The engine turns a `DatasetModel` into an ``xarray.Dataset``; every emitter of references writes it down with the image.
 """
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nd2._core.frames.selection import LazyArray, select
 from nd2._core.values import record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.frames.array import FrameArray
-    from nd2._core.frames.grid import FrameGrid
-    from nd2._core.frames.plan import Picks
-
-
-class Column(Protocol):
-    """A value (or a plane of values) for each frame, by the frames' sequence indices."""
-
-    @property
-    def dims(self) -> tuple[str, ...]:
-        """Axes of a frame's values; none for a single value."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes of these axes."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of a value."""
-
-    def take(self, frames: NDArray[np.intp], picks: Picks) -> NDArray[Any]:
-        """Return the values of some frames, in their order, at positions on the column's axes."""
-
-    def token(self) -> tuple[Any, ...]:
-        """Return what distinguishes this column from others."""
-
-
-@record
-class FrameValues(LazyArray):
-    """A column on the frame axes of an array."""
-
-    column: Column
-    grid: FrameGrid
-
-    @property
-    def dims(self) -> tuple[str, ...]:
-        """Axes: those of the frames, then those of the column."""
-        return (*self.grid.dims, *self.column.dims)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Size of each axis."""
-        return (*self.grid.shape, *self.column.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of a value."""
-        return self.column.dtype
-
-    def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        """Read a part by outer indexing."""
-        selection = select(key, self.dims, self.shape)
-        loops = len(self.grid.dims)
-        frames = self.grid.frames(selection.picks[:loops]).reshape(-1)
-        if not frames.size:
-            return np.empty(selection.shape, self.dtype)
-        return self.column.take(frames, selection.picks[loops:]).reshape(selection.shape)
-
-    async def read_async(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        """Read in a thread, so that other coroutines run."""
-        return await asyncio.to_thread(self.read, key)
-
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("xarray_nd2", *self.column.token(), repr(self.grid))
+    from xarray_nd2.dataset.columns import FrameValues
 
 
 @record

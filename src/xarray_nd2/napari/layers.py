@@ -16,7 +16,7 @@ from nd2._core.views.jsonable import plain
 from nd2._core.views.picture import contrast_limits
 from nd2._core.views.pyramid import Pyramid
 from xarray_nd2.dataset.build import dataset_model
-from xarray_nd2.dataset.model import FrameValues
+from xarray_nd2.dataset.columns import FrameValues
 from xarray_nd2.datasets import in_rgb_order, to_dataset
 from xarray_nd2.napari.regions import region_layers
 
