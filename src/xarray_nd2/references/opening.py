@@ -17,10 +17,10 @@ from nd2._core import errors
 from nd2._core.io import open_source
 from nd2._core.io.listing import stat_url
 from nd2._core.io.urls import is_url, redact
-from xarray_nd2.references.combine import load
 from xarray_nd2.references.formats import FORMATS
 from xarray_nd2.references.kerchunk import with_url
 from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION
+from xarray_nd2.references.reading import load
 
 if TYPE_CHECKING:
     import os
