@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nd2._core import errors
 from nd2._core.io.faults import http_status
-from nd2._core.io.open import file_system
+from nd2._core.io.open import file_system, is_local
 from nd2._core.io.part import PART, Part
 from nd2._core.io.source import is_magic
 from nd2._core.io.urls import is_url, local_path, redact
@@ -334,12 +334,12 @@ def resolve(
             url = path
     name = redact(url) or os.fsdecode(os.fspath(dest))
     _check_suffix(name, form)
-    if url and local and not _is_local(fs):
+    if url and local and not is_local(fs):
         raise ValueError(f"{form} is written to local paths only, not to {name!r}")
     with explained(name):
         if url and fs is None:
             fs, path = file_system(url, storage_options)
-        if _is_local(fs):
+        if is_local(fs):
             fs, url = None, ""
         place = os.path.realpath(path) if fs is None else path.rstrip("/")
         found = Destination(name, place, form, overwrite, tuple(filter(None, sources)), fs, url)
@@ -389,12 +389,6 @@ def _without_secrets(error: Exception, name: str) -> OSError:
     for note in getattr(error, "__notes__", ()):
         plain.add_note(note)
     return plain
-
-
-def _is_local(fs: Any) -> bool:
-    from fsspec.implementations.local import LocalFileSystem
-
-    return type(fs) is LocalFileSystem
 
 
 def guess_format(path: str, formats: Mapping[_Key, str]) -> _Key:

@@ -82,11 +82,16 @@ def file_system(url: str, storage_options: Mapping[str, Any] | None = None) -> t
         raise errors.missing_package(package, "remote", f"to open {redact(url)}") from error
 
 
-def _open_path(fs: Any, path: str) -> ByteSource:
-    """Open a path in an fsspec file system; the local one is not asked, paths are read as paths."""
+def is_local(fs: AbstractFileSystem | None) -> bool:
+    """Return whether a file system is fsspec's local one, whose paths are those of the system."""
     from fsspec.implementations.local import LocalFileSystem
 
-    if type(fs) is LocalFileSystem:
+    return type(fs) is LocalFileSystem
+
+
+def _open_path(fs: Any, path: str) -> ByteSource:
+    """Open a path in an fsspec file system; the local one is not asked, paths are read as paths."""
+    if is_local(fs):
         return LocalSource(path)
     from nd2._core.io.remote import FsspecSource
 
