@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 
     from nd2._core.format.pixels import PixelLayout
 
+Picks = tuple[Pick, ...]
+"""Positions on C, Y, X and S."""
+
+BLOCK = 4 << 20
+"""Bytes that are read at once: large enough to hide the call, small enough to stay in the cache."""
+DIRECT = 16 << 20
+"""Bytes read at once straight into the output if nothing has to be rearranged."""
+_MAX_VOLUME = 256 << 20
+"""Bytes that one request for several blocks may take in addition to the output."""
+
 
 @record
 class FrameTable:
@@ -70,17 +80,6 @@ class FrameTable:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"offsets": self.offsets, "lengths": self.lengths, "pieces": self.pieces}
-
-
-Picks = tuple[Pick, ...]
-"""Positions on C, Y, X and S."""
-
-BLOCK = 4 << 20
-"""Bytes that are read at once: large enough to hide the call, small enough to stay in the cache."""
-DIRECT = 16 << 20
-"""Bytes read at once straight into the output, where nothing has to be rearranged."""
-_MAX_VOLUME = 256 << 20
-"""Bytes that one request for several blocks may take in addition to the output."""
 
 
 @record
