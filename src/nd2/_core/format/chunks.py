@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     class Sliceable(Protocol):
-        """Bytes, or what gives them by slices."""
+        """Bytes, or an object whose slices are bytes."""
 
         def __len__(self) -> int: ...
         def __getitem__(self, part: slice, /) -> bytes: ...
@@ -164,7 +164,7 @@ def parse_version(head: bytes, *, path: str = "") -> tuple[int, int]:
     header = parse_header(head, 0)
     match = _VERSION.match(head, min(header.data_offset, len(head)))
     if header.name != FILE_SIGNATURE or match is None:
-        raise errors.corrupt("the file signature chunk holds no format version", path=path, offset=0)
+        raise errors.corrupt("there is no format version in the file signature chunk", path=path, offset=0)
     return (int(match[1]), int(match[2]))
 
 
@@ -185,7 +185,7 @@ def parse_tail(tail: bytes, file_size: int, *, path: str = "", slack: int = 0) -
         )
     if not 0 < offset < position + slack:
         raise errors.corrupt(
-            f"the chunk map is said to start at {offset}, in a file of {file_size} bytes",
+            f"the chunk map cannot start at {offset} in a file of {file_size} bytes",
             path=path,
             offset=position + len(MAP_SIGNATURE),
         )
@@ -256,7 +256,7 @@ def parse_map(data: Sliceable, position: int, *, path: str = "") -> ChunkMap:
             if start and count and (sizes == sizes[0]).all():  # the frames of a raw file: no megabytes for one number
                 sizes = np.broadcast_to(sizes[:1].copy(), count)
             return ChunkMap(index[:count], position_of[:count], sizes, others, position)
-        # An entry that the piece cuts is the first of the next one, which is longer if it holds no whole entry.
+        # An entry that the piece cuts is the first of the next one, which is longer if it does not hold a whole entry.
         size = _PIECE if entries else 2 * size
         if not entries and start + len(piece) == len(data):
             break

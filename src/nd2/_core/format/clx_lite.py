@@ -30,7 +30,7 @@ _LEVEL = 11
 MAX_DEPTH: Final = 100
 """Deepest nesting of levels that is read or written; files by NIS-Elements stay below twenty."""
 TYPE_PREFIX: Final = "_abcdefghijklmnopqrstuvwxyz"
-"""Letters of the prefix of a name that tells its type: ``uiCount`` is ``Count``."""
+"""Letters of the type prefix of a name: ``uiCount`` is ``Count``."""
 
 _COMPRESSED: Final = b"LV0Z"
 _MAX_INFLATED: Final = 1 << 28

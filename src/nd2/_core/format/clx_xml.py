@@ -166,7 +166,7 @@ def _salvage(text: str) -> Element:
         if not roots:
             raise errors.corrupt(f"metadata is not XML: {error}") from None
     if not roots:
-        raise errors.corrupt("XML metadata holds no element")
+        raise errors.corrupt("XML metadata does not contain an element")
     return roots[0]
 
 

@@ -39,7 +39,7 @@ _IHDR = struct.Struct(">IIHBB")
 _SIZ = struct.Struct(">4sHHIIIIIIIIHB")
 _SIZ_MARKERS = b"\xff\x4f\xff\x51"
 SIZE_BYTES = _SIZ.size
-"""Bytes at the start of a codestream that tell its size."""
+"""Bytes at the start of a codestream that contain its size."""
 
 _ENTRY = np.dtype([("kind", "S4"), ("tag", "S4"), ("offset", "<u8")])
 _OF_KIND = (b"jP  ", b"ftyp", b"jp2h")
@@ -169,7 +169,7 @@ def parse_tail(tail: bytes, file_size: int, *, path: str = "") -> int | None:
         return None
     if not TAIL.size < distance <= file_size:
         raise errors.corrupt(
-            f"the box map is said to start {distance} bytes before the end of a file of {file_size} bytes",
+            f"the box map cannot start {distance} bytes before the end of a file of {file_size} bytes",
             path=path,
             offset=file_size - 8,
         )

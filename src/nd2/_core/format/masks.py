@@ -35,7 +35,7 @@ _HEADER_BYTES, _OBJECT_BYTES = Struct("<7I"), Struct("<9I")
 def decode_runs(data: bytes, shape: tuple[int, int]) -> NDArray[Any] | None:
     """Decode a run-length encoded mask, shape (Y, X); None if the frame has none.
 
-    Values are the number of the object at each pixel, 0 for none; uint16, or uint32 where a number does not fit.
+    Values are the number of the object at each pixel, 0 for none; uint16, or uint32 if a number does not fit.
     """
     if len(data) < _NO_MASK:
         return None

@@ -108,8 +108,8 @@ def padded_row_bytes(width: int, components: int, itemsize: int) -> int:
 def sample_dtype(bits_in_memory: int) -> np.dtype[Any]:
     """Return the little-endian type of a stored sample.
 
-    Nikon's SDK and nd2 0.12.0 take 8 and 16 bits for unsigned and 32 bits for float, whatever the file's own pixel
-    type says; so does this package.
+    Nikon's SDK and nd2 0.12.0 take 8 and 16 bits for unsigned and 32 bits for float, whatever pixel type the file
+    states; so does this package.
     """
     try:
         return np.dtype({8: "|u1", 16: "<u2", 32: "<f4"}[bits_in_memory])

@@ -136,7 +136,7 @@ class FrameArray(LazyArray):
         return picks[:loops], self._compose(dict(zip(self.pixel_dims, picks[loops:], strict=True)))
 
     def _compose(self, picks: Mapping[str, Pick]) -> Picks:
-        """Return the positions on C, Y, X and S of a frame; the whole window where there are none."""
+        """Return the positions on C, Y, X and S of a frame; the whole window of axes without any."""
         windows = zip(PIXEL_DIMS, self.window, strict=True)
         return tuple(compose(window, picks[dim]) if dim in picks else window for dim, window in windows)
 

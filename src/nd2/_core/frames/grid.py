@@ -181,7 +181,7 @@ class Layout:
     """Axes of a file.
 
     ``loops`` are name and count of each that makes an axis, outermost first, including those of one
-    item. Where loops of one kind are nested, the inner ones are numbered: ``T``, ``T2``.
+    item. If loops of one kind are nested, the inner ones are numbered: ``T``, ``T2``.
     """
 
     loops: tuple[tuple[str, int], ...]

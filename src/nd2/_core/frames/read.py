@@ -197,7 +197,7 @@ class Frames:
                 raise self._error(message, int(plan.rows[k]), int(plan.offsets[k]))
 
     def _check_missing(self, plan: Plan) -> None:
-        """Refuse to make more zeros for missing frames than the file is worth."""
+        """Refuse to make far more zeros for missing frames than the file has bytes."""
         item = math.prod(plan.shape) // max(plan.count, 1) * self.pixels.dtype.itemsize
         nbytes = item * len(plan.missing)
         if nbytes > (32 << 20) + 256 * self.source.size:

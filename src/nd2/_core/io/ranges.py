@@ -197,7 +197,7 @@ class HttpTransport(RangeTransport):
                 raise errors.source(f"the response has no valid Content-Range: {text!r}", path=self.url)
             return Answer(*sent, version, True, chunks)
         if "Content-Length" not in headers:
-            raise errors.source("the server does not tell the file's size", path=self.url)
+            raise errors.source("the server does not report the file's size", path=self.url)
         size = int(headers["Content-Length"])
         return Answer(0, size, size, version, False, chunks)
 

@@ -203,7 +203,7 @@ class FsspecSource(ByteSource):
                 self._transport.run(self._transport.fetch, requests, self._checked_stat())
 
     def _checked_stat(self) -> Stat:
-        """Return length and version; after unpickling, ask once whether they still hold if responses do not tell."""
+        """Return length and version; after unpickling, check them once if responses do not include them."""
         stat = self._known()
         if not self._verified and not self._transport.verifies:
             check_same(stat, self._transport.run(self._transport.stat), self.url)

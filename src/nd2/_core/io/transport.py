@@ -251,7 +251,7 @@ class AsyncTransport(Transport):
         return stat, [(a, part) for (a, _), part in zip(spans, data, strict=True)]
 
     async def fetch(self, requests: Sequence[Request], expected: Stat) -> None:
-        """Make requests, as many at once as fsspec's settings say; after an error none is left running."""
+        """Make requests, as many at once as fsspec's settings allow; an error cancels the others."""
         total = sum(request.stop - request.start for request in requests)
         limit = min(max_in_flight(self.fs), max(_BUSY * len(requests) // max(total, 1), _MIN_IN_FLIGHT))
         remaining = iter(requests)
@@ -306,7 +306,7 @@ def parse_info(info: Mapping[str, Any], url: str) -> Stat:
     if info.get("type") == "directory":
         raise IsADirectoryError(f"a folder, not an ND2 file: {url!r}")
     if info.get("size") is None:
-        raise errors.source("the server does not tell the file's size", path=url)
+        raise errors.source("the server does not report the file's size", path=url)
     return Stat(int(info["size"]), info_version(info), info.get("partial", True))
 
 

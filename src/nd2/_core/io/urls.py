@@ -34,7 +34,7 @@ def local_path(path: str | bytes | os.PathLike[Any]) -> str:
 
 
 def sibling(path: Any, suffix: str) -> Any:
-    """Return the path or URL of the file whose name has a suffix more, as a type that can be opened."""
+    """Return the path or URL of the file whose name has another suffix appended, as a type that can be opened."""
     fs, inner = getattr(path, "fs", None), getattr(path, "path", None)
     if fs is not None and isinstance(inner, str):
         from fsspec.core import OpenFile

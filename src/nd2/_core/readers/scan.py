@@ -50,7 +50,7 @@ class _Window:
 
     def __init__(self, source: ByteSource, magic: bytes) -> None:
         self.source, self.size, self.magic = source, source.size, magic
-        # Where a request costs much, each fetches more.
+        # If requests are slow, each fetches more.
         self._least = min(max(_MIN_READ, source.max_gap), _MAX_READ)
         self._start, self._data = 0, b""
         # A header is read from the chunk before it, and again when the scan reaches it.

@@ -30,8 +30,6 @@ _BATCH = 8192
 """Headers that are read at once."""
 _MAX_MISSES = 200
 """Chunks in a row that are searched for in vain, before those behind them count as missing as well."""
-
-
 _MIN_ZEROS = 16
 """Zeros at the start of padding, if bytes were inserted in it."""
 _WINDOW = 64
@@ -94,7 +92,7 @@ class _Search:
         rank = np.flatnonzero(found[order] >= 0)
         order = order[rank]
         change, adjacent = np.diff((found - stated)[order]), np.diff(rank) == 1
-        # Entries that the map has in another order than the file say nothing about lengths.
+        # Entries that the map has in another order than the file do not show lengths.
         follows = np.diff(np.argsort(np.argsort(found[order]))) == 1
         for k in np.flatnonzero(change * follows).tolist():
             if order[k] < len(index):
