@@ -16,7 +16,7 @@ from nd2._core import errors
 from nd2._core.export.zarr_documents import plate_fields
 from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.views.channels import channel_indices, composite_channels, positive
-from nd2._core.views.picture import blend, contrast_limits, scale_bar, stretch, to_8bit
+from nd2._core.views.picture import blend, contrast_limits, middle_steps, scale_bar, stretch, to_8bit
 from nd2._core.views.summary import MAX_NAMES, block, listed, swatch, table
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def one_frame(image: xr.DataArray, indexers: Mapping[str, int | str], channels: 
         if axis not in frames:
             raise errors.no_such("frame axis", axis, map(str, frames))
     chosen_items = {axis: _item(image, axis, item) for axis, item in indexers.items()}
-    middle = {dim: size // 2 if str(dim)[0] == "Z" else 0 for dim, size in frames.items()}
+    middle = dict(zip(frames, middle_steps((str(dim), size) for dim, size in frames.items()), strict=True))
     picture = image.isel({**middle, **chosen_items})
     if "C" not in picture.dims:
         picture = picture.expand_dims("C")

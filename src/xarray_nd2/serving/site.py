@@ -87,8 +87,7 @@ class FileSite:
         if "P" in image.dims:
             image = image.fix("P", position)
         grid = image.grid
-        middle = middle_steps(list(zip(grid.dims, grid.shape, strict=True)))
-        frame = int(grid.frames()[tuple(middle)])
+        frame = grid.frame(middle_steps(zip(grid.names, grid.counts, strict=True)))
         return picture(self.store.reader, self.store.facts, [frame], tiles=1, size=_THUMBNAIL_SIZE).png()
 
 

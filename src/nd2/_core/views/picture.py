@@ -17,7 +17,7 @@ import numpy as np
 from nd2._core import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -293,7 +293,7 @@ def _sample_frames(reader: Reader, rows: int) -> list[int]:
     return found or _frames(reader, None, 1)
 
 
-def middle_steps(loops: Sequence[tuple[str, int]], part: float = 0) -> list[int]:
+def middle_steps(loops: Iterable[tuple[str, int]], part: float = 0) -> list[int]:
     """Return the step of each loop: in stacks the middle one, in others that after a part of them."""
     return [count // 2 if name[0] == "Z" else round(part * (count - 1)) for name, count in loops]
 
