@@ -82,7 +82,7 @@ def to_variable(variable: VariableModel, blocks: Blocks = None) -> FileVariable:
 
 
 def decoded(name: str, variable: xr.Variable, decode_times: Any = True, use_cftime: bool | None = None) -> xr.Variable:
-    """Decode times since an instant; everything else is as it should be."""
+    """Decode times since an instant; other variables need no decoding."""
     if isinstance(decode_times, Mapping):
         decode_times = decode_times.get(name, True)
     if " since " not in variable.attrs.get("units", "") or decode_times is False:
@@ -112,7 +112,7 @@ class FileVariable(xr.Variable):
     @classmethod
     def from_variable(cls, variable: xr.Variable) -> FileVariable:
         """Return a variable as one of a file."""
-        data: Any = variable._data  # noqa: SLF001  # as it is, unread
+        data: Any = variable._data  # noqa: SLF001  # unread
         return cls(variable.dims, data, variable.attrs, variable.encoding, fastpath=True)
 
     def to_base_variable(self) -> FileVariable:
@@ -164,7 +164,7 @@ class ND2BackendArray(BackendArray):
         return {**self.__dict__, "blocks": None}
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
-        # Outer keys are read as they are: xarray would first turn negative steps into positive
+        # Outer keys are passed on unchanged: xarray would first turn negative steps into positive
         # ones, and fails where such a slice is empty.
         if not isinstance(key, indexing.VectorizedIndexer):
             return self.values.read(key.tuple)

@@ -90,7 +90,7 @@ def _root(model: DatasetModel, *, squeeze: bool) -> xr.Dataset:
     dataset = xr.Dataset(attrs=model.attrs)
     names = model.coords.get("position_name")
     if names is not None and names.dims:
-        # An axis P of other length would not fit to that of the positions, which have one with squeeze=False.
+        # An axis P of another length would conflict with that of the positions, which have one with squeeze=False.
         dims = ("position",) if "P" in model.image.dims and not squeeze else names.dims
         dataset["position_name"] = to_variable(replace(names, dims=dims))
     return dataset

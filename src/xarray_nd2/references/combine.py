@@ -104,7 +104,7 @@ def write_combined(
     Parameters
     ----------
     sources : str, os.PathLike or iterable of these
-        ND2 files in the order in which they are joined: paths, URLs, or patterns, the files of which
+        ND2 files in the order in which they are joined: paths, URLs, or patterns, whose files
         are sorted by name.
     dest : str or os.PathLike
         The folder of Parquet tables, or the JSON file; path, or URL that fsspec supports.
@@ -200,7 +200,7 @@ def _join_images(images: Sequence[ZarrArray], dim: str) -> ZarrArray:
     for i, image in enumerate(images):
         if _fixed(image, dim) != _fixed(first, dim):
             raise ValueError(
-                f"the image of file {i} does not fit to that of file 0: "
+                f"the image of file {i} does not fit that of file 0: "
                 f"{dict(zip(image.dims, image.shape, strict=True))} of {image.dtype}, "
                 f"not {dict(zip(first.dims, first.shape, strict=True))} of {first.dtype}"
             )

@@ -81,7 +81,7 @@ class ZarrArray:
         """Return the array, whose bytes are in order, with its axes in another order, by a codec if necessary."""
         places = [self.dims.index(dim) for dim in dims]
         order = tuple(dims.index(dim) for dim in self.dims)
-        # If only axes of one item change places, the bytes stay as they are.
+        # Bytes keep their order if only axes of one item change places.
         longer = [place for place in order if self.chunks[places[place]] > 1]
         return replace(
             self,

@@ -123,7 +123,7 @@ def open_references(
 class ReferenceStore(FsspecStore):
     """References that dask knows by the token of their file system.
 
-    It would pickle them otherwise, and parse a million of them again, to name an array.
+    Otherwise dask would pickle the references, maybe a million, to name an array.
     """
 
     def __dask_tokenize__(self) -> Any:

@@ -1,4 +1,4 @@
-"""The parser for VirtualiZarr: an ND2 file, maybe in a store of obstore, as a store of references."""
+"""The parser for VirtualiZarr: an ND2 file as a store of references, also if it is in a store of obstore."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class ND2Parser:
             If it is damaged, or its frames' bytes are not those of any Zarr chunk; if its name has ``?``,
             ``#``, a control character or ``%`` with two hexadecimal digits.
         """
-        # Stores take paths as they are: one with %20 would be another file.
+        # Stores do not decode paths: one with %20 would be another file.
         plain = unquote(url) if url.startswith("file:") else url
         _check_name(plain)
         options = replace(self.options, url=plain)
@@ -160,7 +160,7 @@ class _Group(ManifestGroup):
 
 
 class _Registry(ObjectStoreRegistry[Any]):
-    """A registry, and the small chunks of one file. It can be pickled, other than a store in memory."""
+    """A registry, and the small chunks of one file. Unlike a store in memory, it can be pickled."""
 
     def __init__(self, registry: Any, contents: Mapping[str, bytes]) -> None:
         from obstore.store import MemoryStore
