@@ -313,7 +313,7 @@ def _has_8_bits(sample: bytes, planes: fields.Tree) -> bool:
     data = np.frombuffer(sample, np.uint8, len(sample) // 2 * 2)
     if len(data) >= _MIN_SAMPLE and len(np.unique(data)) >= _MIN_VALUES:
         even, odd = (np.bincount(part >> 4, minlength=16) for part in (data[::2], data[1::2]))
-        return bool(2 * np.abs(even - odd).sum() / len(data) / 2 < _MAX_DISTANCE)
+        return bool(np.abs(even - odd).sum() / len(data) < _MAX_DISTANCE)
     for setting in fields.levels(fields.level(planes, "sSampleSetting")):
         camera = fields.level(setting, "pCameraSetting")
         bits = fields.integer(fields.level(camera, "FormatQuality", "fmtDesc"), "uiBpc")
