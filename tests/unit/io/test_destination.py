@@ -222,6 +222,28 @@ def test_folders_of_others_beside_a_folder_stay(tmp_path: Path, monkeypatch: pyt
     assert (theirs / "notes.txt").read_bytes() == b"theirs"
 
 
+def test_a_part_that_another_program_makes_after_the_renaming_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On systems that cannot exchange folders: while the old folder is removed, the name of the part is free."""
+    monkeypatch.setattr(parts, "_rename", lambda *_: False)
+    path, theirs = tmp_path / "a.zarr", tmp_path / "a.zarr.part"
+    path.mkdir()
+    (path / "zarr.json").write_bytes(GROUP)
+    remove = parts._remove
+
+    def remove_slowly(place: Path) -> None:
+        remove(place)
+        if place != theirs:
+            theirs.mkdir()
+            (theirs / "half").write_bytes(b"theirs")
+
+    monkeypatch.setattr(parts, "_remove", remove_slowly)
+    write_folder(resolve(path, "OME-Zarr", overwrite=True), "new", b"new")
+    assert os.listdir(path) == ["new"]
+    assert (theirs / "half").read_bytes() == b"theirs"
+
+
 def test_an_old_folder_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.zarr"
     path.mkdir()

@@ -97,6 +97,7 @@ class Part:
             os.rename(self.final, old)
             self._check(old)
             os.rename(self.place, self.final)
+            self._made = []  # other processes may use the temporary name now
         except BaseException:
             if not os.path.lexists(self.final):
                 os.rename(old, self.final)
