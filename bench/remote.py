@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -134,9 +135,17 @@ def run(
     endpoint = {"endpoint_url": server.url("").rstrip("/"), "region_name": "us-east-1"}
     options = json.dumps({"anon": True, "client_kwargs": endpoint} if s3 else {})
     command = [PYTHON[side], "-c", _CHILD, setup, code, *urls, str(index), options]
+    hidden = {"PYTHONPATH"} if side == "nd2" else set()  # it may name this project
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
     server.latency = 0.0
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT / "bench"
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT / "bench",
+        env=environment,
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
