@@ -6,6 +6,7 @@ the file.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -167,12 +168,17 @@ class BlockRange(NamedTuple):
 
 @record
 class Blocks:
-    """All blocks of an export, in reading order."""
+    """All blocks of an export, in reading order.
+
+    ``order`` has the places of the frames in ``placement``, block by block; block ``i`` is
+    ``order[edges[i]:edges[i + 1]]``.
+    """
 
     reader: Reader
     names: str
     placement: Placement
-    groups: list[NDArray[np.intp]]
+    order: NDArray[np.intp]
+    edges: NDArray[np.intp]
 
     @classmethod
     def from_placement(cls, reader: Reader, placement: Placement, axes: ImageAxes, grid: Grid) -> Blocks:
@@ -183,27 +189,30 @@ class Blocks:
         rank = np.empty(len(key), np.intp)
         rank[placement.in_file_order(reader.frames)] = np.arange(len(key))
         order = np.lexsort((placement.plane, placement.time, key))
-        cuts = np.flatnonzero(np.diff(key[order])) + 1
-        groups = np.split(order, cuts)
-        first = np.minimum.reduceat(rank[order], [0, *cuts])
-        return cls(reader, axes.names, placement, [groups[k] for k in np.argsort(first, kind="stable")])
+        starts = np.flatnonzero(np.diff(key[order], prepend=-1))
+        sizes = np.diff(starts, append=len(order))
+        ranking = np.argsort(np.minimum.reduceat(rank[order], starts), kind="stable")
+        edges = np.cumsum([0, *sizes[ranking]])
+        shifts = np.repeat(starts[ranking] - edges[:-1], sizes[ranking])
+        return cls(reader, axes.names, placement, order[np.arange(len(order)) + shifts], edges)
 
     def parts(self, frame_bytes: int, threads: int) -> list[BlockRange]:
         """Divide the blocks into ranges of about the same size, several for each of ``threads``."""
-        counts = np.cumsum([0, *map(len, self.groups)])
-        size = min(_MAX_PART // max(frame_bytes, 1), int(counts[-1]) // (_PARTS * max(threads, 1)))
-        bins = counts[:-1] // max(size, 1)
+        edges = self.edges
+        size = min(_MAX_PART // max(frame_bytes, 1), int(edges[-1]) // (_PARTS * max(threads, 1)))
+        bins = edges[:-1] // max(size, 1)
         starts = np.flatnonzero(np.diff(bins, prepend=-1)).tolist()
-        stops = [*starts[1:], len(self.groups)]
+        stops = [*starts[1:], len(edges) - 1]
         return [
-            BlockRange(start, stop, int(counts[stop] - counts[start]))
-            for start, stop in zip(starts, stops, strict=True)
+            BlockRange(start, stop, int(edges[stop] - edges[start])) for start, stop in zip(starts, stops, strict=True)
         ]
 
-    def read(self, part: slice = slice(None)) -> Iterator[Block]:
+    def read(self, part: BlockRange | None = None) -> Iterator[Block]:
         """Yield the blocks, or some of them, one after the other."""
         placement, frames, picks = self.placement, self.reader.frames, rgb_picks(self.reader)
-        for group in self.groups[part]:
+        edges = self.edges if part is None else self.edges[part.start : part.stop + 1]
+        for start, stop in pairwise(edges.tolist()):
+            group = self.order[start:stop]
             index = placement.index[group]
             time, plane = placement.time[group], placement.plane[group]
             shape = (int(time[-1] - time[0]) + 1, int(plane[-1] - plane[0]) + 1)

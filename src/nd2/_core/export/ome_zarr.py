@@ -141,7 +141,7 @@ def _write_part(
         export = _Export.from_reader(reader, Facts(reader), options)
         try:
             arrays = export.open_arrays(target, backend, threads)
-            for block in export.blocks.read(slice(part.start, part.stop)):
+            for block in export.blocks.read(part):
                 export.write(block, arrays)
         finally:
             target.shut()
