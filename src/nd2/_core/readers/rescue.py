@@ -1,4 +1,7 @@
-"""Files whose chunk map, start or attributes are lost: a scan finds the chunks, and a report lists the losses."""
+"""Files whose chunk map, start or attributes are lost: a scan finds the chunks, and a report lists the losses.
+
+`rescue_nd2` yields the frames alone, without their axes.
+"""
 
 from __future__ import annotations
 

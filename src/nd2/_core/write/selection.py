@@ -176,9 +176,9 @@ class Selection:
                 yield fields.name(forms, reader.version), fields.encode(tree, reader.version)
                 lost += forms
             names = [name for name in names if name not in lost]
-        dropped = self._dropped()
+        left_out = (*_SIGNATURES, *self._dropped())
         for name in names:
-            if name.startswith((*_SIGNATURES, *dropped)):
+            if name.startswith(left_out):
                 continue
             new_name = self._sequence_name(name)
             data = source.chunk(name) if new_name else None
