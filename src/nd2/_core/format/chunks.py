@@ -50,6 +50,13 @@ VERSION_BYTES = 112
 
 _NAME_RESERVE = 20
 _VERSION = re.compile(rb"Ver(\d)\.(\d)")
+_PIECE = 1 << 20
+"""Bytes of a map that are parsed at once: arrays of millions of entries would not stay in the cache."""
+_RECORDS = 1 << 15
+"""Records of a map that are encoded at once: their bytes stay in the cache."""
+_MIN_FRAME_ENTRY = len(FRAME_PREFIX) + 18
+_SMALLEST = np.array([0, 0, *(10**k for k in range(1, 15))], np.int64)
+"""Smallest number of each count of digits."""
 
 
 def frame_name(index: int) -> bytes:
@@ -218,11 +225,6 @@ class ChunkMap:
         return int(self.starts[after]) - position if after < len(self.starts) else 0
 
 
-_PIECE = 1 << 20
-"""Bytes of a map that are parsed at once: arrays of millions of entries would not stay in the cache."""
-_MIN_FRAME_ENTRY = len(FRAME_PREFIX) + 18
-
-
 def parse_map(data: Sliceable, position: int, *, path: str = "") -> ChunkMap:
     """Decode a chunk map: a packed list of ``name!``, position (u64), data length (u64).
 
@@ -309,10 +311,6 @@ def _windows(data: bytes, width: int) -> NDArray[np.void]:
     return np.ndarray((max(len(data) - width + 1, 0),), f"V{width}", data, 0, (1,))
 
 
-_SMALLEST = np.array([0, 0, *(10**k for k in range(1, 15))], np.int64)
-"""Smallest number of each count of digits."""
-
-
 def _frame_indices(
     data: bytes, starts: NDArray[np.int64], bangs: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
@@ -362,10 +360,6 @@ def encode_map(
     header = HEADER.pack(MAGIC, len(MAP_NAME), total - start) + MAP_NAME
     padding = bytes(total - start - len(body) - 2 * len(tail))
     return b"".join((header, body, tail, padding, tail))
-
-
-_RECORDS = 1 << 15
-"""Records that are encoded at once: their bytes stay in the cache."""
 
 
 def _frame_records(index: NDArray[np.int64], position: NDArray[np.uint64], size: NDArray[np.uint64]) -> list[bytes]:

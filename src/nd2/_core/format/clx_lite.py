@@ -46,6 +46,7 @@ _BYTES_OF_LIST: Final = 32
 """Items of a list of bytes that take the memory of one value, some 250 bytes."""
 _NESTING_COST: Final = MAX_DEPTH // 8
 """Levels that a tree within a byte array counts as: each is a copy of its content."""
+_LIST_KEYS: Final = tuple(f"i{i:010d}" for i in range(64))
 
 _i32 = Struct("<i").unpack_from
 _u32 = Struct("<I").unpack_from
@@ -324,9 +325,6 @@ def _as_dict(names: list[str], values: list[Any]) -> dict[str, Any]:
         unnamed = [value for name, value in zip(names, values, strict=True) if not name]
         tree[""] = unnamed if len(unnamed) > 1 else unnamed[0]
     return tree
-
-
-_LIST_KEYS: Final = tuple(f"i{i:010d}" for i in range(64))
 
 
 def list_keys(count: int) -> Iterable[str]:

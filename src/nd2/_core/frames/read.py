@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from nd2._core.frames.plan import FrameTable
     from nd2._core.io import ByteSource
 
+_local = threading.local()
+
 
 class FrameCache:
     """The last decoded frames, at most ``limit`` bytes of them; safe to use from several threads.
@@ -349,9 +351,6 @@ class _Job:
             self.copy(plan.places[k : k + 1], cache.get(rows[k], decode)[None], range(plan.pixels.height))
 
         pool.run([(put, k) for k in range(len(spans))])
-
-
-_local = threading.local()
 
 
 def _scratch(nbytes: int) -> memoryview:
