@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from nd2._core.export import blocks
-from nd2._core.export.blocks import Blocks
+from nd2._core.export.blocks import BlockRange, Blocks
+from nd2._core.frames.grid import Layout
+from nd2._core.structures import Attributes, CustomLoop, ExpLoop, XYPosLoop, XYPosLoopParams
+from nd2._core.views.placement import Placement
 
 UNUSED: Any = None
 
@@ -30,3 +33,14 @@ def test_ranges_are_neither_too_large_nor_too_small() -> None:
     assert max(part.frames for part in parts) <= 2000 // 16 + 2
     parts = found.parts(16 << 20, 2)
     assert max(part.frames for part in parts) * (16 << 20) <= blocks._MAX_PART
+
+
+def test_images_of_a_range() -> None:
+    loops: list[ExpLoop] = [XYPosLoop(3, 0, XYPosLoopParams(False, [])), CustomLoop(2, 1)]
+    sizes: dict[str, Any] = {"componentCount": 1, "heightPx": 4, "widthPx": 4, "sequenceCount": 6, "channelCount": 1}
+    attributes = Attributes(16, 16, pixelDataType="unsigned", **sizes)
+    placement = Placement.from_layout(Layout.from_experiment(loops, attributes))
+    found = Blocks(UNUSED, "", placement, np.arange(6), np.arange(7))
+    assert placement.image.tolist() == [0, 0, 1, 1, 2, 2]
+    parts = [BlockRange(start, stop, 0) for start, stop in ((0, 6), (0, 2), (1, 3), (5, 6))]
+    assert [found.images(part) for part in parts] == [[0, 1, 2], [0], [0, 1], [2]]

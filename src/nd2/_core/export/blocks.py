@@ -207,6 +207,12 @@ class Blocks:
             BlockRange(start, stop, int(edges[stop] - edges[start])) for start, stop in zip(starts, stops, strict=True)
         ]
 
+    def images(self, part: BlockRange) -> list[int]:
+        """Return the images that some of the blocks belong to."""
+        start, stop = self.edges[[part.start, part.stop]]
+        images: list[int] = np.unique(self.placement.image[self.order[start:stop]]).tolist()
+        return images
+
     def read(self, part: BlockRange | None = None) -> Iterator[Block]:
         """Yield the blocks, or some of them, one after the other."""
         placement, frames, picks = self.placement, self.reader.frames, rgb_picks(self.reader)

@@ -22,7 +22,7 @@ from nd2._core.views.pyramid import pyramid
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from nd2._core.export.blocks import Block, BlockRange
     from nd2._core.export.zarr_store import Target, Write
@@ -140,8 +140,9 @@ def _write_part(
     with dask.config.set(scheduler="synchronous"), reopen() as reader:
         export = _Export.from_reader(reader, Facts(reader), options)
         try:
-            arrays = export.open_arrays(target, backend, threads)
-            for block in export.blocks.read(part):
+            blocks = export.blocks
+            arrays = export.open_arrays(target, backend, threads, blocks.images(part))
+            for block in blocks.read(part):
                 export.write(block, arrays)
         finally:
             target.shut()
@@ -203,24 +204,28 @@ class _Export:
         """The blocks of all images."""
         return Blocks.from_placement(self.reader, self.placement, self.axes, self.grid)
 
-    def _arrays(self) -> Iterator[tuple[str, documents.ImageAxes, np.dtype[Any], int]]:
-        """Yield name, axes, type and level of the arrays of all images and labels."""
-        for path in self.paths:
-            images = [(path, self.axes, self.reader.dtype)]
-            images += [(_label_path(path, name), self.label_axes, _LABEL_TYPE) for name, _ in self.layers]
-            for image, axes, dtype in images:
+    def _arrays(self, images: Iterable[int]) -> Iterator[tuple[str, documents.ImageAxes, np.dtype[Any], int]]:
+        """Yield name, axes, type and level of the arrays of images and their labels."""
+        for number in images:
+            path = self.paths[number]
+            pyramids = [(path, self.axes, self.reader.dtype)]
+            pyramids += [(_label_path(path, name), self.label_axes, _LABEL_TYPE) for name, _ in self.layers]
+            for image, axes, dtype in pyramids:
                 for level in range(self.grid.levels):
                     yield _array_name(image, level), axes, dtype, level
 
     def create_arrays(self, target: Target) -> None:
         """Write the metadata of all arrays."""
-        for name, axes, dtype, level in self._arrays():
+        for name, axes, dtype, level in self._arrays(range(len(self.paths))):
             shape = axes.level_shape(level)
             put_array(target, name, shape, dtype, *self.grid.fit(axes.names, shape), axes.names)
 
-    def open_arrays(self, target: Target, backend: Backend, threads: int | None = None) -> dict[str, Write]:
-        """Return the functions that write to the arrays, by the names of these."""
-        return {name: target.open_array(name, backend, threads) for name, *_ in self._arrays()}
+    def open_arrays(
+        self, target: Target, backend: Backend, threads: int | None = None, images: Iterable[int] | None = None
+    ) -> dict[str, Write]:
+        """Return the functions that write to the arrays, by the names of these; by default those of all images."""
+        images = range(len(self.paths)) if images is None else images
+        return {name: target.open_array(name, backend, threads) for name, *_ in self._arrays(images)}
 
     def write(self, block: Block, arrays: Mapping[str, Write]) -> None:
         """Write the levels of a block, and of its labels."""
