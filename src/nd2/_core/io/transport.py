@@ -297,7 +297,7 @@ def max_in_flight(fs: AbstractFileSystem) -> int:
 def end_spans(size: int, head: int, tail: int) -> list[tuple[int, int]]:
     """Return start and stop of a file's two ends, or of the whole file if they meet."""
     if size <= head + tail:
-        return [(0, size)] if size and head else [(max(size - tail, 0), size)] if size else []
+        return [(0, size)] if size else []
     return [(0, head), (size - tail, size)] if head else [(size - tail, size)]
 
 
