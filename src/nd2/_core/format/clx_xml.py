@@ -140,12 +140,21 @@ def _parse(data: bytes) -> Element:
     text = _text(data).strip("\0 \t\r\n")
     prolog = _PROLOG.match(text)  # a search would try every place, which takes quadratic time
     text = text[prolog.end() :].lstrip() if prolog else text
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise errors.corrupt("XML metadata declares a document type")
+    _refuse_declarations(text)
     try:
         return ElementTree.fromstring(text)
     except ElementTree.ParseError:
         return _salvage(text)
+
+
+def _refuse_declarations(text: str) -> None:
+    """Raise an error if a document declares entities, which may fill the memory."""
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise _document_type_error()
+
+
+def _document_type_error() -> errors.CorruptFileError:
+    return errors.corrupt("XML metadata declares a document type")
 
 
 def _text(data: bytes) -> str:
@@ -183,8 +192,8 @@ class _Salvage(ElementTree.TreeBuilder):
         return element
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        # Its declarations may fill the memory. A keyword with an illegal character in it gets here.
-        raise errors.corrupt("XML metadata declares a document type")
+        # A keyword with an illegal character in it gets here.
+        raise _document_type_error()
 
 
 def decode_legacy(data: bytes) -> dict[str, Any]:
@@ -194,8 +203,7 @@ def decode_legacy(data: bytes) -> dict[str, Any]:
     (base64 text), dict and list. A number that cannot be read stays text.
     """
     text = _LEGACY_PROLOG.sub("", data.split(b"\0", 1)[0].decode("utf-8-sig", "ignore"))
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise errors.corrupt("the XML declares a document type")
+    _refuse_declarations(text)
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
