@@ -148,6 +148,7 @@ class Rescue:
         try:
             return chunks.parse_version(self.source.read_start(chunks.VERSION_BYTES))
         except (OSError, ValueError):
+            # Each chunk has two names: of its binary form and of its XML form.
             xml = any(name in self._scan.chunk_map.others for name in OPENING[1::2])
             return (2, 1) if xml else (3, 0)
 

@@ -73,7 +73,7 @@ class Index:
         return decode_index, (encode_index(self),)
 
     def attach(self, source: ByteSource) -> None:
-        """Give the source the bytes that the index holds, after a check that they are those of the file."""
+        """Give the source the bytes that the index holds, and check that they are those of the file."""
         source.keep(self.blocks)
         _, size, version = source.identity
         comparable = version and self.version and version.isdigit() == self.version.isdigit()
