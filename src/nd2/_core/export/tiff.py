@@ -24,7 +24,7 @@ from nd2._core.export.ome import ome_xml
 from nd2._core.export.pipeline import bar, pump
 from nd2._core.io.destination import resolve
 from nd2._core.io.part import write_at
-from nd2._core.views.placement import Placement, rgb_picks, runs
+from nd2._core.views.placement import Placement, batches, rgb_picks
 from nd2._core.views.pyramid import pyramid
 from nd2._core.views.summary import byte_size
 
@@ -186,7 +186,7 @@ def _pages(reader: Reader, placement: Placement, report: Report) -> Iterator[NDA
     """Yield the pages in the order of the directories, each of shape (Y, X) or (Y, X, S)."""
     frames, picks = reader.frames, rgb_picks(reader)
     order = np.lexsort((placement.slots(placement.nesting), placement.image))
-    for places in runs(order, max(_PAGES_BLOCK // max(frames.pixels.packed_frame_bytes, 1), 1)):
+    for places in batches(order, max(_PAGES_BLOCK // max(frames.pixels.packed_frame_bytes, 1), 1)):
         index = placement.index[places]
         for channels in frames.read(index, picks):
             for page in channels:
@@ -324,7 +324,7 @@ def _fill(reader: Reader, placement: Placement, offsets: NDArray[np.int64], targ
     count = max(block // max(size, 1), 1)
 
     def blocks() -> Iterator[tuple[NDArray[np.intp], NDArray[Any]]]:
-        for places in runs(placement.in_file_order(frames), count):
+        for places in batches(placement.in_file_order(frames), count):
             buffer = spare.pop() if spare else np.empty((count, *frames.pixels.shape), reader.dtype)
             index = placement.index[places]
             if present[index].any():  # pages of missing frames stay zero

@@ -126,7 +126,8 @@ class _Optimizer:
     """Replaces the reading and joining of blocks by one read, unless other arrays need the blocks.
 
     dask optimizes arrays of equal optimizers together. It is equal to that of plain arrays: otherwise
-    ``dask.compute`` would mix up the order of its results, and not share blocks.
+    ``dask.compute`` would mix up the order of its results, and not share blocks. It does nothing outside
+    ``process``: a client of dask.distributed, if passed to ``compute``, has its scheduler optimize the graph.
     """
 
     process: int

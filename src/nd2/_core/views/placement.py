@@ -125,7 +125,7 @@ def frame_tables(facts: Facts, placement: Placement) -> dict[str, Any]:
     return tables
 
 
-def runs(order: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
+def batches(order: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
     """Cut an order of frames into parts of at most ``size``."""
     for first in range(0, len(order), size):
         yield order[first : first + size]
