@@ -56,7 +56,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_read_that_fails_says_why_and_the_next_one_is_right(server: RangeServer, url: str, kind: str) -> None:
+def test_a_read_that_fails_gives_the_reason_and_the_next_one_is_right(server: RangeServer, url: str, kind: str) -> None:
     fault, message = BAD[kind]
     options = {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=0.4)}}
     options = options if kind == "stalled" else {}
@@ -84,7 +84,7 @@ def test_one_failing_range_of_many_fails_the_read(server: RangeServer, url: str)
 
 
 @pytest.mark.parametrize("kind", ["503", "dropped midway", "404", "403"])
-def test_opening_that_fails_says_why(server: RangeServer, url: str, kind: str) -> None:
+def test_opening_that_fails_gives_the_reason(server: RangeServer, url: str, kind: str) -> None:
     expected: tuple[type[Exception], str] = (OSError, r"503.*a\.nd2")
     if kind == "503":
         server.fault = Fault(status=503)
@@ -182,13 +182,13 @@ def test_a_server_without_ranges_counted_from_the_end(server: RangeServer, url: 
     np.testing.assert_array_equal(nd2.imread(url), SPEC.array)
 
 
-def test_an_empty_file_is_no_nd2_file(server: RangeServer, tmp_path: Path) -> None:
+def test_an_empty_file_is_not_an_nd2_file(server: RangeServer, tmp_path: Path) -> None:
     (tmp_path / "empty.nd2").touch()
     with pytest.raises(OSError, match=r"empty.*empty\.nd2"):
         nd2.ND2File(server.url("empty.nd2"))
 
 
-def test_a_file_that_is_no_nd2_file(server: RangeServer, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_nd2_file(server: RangeServer, tmp_path: Path) -> None:
     (tmp_path / "text.nd2").write_text("no pixels here")
     with pytest.raises(OSError, match=r"not an ND2 file.*text\.nd2"):
         nd2.ND2File(server.url("text.nd2"))

@@ -88,7 +88,7 @@ def test_credentials_that_the_user_did_not_give_are_in_no_pickle(
     assert b"test-secret" in given
 
 
-def test_a_private_bucket_without_credentials_says_so(
+def test_a_private_bucket_without_credentials_is_named(
     bucket: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):

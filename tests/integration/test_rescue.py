@@ -1,4 +1,4 @@
-"""Files that were cut short, overwritten, or never finished: what comes back, and what is said to be lost."""
+"""Files that were cut short, overwritten, or never finished: what comes back, and what is reported as lost."""
 
 from __future__ import annotations
 
@@ -346,7 +346,7 @@ def test_scan_of_magic_numbers_only_is_linear() -> None:
     assert len(source.reads) < 4 * 3000
 
 
-def test_deflated_frame_that_claims_too_much_is_no_frame(path: Path) -> None:
+def test_deflated_frame_that_claims_too_much_is_not_a_frame(path: Path) -> None:
     _, data = made(path, zlib=True, overrides={"uiWidth": 60_000, "uiHeight": 60_000})
     with pytest.warns(UserWarning, match="do not fit"):
         nd2.ND2File(io.BytesIO(bytes(data)), rescue=True).close()

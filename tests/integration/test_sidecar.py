@@ -1,4 +1,4 @@
-"""The index says what the file says, is small, and is refused when it is not the file's."""
+"""A file opened with its index has the same content; the index is small, and refused if it is of another file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.servers import range_server
 from tests.sparse import build_sparse
 
 
-def said(file: nd2.ND2File) -> list[Any]:
+def facts(file: nd2.ND2File) -> list[Any]:
     return [
         file.version,
         file.sizes,
@@ -44,21 +44,21 @@ def memory_copy(path: Path) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_with_an_index_a_file_says_the_same(tmp_path: Path, kind: str) -> None:
+def test_with_an_index_a_file_has_the_same_content(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.nd2"
     spec = build(path, **KINDS[kind])
     assert nd2.save_index(path) == f"{path}.index"
     for place in (path, memory_copy(path)):
         with nd2.ND2File(path) as plain, nd2.ND2File(place, index=f"{path}.index") as indexed:
-            assert said(indexed) == said(plain)
+            assert facts(indexed) == facts(plain)
             np.testing.assert_array_equal(indexed.asarray(), spec.array)
 
 
 @each_sample(sample_names("real"))
-def test_with_an_index_a_real_file_says_the_same(sample: Path, tmp_path: Path) -> None:
+def test_with_an_index_a_real_file_has_the_same_content(sample: Path, tmp_path: Path) -> None:
     nd2.save_index(sample, tmp_path / "an.index")
     with nd2.ND2File(sample) as plain, nd2.ND2File(memory_copy(sample), index=tmp_path / "an.index") as indexed:
-        assert said(indexed) == said(plain)
+        assert facts(indexed) == facts(plain)
         assert indexed.events() == plain.events()
         np.testing.assert_array_equal(indexed.asarray(), plain.asarray())
 
@@ -73,14 +73,14 @@ LEGACY: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", LEGACY)
-def test_with_an_index_a_legacy_file_says_the_same_at_one_request(tmp_path: Path, kind: str) -> None:
+def test_with_an_index_a_legacy_file_has_the_same_content_at_one_request(tmp_path: Path, kind: str) -> None:
     pytest.importorskip("imagecodecs")
     path = tmp_path / "a.nd2"
     legacy_builder.build(path, **LEGACY[kind])
     nd2.save_index(path)
     with range_server(tmp_path) as server, nd2.ND2File(path) as plain:
         file = nd2.ND2File(server.url("a.nd2"), index=f"{path}.index")
-        assert said(file) == said(plain)
+        assert facts(file) == facts(plain)
         assert file.frame_metadata(0) == plain.frame_metadata(0)
         assert server.requests == 1
         np.testing.assert_array_equal(file.asarray(), plain.asarray())
@@ -211,7 +211,7 @@ def test_an_index_of_a_local_file_serves_its_copy_but_no_other_file(tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"PK\x03\x04" + bytes(100)])
-def test_what_is_no_index(tmp_path: Path, content: bytes) -> None:
+def test_what_is_not_an_index(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.nd2"
     build(path)
     (tmp_path / "bad.index").write_bytes(content)

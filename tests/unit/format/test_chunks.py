@@ -95,7 +95,7 @@ def test_a_map_without_its_end_is_corrupt(cut: int) -> None:
         chunks.parse_map(data, 8192, path="f.nd2")
 
 
-def test_a_tail_that_is_no_signature_says_so() -> None:
+def test_a_tail_that_is_not_a_signature_is_corrupt() -> None:
     with pytest.raises(ValueError, match=r"cut short.*'f\.nd2'.*offset 60"):
         chunks.parse_tail(b"\0" * 40, 100, path="f.nd2")
 

@@ -159,7 +159,7 @@ def test_a_cut_tail_keeps_the_elements_before_it() -> None:
         b"<a>" * 100_000,
     ],
 )
-def test_what_is_no_document_is_refused(data: bytes) -> None:
+def test_what_is_not_a_document_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"XML|deeper"):
         decode(data)
     with pytest.raises(ValueError, match=r"XML|deeper"):

@@ -140,7 +140,7 @@ def test_a_folder_replaces_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize("error", [PermissionError, KeyboardInterrupt])
 @pytest.mark.parametrize("after", [True, False])
-def test_an_old_folder_comes_back_where_the_new_one_cannot_take_its_place(
+def test_an_old_folder_comes_back_if_the_new_one_cannot_take_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], after: bool
 ) -> None:
     """On systems that cannot exchange folders; the error falls before or after the first of two steps."""
@@ -210,7 +210,7 @@ def test_a_file_that_appears_at_the_last_moment_stays(
     assert os.listdir(tmp_path) == ["a.json"]
 
 
-def test_folders_of_others_beside_a_folder_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_of_others_next_to_a_folder_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "_rename", lambda *_: False)
     path, theirs = tmp_path / "a.zarr", tmp_path / "a.zarr.part.old"
     path.mkdir()
@@ -350,7 +350,7 @@ def test_a_folder_with_the_file_that_is_read(tmp_path: Path, memory: MemoryFileS
         resolve("memory://b/a.zarr/", "OME-Zarr", overwrite=True, sources=["memory://b/a.zarr/raw/0"])
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_what_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         resolve(tmp_path, "JSON", overwrite=True)
     if sys.platform != "win32":

@@ -30,7 +30,7 @@ def test_patterns(folder: Path) -> None:
         expand(folder / "*.tif")
 
 
-def test_a_name_with_brackets_is_no_pattern_where_it_exists(folder: Path) -> None:
+def test_a_name_with_brackets_is_not_a_pattern_if_it_exists(folder: Path) -> None:
     assert expand(folder / "[x].nd2") == [str(folder / "[x].nd2")]
     assert not has_pattern("https://server/a.nd2?version=2")
     assert has_pattern("s3://bucket/a?.nd2")

@@ -89,7 +89,7 @@ def test_a_range_that_the_file_lacks_is_an_error_not_fewer_bytes(source: ByteSou
         source.read(offset, nbytes)
 
 
-def test_a_closed_source_says_so_and_its_copy_still_reads(source: ByteSource) -> None:
+def test_a_closed_source_raises_an_error_and_its_copy_still_reads(source: ByteSource) -> None:
     copy = source.reopen()
     source.close()
     source.close()
@@ -152,7 +152,7 @@ def test_a_file_that_is_cut_while_it_is_read_is_an_error(tmp_path: Path) -> None
     source.close()
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_what_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         open_source(tmp_path / "missing.nd2")
     with pytest.raises(IsADirectoryError):

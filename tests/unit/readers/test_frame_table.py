@@ -222,7 +222,7 @@ def test_rows_shorter_than_their_pixels_are_padded_rows(path: Path, row_bytes: i
 
 
 @pytest.mark.parametrize("rescue", [False, True])
-def test_a_number_with_a_leading_zero_is_no_frame(path: Path, rescue: bool) -> None:
+def test_a_number_with_a_leading_zero_is_not_a_frame(path: Path, rescue: bool) -> None:
     other = bytes(8) + bytes(96)
     spec = build(path, loops=[("T", 5)], chunks={b"ImageDataSeq|03!": other})
     np.testing.assert_array_equal(nd2.imread(path, rescue=rescue), spec.array)

@@ -25,7 +25,7 @@ def test_a_square_image_is_found_though_its_rows_are_padded(width: int, bits: in
     assert found.bitsPerComponentInMemory == bits
 
 
-def test_what_is_no_square_is_one_row() -> None:
+def test_what_is_not_a_square_is_one_row() -> None:
     found, known = guess(2 * 35)
     assert (found.widthPx, found.heightPx, found.widthBytes, known) == (35, 1, 70, False)
     found, _ = guess(35)
