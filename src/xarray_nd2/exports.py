@@ -9,7 +9,7 @@ from nd2._core.export.blocks import Grid
 from nd2._core.export.zarr_documents import ImageAxes
 from nd2._core.io.destination import resolve
 from nd2._core.views.facts import Facts
-from nd2._core.views.placement import Placement
+from nd2._core.views.placement import IMAGE_AXES, Placement
 from nd2._core.write.arrays import input_paths
 from nd2._core.write.virtual import array_reader
 
@@ -61,7 +61,7 @@ def _align(chunks: Mapping[str, int], blocks: Mapping[Hashable, Sequence[int]], 
     planes = math.prod(chunks.get(name, 1) for name in order)
     for name in order:
         if name in chunks:
-            sizes = blocks.get(name.upper(), ())
+            sizes = next(sizes for dim, sizes in blocks.items() if IMAGE_AXES.get(str(dim)[0]) == name.upper())
             # A block of any length may end the axis.
             common = math.gcd(*sizes[:-1]) or sum(sizes)
             whole = [n for n in range(1, planes + 1) if common % n == 0]

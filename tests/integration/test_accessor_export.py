@@ -183,9 +183,10 @@ def test_each_block_is_computed_once_and_few_are_in_memory(tmp_path: Path) -> No
     assert sorted(calls) == list(range(0, frames, 4))
 
 
+@pytest.mark.parametrize("dims", ["TZYX", "UZYX"])
 @pytest.mark.parametrize("blocks", [(50, 1), (7, 3), (1, 6), (60, 6), (25, 6), (13, 1)])
 def test_the_chunks_of_a_store_suit_the_blocks(
-    tmp_path: Path, blocks: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, blocks: tuple[int, int], dims: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Any] = []
 
@@ -203,7 +204,7 @@ def test_the_chunks_of_a_store_suit_the_blocks(
     )
     monkeypatch.setattr("nd2._core.write.virtual._KEPT", 0)
     calls.clear()
-    path = xr.DataArray(made, dims=tuple("TZYX")).nd2.write_ome_zarr(tmp_path / "a.zarr")
+    path = xr.DataArray(made, dims=tuple(dims)).nd2.write_ome_zarr(tmp_path / "a.zarr")
     assert len(calls) == len(chunks[0]) * len(chunks[1])
     written = zarr.open_array(path / "0", mode="r")
     np.testing.assert_array_equal(np.asarray(written[...]), made.compute())

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from nd2._core.readers import Reader
     from nd2._core.views.facts import Facts
 
-_AXIS = {"T": "T", "U": "T", "P": "P", "Z": "Z"}
+IMAGE_AXES = {"T": "T", "U": "T", "P": "P", "Z": "Z"}
+"""Axis of an exported image for each kind of loop, by the first letter of its name."""
 
 
 @record
@@ -48,7 +49,7 @@ class Placement:
         places = dict.fromkeys("PTZ", np.zeros(len(frames), np.intp))
         indices = layout.grid.all_indices()
         for name, count in layout.loops:
-            axis = _AXIS[name[0]]
+            axis = IMAGE_AXES[name[0]]
             places[axis] = places[axis] * count + indices[name]
         counts = image_counts(layout)
         return cls(
@@ -100,13 +101,13 @@ def image_counts(layout: Layout) -> dict[str, int]:
     """Return the number of images (P), of time points (T) and of focal planes (Z)."""
     counts = dict.fromkeys("PTZ", 1)
     for name, count in layout.loops:
-        counts[_AXIS[name[0]]] *= count
+        counts[IMAGE_AXES[name[0]]] *= count
     return counts
 
 
 def nesting(layout: Layout) -> str:
     """Return ``"TZ"`` or ``"ZT"``: which of the two is the outer loop."""
-    order = [_AXIS[name[0]] for name, count in layout.loops if count > 1]
+    order = [IMAGE_AXES[name[0]] for name, count in layout.loops if count > 1]
     outer_z = "Z" in order and "T" in order and order.index("Z") < order.index("T")
     return "ZT" if outer_z else "TZ"
 
