@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 from zipfile import ZipFile
@@ -112,11 +113,8 @@ class Index:
 
 def load_index(path: Any, storage_options: Mapping[str, Any] | None = None) -> Index:
     """Read an index."""
-    source = open_source(path, storage_options)
-    try:
+    with closing(open_source(path, storage_options)) as source:
         return decode_index(source.read_start(_MAX_INDEX), path=source.url)
-    finally:
-        source.close()
 
 
 class Recorder(ByteSource):

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from nd2._core import errors
 from nd2._core.format import chunks
 from nd2._core.format.pixels import copy_components
 from nd2._core.io.source import ByteSource
@@ -111,8 +110,7 @@ class ArraySource(ByteSource):
         return 0
 
     def read(self, offset: int, nbytes: int) -> bytes:
-        if offset < 0 or nbytes < 0 or offset + nbytes > self._size:
-            raise errors.beyond_end(offset, nbytes, self._size, path="")
+        self.check(offset, nbytes)
         return b"".join(self._parts(offset, nbytes))
 
     def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
