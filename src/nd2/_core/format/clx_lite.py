@@ -143,8 +143,8 @@ def decode(
     Unnamed children get the keys ``i0000000000``, ``i0000000001``, ... Among named children, the
     unnamed ones become a list (a single one itself) under ``""``. The last of children with
     the same name wins; `decode_items` keeps all. A byte array becomes the tree that it encodes, or else a
-    list of integers. Of a level that ``partial`` names, the children that it lists are decoded, but usually no
-    others; a level without any is left out.
+    list of integers. ``partial`` maps names of levels to the names of the children that are needed: others are
+    usually not decoded, and a level of which no child is needed is left out.
     """
     tree: dict[str, Any] = _decode(
         data, _STRIPPED_NAMES if strip_prefix else _NAMES, lossless=False, partial=partial, budget=budget
