@@ -6,7 +6,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -210,12 +209,13 @@ def _join_images(images: Sequence[ZarrArray], dim: str) -> ZarrArray:
     axis = whole.dims.index(dim)
     total = sum(image.shape[axis] for image in images)
     ranges = [image.data for image in images if isinstance(image.data, ByteRanges)]
-    lengths = [part.lengths for part in ranges]
+    # A file may be given several times.
+    numbers = {url: number for number, url in enumerate(dict.fromkeys(part.urls[0] for part in ranges))}
     joined = ByteRanges(
-        tuple(chain.from_iterable(part.urls for part in ranges)),
+        tuple(numbers),
         np.concatenate([part.offsets for part in ranges], axis),
-        np.concatenate(lengths, axis),
-        np.concatenate([np.full(part.shape, i, np.intp) for i, part in enumerate(lengths)], axis),
+        np.concatenate([part.lengths for part in ranges], axis),
+        np.concatenate([np.full(part.lengths.shape, numbers[part.urls[0]], np.intp) for part in ranges], axis),
     )
     shape = (*whole.shape[:axis], total, *whole.shape[axis + 1 :])
     return replace(whole, shape=shape, data=joined)
