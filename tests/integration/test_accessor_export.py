@@ -14,7 +14,7 @@ import xarray as xr
 import zarr
 
 import nd2
-import xarray_nd2  # noqa: F401  # registers the accessor
+import xarray_nd2.accessor  # noqa: F401  # registers it for arrays that no engine opened
 from tests.rich_file import START, pixels
 from tests.samples import each_sample
 
