@@ -520,7 +520,7 @@ def values_copy(path: Path, folder: Path) -> Claims:
                 home = float(options["z"][0])
             elif loop.type == "TimeLoop":
                 options["period"] = loop.parameters.periodDiff.avg or loop.parameters.periodMs
-        moves = facts.stage_x.source == "recorded"
+        moves = facts.stage["x"].source == "recorded"
         if moves:
             options["columns"] = dict(zip(STAGE, (x, y, z), strict=True))
         else:

@@ -211,7 +211,7 @@ def test_positions_are_where_the_stage_was(tmp_path: Path) -> None:
     first = np.array(places[0])
     np.testing.assert_allclose(np.array(places) - first, [(0, 0), (-5, 10), (-10, 20)])
     with nd2.ND2File(tmp_path / "a.nd2") as file:
-        x, y = file._facts.stage_x.values[0], file._facts.stage_y.values[0]
+        x, y = file._facts.stage["x"].values[0], file._facts.stage["y"].values[0]
     np.testing.assert_allclose(first, (y - 1.5, x - 2.0))
     build(tmp_path / "b.nd2", loops=[("P", 2)], calibration=0.0)
     for _, options, _ in read_layers(tmp_path / "b.nd2", positions="layers"):

@@ -222,7 +222,7 @@ def time_coordinate(facts: Facts, grid: FrameGrid, clock: Clock) -> dict[str, Va
     if stored is not None and stored.size >= 8 and stored.has_size:
         column: Column = StoredColumn(stored, REAL, stored.size // 8, clock)
     else:
-        times = clock.convert(facts.loop_times)
+        times = clock.convert(facts.times(np.arange(reader.layout.frame_count)))
         column = TableColumn.from_frames(times, reader, "TPZU", "time")
     attrs = {"long_name": "time of the frame", "standard_name": "time", **clock.units}
     return {"time": frame_variable(grid, column, {**attrs, "source": "recorded"})}
@@ -232,7 +232,7 @@ def _stage_coordinates(facts: Facts, grid: FrameGrid, names: Collection[str]) ->
     """Return the stage positions that the loops and the metadata give, for some axes."""
     coords: dict[str, VariableModel] = {}
     for name in names:
-        series: Series = getattr(facts, name)
+        series = facts.stage_axis(name[-1])
         # Legacy files hold a position for each frame; that of the loops does not vary with time.
         letters = "TPZU" if series.source == "recorded" else "PZ"
         column = TableColumn.from_frames(series.values, facts.reader, letters, name)

@@ -102,7 +102,7 @@ def test_columns_of_zeros_give_way_to_the_metadata(tmp_path: Path) -> None:
     assert [float(series.values[0]) for series in zeros.stage.values()] == [100.0, 200.0, 300.0]
     kept = facts(tmp_path / "b.nd2", loops=[("T", 2)], chunks=stage([0.0] * 2, [0.0, 1.0], [0.0] * 2))
     assert [series.source for series in kept.stage.values()] == ["recorded"] * 3
-    assert kept.stage_y.values.tolist() == [0.0, 1.0]
+    assert kept.stage["y"].values.tolist() == [0.0, 1.0]
 
 
 def test_an_image_without_calibration_has_no_pixel_size(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_stage_and_exposure_of_nis_5_42(sample: Path) -> None:
         one = Facts(reader)
         assert "X" not in one.recorded
         assert "Camera_ExposureTime1" not in one.recorded
-        assert one.stage_x.values[0] == pytest.approx(31650.69, abs=0.01)
+        assert one.stage["x"].values[0] == pytest.approx(31650.69, abs=0.01)
         assert [channel.capture.exposure_ms for channel in one.channels] == [20, 1000, 1000, 1000]
         assert one.channels[0].capture.binning == (1, 1)
 
@@ -131,8 +131,8 @@ def test_stage_and_exposure_of_nis_5_42(sample: Path) -> None:
 def test_recorded_heights_come_first(sample: Path) -> None:
     with open_reader(sample) as reader:
         one = Facts(reader)
-        assert one.stage_z.source == "recorded"
-        assert one.stage_z.values[:2].tolist() == pytest.approx([8806.58, 8812.58], abs=0.01)
+        assert one.stage["z"].source == "recorded"
+        assert one.stage["z"].values[:2].tolist() == pytest.approx([8806.58, 8812.58], abs=0.01)
 
 
 @each_sample(["real/cluster_t3z10c2"])
@@ -147,7 +147,7 @@ def test_the_corner_of_a_frame_is_where_the_matrix_of_the_file_puts_it(
 ) -> None:
     """The frame is 4 x 3 um; the stage, at its center, runs against the image along x, and is turned."""
     one = facts(tmp_path / "a.nd2", loops=[("P", 2)], calibration=0.5)
-    stage = np.array([one.stage_x.values[1], one.stage_y.values[1]])
+    stage = np.array([one.stage["x"].values[1], one.stage["y"].values[1]])
     y, x = one.corner(1) or (np.nan, np.nan)
     np.testing.assert_allclose((x, y), stage - (2.0, 1.5))
     turn = np.array([[-0.6, 0.8], [0.8, 0.6]])

@@ -36,7 +36,8 @@ STAGE_COLUMNS = ("X", "Y", "Z")
 """Identifiers of the columns of recorded data that hold the position of the stage."""
 EXPOSURE_COLUMNS = ("Camera_ExposureTime1", "Camera_ExposureTime2")
 
-_PLAUSIBLE_YEARS = range(1990, 2100)
+_FIRST_DAY, _END_DAY = 7305, 47482
+"""Days from 1970 to 1990 and to 2100: starts outside are implausible."""
 _WHITE = (255, 255, 255)
 
 
@@ -170,31 +171,17 @@ class Facts:
         return heights
 
     @cached_property
-    def stage_x(self) -> Series:
-        """X of the stage at each frame in micrometers, shape (frame_count,)."""
-        return self._stage(0)
-
-    @cached_property
-    def stage_y(self) -> Series:
-        """Y of the stage at each frame in micrometers, shape (frame_count,)."""
-        return self._stage(1)
-
-    @cached_property
-    def stage_z(self) -> Series:
-        """Z of the stage at each frame in micrometers, shape (frame_count,)."""
-        return self._stage(2)
-
-    @property
     def stage(self) -> dict[str, Series]:
-        """All three by their axis: x, y, z."""
-        return {"x": self.stage_x, "y": self.stage_y, "z": self.stage_z}
+        """The three series of `stage_axis` by their axis: x, y, z."""
+        return {axis: self.stage_axis(axis) for axis in "xyz"}
 
-    def _stage(self, axis: int) -> Series:
-        values = self._frame_values(STAGE_COLUMNS[axis])
+    def stage_axis(self, axis: str) -> Series:
+        """Return x, y or z of the stage at each frame in micrometers, shape (frame_count,)."""
+        values = self._frame_values(axis.upper())
         if values is not None:
             return Series(values, "recorded")
         legacy = self.reader.version[0] == 1  # legacy files hold a position for each frame
-        return Series(self.reader.stage_positions[:, axis], "recorded" if legacy else "nominal")
+        return Series(self.reader.stage_positions[:, "xyz".index(axis)], "recorded" if legacy else "nominal")
 
     def corner(self, frame: int) -> tuple[float, float] | None:
         """Return the position of the first corner of a frame in the plane of the sample, y and x in micrometers.
@@ -202,7 +189,7 @@ class Facts:
         The stage is at the center of a frame. The matrix of the file converts its axes to those of the image; without
         a matrix they are parallel. None if the stage or the size of a pixel is unknown.
         """
-        place = np.array([self.stage_x.values[frame], self.stage_y.values[frame]], np.float64)
+        place = np.array([self.stage[axis].values[frame] for axis in "xy"], np.float64)
         if self.pixel_size is None or not np.isfinite(place).all():
             return None
         size = np.array(self.pixel_size)
@@ -257,11 +244,7 @@ class Facts:
         A Julian day number as a double resolves 0.04 ms.
         """
         days = self.reader.start_julian_day - UNIX_EPOCH
-        if not 0 < days < 60_000:
-            return None
-        instant = np.datetime64(round(days * DAY_MS), "ms")
-        year = instant.astype("datetime64[Y]").astype(int) + 1970
-        return instant if year in _PLAUSIBLE_YEARS else None
+        return np.datetime64(round(days * DAY_MS), "ms") if _FIRST_DAY <= days < _END_DAY else None
 
     @cached_property
     def start_text(self) -> str | None:
@@ -271,9 +254,7 @@ class Facts:
     @property
     def start_date(self) -> datetime | None:
         """`start` as a datetime in UTC."""
-        if self.start is None:
-            return None
-        return datetime.fromtimestamp(self.start.astype(np.int64) / 1000, UTC)
+        return None if self.start is None else datetime.fromtimestamp(self.start.astype(np.int64) / 1000, UTC)
 
     @cached_property
     def frame_times(self) -> NDArray[np.float64] | None:
@@ -298,11 +279,6 @@ class Facts:
     def times(self, frames: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return the recorded times of frames in milliseconds; NaN if unknown."""
         return _take(self.frame_times, frames)
-
-    @property
-    def loop_times(self) -> NDArray[np.float64]:
-        """Recorded times of the frames that the loops reach, in milliseconds; NaN if unknown."""
-        return self.times(np.arange(self.reader.layout.frame_count))
 
     @property
     def first_time(self) -> float:
