@@ -242,7 +242,7 @@ def shape(kind: RoiShapeType, **step: Any) -> Any:
         [AnimParam(centerX=0.5, centerY=0.0, **step)],
     )
     root = ET.Element("OME", xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06")
-    add_roi(root, roi, 0, 200, 100, str, lambda time: None)
+    add_roi(root, roi, 0, 200, 100, lambda time: None)
     document = ome_types.from_xml(ET.tostring(root, encoding="unicode"))
     assert document.rois[0].union is not None
     [one] = document.rois[0].union

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from nd2._core._version import CREATOR
-from nd2._core.export.ome_rois import add_roi, ome_color
+from nd2._core.export.ome_rois import add_element, add_roi, ome_color
 from nd2._core.io.urls import file_stem
 from nd2._core.region_types import ScopeType
 from nd2._core.values import record
@@ -64,11 +64,11 @@ _CONTRAST = {
     "brightfield": "Brightfield",
 }
 _ILLUMINATION = {"fluorescence": "Epifluorescence", "brightfield": "Transmitted", "multiphoton": "NonLinear"}
-# What XML 1.0 cannot hold.
-_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_IN_TEXT = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"}
+# What XML 1.0 cannot hold is left out.
+_NOT_XML = dict.fromkeys([*range(9), 11, 12, *range(14, 32), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF])
+_IN_TEXT = {**_NOT_XML, ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"}
 _IN_ATTRIBUTE = {**_IN_TEXT, ord('"'): "&quot;", ord("\r"): "&#13;", ord("\n"): "&#10;", ord("\t"): "&#09;"}
-_SPECIAL = re.compile('[&<>"\r\n\t]')
+_SPECIAL = re.compile('[&<>"\0-\x1f\ud800-\udfff\ufffe\uffff]')
 
 
 def ome_xml(
@@ -97,7 +97,7 @@ def dimension_order(layout: Layout) -> str:
 
 
 def _serialize(element: Element, parts: list[str]) -> None:
-    """Append the text of an element, as ``ElementTree.tostring`` writes it.
+    """Append the text of an element, as ``ElementTree.tostring`` writes it, without what XML cannot hold.
 
     That function looks for namespaces, which takes a tenth of the time to open a dataset.
     """
@@ -114,20 +114,6 @@ def _serialize(element: Element, parts: list[str]) -> None:
     for child in element:
         _serialize(child, parts)
     parts.append(f"</{tag}>")
-
-
-def _text(value: str) -> str:
-    return _NOT_XML.sub("", value)
-
-
-def _add(parent: Element, tag: str, **attributes: Any) -> Element:
-    """Add an element; attributes that are None or empty are left out."""
-    texts = {
-        name: value if isinstance(value, str) else repr(value)
-        for name, value in attributes.items()
-        if value is not None and value != ""
-    }
-    return ElementTree.SubElement(parent, tag, texts)
 
 
 def _measure(name: str, value: float | None, unit: str = "µm") -> dict[str, Any]:
@@ -185,55 +171,55 @@ class _Builder:
             element = self._image(root, number, image, planes)
             for roi_number, _, images in rois:
                 if image in images:
-                    _add(element, "ROIRef", ID=f"ROI:{roi_number}")
+                    add_element(element, "ROIRef", ID=f"ROI:{roi_number}")
         if include_unstructured:
             chunks = self.reader.unstructured_metadata(strip_prefix=True, include=None, exclude=None)
             if chunks:
                 _annotation(root, chunks)
         for number, roi, _ in rois:
             layout = self.reader.layout
-            add_roi(root, roi, number, layout.width, layout.height, _text, self._time_point)
+            add_roi(root, roi, number, layout.width, layout.height, self._time_point)
         parts: list[str] = []
         _serialize(root, parts)
         return "".join(parts)
 
     def _instrument(self, root: Element) -> None:
-        instrument = _add(root, "Instrument", ID="Instrument:0")
+        instrument = add_element(root, "Instrument", ID="Instrument:0")
         names = (channel.capture.microscope for channel in self.facts.channels)
         microscope = next((name for name in names if name), None)
         if microscope:
-            _add(instrument, "Microscope", Manufacturer="Nikon", Model=_text(microscope))
+            add_element(instrument, "Microscope", Manufacturer="Nikon", Model=microscope)
         for number, camera in enumerate(self.cameras):
-            _add(
+            add_element(
                 instrument,
                 "Detector",
                 ID=f"Detector:{number}",
-                Model=_text(camera.model),
-                SerialNumber=_text(camera.serial),
+                Model=camera.model,
+                SerialNumber=camera.serial,
             )
         optics = self.facts.optics
         if optics is not None:
-            _add(
+            add_element(
                 instrument,
                 "Objective",
                 ID="Objective:0",
-                Model=_text(optics.objectiveName or ""),
+                Model=optics.objectiveName,
                 LensNA=positive(optics.objectiveNumericalAperture),
                 NominalMagnification=positive(optics.objectiveMagnification),
             )
 
     def _image(self, root: Element, number: int, image: int, planes: bool) -> Element:
         facts = self.facts
-        element = _add(root, "Image", ID=f"Image:{number}", Name=self._image_name(image))
+        element = add_element(root, "Image", ID=f"Image:{number}", Name=self._image_name(image))
         if facts.start_text is not None:
-            _add(element, "AcquisitionDate").text = facts.start_text
-        description = _text(self.reader.text_info.get("description", ""))
+            add_element(element, "AcquisitionDate").text = facts.start_text
+        description = self.reader.text_info.get("description")
         if description:
-            _add(element, "Description").text = description
-        _add(element, "InstrumentRef", ID="Instrument:0")
+            add_element(element, "Description").text = description
+        add_element(element, "InstrumentRef", ID="Instrument:0")
         optics = facts.optics
         if optics is not None:
-            _add(
+            add_element(
                 element,
                 "ObjectiveSettings",
                 ID="Objective:0",
@@ -253,14 +239,14 @@ class _Builder:
         for axis, series in self.facts.stage.items():
             [value] = _rounded(series.values[frame]) if len(frame) else [None]
             place |= _measure(axis.upper(), value)
-        name = _text(self.facts.image_names(self.images)[image])
-        _add(parent, "StageLabel", Name=name or f"Position {image}", **place)
+        name = self.facts.image_names(self.images)[image]
+        add_element(parent, "StageLabel", Name=name or f"Position {image}", **place)
 
     def _image_name(self, image: int) -> str:
         name = self.facts.image_names(self.images)[image]
         if name:
-            return _text(name)
-        stem = _text(file_stem(self.reader.source.url)) or "image"
+            return name
+        stem = file_stem(self.reader.source.url) or "image"
         return stem if self.images == 1 else f"{stem} (Series {image})"
 
     def _pixels(self, parent: Element, number: int, image: int, planes: bool) -> None:
@@ -271,7 +257,7 @@ class _Builder:
         step = None
         if planes and counts["T"] > 1:
             step = facts.time_step(self.placement.image_part(image).first_frames)
-        pixels = _add(
+        pixels = add_element(
             parent,
             "Pixels",
             ID=f"Pixels:{number}",
@@ -291,7 +277,7 @@ class _Builder:
         for index, channel in enumerate(facts.channels):
             self._channel(pixels, f"Channel:{number}:{index}", channel)
         if self.tiff_file_name is None:
-            _add(pixels, "MetadataOnly")
+            add_element(pixels, "MetadataOnly")
         else:
             self._tiff_data(pixels, image)
         if planes:
@@ -309,11 +295,11 @@ class _Builder:
                 **_measure("ExcitationWavelength", channel.excitation_nm, "nm"),
             }
         pinhole = None if channel.meta is None else channel.meta.microscope.pinholeDiameterUm
-        element = _add(
+        element = add_element(
             parent,
             "Channel",
             ID=identifier,
-            Name=_text(channel.name),
+            Name=channel.name,
             SamplesPerPixel=samples,
             AcquisitionMode=_first(_ACQUISITION, flags),
             ContrastMethod=_first(_CONTRAST, flags),
@@ -323,7 +309,7 @@ class _Builder:
         )
         capture = channel.capture
         if capture.camera is not None:
-            _add(
+            add_element(
                 element,
                 "DetectorSettings",
                 ID=f"Detector:{self.cameras.index(capture.camera)}",
@@ -365,7 +351,7 @@ class _Builder:
         slots = mine.slots(self.placement.nesting).tolist()
         for slot, time, plane in zip(slots, mine.time.tolist(), mine.plane.tolist(), strict=True):
             for number in range(count):
-                block = _add(
+                block = add_element(
                     parent,
                     "TiffData",
                     IFD=first + slot * count + number,
@@ -374,7 +360,7 @@ class _Builder:
                     FirstC=number,
                     FirstT=time,
                 )
-                _add(block, "UUID", FileName=self.tiff_file_name).text = self.uuid
+                add_element(block, "UUID", FileName=self.tiff_file_name).text = self.uuid
 
     def _regions(self) -> list[tuple[int, ROI, Sequence[int]]]:
         """Return the number of each region of interest, the region, and the images that it belongs to."""
@@ -416,12 +402,12 @@ def _rounded(values: NDArray[np.float64]) -> list[float | None]:
 
 
 def _annotation(root: Element, chunks: Mapping[str, Any]) -> None:
-    annotations = _add(root, "StructuredAnnotations")
-    annotation = _add(annotations, "MapAnnotation", ID="Annotation:0", Namespace=NAMESPACE)
-    description = _add(annotation, "Description")
+    annotations = add_element(root, "StructuredAnnotations")
+    annotation = add_element(annotations, "MapAnnotation", ID="Annotation:0", Namespace=NAMESPACE)
+    description = add_element(annotation, "Description")
     description.text = (
         "Metadata of the ND2 file as it is stored: each key is the name of a chunk, each value its content as JSON."
     )
-    value = _add(annotation, "Value")
+    value = add_element(annotation, "Value")
     for name, content in chunks.items():
-        _add(value, "M", K=_text(name)).text = json.dumps(plain(content))
+        add_element(value, "M", K=name).text = json.dumps(plain(content))
