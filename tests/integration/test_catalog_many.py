@@ -293,6 +293,11 @@ def test_a_cluster_reads_the_files(
     assert index_files([folder], recurse=True, client=client, update=table) == rows
 
 
+def test_what_is_no_client(folder: Path) -> None:
+    with pytest.raises(TypeError, match=r"distributed\.Client, not str"):
+        index_files([folder], client="tcp://127.0.0.1:8786")
+
+
 def test_a_scheduler_that_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("distributed")
     with pytest.MonkeyPatch.context() as patch:

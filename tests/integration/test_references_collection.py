@@ -100,6 +100,12 @@ def test_a_cluster_reads_the_files(time_parts: list[Path], tmp_path: Path) -> No
             assert other.read_bytes() == path.read_bytes()
 
 
+def test_what_is_no_client(time_parts: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"distributed\.Client, not str"):
+        write_combined(time_parts, tmp_path / "all.parq", client="tcp://127.0.0.1:8786")
+    assert not (tmp_path / "all.parq").exists()
+
+
 def test_changes_of_remote_files_are_noticed_by_their_heads(time_parts: list[Path], tmp_path: Path) -> None:
     with range_server(tmp_path) as server:
         write_combined([server.url(path.name) for path in time_parts], tmp_path / "all.parq")

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, cast, get_type_hints
 
 from nd2._core import errors
-from nd2._core.export.pipeline import bar
+from nd2._core.export.pipeline import bar, file_batches
 from nd2._core.io import open_source
 from nd2._core.io.destination import guess_format
 from nd2._core.io.listing import ListedFile, list_files, stat_url
@@ -37,8 +37,6 @@ _BATCH = 32
 _REMOTE_THREADS = 16
 """Threads for URLs. A file is opened by two requests at once, so these are 32 requests at once."""
 _CONTENT_ERRORS = {kind.__name__ for kind in (errors.NotND2Error, errors.CorruptFileError, errors.UnsupportedFileError)}
-_MAX_BATCH = 64
-"""Maximum number of files per task on a cluster."""
 FORMATS = {"csv": "CSV", "json": "JSON", "parquet": "Parquet"}
 """Format of the destination for each form of a table."""
 
@@ -327,9 +325,7 @@ def _read_batch(files: Sequence[str], storage_options: Mapping[str, Any] | None)
 
 def _read_on_cluster(files: Sequence[str], storage_options: Mapping[str, Any] | None, client: Any) -> Iterator[Record]:
     """Yield the rows of files that the workers of a cluster read."""
-    threads = max(sum(client.nthreads().values()), 1)
-    size = min(max(len(files) // (4 * threads), 1), _MAX_BATCH)
-    batches = [files[start : start + size] for start in range(0, len(files), size)]
+    batches = file_batches(client, files)
     futures = client.map(_read_batch, batches, storage_options=storage_options, pure=False)
     for batch, future in zip(batches, futures, strict=True):
         error = future.exception()  # such as workers that were killed repeatedly

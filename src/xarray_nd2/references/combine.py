@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nd2._core.export.pipeline import file_batches
 from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.io.destination import resolve
 from nd2._core.io.listing import expand
@@ -28,8 +29,6 @@ _PER_FILE = ("source", SOURCE_SIZE, SOURCE_VERSION)
 _LOCAL_THREADS = 4
 _REMOTE_THREADS = 16
 """Threads for URLs. A file is opened by two requests at once, so these are 32 requests at once."""
-_MAX_BATCH = 64
-"""Maximum number of files per task on a cluster."""
 
 
 def combine_references(
@@ -145,8 +144,7 @@ def write_combined(
     if client is None:
         parts = describe(files)
     else:
-        size = min(max(len(files) // (4 * max(len(client.nthreads()), 1)), 1), _MAX_BATCH)
-        batches = [files[start : start + size] for start in range(0, len(files), size)]
+        batches = file_batches(client, files)
         futures = client.map(describe, batches, pure=False)
         parts = [part for batch in client.gather(futures) for part in batch]
     write_groups([join_groups(parts, concat_dim)], destination, zarr_format, template=True)

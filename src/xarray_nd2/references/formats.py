@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
 import numpy as np
 
 from nd2._core.export import zarr_documents
+from nd2._core.views.jsonable import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -109,20 +110,13 @@ class ZarrGroup:
         others = " ".join(coord for coord in coords if coord not in image.dims)
         named = {key: value for key, value in image.attrs.items() if key != "coordinates"}
         named |= {"coordinates": others} if others else {}
-        return cls(path, plain(attrs), {name: replace(image, attrs=named), **coords})
+        return cls(path, dict(attrs), {name: replace(image, attrs=named), **coords})
 
     @property
     def items(self) -> Iterator[tuple[str, ZarrArray]]:
         """Path and value of each array."""
         prefix = f"{self.path}/" if self.path else ""
         return ((f"{prefix}{name}", array) for name, array in self.arrays.items())
-
-
-def plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return attributes with NumPy's scalars and arrays as Python's numbers and lists."""
-    return {
-        key: value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value for key, value in attrs.items()
-    }
 
 
 class _ZarrV2:

@@ -19,7 +19,7 @@ from nd2._core.io.urls import file_stem, redact
 from nd2._core.values import record
 from nd2._core.views.facts import Facts
 from xarray_nd2.dataset.build import dataset_model, position_model
-from xarray_nd2.references.formats import ByteRanges, ZarrArray, ZarrGroup, plain
+from xarray_nd2.references.formats import ByteRanges, ZarrArray, ZarrGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -118,8 +118,6 @@ def _inline_coords(model: DatasetModel, inline_coords: bool | int) -> tuple[Data
     kept: dict[str, VariableModel] = {}
     left_out = []
     for name, variable in model.coords.items():
-        if "Y" in variable.dims and len(variable.dims) > 1:
-            continue  # a picture, such as a layer of labels
         large = 8 * math.prod(sizes[dim] for dim in variable.dims) > limit
         if large and variable.dims != (name,):
             left_out.append(name)
@@ -202,7 +200,7 @@ def image_array(image: FrameArray, url: str, attrs: Mapping[str, Any]) -> ZarrAr
         tuple(chunk.get(dim, 1) for dim in dims),
         pixels.dtype,
         ByteRanges((url,), offsets.astype(np.uint64).reshape(grid), lengths.astype(np.uint64).reshape(grid)),
-        plain(attrs),
+        dict(attrs),
         codec,
     )
 

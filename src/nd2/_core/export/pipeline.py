@@ -18,6 +18,8 @@ _MAX_MESSAGE = 1 << 20
 """Most bytes in the arguments of each task; an array in memory may be larger."""
 _SPARE = 8
 """Tasks beyond two for each thread: there may be no worker yet, and adaptive clusters grow by them."""
+_MAX_BATCH = 64
+"""Maximum number of files per task."""
 _MAX_WAIT = 300.0
 """Longest time in seconds to wait for running tasks after an error."""
 
@@ -57,6 +59,12 @@ def cluster_threads(client: Any) -> int:
     if client.asynchronous:
         raise ValueError("client is asynchronous; use one that was made with asynchronous=False")
     return sum(client.nthreads().values())
+
+
+def file_batches(client: Any, files: Sequence[_Item]) -> list[Sequence[_Item]]:
+    """Return the files of each task on a cluster: some four tasks for each thread."""
+    size = min(max(len(files) // (4 * max(cluster_threads(client), 1)), 1), _MAX_BATCH)
+    return [files[start : start + size] for start in range(0, len(files), size)]
 
 
 def pump_cluster(client: Any, work: Callable[..., Any], items: Sequence[_Item], **arguments: Any) -> Iterator[_Item]:
