@@ -11,6 +11,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from nd2._core.frames.selection import as_index, select, simplify
+from xarray_nd2.datasets import LazyIndex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +42,7 @@ def mosaic(image: xr.DataArray, attrs: Mapping[Any, Any], pixel_to_stage: ArrayL
     if max(width, height) > _MAX_SIDE:
         raise ValueError(f"the positions make a mosaic of {width} x {height} pixels: too far from each other")
     fields = _Fields(image.variable, corners[:, 1], corners[:, 0], height, width)
-    variable = xr.Variable(fields.dims, indexing.LazilyIndexedArray(fields), image.attrs)
+    variable = xr.Variable(fields.dims, LazyIndex(fields), image.attrs)
     coords: dict[Any, Any] = {
         name: coord for name, coord in image.coords.items() if "P" not in coord.dims and name not in ("Y", "X")
     }

@@ -164,6 +164,12 @@ def test_a_plate(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(dataset.image.nd2.plate().axes[0].get_images()[0].get_array()), canvas)
 
 
+def test_an_empty_slice_with_a_negative_step_stays_empty(tmp_path: Path) -> None:
+    whole = write(tmp_path / "a.nd2", PLACES).nd2.mosaic()
+    before = -whole.sizes["Y"] - 1
+    assert whole[before::-1].values.shape == (0, whole.sizes["X"])
+
+
 def test_names_that_are_not_those_of_wells(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     dataset = write(tmp_path / "a.nd2", PLACES, names=["B02", "somewhere", "x", "y"])
