@@ -12,6 +12,8 @@ import xarray as xr
 import nd2
 from nd2._core.chunks import regions
 from nd2._core.chunks.binary_layers import RUNS_NAME
+from nd2._core.open import open_reader
+from nd2._core.views.facts import Facts
 from nd2.structures import ROI, InterpType, Metadata, NETimeLoop, RoiInfo, RoiShapeType, TimeLoop, XYPosLoop, ZStackLoop
 from tests.builder import build
 from tests.samples import each_sample
@@ -408,6 +410,19 @@ def test_phases_and_xml(tmp_path: Path) -> None:
         assert [period.count for period in phases.parameters.periods] == [1, 2]
         assert isinstance(points, XYPosLoop)
         assert points.parameters.points[0].name == "A2"
+
+
+def test_frames_without_a_time_are_stamped_with_the_planned_one(tmp_path: Path) -> None:
+    build(tmp_path / "a.nd2", loops=[("N", 4)], times=[])
+    with nd2.ND2File(tmp_path / "a.nd2") as file, file.writer(tmp_path / "b.nd2") as writer:
+        for index, frame in enumerate(file.asarray()):
+            writer.write_frame(index, frame)
+    with open_reader(tmp_path / "b.nd2") as reader:
+        planned = Facts(reader).step_times(np.arange(4))
+        offsets, _ = reader.frames.table.locations(np.arange(4))
+        stamps = [np.frombuffer(reader.source.read(offset - 8, 8))[0] for offset in offsets.tolist()]
+    assert (stamps, planned.source) == ([0.0, 500.0, 2000.0, 2500.0], "nominal")
+    assert planned.values.tolist() == stamps
 
 
 @pytest.mark.parametrize(

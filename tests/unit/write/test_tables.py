@@ -11,7 +11,7 @@ from nd2._core.chunks import recorded_data
 from nd2._core.chunks.picture_metadata import FirstFrame
 from nd2._core.structures import ZStackLoop, ZStackLoopParams
 from nd2._core.write import plan
-from nd2._core.write.tables import FrameLog, NewTables, nominal_times
+from nd2._core.write.tables import FrameLog, NewTables
 
 X, Y, Z = recorded_data.STAGE
 
@@ -26,7 +26,7 @@ def test_cells_become_columns_of_their_type() -> None:
     nan = float("nan")
     made = log([nan] * 3)
     made.cells |= {"Count": [1, 2, 3], "T [°C]": [36.5, None, 37.0], "Note": ["a", None, "µ"]}
-    count, temperature, note = made.columns()
+    _, (count, temperature, note) = made.merged([])
     assert count.values.tolist() == [1, 2, 3]
     assert count.values.dtype == np.int32
     np.testing.assert_array_equal(temperature.values, [36.5, nan, 37.0])
@@ -53,8 +53,3 @@ def test_times_end_with_the_last_recorded_one(times: list[float], expected: list
     tables = NewTables(made, (3, 0), np.full(4, np.nan))
     chunks = dict(tables.finish(log(times)))
     np.testing.assert_array_equal(np.frombuffer(chunks[recorded_data.TIMES]), expected)
-
-
-def test_nominal_times_follow_the_loop() -> None:
-    made = plan.make({"T": 3, "Z": 2, "Y": 2, "X": 3}, "u2", {"times": [10.0, 20.0, 30.0]})
-    assert nominal_times(made).tolist() == [10, 10, 20, 20, 30, 30]

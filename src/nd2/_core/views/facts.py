@@ -21,13 +21,14 @@ from nd2._core.values import record
 from nd2._core.views.channels import ChannelFacts, channel_indices, composite_channels, positive, unique_names
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from nd2._core.chunks.recorded_data import RecordedColumn
+    from nd2._core.frames.grid import Layout
     from nd2._core.readers import Reader
-    from nd2._core.structures import Channel, Microscope
+    from nd2._core.structures import Channel, ExpLoop, Microscope
 
 Source = Literal["recorded", "nominal", "mixed"] | None
 """Source of values; None if the file does not have them."""
@@ -299,7 +300,7 @@ class Facts:
         if count and finite.all():
             return Series(times, "recorded")
         known = np.flatnonzero(finite)
-        nominal = self._nominal_times(frames)
+        nominal = planned_times(self.reader.experiment, self.reader.layout, frames)
         planned = _mean_step(nominal)
         if not len(known):
             if planned is None and count > 1:
@@ -322,17 +323,9 @@ class Facts:
         series = self.step_times(frames)
         if series.source is None:
             return None
-        return _mean_step(series.values) or _mean_step(self._nominal_times(frames))
-
-    def _nominal_times(self, frames: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return the planned times of frames in milliseconds."""
-        times = np.zeros(len(frames))
-        layout = self.reader.layout
-        indices = layout.grid.indices(frames)
-        for name, count in layout.loops:
-            if name[0] == "T" and name in self.loops:
-                times += _loop_times(self.loops[name], count)[indices[name]]
-        return times
+        return _mean_step(series.values) or _mean_step(
+            planned_times(self.reader.experiment, self.reader.layout, frames)
+        )
 
     def axes(self, position: int | str | None = None, without: Collection[str] = ()) -> dict[str, Series]:
         """Return the value of each step of every loop, of T, P and Z also if the file lacks them.
@@ -419,6 +412,16 @@ def _mean_step(times: NDArray[np.float64], steps: int | None = None) -> float | 
     """Return the mean distance of times; None if it is not above zero."""
     steps = len(times) - 1 if steps is None else steps
     return positive(float(times[-1] - times[0]) / steps) if steps > 0 else None
+
+
+def planned_times(experiment: Iterable[ExpLoop], layout: Layout, frames: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the planned times of frames that the loops reach, in milliseconds from the first frame on."""
+    times = np.zeros(len(frames))
+    indices = layout.grid.indices(frames)
+    for loop, (name, count) in zip(experiment, layout.loops, strict=True):
+        if name[0] == "T":
+            times += _loop_times(loop, count)[indices[name]]
+    return times
 
 
 def _loop_times(loop: Any, count: int) -> NDArray[np.float64]:

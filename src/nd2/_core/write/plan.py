@@ -90,9 +90,9 @@ def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions, *, 
 
     With ``any_dtype``, samples may be of a type that ND2 files cannot hold: for exports of arrays.
     """
-    positions, times, z = options.get("positions"), options.get("times"), options.get("z")
+    positions, z, period = options.get("positions"), options.get("z"), options.get("period")
     voxel_size, compression = options.get("voxel_size"), options.get("compression")
-    period, significant_bits = options.get("period"), options.get("significant_bits")
+    significant_bits = options.get("significant_bits")
     sample = np.dtype(dtype).newbyteorder("<") if any_dtype else _sample_type(dtype)
     if compression not in (None, "zlib"):
         raise ValueError(f"compression {compression!r}: None and 'zlib' are known")
@@ -109,8 +109,7 @@ def make(sizes: Mapping[str, int], dtype: DTypeLike, options: WriterOptions, *, 
     home = 0.0
     for nesting, (name, count) in enumerate(loops):
         if name[0] == "T":
-            step = period if name == "T" else None
-            built.append(_time_loop(count, nesting, times, frame_count, step))
+            built.append(_time_loop(count, nesting, period if name == "T" else None))
         elif name[0] == "P":
             built.append(_position_loop(count, nesting, positions))
         elif name[0] == "Z":
@@ -201,20 +200,13 @@ def significant_bits_range(dtype: np.dtype[Any]) -> range:
     return {8: range(1, 9), 16: range(9, 17)}.get(bits, range(bits, bits + 1))
 
 
-def _time_loop(count: int, nesting: int, times: ArrayLike | None, frame_count: int, period: float | None) -> s.TimeLoop:
-    loop = s.TimeLoop(count, nesting, _NO_TIMES)  # measured when the file is finished
-    if period is not None:
-        if not (period >= 0 and math.isfinite(period)):
-            raise ValueError(f"period {period}: expected a number of milliseconds")
-        loop = measured_time_loop(loop, np.arange(count, dtype=np.float64) * period)
-    if times is None:
+def _time_loop(count: int, nesting: int, period: float | None) -> s.TimeLoop:
+    loop = s.TimeLoop(count, nesting, _NO_TIMES)  # measured by the times of the frames
+    if period is None:
         return loop
-    given = np.asarray(times, np.float64)
-    if given.shape == (count,) and np.isfinite(given).all() and period is None:
-        return measured_time_loop(loop, given)
-    if given.shape in ((count,), (frame_count,)):
-        return loop
-    raise ValueError(f"times have shape {given.shape}; expected ({count},), or ({frame_count},) for each frame")
+    if not (period >= 0 and math.isfinite(period)):
+        raise ValueError(f"period {period}: expected a number of milliseconds")
+    return measured_time_loop(loop, np.arange(count, dtype=np.float64) * period)
 
 
 def measured_time_loop(loop: s.TimeLoop, times: NDArray[np.float64]) -> s.TimeLoop:

@@ -26,7 +26,7 @@ from nd2._core.chunks import (
 from nd2._core.chunks.binary_layers import LayerInfo
 from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH, FirstFrame
 from nd2._core.format import clx_lite, clx_xml, masks
-from nd2._core.structures import NETimeLoop, StagePosition, TextInfo, TimeLoop, XYPosLoop, XYPosLoopParams, ZStackLoop
+from nd2._core.structures import StagePosition, TextInfo, TimeLoop, XYPosLoop, XYPosLoopParams, ZStackLoop
 from nd2._core.write import plan as plans
 from nd2._core.write.plan import WriterOptions, measured_time_loop
 
@@ -57,13 +57,12 @@ class FrameLog:
         self.times = times
         self.cells: defaultdict[str, list[Any]] = defaultdict(lambda: [None] * len(times))
 
-    def columns(self) -> list[RecordedColumn]:
-        """Return the columns; frames without a value have NaN, or no text."""
-        return [_column(header, cells) for header, cells in self.cells.items()]
-
     def merged(self, given: Iterable[RecordedColumn]) -> tuple[list[RecordedColumn], list[RecordedColumn]]:
-        """Return the given columns that the log does not replace, and its own, with unique identifiers."""
-        own = self.columns()
+        """Return the given columns that the log does not replace, and its own, with unique identifiers.
+
+        Frames without a value have NaN, or no text.
+        """
+        own = [_column(header, cells) for header, cells in self.cells.items()]
         headers = {(column.title, column.unit) for column in own}
         kept = [column for column in given if (column.title, column.unit) not in headers]
         unique = recorded_data.with_unique_ids([*kept, *own])
@@ -164,7 +163,7 @@ class NewTables:
         planned = any(isinstance(x, TimeLoop) and x.parameters.periodMs for x in self.plan.loops)
         times = log.recorded_times()
         if len(times) or (len(log.times) and not planned):
-            yield recorded_data.TIMES, (times if len(times) else nominal_times(self.plan)).astype("<f8").tobytes()
+            yield recorded_data.TIMES, (times if len(times) else np.zeros(len(log.times))).astype("<f8").tobytes()
         given, own = log.merged(self.columns)
         for column in (*given, *own):
             yield recorded_data.column_name(column.id), column.load() or b""
@@ -252,25 +251,6 @@ def layer_chunks(layers: Sequence[Layer]) -> Iterator[tuple[bytes, bytes]]:
         for frame, mask in enumerate(frames):
             if mask is not None:
                 yield binary_layers.mask_name(info.file_tag, frame), masks.encode_runs(mask)
-
-
-def nominal_times(plan: Plan) -> NDArray[np.float64]:
-    """Return the time of each frame by the time loops in milliseconds; 0 without one."""
-    times = np.zeros(plan.frame_count)
-    within = times[: min(plan.layout.frame_count, plan.frame_count)]
-    indices = plan.layout.grid.all_indices().values()
-    for loop, index in zip(plan.loops, indices, strict=True):
-        if isinstance(loop, TimeLoop):
-            period = loop.parameters.periodDiff.avg or loop.parameters.periodMs
-            steps = loop.parameters.startMs + period * np.arange(loop.count)
-        elif isinstance(loop, NETimeLoop):
-            periods = loop.parameters.periods
-            gaps = np.concatenate([np.full(p.count, p.periodDiff.avg or p.periodMs) for p in periods])
-            steps = np.concatenate([[0.0], np.cumsum(gaps)[:-1]])
-        else:
-            continue
-        within += steps[index[: len(within)]]
-    return times
 
 
 def _julian_day(when: datetime | float | None) -> float:

@@ -13,9 +13,10 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.chunks import recorded_data
 from nd2._core.format.pixels import copy_components
+from nd2._core.views.facts import planned_times
 from nd2._core.write.plan import WriterOptions, resolve_sizes
 from nd2._core.write.stream import ChunkStream
-from nd2._core.write.tables import FrameLog, NewTables, nominal_times
+from nd2._core.write.tables import FrameLog, NewTables
 
 if TYPE_CHECKING:
     import os
@@ -47,7 +48,9 @@ class FileWriter:
         plan = tables.plan
         self._plan, self._tables = plan, tables
         self._log = FrameLog(tables.times.copy())
-        self._nominal = nominal_times(plan)
+        self._nominal = np.zeros(plan.frame_count)
+        within = np.arange(min(plan.layout.frame_count, plan.frame_count))
+        self._nominal[within] = planned_times(plan.loops, plan.layout, within)
         self._swap = plan.pixels.samples == 3 and samples == "RGB"
         self._frame_shape = _without_ones(plan.pixels.shape)
         # Compression in the background needs a copy: the caller may reuse its memory.
