@@ -14,6 +14,8 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from nd2._core.frames import pool
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -175,12 +177,7 @@ class ND2BackendArray(BackendArray):
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
         """Read while other variables are read; ``Dataset.load_async`` calls this."""
-        if not isinstance(key, indexing.VectorizedIndexer):
-            return await self.values.read_async(key.tuple)
-        part: NDArray[Any] = await indexing.async_explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self.values.read_async
-        )
-        return part
+        return await pool.run_async(self.__getitem__, key)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("xarray_nd2", *self.values.__dask_tokenize__())

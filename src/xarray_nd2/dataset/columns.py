@@ -5,7 +5,6 @@ Values are read when they are indexed. Binary layers are columns as well: see `n
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -157,10 +156,6 @@ class FrameValues(LazyArray):
         if not frames.size:
             return np.empty(selection.shape, self.dtype)
         return self.column.take(frames, selection.picks[loops:]).reshape(selection.shape)
-
-    async def read_async(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        """Read in a thread, so that other coroutines run."""
-        return await asyncio.to_thread(self.read, key)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("xarray_nd2", *self.column.token(), repr(self.grid))

@@ -122,14 +122,6 @@ class FrameArray(LazyArray):
         self._read(loops, picks, out.reshape(math.prod(map(len, loops)), *map(len, picks)))
         return out
 
-    async def read_async(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        """Read as `read` does; other coroutines run while bytes are transferred."""
-        selection = select(key, self.dims, self.shape)
-        loops, picks = self._split(selection.picks)
-        index, inverse = self._unique(loops)
-        frames = await self.frames.read_async(index, picks)
-        return (frames if inverse is None else frames[inverse]).reshape(selection.shape)
-
     def _split(self, picks: Picks) -> tuple[Picks, Picks]:
         """Return the positions on the frame axes, and those on C, Y, X and S of a frame."""
         loops = len(self.grid.dims)

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future, ThreadPoolExecutor
 
-_lock = threading.Lock()
-_executor: ThreadPoolExecutor | None = None
+_T = TypeVar("_T")
 _MAX_THREADS = 8
+_MAX_WAITING = 128
+"""Threads of asynchronous reads, which wait for requests and for the other threads."""
 _limit = _MAX_THREADS
 
 
@@ -34,24 +36,16 @@ def workers() -> int:
     return min(cores, _limit)
 
 
-def _pool() -> ThreadPoolExecutor:
-    global _executor
-    with _lock:
-        if _executor is None:
-            from concurrent.futures import ThreadPoolExecutor
+@cache
+def _executor(threads: int) -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
 
-            _executor = ThreadPoolExecutor(workers(), thread_name_prefix="nd2")
-        return _executor
-
-
-def _forget() -> None:
-    """Start again in a forked process, which inherits the objects but not the threads."""
-    global _lock, _executor
-    _lock, _executor = threading.Lock(), None
+    return ThreadPoolExecutor(threads, thread_name_prefix="nd2")
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    # A forked process inherits the objects but not the threads.
+    os.register_at_fork(after_in_child=_executor.cache_clear)
 
 
 def run(calls: Sequence[tuple[Callable[..., None], Any] | tuple[Callable[..., None], Any, Any]]) -> None:
@@ -95,7 +89,7 @@ def submit(function: Callable[..., None], *arguments: Any) -> Future[None]:
     A thread that outlives the main thread makes the call itself: the pool accepts nothing then.
     """
     try:
-        return _pool().submit(function, *arguments)
+        return _executor(workers()).submit(function, *arguments)
     except RuntimeError:
         from concurrent.futures import Future
 
@@ -107,3 +101,10 @@ def submit(function: Callable[..., None], *arguments: Any) -> Future[None]:
         else:
             future.set_result(None)
         return future
+
+
+async def run_async(function: Callable[..., _T], *arguments: Any) -> _T:
+    """Make one call without blocking the event loop; many may wait at the same time."""
+    import asyncio
+
+    return await asyncio.get_running_loop().run_in_executor(_executor(_MAX_WAITING), function, *arguments)

@@ -23,7 +23,7 @@ from nd2._core.frames.selection import as_index, as_slice, simplify
 from nd2._core.values import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Mapping
     from concurrent.futures import Future
 
     from numpy.typing import NDArray
@@ -149,18 +149,6 @@ class Frames:
 
         ``index`` has each frame at most once, in any order. ``out`` is C-contiguous if frames are stored in pieces.
         """
-        job = self._job(index, picks, out)
-        job.run()
-        return self._finish(job, index)
-
-    async def read_async(self, index: NDArray[np.intp], picks: Picks | None = None) -> NDArray[Any]:
-        """Read as `read` does; other coroutines run while bytes are transferred and decoded."""
-        job = self._job(index, picks, None)
-        await job.run_async()
-        return self._finish(job, index)
-
-    def _job(self, index: NDArray[np.intp], picks: Picks | None, out: NDArray[Any] | None) -> _Job:
-        """Plan a read, check it, and make its output, zero where frames are missing."""
         if picks is None:
             picks = tuple(range(size) for size in self.pixels.shape)
         plan = Plan.from_selection(self.table, self.pixels, index, picks)
@@ -170,12 +158,16 @@ class Frames:
             out = np.empty(plan.shape, self.pixels.dtype)
         pieces = out if plan.pieces == 1 else out.reshape(plan.count, 1, *plan.shape[2:])
         pieces[plan.missing] = 0
-        return _Job(self, plan, out, pieces)
+        job = _Job(self, plan, pieces)
+        job.run()
+        if self.cut and plan.pieces == 1:
+            self._copy_cut(job, index)
+        return out
 
-    def _finish(self, job: _Job, index: NDArray[np.intp]) -> NDArray[Any]:
+    def _copy_cut(self, job: _Job, index: NDArray[np.intp]) -> None:
         """Put the whole rows that are left of cut frames into the output, where the others stay zero."""
         pixels = self.pixels
-        for place in job.plan.missing if self.cut and job.plan.pieces == 1 else ():
+        for place in job.plan.missing:
             offset, nbytes = self.cut.get(int(index[place]), (0, 0))
             if nbytes <= 0:
                 continue
@@ -184,7 +176,6 @@ class Frames:
                 data = inflate_start(data, pixels.frame_bytes)
             count = len(data) // pixels.row_bytes
             job.copy(np.array([place]), pixels.rows(data, count)[None], range(count))
-        return job.whole
 
     def _check(self, plan: Plan) -> None:
         """Refuse impossible entries of the table, before anything is allocated or read."""
@@ -243,44 +234,29 @@ class Frames:
 
 @record
 class _Job:
-    """One read under way; ``out`` is a view of the ``whole`` output with a row for each frame (or piece)."""
+    """One read under way; ``out`` is a view of the output with a row for each frame (or piece)."""
 
     frames: Frames
     plan: Plan
-    whole: NDArray[Any]
     out: NDArray[Any]
 
     def run(self) -> None:
         """Read everything; several ranges per call if the source makes parallel requests."""
+        if not self.out.size:
+            return
         if self._keeps_frames():
             self._run_cached()
             return
-        for targets, calls in self._steps():
-            if targets:
-                self.frames.source.read_into(targets)
-            pool.run(calls)
-
-    async def run_async(self) -> None:
-        """Read everything without blocking the event loop."""
-        import asyncio
-
-        for targets, calls in self._steps():
-            if targets:
-                await self.frames.source.read_into_async(targets)
-            await asyncio.to_thread(pool.run, calls)
-
-    def _steps(self) -> Iterator[tuple[list[tuple[int, memoryview]], list[tuple[Any, ...]]]]:
-        """Yield the targets that a source which makes parallel requests fills in one call, and the calls after it."""
-        source, blocks = self.frames.source, []
-        if self.out.size:
-            blocks = self.plan.blocks(source.max_gap, contiguous=self.out.flags.c_contiguous)
+        source = self.frames.source
+        blocks = self.plan.blocks(source.max_gap, contiguous=self.out.flags.c_contiguous)
         if not source.concurrent:
-            yield [], [(self._read, block) for block in blocks]
+            pool.run([(self._read, block) for block in blocks])
             return
         for group in requests(blocks):
             targets = [(b.offset, self._target(b) if b.direct else np.empty(b.nbytes, np.uint8).data) for b in group]
+            source.read_into(targets)
             filled = zip(group, targets, strict=True)
-            yield targets, [(self._put, block, data) for block, (_, data) in filled if not block.direct]
+            pool.run([(self._put, block, data) for block, (_, data) in filled if not block.direct])
 
     def _read(self, block: Block) -> None:
         buffer = self._target(block) if block.direct else _scratch(block.nbytes)
@@ -328,7 +304,7 @@ class _Job:
     def _keeps_frames(self) -> bool:
         """Return whether to keep the decoded frames, because only parts of them are selected."""
         pixels, plan = self.frames.pixels, self.plan
-        if pixels.codec == "raw" or not self.out.size:
+        if pixels.codec == "raw":
             return False
         partial = math.prod(self.out.shape[1:]) * plan.pieces < math.prod(pixels.shape)
         nbytes = len(plan.rows) * pixels.frame_bytes

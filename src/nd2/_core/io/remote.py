@@ -86,12 +86,6 @@ class FsspecSource(ByteSource):
     def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
         self._fetch(self._absent(targets))
 
-    async def read_into_async(self, targets: Sequence[tuple[int, memoryview]]) -> None:
-        with self._explained():
-            requests = plan(self._absent(targets), self._tuning)
-            if requests:
-                await self._transport.run_async(self._transport.fetch, requests, self._checked_stat())
-
     def read_start(self, nbytes: int) -> bytes:
         if self._closed:
             raise errors.closed(self.url)

@@ -104,12 +104,6 @@ class ByteSource(ABC):
             view = buffer.cast("B")
             view[:] = self.read(offset, view.nbytes)
 
-    async def read_into_async(self, targets: Sequence[tuple[int, memoryview]]) -> None:
-        """Fill each buffer like `read_into`, without blocking the event loop."""
-        import asyncio
-
-        await asyncio.to_thread(self.read_into, targets)
-
     def read_start(self, nbytes: int) -> bytes:
         """Read the first bytes of the file, fewer if it is shorter, in the cheapest way."""
         return self.read(0, min(nbytes, self.size))

@@ -177,10 +177,6 @@ class Transport:
             return end.value  # type: ignore[no-any-return]
         raise RuntimeError("the coroutine waits")
 
-    async def run_async(self, function: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any) -> _T:
-        """Run one of the coroutines below; those of the caller's event loop run meanwhile."""
-        return await asyncio.to_thread(self.run, function, *arguments)
-
     async def stat(self) -> Stat:
         """Ask for length and version."""
         return parse_info(self.fs.info(self.path), self.url)
@@ -237,9 +233,6 @@ class AsyncTransport(Transport):
 
         result: _T = sync(self.fs.loop, function, *arguments)
         return result
-
-    async def run_async(self, function: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any) -> _T:
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(function(*arguments), self.fs.loop))
 
     async def stat(self) -> Stat:
         return parse_info(await self.fs._info(self.path), self.url)  # noqa: SLF001 - fsspec's way to name coroutines
