@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from nd2._core.catalog import Record, index_file, index_files
@@ -17,9 +18,9 @@ __all__ = ["Record", "index_file", "index_files", "main"]
 
 def main(argv: Sequence[str] = ()) -> int:
     """Run the command ``nd2 index``; return its exit status."""
-    from nd2._core.cli.index import main
+    from nd2._core.cli import main
 
-    return main(argv or None)
+    return main(["index", *(argv or sys.argv[1:])])
 
 
 # Private names of nd2 0.12.0 that its own tests use.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,8 @@ from nd2._core import errors
 from nd2._core.cli.command import Command, arguments, flag, format_option, shows_progress, terminal_width, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    import argparse
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from typing import TypeAlias
 
     import pandas as pd
@@ -235,19 +235,3 @@ INDEX = Command(
     ),
     _index,
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 1 if a file could not be read, 2 for wrong options."""
-    from nd2._core.catalog import COLUMNS
-
-    parser = argparse.ArgumentParser(
-        prog="nd2 index", description=f"Print the most important metadata of ND2 files. Columns: {', '.join(COLUMNS)}."
-    )
-    INDEX.configure(parser)
-    parser.set_defaults(storage_options=None)
-    options = parser.parse_args(argv)
-    try:
-        return run(options)
-    except ValueError as error:
-        parser.error(str(error))
