@@ -94,16 +94,6 @@ class FrameArray(LazyArray):
         """Type of a sample."""
         return self.frames.pixels.dtype
 
-    @property
-    def size(self) -> int:
-        """Number of samples."""
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes of the whole array in memory."""
-        return self.size * self.dtype.itemsize
-
     def read(self, key: tuple[Any, ...], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Read a part by outer (orthogonal) indexing."""
         selection = select(key, self.dims, self.shape)
