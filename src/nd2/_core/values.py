@@ -87,12 +87,8 @@ def record(cls: type[_T]) -> type[_T]:
 class Value:
     """Representation, equality and pickles of public dataclasses."""
 
-    def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({values})"
-
-    def __eq__(self, other: object) -> bool:
-        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
+    __repr__ = _repr
+    __eq__ = _eq
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _blank, (_address(self),), vars(self)
