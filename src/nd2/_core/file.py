@@ -155,20 +155,14 @@ class ND2File(PrivateMembers):
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            "source": self._reader.source.reopen(),
-            "closed": self.closed,
-            "index": self._reader.index,
-            "options": self._options,
-        }
+        return {"open": self._reopen(), "closed": self.closed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._options = state["options"]
-        self._reader = open_reader(state["source"], state["index"], **self._options)
+        self._options, self._reader = state["open"].keywords, state["open"]()
         if state["closed"]:
             self.close()
 
-    def _reopen(self) -> Callable[[], Reader]:
+    def _reopen(self) -> partial[Reader]:
         """Return a function that opens the file, also in other processes."""
         source, index = self._reader.source.reopen(), self._reader.index
         return partial(open_reader, source, index, **self._options)
