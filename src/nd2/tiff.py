@@ -15,13 +15,5 @@ __all__ = ["AXIS", "TYPE_CHECKING", "ND2File", "nd2_ome_metadata", "nd2_to_tiff"
 
 
 def nd2_ome_metadata(f: ND2File, *, include_unstructured: bool = True, tiff_file_name: str | None = None) -> OME:
-    """Return the OME metadata of an open file, as its method ``ome_metadata`` does.
-
-    Parameters
-    ----------
-    f : ND2File
-        The open file.
-    include_unstructured, tiff_file_name
-        As those of ``ND2File.ome_metadata``.
-    """
+    """Return the OME metadata of an open file, as its method ``ome_metadata`` does."""
     return f.ome_metadata(include_unstructured=include_unstructured, tiff_file_name=tiff_file_name)

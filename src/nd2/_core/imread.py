@@ -10,7 +10,7 @@ from nd2._core.file import ND2File
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
-    from typing import BinaryIO, Unpack
+    from typing import BinaryIO, TypeAlias, Unpack
 
     import dask.array
     import xarray as xr
@@ -19,37 +19,27 @@ if TYPE_CHECKING:
 
     from nd2._core.open import OpenOptions
 
+    File: TypeAlias = str | os.PathLike[str] | BinaryIO
+
 
 @overload
 def imread(
-    file: str | os.PathLike[str] | BinaryIO,
-    *,
-    dask: Literal[False] = ...,
-    xarray: Literal[False] = ...,
-    **options: Unpack[OpenOptions],
+    file: File, *, dask: Literal[False] = ..., xarray: Literal[False] = ..., **options: Unpack[OpenOptions]
 ) -> NDArray[Any]: ...
 
 
 @overload
-def imread(
-    file: str | os.PathLike[str] | BinaryIO, *, dask: bool = ..., xarray: Literal[True], **options: Unpack[OpenOptions]
-) -> xr.DataArray: ...
+def imread(file: File, *, dask: bool = ..., xarray: Literal[True], **options: Unpack[OpenOptions]) -> xr.DataArray: ...
 
 
 @overload
 def imread(
-    file: str | os.PathLike[str] | BinaryIO,
-    *,
-    dask: Literal[True],
-    xarray: Literal[False] = ...,
-    **options: Unpack[OpenOptions],
+    file: File, *, dask: Literal[True], xarray: Literal[False] = ..., **options: Unpack[OpenOptions]
 ) -> dask.array.Array: ...
 
 
-@overload
-def imread(
-    file: str | os.PathLike[str] | BinaryIO, *, dask: bool = ..., xarray: bool = ..., **options: Unpack[OpenOptions]
-) -> Any: ...  # by flags that are known at run time only
+@overload  # by flags that are known at run time only
+def imread(file: File, *, dask: bool = ..., xarray: bool = ..., **options: Unpack[OpenOptions]) -> Any: ...
 
 
 def imread(
@@ -75,21 +65,12 @@ def imread(
         Whether the pixels are a dask array that reads when it is computed.
     xarray : bool
         Whether to return a labeled ``xarray.DataArray``.
-    storage_options : Mapping, optional
-        Options for the file system of a URL.
-    index, flat_frames, validate_frames, search_window, rescue, dtype
-        As `ND2File` takes them.
+    storage_options, index, flat_frames, validate_frames, search_window, rescue, dtype
+        As `ND2File` takes them; errors are those of `ND2File` and its method `asarray`.
 
     Returns
     -------
     ndarray, dask.array.Array or xarray.DataArray
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened, or is not ND2.
-    ValueError
-        If it is damaged.
     """
     with ND2File(
         file,
@@ -115,7 +96,7 @@ def nd2_to_tiff(
     on_frame: Callable[[int, int, dict[str, int]], None] | None = None,
     modify_ome: Callable[[OME], None] | None = None,
 ) -> None:
-    """Write an ND2 file as TIFF.
+    """Write an ND2 file as TIFF. Errors are those of `ND2File` and its method `write_tiff`.
 
     Parameters
     ----------
@@ -125,15 +106,6 @@ def nd2_to_tiff(
         The TIFF file; with ``.ome.`` in its name, an OME-TIFF.
     include_unstructured_metadata, progress, on_frame, modify_ome
         As those of ``ND2File.write_tiff``.
-
-    Raises
-    ------
-    OSError
-        If ``source`` cannot be opened, or is not ND2.
-    ImportError
-        If tifffile is not installed.
-    ValueError
-        If the file is damaged; ``dest`` stays unchanged.
     """
     with nullcontext(source) if isinstance(source, ND2File) else ND2File(source) as file:
         file.write_tiff(

@@ -74,20 +74,7 @@ def is_supported_file(
 
 
 def is_legacy(path: Any, *, storage_options: Mapping[str, Any] | None = None) -> bool:
-    """Return whether a file is a legacy (JPEG 2000) ND2 file, by its first four bytes.
-
-    Parameters
-    ----------
-    path : str, os.PathLike, BinaryIO
-        Path, URL or open binary file.
-    storage_options : Mapping, optional
-        Options for the file system of a URL.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened.
-    """
+    """Return whether a file is a legacy (JPEG 2000) ND2 file, as `is_supported_file` does."""
     return read_magic(path, storage_options) == LEGACY_MAGIC_BYTES
 
 
