@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nd2._core.export.zarr_store import Folder
+from nd2._core.export.zarr_store import Target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ def test_a_sweep_removes_incomplete_chunks_and_nothing_else(tmp_path: Path) -> N
         path.write_bytes(b"x")
     (folder / "link").symlink_to(outside, target_is_directory=True)
     (folder / "2.__lock").symlink_to(outside / PARTIAL)
-    Folder(folder).sweep()
+    Target(str(folder), None).sweep()
     assert all(path.read_bytes() == b"x" for path in kept)
     assert not any(path.exists() for path in left)
     assert not (folder / "2.__lock").is_symlink()

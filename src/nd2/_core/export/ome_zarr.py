@@ -12,7 +12,7 @@ from nd2._core._version import CREATOR, __version__
 from nd2._core.export import zarr_documents as documents
 from nd2._core.export.blocks import Blocks, Grid
 from nd2._core.export.pipeline import bar, cluster_threads, pump, pump_cluster, share
-from nd2._core.export.zarr_store import Backend, choose_backend, open_target, put_array, put_group
+from nd2._core.export.zarr_store import Backend, Target, choose_backend, put_array
 from nd2._core.frames import pool
 from nd2._core.io.destination import resolve
 from nd2._core.io.urls import file_stem, is_url, local_path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from nd2._core.export.blocks import Block, BlockRange
-    from nd2._core.export.zarr_store import Target, Write
+    from nd2._core.export.zarr_store import Write
     from nd2._core.readers import Reader
     from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.views.facts import Facts
@@ -76,7 +76,7 @@ def write_ome_zarr(
     )
     with destination.folder() as place:
         store = place, dict(storage_options or {}) if destination.url else None
-        target = open_target(*store)
+        target = Target(*store)
         try:
             export.create_arrays(target)
             with bar(progress, len(export.placement.index), "frame") as advance:
@@ -98,7 +98,7 @@ def write_ome_zarr(
             if xml is not None:
                 target.put("OME/METADATA.ome.xml", xml)
             for path, attributes in groups.items():
-                put_group(target, path, attributes)
+                target.put_metadata(path, documents.group_document(attributes))
         finally:
             target.shut()
     return str(dest) if destination.url else Path(local_path(dest))
@@ -134,7 +134,7 @@ def _write_part(
 
     threads = int(get_worker().state.nthreads)
     pool.limit(threads)
-    target = open_target(*store)
+    target = Target(*store)
     reopen: Callable[[], Reader] = pickle.loads(opener)
     # Lazy arrays are computed here, not by other tasks.
     with dask.config.set(scheduler="synchronous"), reopen() as reader:

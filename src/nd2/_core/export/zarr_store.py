@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import product
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.export import zarr_documents
+from nd2._core.export import zarr_documents as documents
 from nd2._core.io.destination import explained
 from nd2._core.io.open import file_system
 from nd2._core.io.urls import redact
@@ -37,21 +36,37 @@ _LEFT_BEHIND = re.compile(r"(\.[0-9a-f]{32}\.partial|\.__lock)$")
 """Ends of the names that zarr-python and tensorstore give to a file before it is complete."""
 
 
-class Target(ABC):
-    """Where files and arrays are written; arrays through zarr-python."""
+class Target:
+    """Where files and arrays are written: a local folder, or with ``storage_options`` a URL that fsspec supports."""
 
-    _gate: GatedStore | None = None
+    def __init__(self, place: str, storage_options: Mapping[str, Any] | None) -> None:
+        self.place, self.storage_options = place, storage_options
+        self._gate: GatedStore | None = None
 
-    @abstractmethod
     def put(self, name: str, data: bytes) -> None:
         """Write a file."""
+        if self.storage_options is None:
+            path = Path(self.place, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            return
+        with explained(redact(self.place)):
+            fs, root = file_system(self.place, self.storage_options)
+            target = f"{root.rstrip('/')}/{name}"
+            fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+            fs.pipe_file(target, data)
 
-    @abstractmethod
-    def _open(self) -> Any:
-        """Return a store of zarr-python."""
+    def put_metadata(self, path: str, document: Any) -> None:
+        """Write the metadata of a group or an array; ``path`` is ``""`` for the root.
+
+        Values that JSON does not have are written as text.
+        """
+        self.put(f"{path}/zarr.json".lstrip("/"), json.dumps(document, default=str).encode())
 
     def open_array(self, name: str, backend: Backend, threads: int | None = None) -> Write:
         """Open an array whose metadata exist; ``threads`` limits those that compress, in new processes."""
+        if backend == "tensorstore":
+            return _open_tensorstore(Path(self.place, name), threads)
         import zarr
 
         if threads is not None:
@@ -70,78 +85,27 @@ class Target(ABC):
 
         return write
 
+    def _open(self) -> Any:
+        """Return a store of zarr-python."""
+        from zarr.storage import FsspecStore, LocalStore
+
+        if self.storage_options is None:
+            return LocalStore(self.place)
+        return FsspecStore.from_url(self.place, storage_options=dict(self.storage_options))
+
     def sweep(self) -> None:
         """Remove incomplete chunks of processes that were killed. Object stores do not have any."""
-
-    def shut(self) -> None:
-        """Allow no more writes, and wait for those that have started."""
-        if self._gate is not None:
-            self._gate.shut()
-
-
-class Folder(Target):
-    """A local folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def put(self, name: str, data: bytes) -> None:
-        target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
-
-    def _open(self) -> Any:
-        from zarr.storage import LocalStore
-
-        return LocalStore(self.path)
-
-    def open_array(self, name: str, backend: Backend, threads: int | None = None) -> Write:
-        if backend == "tensorstore":
-            return _open_tensorstore(self.path / name, threads)
-        return super().open_array(name, backend, threads)
-
-    def sweep(self) -> None:
         # The export made the folder, and links to other folders are not followed.
-        for folder, _, names in os.walk(self.path):
+        for folder, _, names in os.walk(self.place) if self.storage_options is None else ():
             for name in names:
                 if _LEFT_BEHIND.search(name):
                     with suppress(FileNotFoundError):  # a worker that was given up may go on
                         os.unlink(os.path.join(folder, name))
 
-
-class Remote(Target):
-    """A URL that fsspec supports."""
-
-    def __init__(self, url: str, storage_options: Mapping[str, Any]) -> None:
-        self.url, self.storage_options = url, storage_options
-
-    def put(self, name: str, data: bytes) -> None:
-        with explained(redact(self.url)):
-            fs, root = file_system(self.url, self.storage_options)
-            place = f"{root.rstrip('/')}/{name}"
-            fs.makedirs(place.rpartition("/")[0], exist_ok=True)
-            fs.pipe_file(place, data)
-
-    def _open(self) -> Any:
-        from zarr.storage import FsspecStore
-
-        return FsspecStore.from_url(self.url, storage_options=dict(self.storage_options))
-
-
-def open_target(place: str, storage_options: Mapping[str, Any] | None) -> Target:
-    """Return a folder, or with ``storage_options`` a remote folder."""
-    return Folder(Path(place)) if storage_options is None else Remote(place, storage_options)
-
-
-def put_json(target: Target, name: str, document: Any) -> None:
-    """Write a JSON document; values that JSON does not have are written as text."""
-    target.put(name, json.dumps(document, default=str).encode())
-
-
-def put_group(target: Target, path: str, attributes: Mapping[str, Any]) -> None:
-    """Write the metadata of a group; ``path`` is ``""`` for the root."""
-    document = zarr_documents.group_document(attributes)
-    put_json(target, f"{path}/zarr.json" if path else "zarr.json", document)
+    def shut(self) -> None:
+        """Allow no more writes, and wait for those that have started."""
+        if self._gate is not None:
+            self._gate.shut()
 
 
 def put_array(
@@ -161,15 +125,15 @@ def put_array(
         "typesize": dtype.itemsize,
         "shuffle": "shuffle" if dtype.itemsize > 1 else "bitshuffle",
     }
-    codecs: list[dict[str, Any]] = [zarr_documents.bytes_codec(dtype), {"name": "blosc", "configuration": compression}]
+    codecs: list[dict[str, Any]] = [documents.bytes_codec(dtype), {"name": "blosc", "configuration": compression}]
     if shards is not None:
-        index = [zarr_documents.bytes_codec(np.dtype("<u8")), {"name": "crc32c"}]
+        index = [documents.bytes_codec(np.dtype("<u8")), {"name": "crc32c"}]
         sharding = {"chunk_shape": list(chunks), "codecs": codecs, "index_codecs": index, "index_location": "end"}
         codecs = [{"name": "sharding_indexed", "configuration": sharding}]
-    document = zarr_documents.array_document(
+    document = documents.array_document(
         shape=shape, chunks=shards or chunks, dtype=dtype, codecs=codecs, dims=names, separator="/"
     )
-    put_json(target, f"{path}/zarr.json", document)
+    target.put_metadata(path, document)
 
 
 def _any_empty(data: NDArray[Any], chunks: tuple[int, ...]) -> bool:
