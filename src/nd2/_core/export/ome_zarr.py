@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from nd2._core.views.pyramid import pyramid
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import Unpack
 
     from nd2._core.export.blocks import Block, BlockRange
     from nd2._core.export.zarr_store import Write
@@ -33,25 +34,31 @@ if TYPE_CHECKING:
 _LABEL_TYPE = np.dtype(np.uint32)
 
 
+class _Options(TypedDict):
+    """The options that decide which arrays are written."""
+
+    chunk_shape: tuple[int, ...] | Literal["auto"] | None
+    shard_shape: tuple[int, ...] | None
+    levels: int | Literal["auto"]
+    position: int | None
+    force_series: bool
+    include_labels: bool
+
+
 def write_ome_zarr(
     reader: Reader,
     facts: Facts,
     dest: str | os.PathLike[str],
     *,
-    chunk_shape: tuple[int, ...] | Literal["auto"] | None = "auto",
-    shard_shape: tuple[int, ...] | None = None,
-    backend: Backend = "auto",
-    progress: bool = False,
-    position: int | None = None,
-    force_series: bool = False,
+    backend: Backend,
+    progress: bool,
     include_all_metadata: bool = True,
-    include_labels: bool = True,
     version: str = documents.VERSION,
-    overwrite: bool = False,
-    levels: int | Literal["auto"] = 1,
-    storage_options: Mapping[str, Any] | None = None,
-    client: Any = None,
-    reopen: Callable[[], Reader] | None = None,
+    overwrite: bool,
+    storage_options: Mapping[str, Any] | None,
+    client: Any,
+    reopen: Callable[[], Reader] | None,
+    **options: Unpack[_Options],
 ) -> Path | str:
     """Write a file as OME-Zarr and return its path or URL; see ``ND2File.write_ome_zarr``.
 
@@ -59,7 +66,6 @@ def write_ome_zarr(
     """
     if version != documents.VERSION:
         raise ValueError(f"Only version {documents.VERSION!r} is supported, not {version!r}")
-    options = _Options(chunk_shape, shard_shape, levels, position, force_series, include_labels)
     export = _Export.from_reader(reader, facts, options)
     backend = choose_backend(backend, remote=is_url(dest))
     threads = 0 if client is None else cluster_threads(client)
@@ -102,18 +108,6 @@ def write_ome_zarr(
         finally:
             target.shut()
     return str(dest) if destination.url else Path(local_path(dest))
-
-
-@record
-class _Options:
-    """The options that decide what is written."""
-
-    chunk_shape: tuple[int, ...] | Literal["auto"] | None
-    shard_shape: tuple[int, ...] | None
-    levels: int | Literal["auto"]
-    position: int | None
-    force_series: bool
-    include_labels: bool
 
 
 def _write_part(
@@ -165,16 +159,16 @@ class _Export:
     @classmethod
     def from_reader(cls, reader: Reader, facts: Facts, options: _Options) -> _Export:
         """Decide what is written. Errors of the options are raised here."""
-        placement = Placement.from_layout(reader.layout)
+        placement, position = Placement.from_layout(reader.layout), options["position"]
         names = facts.image_names(placement.images)
-        if options.position is not None:
-            placement = placement.image_part(options.position)
-            names = [names[options.position]]
+        if position is not None:
+            placement = placement.image_part(position)
+            names = [names[position]]
         axes = documents.ImageAxes.from_facts(facts, placement)
         inner = "z" if placement.nesting == "TZ" else "t"
-        grid = Grid.choose(axes, reader.dtype, inner, options.chunk_shape, options.shard_shape, options.levels)
-        layers = reader.binary_layers if options.include_labels else []
-        series = options.force_series
+        grid = Grid.choose(axes, reader.dtype, inner, options["chunk_shape"], options["shard_shape"], options["levels"])
+        layers = reader.binary_layers if options["include_labels"] else []
+        series = options["force_series"]
         return cls(
             reader,
             facts,
