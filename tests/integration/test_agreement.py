@@ -507,7 +507,7 @@ def values_copy(path: Path, folder: Path) -> Claims:
             "channels": metadata.channels,
             "exposure": [channel.capture.exposure_ms for channel in facts.channels],
             "voxel_size": facts.pixel_size,
-            "start": facts.start_date,
+            "start": facts.start,
             "samples": "BGR",
         }
         x, y, z = (series.values for series in facts.stage.values())

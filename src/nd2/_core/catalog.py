@@ -146,7 +146,7 @@ def _describe(reader: Reader, record: Record) -> None:
     program = reader.custom_data.get("AppInfo_V1_0")
     program = program if isinstance(program, dict) else {}
     sizes = reader.layout.sizes
-    date = Facts(reader).start_date
+    date = Facts(reader).start
     record["acquired"] = "" if date is None else f"{date:%Y-%m-%d %H:%M:%S}"
     record["experiment"] = ";".join(f"{loop.type}:{loop.count}" for loop in reader.experiment)
     record["dtype"] = reader.dtype.name

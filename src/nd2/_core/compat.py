@@ -165,7 +165,7 @@ class ND2Reader(_Loops):
         """Start of the recording."""
         from nd2._core.views.facts import Facts
 
-        return Facts(self._reader).start_date
+        return Facts(self._reader).start
 
     def _decode_chunk(self, name: bytes, strip_prefix: bool = True) -> dict[str, Any]:
         """Decode a metadata chunk."""

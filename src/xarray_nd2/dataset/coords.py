@@ -17,6 +17,7 @@ from xarray_nd2.dataset.model import VariableModel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
 
     from numpy.typing import NDArray
 
@@ -68,7 +69,7 @@ _MICROMETER = {"units": "micrometer"}
 class Clock:
     """The conversion of recorded times to those of the dataset."""
 
-    start: np.datetime64 | None = None
+    start: datetime | None = None
     """The instant of the first frame, from which seconds are counted; None to leave times as recorded."""
     first: float = 0.0
     """Time of the first frame in seconds, as recorded."""
@@ -97,7 +98,7 @@ class Clock:
         """Attributes for the unit, by the CF conventions."""
         if self.start is None:
             return {"units": "s"}
-        since = np.datetime_as_string(self.start, unit="ms").replace("T", " ")
+        since = self.start.replace(tzinfo=None).isoformat(" ", "milliseconds")
         return {"units": f"seconds since {since}", "calendar": "proleptic_gregorian"}
 
 

@@ -5,7 +5,7 @@ The engine turns a `DatasetModel` into an ``xarray.Dataset``; every emitter of r
 
 from __future__ import annotations
 
-from dataclasses import field, replace
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,11 +34,11 @@ class VariableModel:
 
     def drop_dims(self, dims: tuple[str, ...]) -> VariableModel:
         """Return the variable in memory without the axes that are not among ``dims``, at their first item."""
-        if set(dims).issuperset(self.dims):
+        kept = tuple(dim for dim in self.dims if dim in dims)
+        if kept == self.dims:
             return self
         key = tuple(slice(None) if dim in dims else 0 for dim in self.dims)
-        kept = tuple(dim for dim in self.dims if dim in dims)
-        return replace(self, dims=kept, values=np.asarray(np.asarray(self.values)[key]))
+        return VariableModel(kept, np.asarray(self.values)[*key, ...], self.attrs)
 
 
 @record

@@ -93,7 +93,7 @@ def test_axes_are_those_of_one_position(tmp_path: Path) -> None:
 def test_a_start_is_plausible(tmp_path: Path, julian_day: float, start: str | None) -> None:
     one = facts(tmp_path / "a.nd2", julian_day=julian_day)
     assert one.start_text == start
-    assert (one.start_date is None) == (start is None)
+    assert (one.start is None) == (start is None)
 
 
 def test_columns_of_zeros_give_way_to_the_metadata(tmp_path: Path) -> None:

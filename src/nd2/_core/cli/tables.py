@@ -46,7 +46,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Reader, Facts], list[str]]]] = {
     "frames": ("print the number of frames", lambda reader, _: [str(reader.layout.frame_count)]),
     "start": (
         "print the start of the acquisition (UTC)",
-        lambda _, facts: [f"{facts.start_date:%Y-%m-%dT%H:%M:%SZ}" if facts.start_date else _UNKNOWN],
+        lambda _, facts: [f"{facts.start:%Y-%m-%dT%H:%M:%SZ}" if facts.start else _UNKNOWN],
     ),
     "ome": ("print the metadata as OME-XML", _ome),
 }

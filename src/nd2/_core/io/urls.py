@@ -47,9 +47,7 @@ def file_name(url: str) -> str:
     """Return the name of the file at a path or URL; for a chained URL, that of the innermost file."""
     place = next((part for part in url.split("::") if "://" in part), None)
     if place is None:
-        from pathlib import PurePath
-
-        return PurePath(url).name
+        return os.path.basename(url.rstrip("/"))  # pathlib takes ten times as long
     if place.startswith(("http://", "https://")):
         from urllib.parse import urlsplit
 
@@ -59,9 +57,7 @@ def file_name(url: str) -> str:
 
 def file_stem(url: str) -> str:
     """Return the name of the file at a path or URL, without its suffix."""
-    from pathlib import PurePath
-
-    return PurePath(file_name(url)).stem
+    return os.path.splitext(file_name(url))[0]
 
 
 def redact(url: str) -> str:

@@ -239,23 +239,20 @@ class Facts:
         return index % count
 
     @cached_property
-    def start(self) -> np.datetime64 | None:
+    def start(self) -> datetime | None:
         """Instant of the first frame in UTC, to the millisecond; None if unknown or implausible.
 
         A Julian day number as a double resolves 0.04 ms.
         """
         days = self.reader.start_julian_day - UNIX_EPOCH
-        return np.datetime64(round(days * DAY_MS), "ms") if _FIRST_DAY <= days < _END_DAY else None
+        if not _FIRST_DAY <= days < _END_DAY:
+            return None
+        return datetime.fromtimestamp(round(days * DAY_MS) / 1000, UTC)
 
     @cached_property
     def start_text(self) -> str | None:
         """`start` as text: ISO 8601 with milliseconds."""
-        return None if self.start is None else f"{np.datetime_as_string(self.start, unit='ms')}Z"
-
-    @property
-    def start_date(self) -> datetime | None:
-        """`start` as a datetime in UTC."""
-        return None if self.start is None else datetime.fromtimestamp(self.start.astype(np.int64) / 1000, UTC)
+        return None if self.start is None else f"{self.start.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
     @cached_property
     def frame_times(self) -> NDArray[np.float64] | None:

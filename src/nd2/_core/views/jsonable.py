@@ -52,9 +52,12 @@ def _field_names(kind: type) -> tuple[str, ...] | None:
     return getattr(kind, "_fields", None)
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False)
+
+
 def json_text(value: Any) -> str:
     """Return a value as JSON text."""
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, check_circular=False)
+    return _ENCODER.encode(plain(value))
 
 
 def everything(reader: Reader) -> dict[str, Any]:

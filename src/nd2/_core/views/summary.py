@@ -34,7 +34,7 @@ _KINDS = {
 def summary(reader: Reader, facts: Facts) -> dict[str, Any]:
     """Return a summary as values for JSON, without those that are unknown."""
     layout = reader.layout
-    date = facts.start_date
+    date = facts.start
     count = layout.frame_count
     missing = count - int(reader.frames.table.present(count).sum())
     pixel = facts.pixel_size
@@ -286,7 +286,7 @@ def _channels(facts: Facts) -> Iterator[tuple[str, ...]]:
 
 
 def _properties(reader: Reader, facts: Facts, *, path: bool) -> Iterator[tuple[str, str]]:
-    date, optics = facts.start_date, facts.optics
+    date, optics = facts.start, facts.optics
     properties = {
         "type": f"{reader.dtype.name}, {facts.significant_bits} bits",
         "frames": str(reader.layout.frame_count),
