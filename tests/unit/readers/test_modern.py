@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,20 @@ from nd2._core.chunks import experiment
 from nd2._core.chunks.picture_metadata import FirstFrame
 from nd2._core.frames.grid import FrameGrid
 from nd2._core.readers import modern
-from nd2.structures import Channel, ChannelMeta, Color, Contents, ExpLoop, Metadata, Microscope, StagePosition, Volume
+from nd2.structures import (
+    Channel,
+    ChannelMeta,
+    Color,
+    Contents,
+    ExpLoop,
+    Metadata,
+    Microscope,
+    Position,
+    StagePosition,
+    Volume,
+    XYPosLoop,
+    XYPosLoopParams,
+)
 
 
 def channel(name: str) -> Channel:
@@ -21,14 +35,18 @@ def channel(name: str) -> Channel:
 
 @pytest.mark.parametrize(("offset", "kept"), [(None, None), (-1, None), (0, 0.0), (7180, 7180.0)])
 def test_channels_share_what_belongs_to_the_frame(offset: int | None, kept: float | None) -> None:
-    made = modern.compute_frame_metadata(
-        Metadata(Contents(2, 9), [channel("a"), channel("b")]),
-        stage_um=[1, 2, 3],
-        name="A1",
-        pfs_offset=offset,
-        pfs_status=8,
-        time=modern.time_stamp(864.0, FirstFrame(5.0, 2459000.5)),
+    point = XYPosLoop(1, 0, XYPosLoopParams(True, [Position(StagePosition(1, 2, 3), None, "A1")]))
+    reader = object.__new__(modern.ModernReader)
+    vars(reader).update(
+        metadata=Metadata(Contents(2, 9), [channel("a"), channel("b")]),
+        _loops=[point],
+        frame_count=1,
+        recorded_data={"PFS_OFFSET": SimpleNamespace(values=np.array([] if offset is None else [offset]))},
+        pfs_status=np.array([8]),
+        frame_times=np.array([864.0]),
+        _first=FirstFrame(5.0, 2459000.5),
     )
+    made = reader.frame_metadata(0)
     assert made.contents == Contents(2, 9)
     assert [one.channel.name for one in made.channels] == ["a", "b"]
     for one in made.channels:

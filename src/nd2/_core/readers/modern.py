@@ -207,14 +207,19 @@ class ModernReader(Reader):
     def frame_metadata(self, frame: int) -> s.FrameMetadata:
         if not 0 <= frame < self.frame_count:
             raise errors.frame_range(frame, self.frame_count, path=self.source.url)
-        offset = self.recorded_data.get("PFS_OFFSET")
-        return compute_frame_metadata(
-            self.metadata,
-            stage_um=self.stage_positions[frame].tolist(),
-            name=self._position_name(frame),
-            pfs_offset=_cell(offset.values, frame) if offset else None,
-            pfs_status=_cell(self.pfs_status, frame),
-            time=time_stamp(_cell(self.frame_times, frame), self._first),
+        offsets = self.recorded_data.get("PFS_OFFSET")
+        offset = _cell(offsets.values, frame) if offsets else None
+        # A negative offset means that none was recorded, as in the loop over positions.
+        offset = float(offset) if offset is not None and offset >= 0 else None
+        stage = s.StagePosition(*self.stage_positions[frame].tolist())
+        position = s.Position(stage, offset, self._position_name(frame))
+        time, status = time_stamp(_cell(self.frame_times, frame), self._first), _cell(self.pfs_status, frame)
+        return s.FrameMetadata(
+            self.metadata.contents or s.Contents(0, 0),
+            [
+                s.FrameChannel(one.channel, one.loops, one.microscope, one.volume, position, time, status)
+                for one in self.metadata.channels or ()
+            ],
         )
 
     @cached_property
@@ -288,25 +293,3 @@ def time_stamp(recorded_ms: float | None, first: picture_metadata.FirstFrame) ->
     if recorded_ms is None or not math.isfinite(recorded_ms):
         recorded_ms = first.time_ms
     return s.TimeStamp(first.julian_day + recorded_ms / picture_metadata.DAY_MS, recorded_ms)
-
-
-def compute_frame_metadata(
-    metadata: s.Metadata,
-    *,
-    stage_um: Sequence[float],
-    name: str | None,
-    pfs_offset: float | None,
-    pfs_status: int | None,
-    time: s.TimeStamp,
-) -> s.FrameMetadata:
-    """Return the metadata of a frame; its channels share time, position and focus."""
-    # a negative offset means that none was recorded, as in the loop over positions
-    offset = float(pfs_offset) if pfs_offset is not None and pfs_offset >= 0 else None
-    position = s.Position(s.StagePosition(*stage_um), offset, name)
-    return s.FrameMetadata(
-        metadata.contents or s.Contents(0, 0),
-        [
-            s.FrameChannel(one.channel, one.loops, one.microscope, one.volume, position, time, pfs_status)
-            for one in metadata.channels or ()
-        ],
-    )
