@@ -75,6 +75,14 @@ def test_without_map_and_head(path: Path, version: tuple[int, int]) -> None:
         assert file.version == version
 
 
+def test_a_damaged_version_is_not_that_of_legacy_files(path: Path) -> None:
+    spec, data = made(path, **LOOPS)
+    with rescued(path, data.replace(b"Ver3.0", b"Ver1.0", 1)) as file:
+        assert file.version == (3, 0)
+        assert not file.is_legacy
+        assert np.array_equal(file.asarray(), spec.array)
+
+
 def test_acquisition_that_crashed_before_the_attributes(path: Path) -> None:
     spec, data = made(path, **LOOPS, height=7, width=7)
     cut = start_of(data, b"ImageDataSeq|4!") + 4096 + 40

@@ -150,8 +150,7 @@ class ND2Reader(_Loops):
     @property
     def chunkmap(self) -> dict[bytes, tuple[int, int]]:
         """Position and size of each chunk, by its name; empty for a legacy file."""
-        file = self._reader.chunk_file
-        return {} if file is None else chunk_positions(file.chunk_map)
+        return chunk_positions(self._reader.chunk_file.chunk_map)
 
     def read_frame(self, index: int) -> NDArray[Any]:
         """Read one frame as stored: rows, columns, channels, samples."""
@@ -170,8 +169,8 @@ class ND2Reader(_Loops):
     def _decode_chunk(self, name: bytes, strip_prefix: bool = True) -> dict[str, Any]:
         """Decode a metadata chunk."""
         file = self._reader.chunk_file
-        data = None if file is None else file.chunk(name)
-        if file is None or data is None:
+        data = file.chunk(name)
+        if data is None:
             raise KeyError(name)
         return file.decode(name, data, strip_prefix=strip_prefix)
 

@@ -108,11 +108,8 @@ def _choose_reader(source: ByteSource, index: Index | None, options: ReadOptions
     if version[0] == 1:
         from nd2._core.readers.legacy import LegacyReader
 
-        if index is None or index.box_map is None:
-            return LegacyReader(source, version, flat_frames=flat_frames)
-        return LegacyReader(
-            source, version, flat_frames=flat_frames, box_map=index.box_map, frame_locator=index.locate_frames
-        )
+        box_map = None if index is None else index.box_map
+        return LegacyReader(source, flat_frames=flat_frames, box_map=box_map)
     if options.get("validate_frames"):
         from nd2._core.readers.validation import validated_file
 
@@ -131,7 +128,7 @@ def _rescue(source: ByteSource, flat_frames: bool, dtype: DTypeLike | None) -> R
         from nd2._core.readers.legacy import LegacyReader
 
         box_map = walk(source.read, source.size)
-        return LegacyReader(source, (1, 0), flat_frames=flat_frames, box_map=box_map)
+        return LegacyReader(source, flat_frames=flat_frames, box_map=box_map)
     from nd2._core.readers.rescue import Rescue
 
     rescue = Rescue(source, dtype)

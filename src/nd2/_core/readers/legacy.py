@@ -20,8 +20,6 @@ from nd2._core.readers.reader import Reader
 from nd2._core.structures import Attributes, CustomLoop, StagePosition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from nd2._core.io import ByteSource
@@ -41,22 +39,13 @@ _NUMBER = re.compile(rb"<(?:\w+:)?[a-z_]*(" + b"|".join(_PER_FRAME) + rb""")\b[^
 class LegacyReader(Reader):
     """Decodes the boxes of one file on access, each once."""
 
-    def __init__(
-        self,
-        source: ByteSource,
-        version: tuple[int, int],
-        *,
-        flat_frames: bool = False,
-        box_map: jp2.BoxMap | None = None,
-        frame_locator: Callable[[ByteSource, PixelLayout], Frames] | None = None,
-    ) -> None:
-        super().__init__(source, version, flat_frames=flat_frames)
-        self._box_map, self._frame_locator = box_map, frame_locator
+    def __init__(self, source: ByteSource, *, flat_frames: bool = False, box_map: jp2.BoxMap | None = None) -> None:
+        super().__init__(source, (1, 0), flat_frames=flat_frames)
+        if box_map is not None:
+            self.box_map = box_map
 
     @cached_property
     def box_map(self) -> jp2.BoxMap:
-        if self._box_map is not None:
-            return self._box_map
         source, path = self.source, self.source.url
         size = min(jp2.TAIL.size, source.size)
         start = jp2.parse_tail(source.read(source.size - size, size), source.size, path=path)
@@ -239,8 +228,8 @@ class LegacyReader(Reader):
             codec="jpeg2k",
             sample_order="RGB",
         )
-        if self._frame_locator is not None:
-            return self._frame_locator(self.source, pixels)
+        if self.index is not None and self.box_map is self.index.box_map:
+            return self.index.locate_frames(self.source, pixels)
         return Frames(self.source, self._table(channels), pixels)
 
     def _table(self, channels: int) -> FrameTable:

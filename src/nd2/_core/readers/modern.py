@@ -73,8 +73,6 @@ class ModernReader(Reader):
     ``dtype`` replaces the type of samples: arrays to export may have types that files cannot have.
     """
 
-    chunk_file: ChunkFile
-
     def __init__(
         self,
         chunk_file: ChunkFile,

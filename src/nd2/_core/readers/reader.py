@@ -64,9 +64,8 @@ class Reader(ABC):
     ) -> None:
         self.source = source
         self.version = version
-        self.chunk_file = chunk_file
+        self.chunk_file = chunk_file or ChunkFile(source, empty_map)
         self.flat_frames = flat_frames
-        self._chunks = chunk_file or ChunkFile(source, empty_map)
 
     def close(self) -> None:
         """Close the source; what was decoded stays available."""
@@ -114,7 +113,7 @@ class Reader(ABC):
     def layout(self) -> Layout:
         """Axes and sizes."""
         layout = Layout.from_experiment(self.experiment, self.attributes)
-        compressed = self.chunk_file is None or self.attributes.compressionType is not None
+        compressed = self.version[0] == 1 or self.attributes.compressionType is not None
         check_claims(layout, self.source.size, self.source.url, compressed=compressed)
         warn_about_unreached_frames(layout, self._stored_count, self.source.url)
         return layout
@@ -173,7 +172,7 @@ class Reader(ABC):
         """Recorded time of each frame in milliseconds, shape (n,); None if nothing was recorded."""
         from nd2._core.chunks import recorded_data
 
-        data = self._chunks.chunk(recorded_data.TIMES)
+        data = self.chunk_file.chunk(recorded_data.TIMES)
         return None if not data else np.frombuffer(data[: len(data) // 8 * 8], "<f8")
 
     @cached_property
@@ -181,7 +180,7 @@ class Reader(ABC):
         """Recorded state of the focus system at each frame, shape (n,); None if nothing was recorded."""
         from nd2._core.chunks import recorded_data
 
-        data = self._chunks.chunk(recorded_data.PFS_STATUS)
+        data = self.chunk_file.chunk(recorded_data.PFS_STATUS)
         return None if not data else np.frombuffer(data[: len(data) // 4 * 4], "<i4")
 
     @cached_property
@@ -189,7 +188,7 @@ class Reader(ABC):
         """Name and version of the software that wrote the file; empty if unknown."""
         from nd2._core.chunks import custom_data
 
-        return custom_data.decode_software(self._chunks.tree(custom_data.APP_INFO, strip_prefix=True) or {})
+        return custom_data.decode_software(self.chunk_file.tree(custom_data.APP_INFO, strip_prefix=True) or {})
 
     @cached_property
     def recorded_data(self) -> Mapping[str, RecordedColumn]:
@@ -197,13 +196,13 @@ class Reader(ABC):
         from nd2._core.chunks import recorded_data
 
         return recorded_data.decode(
-            self._chunks.tree(recorded_data.NAME),
-            lambda name: self._chunks.chunk(recorded_data.column_name(name)),
+            self.chunk_file.tree(recorded_data.NAME),
+            lambda name: self.chunk_file.chunk(recorded_data.column_name(name)),
         )
 
     def prefetch(self, names: Iterable[str], limit: float = math.inf) -> None:
         """Announce that chunks (without ``!``) of less than some bytes will be read; see `ByteSource.prefetch`."""
-        spans = self._chunks.spans(f"{name}!".encode() for name in names)
+        spans = self.chunk_file.spans(f"{name}!".encode() for name in names)
         self.source.prefetch([span for span in spans.values() if span[1] < limit])
 
     @cached_property
@@ -213,9 +212,9 @@ class Reader(ABC):
 
         return [
             event
-            for name, data in zip(events.NAMES, self._chunks.chunk_many(events.NAMES), strict=True)
+            for name, data in zip(events.NAMES, self.chunk_file.chunk_many(events.NAMES), strict=True)
             if data
-            for event in events.decode(self._chunks.decode(name, data))
+            for event in events.decode(self.chunk_file.decode(name, data))
         ]
 
     @cached_property
@@ -223,7 +222,7 @@ class Reader(ABC):
         """Regions of interest by their identifier."""
         from nd2._core.chunks import regions
 
-        return regions.decode(self._chunks.tree(regions.NAME, strip_prefix=True) or {})
+        return regions.decode(self.chunk_file.tree(regions.NAME, strip_prefix=True) or {})
 
     @cached_property
     def binary_layers(self) -> list[LayerChunks]:
@@ -231,9 +230,9 @@ class Reader(ABC):
         from nd2._core.chunks import binary_layers
 
         layers: list[LayerInfo] = []
-        runs, rasters = self._chunks.chunk_many([binary_layers.RUNS_NAME, binary_layers.RASTERS_NAME])
+        runs, rasters = self.chunk_file.chunk_many([binary_layers.RUNS_NAME, binary_layers.RASTERS_NAME])
         if runs:
-            tree = self._chunks.decode(binary_layers.RUNS_NAME, runs, strip_prefix=True)
+            tree = self.chunk_file.decode(binary_layers.RUNS_NAME, runs, strip_prefix=True)
             layers += binary_layers.decode_runs(tree)
         if rasters:
             with errors.within(path=self.source.url, chunk=binary_layers.RASTERS_NAME):
@@ -243,17 +242,17 @@ class Reader(ABC):
         from nd2._core.readers.layer_chunks import layer_chunks
 
         shape = self.attributes.heightPx, self.attributes.widthPx or 0
-        return layer_chunks(layers, self._chunks, shape, self.layout.frame_count)
+        return layer_chunks(layers, self.chunk_file, shape, self.layout.frame_count)
 
     @cached_property
     def jobs(self) -> dict[str, Any] | None:
         """Description of the job that acquired the file; None if no job did."""
         from nd2._core.chunks import custom_data
 
-        definition, description, run = self._chunks.chunk_many(custom_data.JOB)
+        definition, description, run = self.chunk_file.chunk_many(custom_data.JOB)
         if definition is None:
             return None
-        decode = self._chunks.decode
+        decode = self.chunk_file.decode
         return custom_data.decode_job(
             decode(custom_data.JOB[0], definition, strip_prefix=True),
             decode(custom_data.JOB[1], description, strip_prefix=True) if description else None,
@@ -265,7 +264,7 @@ class Reader(ABC):
         """Fields of the form that the user filled in."""
         from nd2._core.chunks import custom_data
 
-        data = self._chunks.chunk(custom_data.FORM)
+        data = self.chunk_file.chunk(custom_data.FORM)
         if not data:
             return []
         with errors.within(path=self.source.url, chunk=custom_data.FORM):
@@ -277,7 +276,7 @@ class Reader(ABC):
         from nd2._core.chunks import custom_data
 
         prefix = custom_data.PREFIX
-        names = [name for name in self._chunks.names if name.startswith(prefix)]
+        names = [name for name in self.chunk_file.names if name.startswith(prefix)]
         keys = {name: display_name(name.removeprefix(prefix)) for name in names}
         return {key: custom_data.only_value(tree) for key, tree in self._decode_all(keys).items()}
 
@@ -285,9 +284,9 @@ class Reader(ABC):
         self, *, strip_prefix: bool, include: set[str] | None, exclude: set[str] | None
     ) -> dict[str, Any]:
         """Return the decoded content of metadata chunks, by their name."""
-        if self.chunk_file is None:
+        if self.version[0] == 1:
             return {}
-        keys = {name: display_name(name) for name in self._chunks.names}
+        keys = {name: display_name(name) for name in self.chunk_file.names}
         if include is None:
             keys = {n: key for n, key in keys.items() if not n.startswith(b"CustomData")}
         else:
@@ -304,10 +303,10 @@ class Reader(ABC):
         """Decode chunks, and return their content under new names; bytes if a chunk cannot be decoded."""
         trees: dict[str, Any] = {}
         budget = clx_lite.Budget()  # one for all: a file may have thousands of small chunks
-        for (name, key), data in zip(keys.items(), self._chunks.chunk_many(keys), strict=True):
+        for (name, key), data in zip(keys.items(), self.chunk_file.chunk_many(keys), strict=True):
             if data is not None:
                 try:
-                    tree = self._chunks.decode(name, data, strip_prefix=strip_prefix, budget=budget)
+                    tree = self.chunk_file.decode(name, data, strip_prefix=strip_prefix, budget=budget)
                     # Zeros, such as an unused column, look like a tree without content.
                     trees[key] = tree if tree or any(data) else data
                 except ValueError:
@@ -316,7 +315,7 @@ class Reader(ABC):
 
     def chunk_address(self, name: str) -> ChunkAddress | None:
         """Return the address of a chunk (without ``!``), which reads it without this reader; None without the chunk."""
-        return self._chunks.address(name)
+        return self.chunk_file.address(name)
 
     @property
     def rescue_report(self) -> RescueReport | None:

@@ -145,12 +145,13 @@ class Rescue:
 
     def version(self) -> tuple[int, int]:
         """Return the format version by the signature, or else by the names of the chunks."""
-        try:
-            return chunks.parse_version(self.source.read_start(chunks.VERSION_BYTES))
-        except (OSError, ValueError):
-            # Each chunk has two names: of its binary form and of its XML form.
-            xml = any(name in self._scan.chunk_map.others for name in OPENING[1::2])
-            return (2, 1) if xml else (3, 0)
+        with suppress(OSError, ValueError):
+            version = chunks.parse_version(self.source.read_start(chunks.VERSION_BYTES))
+            if version[0] > 1:  # files of version 1 have no chunks
+                return version
+        # Each chunk has two names: of its binary form and of its XML form.
+        xml = any(name in self._scan.chunk_map.others for name in OPENING[1::2])
+        return (2, 1) if xml else (3, 0)
 
     def chunk_file(self) -> ChunkFile:
         """Return the chunks that were found."""

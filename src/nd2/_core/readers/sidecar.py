@@ -58,13 +58,12 @@ class Index:
         """Collect the maps of a file, without its metadata."""
         source, frames = reader.source, reader.frames
         _, size, version = source.identity
-        file = reader.chunk_file
         return cls(
             size,
             version,
             source.read(max(size - PAGE, 0), min(PAGE, size)),
             [],
-            None if file is None else file.chunk_map,
+            None if reader.version[0] == 1 else reader.chunk_file.chunk_map,
             reader.box_map,
             frames.table,
             frames.pixels.codec,

@@ -73,7 +73,7 @@ def crop(
 
 
 def _refuse_legacy(reader: Reader, action: str) -> None:
-    if reader.chunk_file is None:
+    if reader.version[0] == 1:
         raise errors.unsupported(f"{action} a legacy file", path=reader.source.url)
 
 

@@ -162,7 +162,6 @@ class Selection:
         """Yield name and data of all chunks except the frames, adapted to the selection."""
         reader = self.reader
         source = reader.chunk_file
-        assert source is not None  # legacy files are refused before
         names = source.names
         if (report := reader.rescue_report) is not None:
             lost = [name for name in names if name in OPENING and not source.tree(name)]
