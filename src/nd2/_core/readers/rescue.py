@@ -194,19 +194,18 @@ class Rescue:
         if not len(lengths):
             raise errors.corrupt("the image attributes are lost, and no frame is whole", path=self.source.url)
         self._attributes_are_guessed = True
-        values, counts = np.unique(lengths, return_counts=True)
-        nbytes = int(values[np.argmax(counts)]) - chunks.TIMESTAMP
-        place = int(np.argmax(lengths == nbytes + chunks.TIMESTAMP))
-        inflated = self._inflated_frame_size(place)
-        start = int(self._scan.data_offset[place]) + chunks.TIMESTAMP
-        sample = self.source.read(start, max(min(nbytes, _SAMPLE), 0))
+        values, places, counts = np.unique(lengths, return_index=True, return_counts=True)
+        most = np.argmax(counts)
+        nbytes = max(int(values[most]) - chunks.TIMESTAMP, 0)
+        data = self.source.read(int(self._scan.data_offset[places[most]]) + chunks.TIMESTAMP, nbytes)
+        inflated = inflated_size(data, _SMALL_FRAME + 64 * nbytes)
         nbytes = max(nbytes if inflated is None else inflated, 1)
         attributes, by_camera = guess_geometry(
             picture,
             nbytes,
             plane_count=picture_metadata.plane_count(picture),
             compressed=inflated is not None,
-            sample=sample if inflated is None else inflate_start(sample, _SAMPLE),
+            sample=data[:_SAMPLE] if inflated is None else inflate_start(data, _SAMPLE),
             dtype=self._dtype,
         )
         bits = attributes.bitsPerComponentInMemory
@@ -215,14 +214,6 @@ class Rescue:
         advice = "" if self._dtype else "; if that is wrong, pass dtype='uint8', 'uint16' or 'float32'"
         self._note(f"the image attributes are lost: frames are {size}, {origin}{advice}")
         return attributes._replace(sequenceCount=frame_count)
-
-    def _inflated_frame_size(self, place: int) -> int | None:
-        """Return the size of a frame (by its place in the map) when inflated; None if it is not compressed."""
-        start = int(self._scan.data_offset[place]) + chunks.TIMESTAMP
-        length = int(self._scan.chunk_map.frame_size[place]) - chunks.TIMESTAMP
-        if length < 8:
-            return None
-        return inflated_size(self.source.read(start, length), _SMALL_FRAME + 64 * length)
 
     def _locate_frames(self, source: ByteSource, chunk_map: chunks.ChunkMap, count: int, pixels: PixelLayout) -> Frames:
         """Make the table of the frames that are whole and can be decoded."""
