@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,20 +34,16 @@ class LayerChunks(Sequence["NDArray[Any] | None"]):
 
     source: ByteSource
     info: LayerInfo
-    image_shape: tuple[int, int]
+    shape: tuple[int, int]
+    """Shape of a frame's values: that of the image."""
     frame_count: int
     chunks: Mapping[int, Mapping[tuple[int, int], ChunkAddress]]
+    dims = ("Y", "X")
 
     def __len__(self) -> int:
         return self.frame_count
 
-    @overload
-    def __getitem__(self, index: int) -> NDArray[Any] | None: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[NDArray[Any] | None]: ...
-
-    def __getitem__(self, index: int | slice) -> NDArray[Any] | list[NDArray[Any] | None] | None:
+    def __getitem__(self, index: Any) -> Any:
         frames = range(self.frame_count)[index]  # raises IndexError if there is no such frame
         if isinstance(frames, range):
             return [self.read(frame) for frame in frames]
@@ -69,22 +65,12 @@ class LayerChunks(Sequence["NDArray[Any] | None"]):
         chunk = tiles[0, 0]
         data = chunk.read()
         with errors.within(path=chunk.source.url, chunk=chunk.name, frame=frame):
-            return masks.decode_runs(data, self.image_shape)
+            return masks.decode_runs(data, self.shape)
 
     def read_fitted(self, frame: int) -> NDArray[Any] | None:
         """Read the mask of a frame as `read` does, in the size of the image."""
         mask = self.read(frame)
-        return None if mask is None else fit(mask, self.image_shape)
-
-    @property
-    def dims(self) -> tuple[str, ...]:
-        """Axes of a frame's values."""
-        return ("Y", "X")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of a frame's values."""
-        return self.image_shape
+        return None if mask is None else fit(mask, self.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
