@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nd2._core.write.plan import WriterOptions
 
 _BLOCK = 16 << 20
-"""Bytes that are read at once from an array that is neither in memory nor chunked."""
+"""Bytes that are taken at once from an array without chunks."""
 _EXAMPLES = {3: "TYX", 4: "TCYX", 5: "TZCYX"}
 """Axes for arrays of some numbers of dimensions, for a message."""
 _MAX_PATH = 4096
@@ -106,7 +106,7 @@ def imwrite(
 class ArrayFrames:
     """An array as the frames of a file.
 
-    ``image`` is an ndarray, a dask array or a `_Variable`. ``sizes`` has the loops first, in the order of the array,
+    ``image`` is an array or an ``xarray.Variable``. ``sizes`` has the loops first, in the order of the array,
     then the axes of a frame; ``axes`` is the axis of ``image`` for each. ``options`` come from the labels and the
     user. ``present`` is which frames exist, shape of the loops; None for all.
     """
@@ -138,9 +138,7 @@ class ArrayFrames:
             if color_dim is not None and order is not None and "samples" not in options:
                 image = image.isel({color_dim: [order.index(name) for name in "RGB"]})
             present = _present(labels, dims)
-            lazy = getattr(image, "chunks", None) is not None
-            in_memory = getattr(image.variable, "_in_memory", True)
-            image = image.data if lazy or in_memory else _Variable(image)
+            image = image.variable
         loops = [name for name in names if name not in PIXEL_DIMS]
         ordered = [*loops, *(name for name in PIXEL_DIMS if name in names)]
         order_of_axes = [names.index(name) for name in ordered]
@@ -156,9 +154,6 @@ class ArrayFrames:
         """Yield parts of whole frames that are computed or read at once, as slices of the loops."""
         image, loops = self.image, self.loops
         chunks = getattr(image, "chunks", None)
-        if isinstance(image, np.ndarray):
-            yield tuple(slice(0, image.shape[axis]) for axis in loops)
-            return
         edges = []
         frame = math.prod(image.shape) // max(math.prod(image.shape[axis] for axis in loops), 1)
         fit = max(_BLOCK // max(frame * image.dtype.itemsize, 1), 1)
@@ -241,16 +236,6 @@ def _present(labels: Any, dims: Mapping[str, str]) -> Any:
     if coordinate is None or set(coordinate.dims) != set(loops):
         return None
     return coordinate.transpose(*loops).values.astype(bool)
-
-
-class _Variable:
-    """A labeled array of the engine that is neither in memory nor chunked; reads parts."""
-
-    def __init__(self, array: Any) -> None:
-        self._array, self.shape, self.dtype = array, array.shape, array.dtype
-
-    def __getitem__(self, key: tuple[slice, ...]) -> Any:
-        return self._array[key].values
 
 
 def input_paths(array: Any) -> set[str]:
