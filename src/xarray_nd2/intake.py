@@ -103,15 +103,13 @@ class ND2Source(DataSource):
         self.urlpath: str | list[str] = urlpath
         self.options: dict[str, Any] = options
 
-    def read(self) -> xr.Dataset:
-        """Return the dataset of the engine."""
-        return self.to_dask()
-
     def to_dask(self) -> xr.Dataset:
         """Return the dataset of the engine; give ``chunks={}`` in the catalog for dask arrays."""
         data = ND2(self.urlpath, storage_options=self.storage_options)
         dataset: xr.Dataset = ND2Reader(data).read(**self.options)
         return dataset
+
+    read = to_dask
 
     def _close(self) -> None:
         """Do nothing: a dataset does not keep files open."""

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
-    from contextlib import AbstractContextManager
 
     from nd2._core.io.part import Part
 
@@ -65,7 +64,7 @@ class ChunkStream:
                 self._part = dest.part()
         replaces = self._part is not None or overwrite or self.path.is_char_device()
         try:
-            with self._explained():
+            with explained(str(self.path), self._part):
                 target = self.path if self._part is None else self._part.create()
                 self._file = FileIO(target, "w" if replaces else "x")
         except BaseException:
@@ -134,7 +133,7 @@ class ChunkStream:
             self._write([data], self._end, "the chunk map")
             self._file.close()
             if self._part is not None:
-                with self._explained():
+                with explained(str(self.path), self._part):
                     self._part.commit()
         except BaseException:
             self.abandon()
@@ -168,9 +167,6 @@ class ChunkStream:
             write_at(self._file.fileno(), parts, position)
         except OSError as error:
             raise errors.unwritten(error, what, path=str(self.path)) from error
-
-    def _explained(self) -> AbstractContextManager[None]:
-        return explained(str(self.path), self._part)
 
 
 class BackgroundCompression:
