@@ -52,12 +52,12 @@ class LayerInfo:
 
     name: str
     file_tag: str
-    comp_name: str | None
-    comp_order: int | None
-    color: int | None
-    color_mode: int | None
-    state: int | None
-    layer_id: int | None
+    comp_name: str | None = None
+    comp_order: int | None = None
+    color: int | None = None
+    color_mode: int | None = None
+    state: int | None = None
+    layer_id: int | None = None
     tiles: TileGrid | None = None
 
 

@@ -58,10 +58,7 @@ class FrameLog:
         self.cells: defaultdict[str, list[Any]] = defaultdict(lambda: [None] * len(times))
 
     def merged(self, given: Iterable[RecordedColumn]) -> tuple[list[RecordedColumn], list[RecordedColumn]]:
-        """Return the given columns that the log does not replace, and its own, with unique identifiers.
-
-        Frames without a value have NaN, or no text.
-        """
+        """Return the given columns that the log does not replace, and its own, with unique identifiers."""
         own = [_column(header, cells) for header, cells in self.cells.items()]
         headers = {(column.title, column.unit) for column in own}
         kept = [column for column in given if (column.title, column.unit) not in headers]
@@ -88,6 +85,7 @@ class FrameLog:
 
 
 def _column(header: str, cells: list[Any]) -> RecordedColumn:
+    """Return a column; frames without a value have NaN, or no text."""
     if any(isinstance(cell, str) for cell in cells):
         texts = np.array(["" if cell is None else str(cell) for cell in cells])
         return recorded_data.column(header, texts, len(cells))
@@ -297,14 +295,5 @@ def _layer(name: str, index: int, masks: ArrayLike, plan: Plan) -> Layer:
     expected = (*plan.layout.grid.counts, *frame)
     if array.shape not in (expected, (plan.frame_count, *frame)):
         raise ValueError(f"labels {name!r} have shape {array.shape}; expected {expected}")
-    info = LayerInfo(
-        name,
-        f"RleZipBinarySequence_{index + 1}_v1",
-        comp_name=None,
-        comp_order=None,
-        color=0x00FF00,
-        color_mode=None,
-        state=None,
-        layer_id=index + 1,
-    )
+    info = LayerInfo(name, f"RleZipBinarySequence_{index + 1}_v1", color=0x00FF00, layer_id=index + 1)
     return info, list(array.reshape(-1, *frame))
