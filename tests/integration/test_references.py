@@ -9,14 +9,14 @@ import sys
 import sysconfig
 import venv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from nd2._core.format import chunks
-from tests.builder import Nd2Spec, build, picture_tree
+from tests.builder import Nd2Spec, build
 from tests.kinds import KINDS
 from tests.references import OLD_PARQUET, V3_ZLIB, assert_same
 from tests.samples import each_sample, sample_names
@@ -377,17 +377,3 @@ def test_references_are_read_without_this_package(
         found = np.load(job["out"])
         assert found.dtype == image.dtype, job
         np.testing.assert_array_equal(found, image.values, err_msg=str(job))
-
-
-@pytest.mark.parametrize("version", [2, 3])
-def test_numbers_that_are_not_finite_do_not_enter_json(
-    version: Literal[2, 3], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    damaged = {**picture_tree(Nd2Spec()), "dObjectiveNA": float("inf")}
-    monkeypatch.setattr("tests.builder.picture_tree", lambda _: damaged)
-    build(tmp_path / "a.nd2")
-    with xr.open_dataset(tmp_path / "a.nd2", engine="nd2") as dataset:
-        assert "numerical_aperture" not in dataset.attrs
-    refs = to_kerchunk(tmp_path / "a.nd2", zarr_format=version)["refs"]
-    root = json.loads(refs[".zattrs" if version == 2 else "zarr.json"], parse_constant=pytest.fail)
-    assert "numerical_aperture" not in root.get("attributes", root)

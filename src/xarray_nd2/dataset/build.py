@@ -9,7 +9,7 @@ import numpy as np
 
 from nd2._core.export.ome import ome_xml
 from nd2._core.frames.array import FrameArray
-from nd2._core.views.jsonable import json_text, plain
+from nd2._core.views.jsonable import json_text
 from xarray_nd2.dataset.columns import FrameValues
 from xarray_nd2.dataset.coords import Clock, axis_coordinate, coordinates, label_layers
 from xarray_nd2.dataset.model import DatasetModel, VariableModel
@@ -127,4 +127,4 @@ def dataset_attrs(facts: Facts) -> dict[str, Any]:
         "ome_xml": ome_xml(reader, facts, planes=False),
     }
     needed = {"source", "format_version"}
-    return {key: value for key, value in plain(attrs).items() if key in needed or value not in (None, "")}
+    return {key: value for key, value in attrs.items() if key in needed or value not in (None, "")}

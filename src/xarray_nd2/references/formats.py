@@ -110,7 +110,7 @@ class ZarrGroup:
         others = " ".join(coord for coord in coords if coord not in image.dims)
         named = {key: value for key, value in image.attrs.items() if key != "coordinates"}
         named |= {"coordinates": others} if others else {}
-        return cls(path, dict(attrs), {name: replace(image, attrs=named), **coords})
+        return cls(path, plain(attrs), {name: replace(image, attrs=named), **coords})
 
     @property
     def items(self) -> Iterator[tuple[str, ZarrArray]]:

@@ -18,6 +18,7 @@ from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.io.urls import file_stem, redact
 from nd2._core.values import record
 from nd2._core.views.facts import Facts
+from nd2._core.views.jsonable import plain
 from xarray_nd2.dataset.build import dataset_model, position_model
 from xarray_nd2.references.formats import ByteRanges, ZarrArray, ZarrGroup
 
@@ -200,7 +201,7 @@ def image_array(image: FrameArray, url: str, attrs: Mapping[str, Any]) -> ZarrAr
         tuple(chunk.get(dim, 1) for dim in dims),
         pixels.dtype,
         ByteRanges((url,), offsets.astype(np.uint64).reshape(grid), lengths.astype(np.uint64).reshape(grid)),
-        dict(attrs),
+        plain(attrs),
         codec,
     )
 

@@ -43,6 +43,14 @@ def test_values_of_any_kind_come_back(values: Any, form: ZarrFormat) -> None:
         np.testing.assert_array_equal(decoded, values)
 
 
+@pytest.mark.parametrize("form", [V2, V3], ids=["v2", "v3"])
+def test_numbers_that_are_not_finite_do_not_enter_json(form: ZarrFormat) -> None:
+    odd = {"a": float("nan"), "b": [1, np.float32(np.inf)]}
+    array = ZarrArray.from_values("x", [1.0], odd)
+    documents = json.dumps(form.documents([ZarrGroup.from_image("", odd, array, {})]), allow_nan=False)
+    assert form.arrays(json.loads(documents))["image"].attrs == {"a": None, "b": [1, None]}
+
+
 def image(dims: tuple[str, ...], shape: tuple[int, ...], chunks: tuple[int, ...]) -> ZarrArray:
     nothing = np.zeros([n // m for n, m in zip(shape, chunks, strict=True)], np.uint64)
     ranges = ByteRanges(("file:///a.nd2",), nothing, nothing)
