@@ -78,7 +78,7 @@ def to_variable(variable: VariableModel, blocks: Blocks = None) -> FileVariable:
     values: Any = variable.values
     if values.dtype.kind == "U" and TEXT_AS_OBJECTS:
         values = np.asarray(values).astype(object)
-    elif not variable.in_memory:
+    elif not isinstance(values, np.ndarray):
         values = LazyIndex(ND2BackendArray(values, blocks))
     return FileVariable(variable.dims, values, dict(variable.attrs), fastpath=True)
 

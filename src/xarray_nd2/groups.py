@@ -110,11 +110,11 @@ def _events(facts: Facts, clock: Clock) -> dict[str, VariableModel]:
     table = time_coordinate(facts, frames, clock)
     grid = reader.layout.grid
     for name, size in reader.layout.loops:
-        index = TableColumn(np.arange(size), grid.with_dims([name]), name, reader.source)
+        index = TableColumn(np.arange(size), grid.with_dims([name]))
         table[f"{name}_index"] = frame_variable(frames, index, {"long_name": f"index on {name}"})
     names = position_names(facts)
     if names is not None:
-        named = TableColumn(np.asarray(names.values), grid.with_dims(names.dims), "position_name", reader.source)
+        named = TableColumn(np.asarray(names.values), grid.with_dims(names.dims))
         table["position_name"] = frame_variable(frames, named, names.attrs)
     columns = column_names(facts.recorded.values(), table)
     table |= recorded_coordinates(facts, frames, table)

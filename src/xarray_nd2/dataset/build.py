@@ -95,12 +95,11 @@ def position_model(
 
 def _position_part(variable: VariableModel, image: FrameArray, index: int) -> VariableModel:
     """Return the part of a variable with an axis P that belongs to the image of one position."""
-    dims = tuple(dim for dim in variable.dims if dim != "P" or dim in image.dims)
     if isinstance(variable.values, FrameValues):
-        return replace(variable, dims=dims, values=FrameValues(variable.values.column, image.grid))
-    pick = [index] if "P" in dims else index
-    values = np.take(np.asarray(variable.values), pick, axis=variable.dims.index("P"))
-    return replace(variable, dims=dims, values=np.asarray(values))
+        values = FrameValues(variable.values.column, image.grid)
+        return replace(variable, dims=values.dims, values=values)
+    part = np.take(variable.values, [index], axis=variable.dims.index("P"))
+    return replace(variable, values=part).drop_dims(image.dims)
 
 
 def dataset_attrs(facts: Facts) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Values are read when they are indexed. Binary layers are columns as well: see `n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -18,32 +18,11 @@ if TYPE_CHECKING:
 
     from nd2._core.frames.grid import FrameGrid
     from nd2._core.frames.plan import Picks
-    from nd2._core.io import ByteSource
-    from nd2._core.readers import Reader
     from nd2._core.readers.chunk_file import ChunkAddress
+    from nd2._core.readers.layer_chunks import LayerChunks
     from xarray_nd2.dataset.coords import Clock
 
-
-class Column(Protocol):
-    """A value (or a plane of values) for each frame, by the frames' sequence indices."""
-
-    @property
-    def dims(self) -> tuple[str, ...]:
-        """Axes of a frame's values; none for a single value."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes of these axes."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of a value."""
-
-    def take(self, frames: NDArray[np.intp], picks: Picks) -> NDArray[Any]:
-        """Return the values of some frames, in their order, at positions on the column's axes."""
-
-    def token(self) -> tuple[Any, ...]:
-        """Return what distinguishes this column from others."""
+    Column: TypeAlias = "StoredColumn | TableColumn | LayerChunks"
 
 
 class _SingleValues:
@@ -100,15 +79,12 @@ class TableColumn(_SingleValues):
 
     values: NDArray[Any]
     grid: FrameGrid
-    name: str
-    source: ByteSource
 
     @classmethod
-    def from_frames(cls, values: NDArray[Any], reader: Reader, letters: str, name: str) -> TableColumn:
+    def from_frames(cls, values: NDArray[Any], grid: FrameGrid, letters: str) -> TableColumn:
         """Make the column of values of a file, shape (frames, ...), that depend on some loops only."""
-        grid = reader.layout.grid
         table = grid.with_dims([loop for loop in grid.names if loop[0] in letters])
-        return cls(values[table.frames()], table, name, reader.source)
+        return cls(values[table.frames()], table)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -123,12 +99,12 @@ class TableColumn(_SingleValues):
 
     def token(self) -> tuple[Any, ...]:
         """Return what distinguishes this column from others."""
-        return (*self.source.identity, self.name, self.values, repr(self.grid))
+        return (self.values, repr(self.grid))
 
 
 @record
 class FrameValues(LazyArray):
-    """A column on the frame axes of an array."""
+    """A column, whose values are by the frames' sequence indices, on the frame axes of an array."""
 
     column: Column
     grid: FrameGrid

@@ -224,7 +224,7 @@ def time_coordinate(facts: Facts, grid: FrameGrid, clock: Clock) -> dict[str, Va
         column: Column = StoredColumn(stored, REAL, stored.size // 8, clock)
     else:
         times = clock.convert(facts.times(np.arange(reader.layout.frame_count)))
-        column = TableColumn.from_frames(times, reader, "TPZU", "time")
+        column = TableColumn.from_frames(times, reader.layout.grid, "TPZU")
     attrs = {"long_name": "time of the frame", "standard_name": "time", **clock.units}
     return {"time": frame_variable(grid, column, {**attrs, "source": "recorded"})}
 
@@ -236,7 +236,7 @@ def _stage_coordinates(facts: Facts, grid: FrameGrid, names: Collection[str]) ->
         series = facts.stage_axis(name[-1])
         # Legacy files hold a position for each frame; that of the loops does not vary with time.
         letters = "TPZU" if series.source == "recorded" else "PZ"
-        column = TableColumn.from_frames(series.values, facts.reader, letters, name)
+        column = TableColumn.from_frames(series.values, facts.reader.layout.grid, letters)
         attrs = {"long_name": f"stage {name[-1]}", **_MICROMETER, "source": series.source}
         coords[name] = frame_variable(grid, column, attrs)
     return coords
@@ -301,7 +301,7 @@ def _recorded(reader: Reader, column: RecordedColumn) -> Column | None:
     values = column.values
     if len(values) < reader.layout.frame_count:
         return None
-    return TableColumn.from_frames(values, reader, "TPZU", column.id)
+    return TableColumn.from_frames(values, reader.layout.grid, "TPZU")
 
 
 def _presence(facts: Facts, image: FrameArray) -> Mapping[str, VariableModel]:

@@ -27,11 +27,6 @@ class VariableModel:
     values: NDArray[Any] | FrameValues
     attrs: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def in_memory(self) -> bool:
-        """Whether the values are in memory, so that nothing has to be read."""
-        return isinstance(self.values, np.ndarray)
-
     def drop_dims(self, dims: tuple[str, ...]) -> VariableModel:
         """Return the variable in memory without the axes that are not among ``dims``, at their first item."""
         kept = tuple(dim for dim in self.dims if dim in dims)
