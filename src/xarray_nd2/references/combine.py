@@ -119,14 +119,10 @@ def write_combined(
 
     Raises
     ------
-    OSError
-        If a file cannot be opened or is not ND2, a pattern matches no file, or the references cannot be written.
-    FileExistsError
-        If ``dest`` exists and is not to be overwritten, or must not be replaced.
-    ImportError
-        If fastparquet is not installed, which Parquet needs.
+    OSError, ImportError
+        As in `write_kerchunk`, or if a pattern matches no file.
     ValueError
-        If a file is damaged, the files' images or axes do not fit together, or this form cannot hold them.
+        As in `write_kerchunk`, or if the files' images or axes do not fit together.
 
     Examples
     --------

@@ -104,13 +104,13 @@ class ZarrGroup:
 
     @classmethod
     def from_image(
-        cls, path: str, attrs: Mapping[str, Any], image: ZarrArray, coords: Mapping[str, ZarrArray], name: str = "image"
+        cls, path: str, attrs: Mapping[str, Any], image: ZarrArray, coords: Mapping[str, ZarrArray]
     ) -> ZarrGroup:
         """Make the group of an image and its coordinates, which CF names in an attribute."""
         others = " ".join(coord for coord in coords if coord not in image.dims)
         named = {key: value for key, value in image.attrs.items() if key != "coordinates"}
         named |= {"coordinates": others} if others else {}
-        return cls(path, plain(attrs), {name: replace(image, attrs=named), **coords})
+        return cls(path, plain(attrs), {"image": replace(image, attrs=named), **coords})
 
     @property
     def items(self) -> Iterator[tuple[str, ZarrArray]]:
@@ -153,13 +153,9 @@ class _ZarrV2:
             "dimension_separator": ".",
         }
 
-    def chunk_prefix(self, path: str) -> str:
-        """Return what precedes the indices of a chunk, with dots between them, in its key."""
-        return f"{path}/"
-
-    def only_chunk(self, path: str, ndim: int) -> str:
-        """Return the key of the only chunk of an array."""
-        return f"{path}/{'.'.join(['0'] * max(ndim, 1))}"
+    def chunk_key(self, path: str, indices: Sequence[str]) -> str:
+        """Return the key of a chunk."""
+        return f"{path}/{'.'.join(indices or ['0'])}"
 
     def encode(self, values: NDArray[Any]) -> bytes:
         """Return values as the bytes of a chunk."""
@@ -220,11 +216,8 @@ class _ZarrV3:
             shape=array.shape, chunks=array.chunks, dtype=array.dtype, codecs=codecs, dims=array.dims, attrs=array.attrs
         )
 
-    def chunk_prefix(self, path: str) -> str:
-        return f"{path}/c."
-
-    def only_chunk(self, path: str, ndim: int) -> str:
-        return f"{path}/{'.'.join(['c'] + ['0'] * ndim)}"
+    def chunk_key(self, path: str, indices: Sequence[str]) -> str:
+        return f"{path}/{'.'.join(['c', *indices])}"
 
     def encode(self, values: NDArray[Any]) -> bytes:
         if values.dtype.kind != "U":

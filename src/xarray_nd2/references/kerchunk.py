@@ -131,15 +131,12 @@ def write_kerchunk(
 
     Raises
     ------
-    OSError
-        If the file cannot be opened or is not ND2, or the references cannot be written.
+    OSError, ValueError
+        As in `to_kerchunk`, or if this form cannot hold the references; the message names the option that helps.
     FileExistsError
         If ``dest`` exists and is not to be overwritten, or must not be replaced.
     ImportError
         If fastparquet is not installed, which Parquet needs.
-    ValueError
-        If the file is damaged, or this form cannot hold it; the message names the option that helps.
-        Nothing was written then.
     """
     check_form(format, zarr_format)
     destination = resolve(dest, FORMS[format], overwrite=overwrite, storage_options=dest_options)
@@ -194,7 +191,7 @@ def to_dict(groups: Sequence[ZarrGroup], form: ZarrFormat) -> dict[str, Any]:
         where = np.nonzero(ranges.lengths)
         files = repeat(0) if ranges.files is None else ranges.files[where].tolist()
         indices = zip(*(index.tolist() for index in where), strict=True)
-        keys = map(_key(form.chunk_prefix(path), ["%d"] * len(where)).__mod__, indices)
+        keys = map(form.chunk_key(path.replace("%", "%%"), ["%d"] * len(where)).__mod__, indices)
         offsets, lengths = ranges.offsets[where].tolist(), ranges.lengths[where].tolist()
         places = map(list, zip(map(urls.__getitem__, files), offsets, lengths, strict=False))
         refs.update(zip(keys, places, strict=True))
@@ -212,9 +209,9 @@ def to_json(groups: Sequence[ZarrGroup], form: ZarrFormat, *, template: bool) ->
     for path, ranges in _ranges(groups):
         grid = ranges.lengths.shape
         longer = [size > 1 for size in grid]
-        key = _key(json.dumps(form.chunk_prefix(path))[:-1], ["%d" if n else "0" for n in longer])
+        key = json.dumps(form.chunk_key(path.replace("%", "%%"), ["%d" if n else "0" for n in longer]))
         text = "%s" if ranges.files is not None else texts[0].replace("%", "%%")
-        line = f'{key}":[{text},%d,%d]'
+        line = f"{key}:[{text},%d,%d]"
         offsets, lengths = ranges.offsets.reshape(-1), ranges.lengths.reshape(-1)
         for start in range(0, len(lengths), _BLOCK):
             where = np.flatnonzero(lengths[start : start + _BLOCK]) + start
@@ -229,14 +226,12 @@ def to_json(groups: Sequence[ZarrGroup], form: ZarrFormat, *, template: bool) ->
     yield "\n}}\n"
 
 
-def _fits_template(*urls: str) -> bool:
-    """Return whether URLs may be in templates, which readers pass to Jinja: a name must not be code."""
-    return not any(mark in url for url in urls for mark in ("{{", "{%", "{#"))
-
-
 def _templates(urls: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return URLs as the names of templates, and the templates; URLs that templates cannot contain stay unchanged."""
-    if not _fits_template(*urls):
+    """Return URLs as the names of templates, and the templates.
+
+    URLs stay unchanged if readers, which pass templates to Jinja, would run a part of one as code.
+    """
+    if any(mark in url for url in urls for mark in ("{{", "{%", "{#")):
         return urls, {}
     names = [_TEMPLATE] if len(urls) == 1 else [f"{_TEMPLATE}{i}" for i in range(len(urls))]
     return tuple(f"{{{{{name}}}}}" for name in names), dict(zip(names, urls, strict=True))
@@ -244,19 +239,15 @@ def _templates(urls: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
 
 def with_url(content: dict[str, Any], url: str) -> dict[str, Any]:
     """Return references to the file at another place."""
-    if _TEMPLATE in content.get("templates", {}) and _fits_template(url):
-        return {**content, "templates": {**content["templates"], _TEMPLATE: url}}
+    _, template = _templates((url,))
+    if template and _TEMPLATE in content.get("templates", {}):
+        return {**content, "templates": {**content["templates"], **template}}
     return {**content, "templates": {}, "refs": with_links(content["refs"], lambda _: url)}
 
 
 def with_links(refs: Mapping[str, Any], move: Callable[[str], str]) -> dict[str, Any]:
     """Return references to other places."""
     return {key: [move(value[0]), *value[1:]] if isinstance(value, list) else value for key, value in refs.items()}
-
-
-def _key(prefix: str, indices: Sequence[str]) -> str:
-    """Return the form of a chunk's key, to be filled in by ``%``."""
-    return prefix.replace("%", "%%") + ".".join(indices)
 
 
 def _ranges(groups: Iterable[ZarrGroup]) -> Iterator[tuple[str, ByteRanges]]:
@@ -274,7 +265,7 @@ def _texts(groups: Sequence[ZarrGroup], form: ZarrFormat) -> Iterator[tuple[str,
         for path, array in group.items:
             if isinstance(array.data, np.ndarray):
                 text = base64.b64encode(form.encode(array.data)).decode("ascii")
-                yield form.only_chunk(path, array.data.ndim), f"base64:{text}"
+                yield form.chunk_key(path, ["0"] * array.data.ndim), f"base64:{text}"
 
 
 def _check_parquet(groups: Sequence[ZarrGroup]) -> None:

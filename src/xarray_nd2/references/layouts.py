@@ -227,20 +227,14 @@ def _chunk_form(pixels: PixelLayout) -> tuple[Literal["raw", "zlib"], int, int]:
 
 def _band_rows(pixels: PixelLayout) -> int:
     """Return the rows of a chunk: all, or of a huge frame a divisor of the height, as chunks are equal."""
-    if pixels.frame_bytes <= BAND_BYTES:
-        return pixels.height
-    bands = math.ceil(pixels.frame_bytes / BAND_BYTES)
-    for count in range(bands, pixels.frame_bytes // _MIN_BAND + 1):
-        if pixels.height % count == 0:
-            return pixels.height // count
-    return pixels.height
+    counts = range(max(math.ceil(pixels.frame_bytes / BAND_BYTES), 1), pixels.frame_bytes // _MIN_BAND + 1)
+    return next((pixels.height // count for count in counts if pixels.height % count == 0), pixels.height)
 
 
 def check_frames(reader: Reader, index: NDArray[np.intp]) -> None:
     """Compare the places of frames with the headers of their chunks: magic number, name, place, length.
 
-    Headers are read some ten thousand at a time. A remote file needs one small request per frame;
-    one request reads several if frames are small. Frames that the file does not contain are skipped.
+    A remote file needs one small request per frame; one request reads several if frames are small.
     """
     positions = reader.frame_positions
     offsets, lengths = reader.frames.table.locations(index)
@@ -253,22 +247,18 @@ def check_frames(reader: Reader, index: NDArray[np.intp]) -> None:
         message = f"the frame's data are beyond the file's end at {reader.source.size}"
         raise _wrong(reader, int(index[first]), message, int(offsets[first]))
     digits = np.searchsorted(10 ** np.arange(1, 19), index, side="right") + 1
-    for count in np.flatnonzero(np.bincount(digits[present])).tolist():
+    for count in np.unique(digits[present]):
         alike = present[digits[present] == count]
         for start in range(0, len(alike), _BATCH):
             part = alike[start : start + _BATCH]
-            _check_batch(reader, index[part], positions[index[part]], offsets[part], needed[part], count)
+            _check_batch(reader, index[part], positions[index[part]], offsets[part], needed[part])
 
 
 def _check_batch(
-    reader: Reader,
-    index: NDArray[np.intp],
-    positions: NDArray[np.uint64],
-    offsets: NDArray[Any],
-    needed: NDArray[Any],
-    digits: int,
+    reader: Reader, index: NDArray[np.intp], positions: NDArray[np.uint64], offsets: NDArray[Any], needed: NDArray[Any]
 ) -> None:
     """Check frames whose indices have the same number of digits, so that their headers are equally long."""
+    digits = len(str(index[0]))
     name = chunks.FRAME_PREFIX + b"0" * digits + b"!"
     names = np.tile(np.frombuffer(name, np.uint8), (len(index), 1))
     names[:, -1 - digits : -1] += (index[:, None] // 10 ** np.arange(digits)[::-1] % 10).astype(np.uint8)

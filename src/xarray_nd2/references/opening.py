@@ -103,9 +103,8 @@ def open_references(
     remote = dict(remote_options or {})
     if get_filesystem_class(protocol).async_impl:
         remote["asynchronous"] = True
-    fs_options: dict[str, Any] = {"fo": content, "remote_protocol": protocol, "remote_options": remote}
-    if isinstance(content, str):
-        fs_options["target_options"] = dict(storage_options or {})
+    target = dict(storage_options or {})
+    fs_options = {"fo": content, "target_options": target, "remote_protocol": protocol, "remote_options": remote}
     store = ReferenceStore.from_url("reference://", storage_options=fs_options, read_only=True)
     fixed: dict[str, Any] = {"consolidated": True, "zarr_format": version, "group": group}
     chunks = options.pop("chunks", {})

@@ -28,10 +28,10 @@ def load(
 ) -> tuple[str | dict[str, Any], dict[str, Any], int]:
     """Return references (of Parquet only the place), the attributes of the root, and the Zarr format."""
     place = ""
-    if not isinstance(refs, (str, os.PathLike, Mapping)):
-        raise TypeError(f"references are a path, a URL or a mapping, not {type(refs).__name__}")
-    if not isinstance(refs, (str, os.PathLike)):
+    if isinstance(refs, Mapping):
         content: Any = dict(refs)
+    elif not isinstance(refs, (str, os.PathLike)):
+        raise TypeError(f"references are a path, a URL or a mapping, not {type(refs).__name__}")
     else:
         place = str(refs) if is_url(refs) else local_path(refs)
         fs, path = file_system(place, storage_options)
@@ -92,7 +92,7 @@ def read_group(item: Any, storage_options: Mapping[str, Any] | None) -> tuple[Za
     image = arrays.pop("image", None)
     if image is None:
         raise ValueError("these references have no image in the root; use layout='flat'")
-    ranges = _read_ranges(refs, image, form.chunk_prefix("image"))
+    ranges = _read_ranges(refs, image, form.chunk_key("image", [""]))
     if len(ranges.urls) > 1:
         raise ValueError("references to several files cannot be combined again; pass the references of each file")
     templates = content.get("templates", {})
@@ -101,7 +101,7 @@ def read_group(item: Any, storage_options: Mapping[str, Any] | None) -> tuple[Za
     ranges = replace(ranges, urls=(known.get(url, url),))
     coords = {}
     for name, array in arrays.items():
-        text = refs[form.only_chunk(name, len(array.shape))]
+        text = refs[form.chunk_key(name, ["0"] * len(array.shape))]
         chunk = base64.b64decode(text.removeprefix("base64:"))
         coords[name] = replace(array, data=form.decode(array, chunk))
     return form, ZarrGroup("", attrs, {"image": replace(image, data=ranges), **coords})

@@ -48,18 +48,14 @@ class ND2Parser:
 
     Parameters
     ----------
-    layout : {"flat", "positions", "ome-zarr"}
-        One group; a group for each position (``P0``, ``P1``, ...); or OME-Zarr 0.5.
+    layout, squeeze, check
+        As in `to_kerchunk`.
     stored_order : bool
         Whether the image's axes have the order of the bytes, ``(T, P, Z, Y, X, C, S)``. Otherwise they are those of
         the engine, ``(T, P, Z, C, Y, X, S)``, through the codec ``transpose``, which kerchunk does not
         have, and VirtualiZarr does not concatenate them along a new axis.
     inline_coords : bool
-        Whether coordinates are included.
-    squeeze : bool
-        Whether axes of size 1 other than Y and X are dropped.
-    check : bool
-        Whether the header of every frame's chunk is read and compared.
+        Whether coordinates, of any size, are included.
 
     Examples
     --------
@@ -77,12 +73,11 @@ class ND2Parser:
         check: bool = True,
     ) -> None:
         self.stored_order = stored_order
-        # Manifests hold arrays: coordinates of any size are included.
         limit = 1 << 62 if inline_coords else False
         self.options: LayoutOptions = LayoutOptions(None, layout, limit, squeeze, check)
 
     def __call__(self, url: str, registry: Any) -> ManifestStore:
-        """Describe a file as a store.
+        """Describe a file as a ``virtualizarr.manifests.ManifestStore``.
 
         Parameters
         ----------
@@ -90,10 +85,6 @@ class ND2Parser:
             URL of the file, with its scheme: ``file:///...``, ``s3://...``, ``https://...``.
         registry : obspec_utils.registry.ObjectStoreRegistry
             Stores, by the prefix of the URLs that they serve.
-
-        Returns
-        -------
-        virtualizarr.manifests.ManifestStore
 
         Raises
         ------
@@ -168,25 +159,20 @@ class _Registry(ObjectStoreRegistry[Any]):
         self._registry, self._contents = registry, contents
         self._store = MemoryStore()
         for url, data in contents.items():
-            self._store.put(_memory_path(url), data)
+            self._store.put(urlparse(url).path, data)
 
     @property
     def map(self) -> Any:  # type: ignore[override]
         return self._registry.map
 
     def resolve(self, url: str) -> tuple[Any, str]:
-        """Return the store of a URL, and the path in it."""
         if url in self._contents:
-            return self._store, _memory_path(url)
+            return self._store, urlparse(url).path
         store, path = self._registry.resolve(url)
         return store, path
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Registry, (self._registry, self._contents)
-
-
-def _memory_path(url: str) -> str:
-    return url.split("/", 3)[3]
 
 
 def _small_manifest(url: str, grid: tuple[int, ...], data: bytes, small: dict[str, bytes]) -> ChunkManifest:
@@ -221,7 +207,6 @@ class _ObstoreFile(AsyncFileSystem):  # type: ignore[misc]
         self.store, self.url = store, url
 
     def unstrip_protocol(self, name: str) -> str:
-        """Return the file's URL."""
         return self.url
 
     def nd2_transport(self, path: str) -> _ObstoreTransport | None:
