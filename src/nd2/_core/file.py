@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
     from typing import BinaryIO, Self
 
     import dask.array
@@ -149,9 +148,7 @@ class ND2File(PrivateMembers):
         self.open()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -430,11 +427,10 @@ class ND2File(PrivateMembers):
             If the frame is damaged.
         """
         try:
-            index, count = int(frame_index), self._reader.frame_count
-        except (TypeError, ValueError) as error:
-            if isinstance(error, errors.ND2Error):
-                raise
+            index = int(frame_index)
+        except (TypeError, ValueError):
             raise errors.not_integer("frame index", frame_index) from None
+        count = self._reader.frame_count
         if not 0 <= index < count:
             raise errors.frame_range(index, count, path=self.path)
         self._check_open()
