@@ -106,15 +106,7 @@ COLUMNS = list(_TYPES)
 
 
 def index_file(path: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> Record:
-    """Return the row of one file. If the file cannot be read, the row contains the error.
-
-    Parameters
-    ----------
-    path : str, os.PathLike
-        Path or URL of the file.
-    storage_options : Mapping, optional
-        Options for the file system of a URL.
-    """
+    """Return the row of one file, as `index_files` does; if the file cannot be read, the row contains the error."""
     record = _new_row(path)
     try:
         with closing(open_source(path, storage_options)) as source:

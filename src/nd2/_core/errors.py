@@ -1,8 +1,6 @@
 """Every error that the package raises about a file: one hierarchy, built in one place.
 
-Each class is derived from the standard class that callers would catch anyway (``OSError`` for files that are
-not ND2, ``ValueError`` for corrupt files, ``NotImplementedError`` for unsupported ones), and each message names
-the file and the place in it.
+`nd2.errors` says what the classes are derived from. Each message names the file and the place in it.
 """
 
 from __future__ import annotations

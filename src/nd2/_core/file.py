@@ -319,14 +319,7 @@ class ND2File(PrivateMembers):
         return binary_layers(self._reader)
 
     def jobs(self) -> JobsDict | None:
-        """Return the description of the job that acquired the file.
-
-        Returns
-        -------
-        dict or None
-            ``Job``, the definition, or ``ProtectedJob``, the same, encrypted (the other one is None),
-            ``JobRunGUID``, ``ProgramDesc``; see `nd2._core.job_types`. None if no job acquired the file.
-        """
+        """Return the job that acquired the file, a dict of the type `nd2.jobs.types.JobsDict`; None without a job."""
         return cast("JobsDict | None", self._reader.jobs)
 
     @property
