@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nd2._core.batch import Batch, Task, plan_tasks
+from nd2._core.batch import Task, plan_tasks, run_batch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,9 +71,8 @@ def test_others_go_on_after_an_error(capsys: pytest.CaptureFixture[str]) -> None
             raise ValueError("it is\nbroken" if task.source == "a.nd2" else "c.nd2 is broken")
         done.append(task.dest)
 
-    batch = Batch("zarr")
     tasks = [Task(f"{name}.nd2", f"{name}.zarr") for name in "abc"]
-    assert batch.run(tasks, work) == 2
+    assert run_batch("zarr", tasks, work) == 2
     assert done == ["b.zarr"]
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["nd2 zarr: a.nd2: it is broken", "nd2 zarr: c.nd2 is broken"]
@@ -87,9 +86,8 @@ def test_several_at_once(capsys: pytest.CaptureFixture[str]) -> None:
         if task.source == "1.nd2":
             raise ValueError("it is broken")
 
-    batch = Batch("zarr")
     tasks = [Task(f"{number}.nd2", "") for number in range(6)]
-    assert batch.run(tasks, work, at_once=3, progress=True) == 1
+    assert run_batch("zarr", tasks, work, at_once=3, progress=True) == 1
     err = capsys.readouterr().err
     assert "nd2 zarr: 1.nd2: it is broken" in err
     assert "6/6" in err
@@ -98,7 +96,7 @@ def test_several_at_once(capsys: pytest.CaptureFixture[str]) -> None:
         raise ImportError
 
     with pytest.raises(ImportError):
-        Batch("zarr").run(tasks, stop, at_once=2)
+        run_batch("zarr", tasks, stop, at_once=2)
     capsys.readouterr()
 
 
@@ -106,7 +104,7 @@ def test_the_status_has_a_limit(capsys: pytest.CaptureFixture[str]) -> None:
     def work(task: Task) -> None:
         raise ValueError
 
-    assert Batch("zarr").run([Task("a.nd2", "a")] * 300, work) == 100
+    assert run_batch("zarr", [Task("a.nd2", "a")] * 300, work) == 100
     capsys.readouterr()
 
 
@@ -116,4 +114,4 @@ def test_what_stops_a_batch(error: type[BaseException]) -> None:
         raise error
 
     with pytest.raises(error):
-        Batch("zarr").run([Task("a.nd2", "a")], work)
+        run_batch("zarr", [Task("a.nd2", "a")], work)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import threading
 from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -96,57 +95,48 @@ def _join(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}" if is_url(folder) else os.path.join(folder, name)
 
 
-class Batch:
-    """Results of the tasks of a command; reports each error as it occurs."""
+def run_batch(
+    command: str, tasks: Sequence[Task], work: Callable[[Task], object], *, at_once: int = 1, progress: bool = False
+) -> int:
+    """Process each task, print errors and continue after them; return the number of files that failed, at most 100.
 
-    def __init__(self, command: str) -> None:
-        self.command = command
-        self.failed = 0
-        self._lock = threading.Lock()
+    A missing package or a closed output stops the batch. With ``at_once``, several tasks run in threads; ``progress``
+    shows how many files are done.
+    """
 
-    def run(
-        self, tasks: Sequence[Task], work: Callable[[Task], object], *, at_once: int = 1, progress: bool = False
-    ) -> int:
-        """Process each task, print errors and continue after them; return the number of files that failed, at most 100.
+    def fails(task: Task) -> bool:
+        try:
+            work(task)
+        except (ImportError, BrokenPipeError):
+            raise
+        except Exception as error:
+            text, name = errors.one_line(error), redact(task.source)
+            if os.path.basename(name) not in text:
+                text = f"{name}: {text}"
+            sys.stderr.write(f"nd2 {command}: {text}\n")
+            return True
+        return False
 
-        A missing package or a closed output stops the batch. With ``at_once``, several tasks run in
-        threads; ``progress`` shows how many files are done.
-        """
+    if at_once < 2:
+        return min(sum(map(fails, tasks)), MAX_STATUS)
+    from concurrent.futures import ThreadPoolExecutor, as_completed
 
-        def one(task: Task) -> None:
-            try:
-                work(task)
-            except (ImportError, BrokenPipeError):
-                raise
-            except Exception as error:
-                with self._lock:
-                    self.failed += 1
-                text, name = errors.one_line(error), redact(task.source)
-                if os.path.basename(name) not in text:
-                    text = f"{name}: {text}"
-                sys.stderr.write(f"nd2 {self.command}: {text}\n")
+    from nd2._core.export.pipeline import bar
 
-        if at_once < 2:
-            for task in tasks:
-                one(task)
-            return min(self.failed, MAX_STATUS)
-        from concurrent.futures import ThreadPoolExecutor, as_completed
-
-        from nd2._core.export.pipeline import bar
-
-        with (
-            bar(progress, len(tasks), "file") as advance,
-            ThreadPoolExecutor(at_once, thread_name_prefix="nd2-batch") as executor,
-        ):
-            futures = [executor.submit(one, task) for task in tasks]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    advance(1)
-            finally:
-                for future in futures:
-                    future.cancel()
-        return min(self.failed, MAX_STATUS)
+    failed = 0
+    with (
+        bar(progress, len(tasks), "file") as advance,
+        ThreadPoolExecutor(at_once, thread_name_prefix="nd2-batch") as executor,
+    ):
+        futures = [executor.submit(fails, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                failed += future.result()
+                advance(1)
+        finally:
+            for future in futures:
+                future.cancel()
+    return min(failed, MAX_STATUS)
 
 
 @contextmanager

@@ -244,7 +244,7 @@ def run_tasks(options: argparse.Namespace, suffix: str, work: Callable[[Task], o
 
     With ``at_once``, several files are processed at the same time, and one progress bar counts them.
     """
-    from nd2._core.batch import Batch, plan_tasks
+    from nd2._core.batch import plan_tasks, run_batch
     from nd2._core.io.urls import is_url, local_path
 
     tasks = plan_tasks(options.files, suffix, options.output, options.out_dir, options.storage_options)
@@ -254,4 +254,4 @@ def run_tasks(options: argparse.Namespace, suffix: str, work: Callable[[Task], o
     progress = at_once > 1 and shows_progress(options.quiet)
     if at_once > 1:
         options.quiet = True  # no bar per file
-    return Batch(options.command).run(tasks, work, at_once=at_once, progress=progress)
+    return run_batch(options.command, tasks, work, at_once=at_once, progress=progress)

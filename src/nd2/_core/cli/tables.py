@@ -54,7 +54,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Reader, Facts], list[str]]]] = {
 
 
 def _info(options: argparse.Namespace) -> int:
-    from nd2._core.batch import Batch, Task
+    from nd2._core.batch import Task, run_batch
     from nd2._core.io.listing import expand
     from nd2._core.open import open_reader
     from nd2._core.views.facts import Facts
@@ -77,7 +77,7 @@ def _info(options: argparse.Namespace) -> int:
             print(*([""] if found else []), *_wrap(as_text(facts)), sep="\n")
         found.append(facts)
 
-    status = Batch(options.command).run([Task(path, "") for path in paths], show)
+    status = run_batch(options.command, [Task(path, "") for path in paths], show)
     if options.json and found:
         print(json.dumps(found if len(paths) > 1 else found[0], indent=2))
     return status
