@@ -7,19 +7,17 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from nd2._core import errors
-from nd2._core.io.faults import explain_faults
 from nd2._core.io.ranges import TRANSPORTS
 from nd2._core.io.source import ByteSource
-from nd2._core.io.transport import AsyncTransport, Transport, Tuning, check_same, is_cache, plan
+from nd2._core.io.transport import AsyncTransport, Transport, Tuning, check_same, plan, protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from contextlib import AbstractContextManager
 
     from fsspec.spec import AbstractFileSystem
 
     from nd2._core.io.source import Span
-    from nd2._core.io.transport import Blocks, Request, Stat
+    from nd2._core.io.transport import Blocks, Stat
 
 # In real files the experiment and the first picture metadata end within the first 40 to 220 KB; the chunk map and the
 # other metadata lie within the last 82 to 172 KB.
@@ -76,23 +74,21 @@ class FsspecSource(ByteSource):
     def read_many(self, spans: Sequence[Span]) -> list[bytes]:
         """Read several ranges in one go, as many at once as the file system allows."""
         self._check(spans)
-        self._fill_ends(spans)
-        found = [self._in_memory(offset, nbytes) for offset, nbytes in spans]
-        missing = [i for i, data in enumerate(found) if data is None]
-        for i, data in zip(missing, self._download([spans[i] for i in missing]), strict=True):
-            found[i] = data
-        return [data for data in found if data is not None]
+        if not self._blocks and any(offset == 0 and nbytes for offset, nbytes in spans):
+            self._open()  # the signature is read: the file is opened again
+        return self._read(spans)
 
     def read_into(self, targets: Sequence[tuple[int, memoryview]]) -> None:
-        self._fetch(self._absent(targets))
+        flat = [(offset, view.cast("B")) for offset, view in targets]
+        self._check([(offset, len(view)) for offset, view in flat])
+        self._fill(flat)
 
     def read_start(self, nbytes: int) -> bytes:
         if self._closed:
             raise errors.closed(self.url)
         if self._stat is not None:
             return self.read(0, min(nbytes, self._stat.size))
-        with self._explained():
-            return self._transport.run(self._transport.read_start, nbytes)
+        return self._transport.run(self._transport.read_start, nbytes)
 
     def prefetch(self, spans: Sequence[Span]) -> None:
         size = self.size
@@ -110,7 +106,7 @@ class FsspecSource(ByteSource):
         if sum(stop - start for start, stop in merged) > _PREFETCH_LIMIT:
             return
         parts = [self._to_kept_block(*span) for span in merged]
-        data = self._download([(start, stop - start) for start, stop, _ in parts])
+        data = self._read([(start, stop - start) for start, stop, _ in parts])
         self.keep([(start, head + rest) for (start, _, rest), head in zip(parts, data, strict=True)])
 
     def keep(self, blocks: Sequence[tuple[int, bytes]]) -> None:
@@ -123,9 +119,9 @@ class FsspecSource(ByteSource):
                 return start, begin, data[: stop - begin]
         return start, stop, b""
 
-    def _download(self, spans: Sequence[Span]) -> list[bytes]:
+    def _read(self, spans: Sequence[Span]) -> list[bytes]:
         buffers = [bytearray(nbytes) for _, nbytes in spans]
-        self._fetch([(offset, memoryview(b)) for (offset, _), b in zip(spans, buffers, strict=True)])
+        self._fill([(offset, memoryview(b)) for (offset, _), b in zip(spans, buffers, strict=True)])
         return [bytes(buffer) for buffer in buffers]
 
     def _known(self) -> Stat:
@@ -146,18 +142,12 @@ class FsspecSource(ByteSource):
     def _read_ends(self, head: int, tail: int) -> Stat:
         if self._closed:
             raise errors.closed(self.url)
-        with self._explained():
-            stat, blocks = self._transport.run(self._transport.ends, head, tail)
+        stat, blocks = self._transport.run(self._transport.ends, head, tail)
         if self._stat is not None:
             check_same(self._stat, stat, self.url)
         self._blocks = [*self._blocks, *blocks]
         self._stat, self._verified = stat, True
         return stat
-
-    def _fill_ends(self, spans: Sequence[Span]) -> None:
-        """Read the ends again if a file is opened again, that is, if its signature is read."""
-        if not self._blocks and any(offset == 0 and nbytes for offset, nbytes in spans):
-            self._open()
 
     def _in_memory(self, offset: int, nbytes: int) -> bytes | None:
         if nbytes == 0:
@@ -167,20 +157,20 @@ class FsspecSource(ByteSource):
                 return data[offset - start : offset - start + nbytes]
         return None
 
-    def _absent(self, targets: Sequence[tuple[int, memoryview]]) -> list[tuple[int, memoryview]]:
-        """Fill what can be filled from memory, return the other targets as buffers of bytes."""
-        flat = [(offset, view.cast("B")) for offset, view in targets]
-        self._check([(offset, len(view)) for offset, view in flat])
+    def _fill(self, targets: Sequence[tuple[int, memoryview]]) -> None:
+        """Fill buffers of bytes from memory, or by requests."""
         if not self._known().ranges and not self._blocks:
             self._open()
         absent = []
-        for offset, view in flat:
+        for offset, view in targets:
             data = self._in_memory(offset, len(view)) if self._blocks else None
             if data is None:
                 absent.append((offset, view))
             else:
                 view[:] = data
-        return absent
+        requests = plan(absent, self._tuning)
+        if requests:
+            self._transport.run(self._transport.fetch, requests, self._checked_stat())
 
     def _check(self, spans: Sequence[Span]) -> None:
         if self._closed:
@@ -190,12 +180,6 @@ class FsspecSource(ByteSource):
             if offset < 0 or nbytes < 0 or offset + nbytes > size:
                 raise errors.beyond_end(offset, nbytes, size, path=self.url)
 
-    def _fetch(self, targets: Sequence[tuple[int, memoryview]]) -> None:
-        requests: list[Request] = plan(targets, self._tuning)
-        if requests:
-            with self._explained():
-                self._transport.run(self._transport.fetch, requests, self._checked_stat())
-
     def _checked_stat(self) -> Stat:
         """Return length and version; after unpickling, check them once if responses do not include them."""
         stat = self._known()
@@ -203,9 +187,6 @@ class FsspecSource(ByteSource):
             check_same(stat, self._transport.run(self._transport.stat), self.url)
         self._verified = True
         return stat
-
-    def _explained(self) -> AbstractContextManager[None]:
-        return explain_faults(self._transport.raw_url)
 
     def release(self) -> None:
         self._blocks = []
@@ -241,5 +222,5 @@ def _transport(fs: AbstractFileSystem, path: str) -> Transport:
     if special is not None:
         with suppress(ImportError):  # another version of s3fs
             return special(fs, path)
-    concurrent = fs.async_impl and not is_cache(fs)
+    concurrent = fs.async_impl and protocol(fs) != "simplecache"  # which downloads the file once
     return AsyncTransport(fs, path) if concurrent else Transport(fs, path)

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nd2._core import errors
+from nd2._core.io.faults import explain_faults
 from nd2._core.io.urls import redact
 from nd2._core.values import record
 
@@ -167,15 +168,15 @@ class Transport:
         self.raw_url = str(fs.unstrip_protocol(path))
         self.url = redact(self.raw_url)
         self._stat_is_free = protocol(fs) in ("memory", "file", "local")
-        self._is_cache = is_cache(fs)
 
     def run(self, function: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any) -> _T:
-        """Run one of the coroutines below."""
-        try:
-            function(*arguments).send(None)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        raise RuntimeError("the coroutine waits")
+        """Run one of the coroutines below; errors do not show secrets of the URL."""
+        with explain_faults(self.raw_url):
+            try:
+                function(*arguments).send(None)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            raise RuntimeError("the coroutine waits")
 
     async def stat(self) -> Stat:
         """Ask for length and version."""
@@ -203,13 +204,7 @@ class Transport:
         scatter.finish()
 
     async def _cat(self, start: int, stop: int) -> bytes:
-        data: bytes
-        if self._is_cache:
-            with self.fs.open(self.path, "rb") as handle:
-                handle.seek(start)
-                data = handle.read(stop - start)
-        else:
-            data = self.fs.cat_file(self.path, start=start, end=stop)
+        data: bytes = self.fs.cat_file(self.path, start=start, end=stop)
         self.log(start, stop, len(data))
         return data
 
@@ -231,7 +226,8 @@ class AsyncTransport(Transport):
     def run(self, function: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any) -> _T:
         from fsspec.asyn import sync
 
-        result: _T = sync(self.fs.loop, function, *arguments)
+        with explain_faults(self.raw_url):
+            result: _T = sync(self.fs.loop, function, *arguments)
         return result
 
     async def stat(self) -> Stat:
@@ -272,11 +268,6 @@ def protocol(fs: AbstractFileSystem) -> str:
     """Return the first protocol of a file system, from its class: instances of caches have that of the cached one."""
     protocol = type(fs).protocol
     return protocol if isinstance(protocol, str) else str(protocol[0])
-
-
-def is_cache(fs: AbstractFileSystem) -> bool:
-    """Return whether a file system downloads whole files; some versions do so for open files only, not for ranges."""
-    return protocol(fs) == "simplecache"
 
 
 def max_in_flight(fs: AbstractFileSystem) -> int:
