@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from nd2._core import structures as s
 from nd2._core.chunks import fields
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAMES = (b"ImageMetadataLV!", b"ImageMetadata!")
-
-_AnyLoop: TypeAlias = s.ExpLoop | s.SpectLoop
 
 _TIME = (("dStart", "startMs", float), ("dPeriod", "periodMs", float), ("dDuration", "durationMs", float))
 _PERIOD_DIFF = (("dMinPeriodDiff", "min", float), ("dMaxPeriodDiff", "max", float), ("dAvgPeriodDiff", "avg", float))
@@ -73,7 +71,7 @@ def decode(raw: fields.Tree) -> list[s.ExpLoop]:
 def _flatten(node: fields.Tree, nesting: int, loops: list[s.ExpLoop]) -> None:
     """Append the loop of a node, and those below it, to ``loops``."""
     loop = _loop(node, nesting)
-    if loop is None or isinstance(loop, s.SpectLoop):
+    if loop is None:
         nesting -= 1
     elif not loops or loops[-1].nestingLevel < nesting:
         loops.append(loop)
@@ -88,11 +86,11 @@ def _flatten(node: fields.Tree, nesting: int, loops: list[s.ExpLoop]) -> None:
         _flatten(fields.root(child, "SLxExperiment"), nesting + 1, loops)
 
 
-def _loop(node: fields.Tree, nesting: int) -> _AnyLoop | None:
-    """Return the loop of a node; None if it has no items or is of an unknown kind."""
+def _loop(node: fields.Tree, nesting: int) -> s.ExpLoop | None:
+    """Return the loop of a node; None if it has no items, holds channels or is of an unknown kind."""
     pars = fields.level(node, "uLoopPars")
     count = fields.integer(pars, "uiCount")
-    loop: _AnyLoop
+    loop: s.ExpLoop
     match fields.integer(node, "eType"):
         case s.LoopType.TimeLoop | s.LoopType.ManTimeLoop:
             loop = s.TimeLoop(count, nesting, _time_params(pars))
@@ -107,13 +105,11 @@ def _loop(node: fields.Tree, nesting: int) -> _AnyLoop | None:
             loop = s.XYPosLoop(len(points), nesting, params)
         case s.LoopType.ZStackLoop | s.LoopType.ZStackLoopAccurate:
             loop = s.ZStackLoop(count, nesting, z_stack_params(pars, count))
-        case s.LoopType.SpectLoop:
-            loop = s.SpectLoop(fields.integer(fields.level(pars, "pPlanes"), "uiCount", count))
         case s.LoopType.CustomLoop | s.LoopType.XYDiscrLoop | s.LoopType.PolarLoop:
             loop = s.CustomLoop(count, nesting)
         case _:
             return None
-    return loop if loop.count > 0 or isinstance(loop, s.SpectLoop) else None
+    return loop if loop.count > 0 else None
 
 
 def _time_params(pars: fields.Tree) -> s.TimeLoopParams:
