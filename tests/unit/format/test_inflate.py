@@ -1,4 +1,4 @@
-"""zlib streams into buffers of known size, with libdeflate and without."""
+"""zlib streams into buffers of known size."""
 
 from __future__ import annotations
 
@@ -9,18 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nd2._core.format import inflate as module
 from nd2._core.format.inflate import deflate_zlib, inflate
-
-
-@pytest.fixture(params=["libdeflate", "standard library"])
-def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "libdeflate":
-        pytest.importorskip("deflate")
-    else:
-        monkeypatch.setattr(module, "_libdeflate", lambda: None)
-    return str(request.param)
-
 
 DATA = bytes(range(256)) * 8
 
@@ -31,7 +20,6 @@ def test_what_was_compressed_comes_back_whatever_follows_it(data: bytes, level: 
     assert bytes(inflate(zlib.compress(data, level) + behind, len(data))) == data
 
 
-@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("nbytes", [0, 1, len(DATA) - 1, len(DATA) + 1])
 def test_a_stream_of_another_size_is_refused(nbytes: int) -> None:
     assert bytes(inflate(deflate_zlib(DATA), len(DATA))) == DATA
@@ -39,7 +27,6 @@ def test_a_stream_of_another_size_is_refused(nbytes: int) -> None:
         inflate(deflate_zlib(DATA), nbytes)
 
 
-@pytest.mark.usefixtures("library")
 def test_a_damaged_stream_is_refused() -> None:
     stream = deflate_zlib(DATA)
     for data in (b"", b"\xff" * 40, stream[: len(stream) // 2], bytes(len(stream))):
@@ -47,7 +34,6 @@ def test_a_damaged_stream_is_refused() -> None:
             inflate(data, len(DATA))
 
 
-@pytest.mark.usefixtures("library")
 def test_a_stream_that_holds_far_more_than_it_should_fills_no_memory() -> None:
     bomb = zlib.compress(bytes(1 << 26))
     tracemalloc.start()

@@ -1,11 +1,10 @@
-"""zlib streams into buffers of known size: libdeflate if it is installed, otherwise the standard library."""
+"""zlib streams: libdeflate for those of known size; it is two to five times as fast as the standard library."""
 
 from __future__ import annotations
 
 import zlib
 from contextlib import suppress
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nd2._core import errors
 
@@ -18,19 +17,11 @@ MAX_RATIO = 1032
 _PIECE = 8 << 20
 
 
-@cache
-def _libdeflate() -> Any:
-    """Return libdeflate; None if it is not installed: the standard library is two to five times slower."""
-    try:
-        import deflate
-    except ImportError:
-        return None
-    return deflate
-
-
 def inflate(data: bytes | memoryview, nbytes: int) -> bytes | bytearray:
     """Inflate one zlib stream to exactly ``nbytes`` bytes; bytes behind its end are ignored."""
-    if nbytes and (deflate := _libdeflate()):  # which takes any stream for one of no bytes
+    if nbytes:  # libdeflate takes any stream for one of no bytes
+        import deflate
+
         try:
             inflated: bytearray = deflate.zlib_decompress(data, nbytes)
         except deflate.DeflateError:
@@ -102,6 +93,6 @@ def is_zlib(data: bytes | memoryview) -> bool:
 
 def deflate_zlib(data: bytes | memoryview, level: int = 6) -> bytes:
     """Compress into one zlib stream."""
-    if deflate := _libdeflate():
-        return bytes(deflate.zlib_compress(data, level))
-    return zlib.compress(data, level)
+    import deflate
+
+    return bytes(deflate.zlib_compress(data, level))
