@@ -7,6 +7,8 @@ frames, frames out of order, name fields of odd length, a map that lies.
 from __future__ import annotations
 
 import math
+import struct
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -206,6 +208,12 @@ def build(path: Path, spec: Nd2Spec | None = None, **options: Any) -> Nd2Spec:
                 write(name, payload)
         handle.write(chunks.encode_map(entries, handle.tell()))
     return spec
+
+
+def compressed(tree: Any) -> bytes:
+    """Return a compressed payload of metadata."""
+    plain = clx_lite.encode(tree)
+    return b"LV0Z" + struct.pack("<Q", len(plain)) + zlib.compress(plain)
 
 
 def _metadata(spec: Nd2Spec, stem: bytes, suffix: bytes, root: str, tree: dict[str, Any]) -> tuple[bytes, bytes]:

@@ -15,7 +15,7 @@ from nd2._core.format import chunks, clx_lite, clx_xml
 from nd2._core.io import open_source
 from nd2._core.readers.scan import scan_chunks
 from nd2.structures import ROI, AnimParam, BoxShape, ExperimentEvent, InterpType, RoiInfo, RoiShapeType
-from tests.builder import build
+from tests.builder import build, compressed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -124,7 +124,7 @@ def seeds() -> tuple[tuple[str, bytes], ...]:
     whole = [(target, data) for data in files() for target in ("file", "rescue", "references", "frames", "validate")]
     decoders = [
         ("lite", clx_lite.encode(tree)),
-        ("lite", clx_lite.encode(tree, compress=True)),
+        ("lite", compressed(tree)),
         ("xml", clx_xml.encode(tree)),
         ("map", files()[0][-700:]),
         ("scan", files()[0]),

@@ -25,7 +25,7 @@ from nd2.structures import (
     StagePosition,
     XYPoint,
 )
-from tests.builder import build
+from tests.builder import build, compressed
 from tests.optional_chunks import recorded
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def test_the_form_of_the_user_keeps_fields_of_one_name(tmp_path: Path) -> None:
     )
     form = Items([("CLxCustomDescription", Items([("sName", "form"), ("vData", fields)]))])
     name = b"CustomData|CustomDescriptionV1_0!"
-    build(path, chunks={name: clx_lite.encode(form, compress=True)})
+    build(path, chunks={name: compressed(form)})
     with nd2.ND2File(path) as file:
         found = file.custom_metadata
     assert [(f.name, f.kind, f.value) for f in found[:5]] == [

@@ -5,13 +5,17 @@ from __future__ import annotations
 import struct
 import tracemalloc
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nd2._core.format.clx_lite import I32, I64, MAX_DEPTH, U32, U64, Budget, Items, decode, decode_items, encode
+from tests.builder import compressed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # A tree with a list in it, byte for byte as in files.
 EXAMPLE = bytes.fromhex(
@@ -44,6 +48,7 @@ DICTS = st.recursive(
 ITEMS = st.recursive(
     SCALARS | st.binary(), lambda inner: st.lists(st.tuples(TEXT, inner), max_size=5).map(Items), max_leaves=15
 )
+ENCODERS = st.sampled_from([encode, compressed])
 
 
 def listed(value: Any) -> Any:
@@ -66,18 +71,18 @@ def test_the_worked_example_byte_for_byte() -> None:
     assert decode(EXAMPLE) == {"S": {"uiN": 2, "dT": 1.5, "sA": "hi", "v": {"i0000000000": True, "i0000000001": False}}}
 
 
-@given(st.dictionaries(NAMES, DICTS), st.booleans())
-def test_decode_inverts_encode(tree: dict[str, Any], compress: bool) -> None:
-    assert decode(encode(tree, compress=compress)) == listed(tree)
+@given(st.dictionaries(NAMES, DICTS), ENCODERS)
+def test_decode_inverts_encode(tree: dict[str, Any], encoder: Callable[[Any], bytes]) -> None:
+    assert decode(encoder(tree)) == listed(tree)
 
 
-@given(st.lists(st.tuples(TEXT, ITEMS)).map(Items), st.booleans())
-def test_decode_items_inverts_encode(items: Items, compress: bool) -> None:
-    data = encode(items, compress=compress)
+@given(st.lists(st.tuples(TEXT, ITEMS)).map(Items), ENCODERS)
+def test_decode_items_inverts_encode(items: Items, encoder: Callable[[Any], bytes]) -> None:
+    data = encoder(items)
     decoded = decode_items(data)
     assert decoded == items
     assert types(decoded) == types(items)
-    assert encode(decoded, compress=compress) == data
+    assert encoder(decoded) == data
 
 
 @given(st.integers(-(2**63), 2**64 - 1))
@@ -131,7 +136,7 @@ def test_names_that_are_all_prefix_become_a_list() -> None:
 
 def test_a_byte_array_is_the_tree_in_it_or_a_list_of_integers() -> None:
     inner = encode({"CLxTable": {"uiN": 7}})
-    for nested in (inner, encode({"CLxTable": {"uiN": 7}}, compress=True)):
+    for nested in (inner, compressed({"CLxTable": {"uiN": 7}})):
         assert decode(encode({"ba": nested})) == {"ba": {"CLxTable": {"uiN": 7}}}
         assert decode_items(encode({"ba": nested})) == [("ba", nested)]
     assert decode(encode({"p": b"\1\1\0\1"})) == {"p": [1, 1, 0, 1]}
@@ -159,9 +164,9 @@ def test_a_child_of_unknown_type_is_skipped() -> None:
         decode(b"\x0a\x01\0\0")
 
 
-@pytest.mark.parametrize("compress", [False, True])
-def test_any_truncation_is_an_error(compress: bool) -> None:
-    data = encode(EXAMPLE_TREE, compress=compress)
+@pytest.mark.parametrize("encoder", [encode, compressed])
+def test_any_truncation_is_an_error(encoder: Callable[[Any], bytes]) -> None:
+    data = encoder(EXAMPLE_TREE)
     for end in range(1, len(data)):
         with pytest.raises(ValueError, match=r"metadata"):
             decode(data[:end])
@@ -243,7 +248,7 @@ def test_bombs_are_refused_before_they_are_inflated() -> None:
     bomb = zlib.compress(bytes(1 << 24), 9)
     claims_more = b"LV0Z" + struct.pack("<Q", 1 << 40) + bomb
     claims_less = b"LV0Z" + struct.pack("<Q", 1 << 10) + bomb
-    inner = encode({"a": 1}, compress=True)
+    inner = compressed({"a": 1})
     twice = b"LV0Z" + struct.pack("<Q", len(inner)) + zlib.compress(inner)
     tracemalloc.start()
     for data in (claims_more, claims_less, twice):
@@ -254,15 +259,15 @@ def test_bombs_are_refused_before_they_are_inflated() -> None:
 
 
 def test_a_compressed_tree_within_compressed_metadata_stays_bytes() -> None:
-    inner = encode({"a": 1}, compress=True)
+    inner = compressed({"a": 1})
     assert decode(encode({"aInner": inner}))["aInner"] == {"a": 1}
-    assert decode(encode({"aInner": inner}, compress=True))["aInner"] == list(inner)
+    assert decode(compressed({"aInner": inner}))["aInner"] == list(inner)
     plain = encode({"aInner": inner})
-    assert decode(encode({"aOuter": plain}, compress=True))["aOuter"] == {"aInner": list(inner)}
+    assert decode(compressed({"aOuter": plain}))["aOuter"] == {"aInner": list(inner)}
 
 
 def test_compressed_data_that_is_damaged_is_refused() -> None:
-    data = bytearray(encode(EXAMPLE_TREE, compress=True))
+    data = bytearray(compressed(EXAMPLE_TREE))
     data[20] ^= 0xFF
     with pytest.raises(ValueError, match="inflate"):
         decode(bytes(data))
@@ -308,7 +313,7 @@ def test_children_of_a_level_are_decoded_by_name() -> None:
     partial = {"level": ("b", "c", "absent")}
     expected = {"level": {"b": "text", "c": {"d": 2.0}}, "rest": {"a": 4, "b": "x"}}
     assert decode(data, partial=partial) == expected
-    assert decode(encode(decode_items(data), compress=True), partial=partial) == expected
+    assert decode(compressed(decode_items(data)), partial=partial) == expected
 
 
 @pytest.mark.parametrize("where", ["value", "table"])
@@ -326,8 +331,8 @@ def test_values_of_a_tree_are_bounded_by_its_bytes() -> None:
     """The limit: 65,536 values and one for each 8 bytes (compressed: 2 bytes)."""
     bools = b"\x01\x00\x01" * 600_000  # without names, at the root
     with pytest.raises(ValueError, match="more values than their bytes are worth"):
-        decode(encode({"a": [True] * 300_000}, compress=True))
-    assert len(decode(encode({"a": [True] * 60_000}, compress=True))["a"]) == 60_000
+        decode(compressed({"a": [True] * 300_000}))
+    assert len(decode(compressed({"a": [True] * 60_000}))["a"]) == 60_000
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match="more values"):
@@ -338,7 +343,7 @@ def test_values_of_a_tree_are_bounded_by_its_bytes() -> None:
 
 
 def test_lists_of_bytes_count_as_values() -> None:
-    data = encode({"a": bytes(3_000_000)}, compress=True)
+    data = compressed({"a": bytes(3_000_000)})
     with pytest.raises(ValueError, match="metadata"):
         decode(data)
     plain = encode({"a": bytes(3_000_000)})

@@ -10,7 +10,6 @@ writes either of them. Integers have their stored type: `I32`, `U32`, `I64`, `U6
 from __future__ import annotations
 
 import codecs
-import zlib
 from bisect import bisect_right
 from collections.abc import Mapping
 from itertools import accumulate
@@ -22,7 +21,7 @@ from nd2._core import errors
 from nd2._core.format.inflate import inflate_bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Sequence
 
 _BOOL, _I32, _U32, _I64, _U64, _F64, _POINTER, _STRING, _BYTES = range(1, 10)
 _LEVEL = 11
@@ -46,7 +45,6 @@ _BYTES_OF_LIST: Final = 32
 """Items of a list of bytes that take the memory of one value, some 250 bytes."""
 _NESTING_COST: Final = MAX_DEPTH // 8
 """Levels that a tree within a byte array counts as: each is a copy of its content."""
-_LIST_KEYS: Final = tuple(f"i{i:010d}" for i in range(64))
 
 _i32 = Struct("<i").unpack_from
 _u32 = Struct("<I").unpack_from
@@ -321,15 +319,10 @@ def _as_dict(names: list[str], values: list[Any]) -> dict[str, Any]:
     tree = dict(zip(names, values, strict=True))
     if "" in tree:
         if len(tree) == 1:
-            return dict(zip(list_keys(len(values)), values, strict=True))
+            return {f"i{i:010d}": value for i, value in enumerate(values)}
         unnamed = [value for name, value in zip(names, values, strict=True) if not name]
         tree[""] = unnamed if len(unnamed) > 1 else unnamed[0]
     return tree
-
-
-def list_keys(count: int) -> Iterable[str]:
-    """Return the keys of the items of a list in a dictionary."""
-    return _LIST_KEYS[:count] if count <= len(_LIST_KEYS) else [f"i{i:010d}" for i in range(count)]
 
 
 def _nested(raw: bytes, cache: _Names, depth: int, budget: Budget, compressible: bool) -> Any:
@@ -388,7 +381,7 @@ def _inflate(data: bytes) -> bytes:
     return plain
 
 
-def encode(tree: Mapping[str, Any] | Items, *, compress: bool = False) -> bytes:
+def encode(tree: Mapping[str, Any] | Items) -> bytes:
     """Encode a tree as a payload that `decode` and `decode_items` read.
 
     Values are bool, int, float, str, bytes, mappings, `Items`, lists and tuples. Mappings and `Items`
@@ -396,11 +389,14 @@ def encode(tree: Mapping[str, Any] | Items, *, compress: bool = False) -> bytes:
     stored as the first of `I32`, `I64`, `U64` that holds it; an instance of these types, or of `U32`,
     as that type. For a tree within a byte array, encode it first.
     """
-    pairs = tree if isinstance(tree, Items) else tree.items()
-    plain = b"".join(_record(name, value, 0) for name, value in pairs)
-    if compress:
-        return _COMPRESSED + _pack_u64(len(plain)) + zlib.compress(plain)
-    return plain
+    return b"".join(_record(name, value, 0) for name, value in pairs(tree))
+
+
+def pairs(level: Mapping[str, Any] | Sequence[Any]) -> list[tuple[str, Any]]:
+    """Return names and values of the children of a level; items of a list have no name."""
+    if isinstance(level, Mapping):
+        return list(level.items())
+    return level if isinstance(level, Items) else [("", item) for item in level]
 
 
 def _record(name: str, value: Any, depth: int) -> bytes:
@@ -425,22 +421,18 @@ def _value(value: Any, head: int, depth: int) -> tuple[int, bytes]:
             return _STRING, _utf16(value)
         case bytes() | bytearray() | memoryview():
             return _BYTES, _pack_u64(memoryview(value).nbytes) + bytes(value)
-        case Items():
-            return _LEVEL, _children(value, head, depth)
-        case Mapping():
-            return _LEVEL, _children(list(value.items()), head, depth)
-        case list() | tuple():
-            return _LEVEL, _children([("", item) for item in value], head, depth)
+        case Mapping() | list() | tuple():
+            return _LEVEL, _children(pairs(value), head, depth)
     raise TypeError(f"{type(value).__name__} has no form in CLX-lite metadata")
 
 
-def _children(pairs: list[tuple[str, Any]], head: int, depth: int) -> bytes:
+def _children(children: list[tuple[str, Any]], head: int, depth: int) -> bytes:
     """Encode the rest of a level: count, length, children, and their offsets sorted by name."""
     if depth >= MAX_DEPTH:
         raise ValueError(f"metadata levels nest deeper than {MAX_DEPTH}")
-    records = [_record(name, value, depth + 1) for name, value in pairs]
+    records = [_record(name, value, depth + 1) for name, value in children]
     *offsets, end = accumulate(map(len, records), initial=head + 12)
-    table = [at for _, at in sorted(zip((name for name, _ in pairs), offsets, strict=True))]
+    table = [at for _, at in sorted(zip((name for name, _ in children), offsets, strict=True))]
     count = len(records)
     return Struct("<IQ").pack(count, end) + b"".join(records) + Struct(f"<{count}Q").pack(*table)
 

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from xml.etree import ElementTree
 
 from nd2._core import errors
-from nd2._core.format.clx_lite import I32, I64, MAX_DEPTH, U32, U64, Items, integer_type, without_prefix
+from nd2._core.format.clx_lite import I32, I64, MAX_DEPTH, U32, U64, Items, integer_type, pairs, without_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from xml.etree.ElementTree import Element
 
 _ANONYMOUS: Final = frozenset(("no_name", "", "BinaryItem", "TextInfoItem", "Wavelength", "MinSrc", "MaxSrc"))
@@ -70,8 +69,8 @@ def _as_dict(element: Element, rename: Callable[[str], str], keep_attributes: bo
         raise errors.corrupt(f"metadata elements nest deeper than {MAX_DEPTH}")
     tree: dict[str, Any] = dict(element.attrib) if keep_attributes else {}
     for i, child in enumerate(element):
-        read = _SCALARS.get(child.get("runtype", ""))
-        value = read(child.get("value", "")) if read else _as_dict(child, rename, keep_attributes, depth + 1)
+        kind = _SCALARS.get(child.get("runtype", ""))
+        value = _read(kind, child.get("value", "")) if kind else _as_dict(child, rename, keep_attributes, depth + 1)
         name = child.tag if child.tag == "no_name" else rename(child.tag)
         if name not in _ANONYMOUS:
             tree[name] = value
@@ -85,17 +84,8 @@ def _as_items(element: Element, depth: int) -> Items:
         raise errors.corrupt(f"metadata elements nest deeper than {MAX_DEPTH}")
     items = Items()
     for child in element:
-        runtype, text = child.get("runtype", ""), child.get("value", "")
-        value: Any
-        if runtype in _INTEGERS:
-            number = _integer(text)
-            value = None if number is None else _INTEGERS[runtype](number)
-        elif runtype == "CLxByteArray":
-            value = _unbase64(text)
-        elif runtype in _SCALARS:
-            value = _SCALARS[runtype](text)
-        else:
-            value = _as_items(child, depth + 1)
+        kind = _LOSSLESS_SCALARS.get(child.get("runtype", ""))
+        value = _read(kind, child.get("value", "")) if kind else _as_items(child, depth + 1)
         items.append(("" if child.tag == "no_name" else child.tag, value))
     return items
 
@@ -104,36 +94,27 @@ def _boolean(text: str) -> bool:
     return text.strip().lower() in ("true", "1")
 
 
-def _tolerant(read: Callable[[str], Any], default: Any) -> Callable[[str], Any]:
-    """Return a function that reads text, and returns the default for damaged text."""
-
-    def read_or_default(text: str) -> Any:
-        try:
-            return read(text)
-        except ValueError:
-            return default
-
-    return read_or_default
-
-
-_integer = _tolerant(int, None)
-_unbase64 = _tolerant(b64decode, b"")
-
-_SCALARS: Final[Mapping[str, Callable[[str], Any]]] = {
+_Kind: TypeAlias = Callable[[str], Any]
+_SCALARS: Final[Mapping[str, _Kind]] = {
     "bool": _boolean,
-    **dict.fromkeys(_INTEGERS, _integer),
-    **dict.fromkeys(("double", "float"), _tolerant(float, float("nan"))),
+    **dict.fromkeys(_INTEGERS, int),
+    "double": float,
+    "float": float,
     "CLxStringW": str,
     "unknown": str,
     "CLxByteArray": lambda text: bytearray(text, "utf-8"),
 }
-_LEGACY_SCALARS: Final[Mapping[str, Callable[[str], Any]]] = {
-    **_SCALARS,
-    **dict.fromkeys(_INTEGERS, int),
-    "double": float,
-    "float": float,
-    "CLxByteArray": str.encode,
-}
+_LOSSLESS_SCALARS: Final[Mapping[str, _Kind]] = {**_SCALARS, **_INTEGERS, "CLxByteArray": b64decode}
+_LEGACY_SCALARS: Final[Mapping[str, _Kind]] = {**_SCALARS, "CLxByteArray": str.encode}
+_DAMAGED: Final[Mapping[_Kind, Any]] = {float: float("nan"), b64decode: b""}
+"""Values of text that cannot be read, None by default."""
+
+
+def _read(kind: _Kind, text: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        return _DAMAGED.get(kind)
 
 
 def _parse(data: bytes) -> Element:
@@ -264,11 +245,7 @@ def encode(tree: Mapping[str, Any] | Items) -> bytes:
 def _write(tree: Any, parts: list[str], depth: int) -> None:
     if depth > MAX_DEPTH:
         raise ValueError(f"metadata elements nest deeper than {MAX_DEPTH}")
-    if isinstance(tree, Mapping):
-        pairs = list(tree.items())
-    else:
-        pairs = tree if isinstance(tree, Items) else [("", item) for item in tree]
-    for name, value in pairs:
+    for name, value in pairs(tree):
         tag = name or "no_name"
         if not NAME.fullmatch(tag):
             raise ValueError(f"{name!r} is not an XML name")
