@@ -26,7 +26,6 @@ import psutil
 
 import nd2
 from xarray_nd2.serve import serve
-from xarray_nd2.serving.server import Request
 from xarray_nd2.serving.site import FileSite
 
 if TYPE_CHECKING:
@@ -145,8 +144,8 @@ async def _aiohttp(site: FileSite) -> None:
     pool = ThreadPoolExecutor(THREADS)
 
     async def handle(request: web.BaseRequest) -> web.Response:
-        wanted = Request(request.path.strip("/"), "", html=False)
-        answer = await asyncio.get_running_loop().run_in_executor(pool, site.answer, wanted)
+        key = request.path.strip("/")
+        answer = await asyncio.get_running_loop().run_in_executor(pool, site.answer, key, "")
         if answer is None:
             return web.Response(status=404)
         return web.Response(body=answer.data, status=answer.status, content_type=answer.kind)
@@ -164,8 +163,8 @@ async def _uvicorn(site: FileSite) -> None:
     pool = ThreadPoolExecutor(THREADS)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        wanted = Request(scope["path"].strip("/"), "", html=False)
-        answer = await asyncio.get_running_loop().run_in_executor(pool, site.answer, wanted)
+        key = scope["path"].strip("/")
+        answer = await asyncio.get_running_loop().run_in_executor(pool, site.answer, key, "")
         status, data = (404, b"") if answer is None else (answer.status, answer.data)
         length = (b"content-length", str(len(data)).encode())
         await send({"type": "http.response.start", "status": status, "headers": [length]})

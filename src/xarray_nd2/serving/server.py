@@ -42,15 +42,6 @@ _PULSE = 15
 
 
 @record
-class Request:
-    """A request."""
-
-    key: str  # path of the URL, without the slash in front
-    base: str  # URL of the root, as the client knows it
-    html: bool = False  # whether the client accepts HTML, as the browser of a person does
-
-
-@record
 class Answer:
     """An answer; a ``stream`` stays open, without content, until one side closes the connection."""
 
@@ -118,39 +109,27 @@ class Endpoint:
 class _Server(ThreadingHTTPServer):
     """One thread per connection, as many as are allowed."""
 
-    daemon_threads = True
     request_queue_size = _BACKLOG
 
     def __init__(self, site: FileSite, host: str, port: int, allow_origin: str | None, *, verbose: bool) -> None:
         self.site, self.allow_origin, self.verbose = site, allow_origin, verbose
         self.only_loopback = _is_loopback(host)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._slots = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         self._open: dict[socket.socket, threading.Thread] = {}
-        self._lock = threading.Lock()
         self.closing = threading.Event()
         super().__init__((host, port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._slots.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        with self._lock:
-            open_ = not self.closing.is_set()
-            if open_:
-                self._open[request] = threading.current_thread()
-        if not open_:
+        if len(self._open) >= _MAX_CONNECTIONS:
             self.shutdown_request(request)
             return
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            with self._lock:
-                del self._open[request]
-            self._slots.release()
+        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
+        self._open[request] = thread
+        thread.start()
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self._open.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), OSError):  # a client that leaves is not an error
@@ -158,9 +137,8 @@ class _Server(ThreadingHTTPServer):
 
     def server_close(self) -> None:
         super().server_close()
-        with self._lock:
-            self.closing.set()
-            connections = dict(self._open)
+        self.closing.set()
+        connections = dict(self._open)
         for connection in connections:
             try:
                 connection.shutdown(socket.SHUT_RDWR)
@@ -188,7 +166,6 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(Answer("", b"", HTTPStatus.NO_CONTENT))
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Print a request if the user wants a log."""
         if self.server.verbose:
             super().log_message(format, *args)
 
@@ -205,14 +182,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         key = unquote(urlsplit(self.path).path).strip("/")
         html = "text/html" in self.headers.get("Accept", "").lower()
-        request = Request(key, self._base(host), html)
+        base = self._base(host)
         try:
-            found = self.server.site.answer(request)
+            found = self.server.site.answer(key, base, html=html)
         except (OSError, ValueError, ImportError) as error:
             self._text(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
             return
         if found is None:
-            message = f"there is no such key; {request.base} is a page for people in a browser"
+            message = f"there is no such key; {base} is a page for people in a browser"
             self._text(HTTPStatus.NOT_FOUND, message)
         elif found.stream and self.command == "GET":
             self._stream(found)
@@ -239,15 +216,6 @@ class _Handler(BaseHTTPRequestHandler):
             return Answer(answer.kind, b"", status, {"Content-Range": f"bytes */{size}"})
         content_range = {"Content-Range": f"bytes {span[0]}-{span[1] - 1}/{size}"}
         return Answer(answer.kind, answer.data[slice(*span)], HTTPStatus.PARTIAL_CONTENT, content_range)
-
-    def _allowed_origin(self) -> str | None:
-        """Return the origin of the request if its pages may read."""
-        origin = self.headers.get("Origin")
-        if origin is None:
-            return None
-        if self.server.allow_origin in ("*", origin) or _is_loopback(_hostname(origin)):
-            return str(origin)
-        return None
 
     def _text(self, status: HTTPStatus, text: str) -> None:
         self._send(Answer("text/plain; charset=utf-8", f"{text}\n".encode(), status))
@@ -280,8 +248,8 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if answer.kind:
             headers["Content-Type"] = answer.kind
-        origin = self._allowed_origin()
-        if origin is not None:
+        origin = self.headers.get("Origin")
+        if origin is not None and (self.server.allow_origin in ("*", origin) or _is_loopback(_hostname(origin))):
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS"
             headers["Access-Control-Allow-Headers"] = "Range"

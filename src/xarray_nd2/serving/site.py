@@ -17,8 +17,6 @@ from xarray_nd2.serving.store import OWN, Store
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from xarray_nd2.serving.server import Request
-
 _THUMBNAIL = re.compile(rf"{OWN}/thumbnails/(\d{{1,9}})\.png")
 _THUMBNAIL_SIZE = 256
 _KEPT_THUMBNAILS = 512
@@ -57,16 +55,18 @@ class FileSite:
         """Close the file."""
         self.store.close()
 
-    def answer(self, request: Request) -> Answer | None:
-        """Return the answer to a request; None if there is no such key."""
-        key = request.key
-        if not key and request.html:
-            text = _landing_page(self.store, request.base)
+    def answer(self, key: str, base: str, *, html: bool = False) -> Answer | None:
+        """Return the answer to a request; None if there is no such key.
+
+        ``base`` is the URL of the root, as the client knows it; ``html`` is whether the client is a person's browser.
+        """
+        if not key and html:
+            text = _landing_page(self.store, base)
             return Answer(_HTML, text.encode(), headers=_PAGE_HEADERS)
         if key == "favicon.ico":  # every browser asks
             return Answer("", b"", HTTPStatus.NO_CONTENT)
         if key == VIEW:
-            headers = {"Location": self._view_url(request.base), "Cache-Control": "no-store"}
+            headers = {"Location": self._view_url(base), "Cache-Control": "no-store"}
             return Answer("", b"", HTTPStatus.FOUND, headers)
         if (match := _THUMBNAIL.fullmatch(key)) and int(match[1]) < max(self.store.positions, 1):
             return Answer("image/png", self._thumbnail(int(match[1])))
@@ -132,7 +132,7 @@ def _address(store: Store, base: str) -> str:
     groups = "the image"
     if store.positions:
         groups = f"one image per position, <code>0</code> to <code>{store.positions - 1}</code>"
-    levels = store.levels
+    levels = store.pyramid.levels
     several = f" Each image has {levels} levels of resolution." if levels > 1 else ""
     labels = ", ".join(escape(labels.title or labels.name) for labels in store.labels)
     layers = f" Labels: {labels}." if labels else ""

@@ -69,12 +69,6 @@ class Tiles:
         """Return the same level with its axes in another order."""
         return replace(self, dims=tuple(self.dims[i] for i in order))
 
-    def read(self, key: Sequence[slice]) -> NDArray[Any]:
-        """Read a part, given by a slice for each axis of the array."""
-        keys = dict(zip(self.dims, key, strict=True))
-        part = self.level.read(tuple(keys[dim] for dim in self.level.dims))
-        return part.transpose([self.level.dims.index(dim) for dim in self.dims])
-
 
 class Store:
     """An open file as a Zarr hierarchy; the axis ``p`` of its ``axes`` is that of the positions."""
@@ -97,9 +91,9 @@ class Store:
                 )
                 for i, layer in enumerate(self.reader.binary_layers)
             ]
-            self._pyramid: Pyramid = Pyramid(self.image)
+            self.pyramid: Pyramid = Pyramid(self.image)
             model = replace(model, attrs=attrs)
-            groups = ome_groups(self.facts, model, lambda _, position: _level_arrays(self._pyramid, position))
+            groups = ome_groups(self.facts, model, lambda _, position: _level_arrays(self.pyramid, position))
             last = self.image.fix("P", self.positions - 1) if self.positions else self.image
             array = groups[-1].arrays["0"]
             axes = ImageAxes.from_shape("".join(array.dims), array.shape, self.facts, last.grid.steps("T"))
@@ -128,11 +122,6 @@ class Store:
         """Number of positions that are images of their own; 0 if the file is one image."""
         return self.image.sizes.get("P", 0)
 
-    @property
-    def levels(self) -> int:
-        """Number of levels of resolution."""
-        return self._pyramid.levels
-
     @cached_property
     def limits(self) -> list[tuple[float, float]]:
         """Range of values to display for each channel, from a sample of a few frames."""
@@ -149,7 +138,9 @@ class Store:
     def _texts(self) -> dict[str, bytes]:
         public = [group for group in self._groups if not group.path.startswith(OWN)]
         own = [group for group in self._groups if group.path.startswith(OWN)]
-        documents = V3.documents([self._with_window(group) for group in public])
+        for group in public:
+            self._set_windows(group)
+        documents = V3.documents(public)
         for group in own:
             documents |= {
                 f"{group.path}/{key}": document for key, document in V3.documents([replace(group, path="")]).items()
@@ -184,25 +175,17 @@ class Store:
 
     def _describe_whole(self, axes: ImageAxes) -> Iterator[ZarrGroup]:
         """Describe all positions as one image, and each binary layer as one, with an axis ``p`` in front."""
-        yield _image_group(POSITIONS, axes, file_stem(self.name), self._pyramid)
+        yield _image_group(POSITIONS, axes, file_stem(self.name), self.pyramid)
         for labels in self.labels:
             path = f"{POSITIONS}/labels/{labels.name}"
             yield _image_group(path, axes.drop("c"), labels.name, labels.masks)
 
-    def _with_window(self, group: ZarrGroup) -> ZarrGroup:
-        """Return an image group that says which range of values to display."""
-        ome = group.attrs.get("ome", {})
-        if "omero" not in ome:
-            return group
-        listed = ome["omero"]["channels"]
-        samples = len(listed) // max(len(self.limits), 1)
-        limits = [pair for pair in self.limits for _ in range(samples)]
-        channels = [
-            {**channel, "window": {**channel["window"], "start": low, "end": high}}
-            for channel, (low, high) in zip(listed, limits, strict=True)
-        ]
-        omero = {**ome["omero"], "channels": channels}
-        return replace(group, attrs={**group.attrs, "ome": {**ome, "omero": omero}})
+    def _set_windows(self, group: ZarrGroup) -> None:
+        """Say in an image group which range of values to display; several samples of a channel have the same one."""
+        channels = group.attrs.get("ome", {}).get("omero", {}).get("channels", [])
+        for i, channel in enumerate(channels):
+            low, high = self.limits[i * len(self.limits) // len(channels)]
+            channel["window"] = {**channel["window"], "start": low, "end": high}
 
 
 def _image_group(
@@ -235,8 +218,10 @@ def _level_arrays(pyramid: Pyramid, position: int | None) -> Iterator[ZarrArray]
 def _read_chunk(array: ZarrArray, index: Iterable[int]) -> NDArray[Any]:
     """Read one chunk; past the last row and column of the image it is zero."""
     assert isinstance(array.data, Tiles)
-    sizes = zip(index, array.chunks, array.shape, strict=True)
-    part = array.data.read([slice(i * n, min((i + 1) * n, size)) for i, n, size in sizes])
+    level, dims = array.data.level, array.data.dims
+    places = zip(dims, index, array.chunks, array.shape, strict=True)
+    key = {dim: slice(i * n, min((i + 1) * n, size)) for dim, i, n, size in places}
+    part = level.read(tuple(key[dim] for dim in level.dims)).transpose([level.dims.index(dim) for dim in dims])
     if part.shape == array.chunks:
         return part
     whole = np.zeros(array.chunks, part.dtype)
