@@ -32,29 +32,17 @@ if TYPE_CHECKING:
 
 _MICROMETERS = {
     "m": 1e6,
-    "mm": 1e3,
-    "millimeter": 1e3,
-    "um": 1.0,
-    "µm": 1.0,
-    "μm": 1.0,
-    "micron": 1.0,
-    "micrometer": 1.0,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
+    **dict.fromkeys(("mm", "millimeter"), 1e3),
+    **dict.fromkeys(("um", "µm", "μm", "micron", "micrometer"), 1.0),
+    **dict.fromkeys(("nm", "nanometer"), 1e-3),
 }
 _MILLISECONDS = {
     "ns": 1e-6,
-    "us": 1e-3,
-    "µs": 1e-3,
-    "ms": 1.0,
-    "millisecond": 1.0,
-    "s": 1e3,
-    "sec": 1e3,
-    "second": 1e3,
-    "min": 6e4,
-    "minute": 6e4,
-    "h": 3.6e6,
-    "hour": 3.6e6,
+    **dict.fromkeys(("us", "µs"), 1e-3),
+    **dict.fromkeys(("ms", "millisecond"), 1.0),
+    **dict.fromkeys(("s", "sec", "second"), 1e3),
+    **dict.fromkeys(("min", "minute"), 6e4),
+    **dict.fromkeys(("h", "hour"), 3.6e6),
 }
 _UNIT_SIGNS = {"micrometer": "µm", "degree_Celsius": "°C", "percent": "%", "degree": "°"}
 _STAGE = dict(zip(("stage_x", "stage_y", "stage_z"), STAGE, strict=True))
