@@ -832,7 +832,7 @@ class ND2File(PrivateMembers):
         self._check_open()
         return FileWriter(
             dest,
-            CopiedTables(self._reader),
+            CopiedTables(self._reader, self._facts),
             samples=samples,
             in_place=in_place,
             overwrite=overwrite,

@@ -80,7 +80,7 @@ def _refuse_legacy(reader: Reader, action: str) -> None:
 class CopiedTables:
     """The unchanged chunks of another file, without its frames; has the methods of `NewTables`."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, facts: Facts) -> None:
         _refuse_legacy(reader, "writing the metadata of")
         codec: Codec = "zlib" if reader.attributes.compressionType == "lossless" else "raw"
         self.plan: Plan = Plan(
@@ -92,10 +92,7 @@ class CopiedTables:
             reader.frame_count,
         )
         self.version: tuple[int, int] = reader.version
-        self.times: NDArray[np.float64] = np.full(reader.frame_count, np.nan)
-        if reader.frame_times is not None:
-            times = reader.frame_times[: reader.frame_count]
-            self.times[: len(times)] = times
+        self.times: NDArray[np.float64] = facts.times(np.arange(reader.frame_count))
         self._columns = list(reader.recorded_data.values())
         self._selection = Selection(reader, np.arange(reader.frame_count))
         self._picture = fields.name(picture_metadata.NAMES, self.version), b""
