@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -22,7 +22,7 @@ from xarray_nd2.datasets import to_dataset
 from xarray_nd2.groups import group_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Unpack
 
     from nd2._core.open import OpenOptions
@@ -223,12 +223,17 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         path = _remote_path(filename_or_obj)
         if path is not None:
             return _ND2_URL.search(path) is not None
+        place = None
         try:
-            with _preserve_position(filename_or_obj):
-                return is_magic(read_magic(filename_or_obj))
+            if hasattr(filename_or_obj, "tell") and hasattr(filename_or_obj, "seek"):
+                place = filename_or_obj.tell()
+            return is_magic(read_magic(filename_or_obj))
         except (OSError, TypeError, ValueError):
             named = isinstance(filename_or_obj, (str, os.PathLike))
             return named and os.fspath(filename_or_obj).lower().endswith(".nd2")
+        finally:
+            if place is not None:
+                filename_or_obj.seek(place)
 
 
 def _refuse(unknown: Iterable[str], known: Iterable[str]) -> None:
@@ -249,14 +254,3 @@ def _remote_path(file: Any) -> str | None:
         return None
     protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
     return None if protocols & {"file", "memory"} else path
-
-
-@contextmanager
-def _preserve_position(file: Any) -> Iterator[None]:
-    """Leave the position of a file object where it is."""
-    place = file.tell() if hasattr(file, "tell") and hasattr(file, "seek") else None
-    try:
-        yield
-    finally:
-        if place is not None:
-            file.seek(place)

@@ -16,7 +16,7 @@ from nd2._core import errors
 from nd2._core.export.zarr_documents import plate_fields
 from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.views.channels import channel_indices, composite_channels, positive
-from nd2._core.views.picture import blend, contrast_limits, middle_steps, scale_bar, stretch, to_8bit
+from nd2._core.views.picture import blend, contrast_limits, fitting_shape, middle_steps, scale_bar, stretch, to_8bit
 from nd2._core.views.summary import MAX_NAMES, block, listed, swatch, table
 
 if TYPE_CHECKING:
@@ -223,9 +223,8 @@ def thumbnail(picture: xr.DataArray, size: int, channels: Channels = None) -> Fi
     """Draw the composite alone, ``size`` pixels on its longer side."""
     figure_class = _figure_class()
     values = composite(picture, channels).values
-    scale = size / max(values.shape[:2])
-    shape = [max(side * scale, 1.0) for side in values.shape[:2]]
-    fig = figure_class(figsize=(shape[1] / 100, shape[0] / 100), dpi=100)
+    height, width = fitting_shape(values.shape[:2], size)
+    fig = figure_class(figsize=(width / 100, height / 100), dpi=100)
     axes = fig.add_axes((0, 0, 1, 1))
     _show(axes, values, picture)
     return fig

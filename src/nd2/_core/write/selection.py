@@ -232,7 +232,9 @@ class Selection:
             return self.edit(name, data, {"uiSequenceCount": U32(len(self.frames)), **changed})
         if name in experiment.NAMES:
             form = (2, 0) if clx_lite.is_xml(data) else (3, 0)
-            return fields.encode(experiment.encode(self._loops) or {}, form)
+            parts = zip(self.reader.experiment, self.indices or (), strict=True)
+            loops = [self._part(loop, index, axis) for axis, (loop, index) in enumerate(parts)]
+            return fields.encode(experiment.encode(loops) or {}, form)
         if name in picture_metadata.NAMES:
             changed = {} if self.region is None else {"sPicturePlanes": self.region.pick_planes}
             return self.edit(name, data, self._first_frame(data) | changed)
@@ -279,14 +281,6 @@ class Selection:
         if self._z_shift and not sets_z:
             values["dZPos"] = first.stage[2] + self._z_shift
         return values
-
-    @cached_property
-    def _loops(self) -> list[s.ExpLoop]:
-        """The loops of the selection."""
-        return [
-            self._part(loop, index, axis)
-            for axis, (loop, index) in enumerate(zip(self.reader.experiment, self.indices or (), strict=True))
-        ]
 
     @property
     def _positions(self) -> dict[int, int] | None:

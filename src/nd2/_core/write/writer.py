@@ -235,10 +235,7 @@ class FileWriter:
             raise
 
     def abandon(self) -> None:
-        """Close without finishing. May be called twice.
-
-        The file is removed, unless it is written in place.
-        """
+        """Close and remove the file, or leave it unfinished if it is written in place. May be called twice."""
         self._stream.abandon()
 
     def __enter__(self) -> Self:
