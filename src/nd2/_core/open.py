@@ -111,13 +111,11 @@ def _choose_reader(source: ByteSource, index: Index | None, options: ReadOptions
         box_map = None if index is None else index.box_map
         return LegacyReader(source, flat_frames=flat_frames, box_map=box_map)
     if options.get("validate_frames"):
-        from nd2._core.readers.validation import validated_file
+        from nd2._core.readers.validation import ValidatedFile
 
-        file = validated_file(source, options.get("search_window", 100) * 1000)
-    elif index is not None and index.chunk_map is not None:
-        file = index.chunk_file(source, index.chunk_map)
+        file: ChunkFile = ValidatedFile(source, options.get("search_window", 100) * 1000)
     else:
-        file = ChunkFile(source)
+        file = ChunkFile(source, None if index is None else index.chunk_map)
     return ModernReader(file, version, flat_frames=flat_frames)
 
 
@@ -132,7 +130,7 @@ def _rescue(source: ByteSource, flat_frames: bool, dtype: DTypeLike | None) -> R
     from nd2._core.readers.rescue import Rescue
 
     rescue = Rescue(source, dtype)
-    reader = ModernReader(rescue.chunk_file(), rescue.version(), flat_frames=flat_frames, rescue=rescue)
+    reader = ModernReader(rescue, rescue.version(), flat_frames=flat_frames, rescue=rescue)
     report = reader.rescue_report
     if report is not None and not report.complete:
         warnings.warn(f"rescued file {source.url!r}: {report}", stacklevel=5)

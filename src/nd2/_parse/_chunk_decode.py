@@ -11,7 +11,7 @@ from nd2._core.format.chunks import VERSION_BYTES, parse_version
 from nd2._core.io import open_source
 from nd2._core.readers.chunk_file import read_map
 from nd2._core.readers.scan import scan_chunks
-from nd2._core.readers.validation import validated_file
+from nd2._core.readers.validation import ValidatedFile
 
 if TYPE_CHECKING:
     import os
@@ -37,7 +37,7 @@ def get_chunkmap(
     with closing(open_source(fh)) as source:
         if error_radius is None:
             return chunk_positions(read_map(source))
-        return chunk_positions(validated_file(source, error_radius).chunk_map)
+        return chunk_positions(ValidatedFile(source, error_radius).chunk_map)
 
 
 def iter_chunks(handle: BinaryIO) -> Iterator[tuple[str, int, int]]:

@@ -1,6 +1,6 @@
 """The chunks of a modern file by name: their checked headers, their data, their decoded content.
 
-A chunk file reads the chunk map of the file. Files that cannot be trusted get another map:
+A chunk file reads the chunk map of the file. Subclasses have another map for files that cannot be trusted:
 `readers.validation` checks the position of each chunk, `readers.rescue` scans the file for chunks.
 """
 
@@ -16,14 +16,11 @@ from nd2._core.format import chunks, clx_lite
 from nd2._core.values import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from nd2._core.format.pixels import PixelLayout
     from nd2._core.frames.read import Frames
     from nd2._core.io import ByteSource
-
-    MapReader = Callable[[ByteSource], chunks.ChunkMap]
-    FrameLocator = Callable[[ByteSource, chunks.ChunkMap, int, PixelLayout], Frames]
 
 HEADER_SAMPLE = 64
 """Bytes of a frame's chunk that hold its header and its name, but not the padding of the name field."""
@@ -142,31 +139,24 @@ class _Window:
         return self._data[start - self._start : stop - self._start]
 
 
-def empty_map(_: ByteSource) -> chunks.ChunkMap:
+def empty_map() -> chunks.ChunkMap:
     """Return the chunk map of a file without chunks."""
     none = np.zeros(0, np.uint64)
     return chunks.ChunkMap(none.view(np.int64), none, none, {}, 0)
 
 
 class ChunkFile:
-    """Reads the chunks of one file on request; `map_reader` is called once, when the map is first needed."""
+    """Reads the chunks of one file on request; its map, if not given, when it is first needed."""
 
-    def __init__(
-        self,
-        source: ByteSource,
-        map_reader: MapReader = read_map,
-        frame_locator: FrameLocator | None = None,
-        on_damage: Callable[[bytes], None] | None = None,
-    ) -> None:
+    def __init__(self, source: ByteSource, chunk_map: chunks.ChunkMap | None = None) -> None:
         self.source = source
-        self._map_reader = map_reader
-        self._frame_locator = frame_locator
-        self._on_damage = on_damage
+        if chunk_map is not None:
+            self.chunk_map = chunk_map
 
     @cached_property
     def chunk_map(self) -> chunks.ChunkMap:
         """Where every chunk is."""
-        return self._map_reader(self.source)
+        return read_map(self.source)
 
     @property
     def names(self) -> list[bytes]:
@@ -175,12 +165,9 @@ class ChunkFile:
 
     def locate_frames(self, count: int, pixels: PixelLayout) -> Frames:
         """Find the stored bytes of the first ``count`` frames."""
-        locator = self._frame_locator
-        if locator is None:
-            from nd2._core.readers.frame_table import locate_frames
+        from nd2._core.readers.frame_table import locate_frames
 
-            locator = locate_frames
-        return locator(self.source, self.chunk_map, count, pixels)
+        return locate_frames(self.source, self.chunk_map, count, pixels)
 
     def chunk(self, name: bytes) -> bytes | None:
         """Return the data of a chunk, or None if the file does not have it."""
@@ -250,10 +237,11 @@ class ChunkFile:
                 return clx_xml.decode(data, strip_prefix=strip_prefix)
             return clx_lite.decode(data, strip_prefix=strip_prefix, partial=partial, budget=budget)
         except ValueError as error:
-            if self._on_damage is not None:
-                self._on_damage(name)
-                return {}
-            raise errors.corrupt_in(error, path=self.source.url, chunk=name) from error
+            return self._damaged(name, error)
+
+    def _damaged(self, name: bytes, error: ValueError) -> dict[str, Any]:
+        """Return the content of a chunk that cannot be decoded."""
+        raise errors.corrupt_in(error, path=self.source.url, chunk=name) from error
 
     def tree(self, name: bytes, *, strip_prefix: bool = False) -> dict[str, Any] | None:
         """Read and decode a metadata chunk; None if it is absent or empty."""

@@ -191,6 +191,8 @@ class ModernReader(Reader):
             row_bytes = padded_row_bytes(width, channels * samples, itemsize)
         codec: Codec = "zlib" if compression == "lossless" else "raw"
         pixels = PixelLayout(height, width, channels, samples, self.dtype, row_bytes, codec)
+        if self.index is not None and self.chunk_file.chunk_map is self.index.chunk_map:
+            return self.index.locate_frames(self.source, pixels)
         return self.chunk_file.locate_frames(self._stored_count, pixels)
 
     @cached_property

@@ -64,7 +64,7 @@ class Reader(ABC):
     ) -> None:
         self.source = source
         self.version = version
-        self.chunk_file = chunk_file or ChunkFile(source, empty_map)
+        self.chunk_file = chunk_file or ChunkFile(source, empty_map())
         self.flat_frames = flat_frames
 
     def close(self) -> None:

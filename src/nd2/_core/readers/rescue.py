@@ -103,7 +103,7 @@ def _verb(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-class Rescue:
+class Rescue(ChunkFile):
     """The chunks that a scan of a file finds, and a list of what is lost.
 
     Metadata that are lost or damaged count as absent. If the attributes are lost, the size of a frame
@@ -115,16 +115,18 @@ class Rescue:
         scan = collect(scan_chunks(source), source.size)
         if not len(scan):
             raise errors.not_nd2("no chunk of an ND2 file was found", path=source.url)
-        self.source = source
+        super().__init__(source)
         self._losses: dict[str, None] = {}
         self._scan = self._drop_absurd_frames(scan)
+        self.chunk_map = self._scan.chunk_map
         self._attributes_are_guessed = False
 
     def _note(self, sentence: str) -> None:
         self._losses[sentence] = None
 
-    def _note_damage(self, name: bytes) -> None:
+    def _damaged(self, name: bytes, error: ValueError) -> dict[str, Any]:
         self._note(f"the chunk {name.decode('ascii', 'replace')!r} is damaged")
+        return {}
 
     def _drop_absurd_frames(self, scan: Scan) -> Scan:
         """Leave out frames with absurd numbers: a table of all numbers up to them would not fit into memory."""
@@ -150,19 +152,15 @@ class Rescue:
             if version[0] > 1:  # files of version 1 have no chunks
                 return version
         # Each chunk has two names: of its binary form and of its XML form.
-        xml = any(name in self._scan.chunk_map.others for name in OPENING[1::2])
+        xml = any(name in self.chunk_map.others for name in OPENING[1::2])
         return (2, 1) if xml else (3, 0)
-
-    def chunk_file(self) -> ChunkFile:
-        """Return the chunks that were found."""
-        return ChunkFile(self.source, lambda _: self._scan.chunk_map, self._locate_frames, self._note_damage)
 
     def report(self, reader: Reader) -> RescueReport:
         """Return what was found and lost, after reading frames and metadata through a reader."""
         for name in self._scan.lost:
             self._note(f"the chunk {name!r} is cut")
         damaged: NDArray[np.int64] = self._scan.cut
-        index = self._scan.chunk_map.frame_index
+        index = self.chunk_map.frame_index
         whole, missing = len(index), 0
         try:
             count = reader.frame_count  # first the loops, then the frames: the order of the report
@@ -190,7 +188,7 @@ class Rescue:
 
     def guess_attributes(self, picture: fields.Tree | None, frame_count: int) -> Attributes:
         """Guess the pixel geometry from the picture metadata and the length of the frames."""
-        lengths = self._scan.chunk_map.frame_size.astype(np.int64)
+        lengths = self.chunk_map.frame_size.astype(np.int64)
         if not len(lengths):
             raise errors.corrupt("the image attributes are lost, and no frame is whole", path=self.source.url)
         self._attributes_are_guessed = True
@@ -215,8 +213,9 @@ class Rescue:
         self._note(f"the image attributes are lost: frames are {size}, {origin}{advice}")
         return attributes._replace(sequenceCount=frame_count)
 
-    def _locate_frames(self, source: ByteSource, chunk_map: chunks.ChunkMap, count: int, pixels: PixelLayout) -> Frames:
+    def locate_frames(self, count: int, pixels: PixelLayout) -> Frames:
         """Make the table of the frames that are whole and can be decoded."""
+        source, chunk_map = self.source, self.chunk_map
         index, stamp = chunk_map.frame_index, np.uint64(chunks.TIMESTAMP)
         offsets = self._scan.data_offset + stamp
         lengths = np.maximum(chunk_map.frame_size, stamp) - stamp

@@ -19,7 +19,6 @@ from nd2._core.frames.grid import max_frames
 from nd2._core.frames.plan import FrameTable
 from nd2._core.frames.read import Frames
 from nd2._core.io import ByteSource, open_source
-from nd2._core.readers.chunk_file import ChunkFile
 from nd2._core.values import record
 
 if TYPE_CHECKING:
@@ -104,10 +103,6 @@ class Index:
         if (self.codec == "jpeg2k") != legacy or self.table.pieces != pieces:
             raise errors.corrupt("the index is not one of this file", path=source.url)
         return Frames(source, self.table, replace(pixels, codec=self.codec))
-
-    def chunk_file(self, source: ByteSource, chunk_map: ChunkMap) -> ChunkFile:
-        """Return the chunks of a file, without reading its map."""
-        return ChunkFile(source, lambda _: chunk_map, lambda source, _, __, pixels: self.locate_frames(source, pixels))
 
 
 def load_index(path: Any, storage_options: Mapping[str, Any] | None = None) -> Index:

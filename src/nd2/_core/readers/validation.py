@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,6 @@ from nd2._core import errors
 from nd2._core.format import chunks
 from nd2._core.format.inflate import inflate
 from nd2._core.readers.chunk_file import ChunkFile, read_map_chunk, read_map_position
-from nd2._core.readers.frame_table import locate_frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,22 +36,18 @@ _WINDOW = 64
 """Bytes around the end of a frame's pixels that show whether the padding begins where it should."""
 
 
-def validated_file(source: ByteSource, radius: int) -> ChunkFile:
-    """Return the chunks of a file, each looked for within ``radius`` bytes of its place in the map."""
-    search = _Search(source, radius)
-    return ChunkFile(source, lambda _: search.read_map(), search.locate_frames)
-
-
-class _Search:
-    """Looks for chunks near the places where they should be, and for frames that lost or gained bytes."""
+class ValidatedFile(ChunkFile):
+    """Looks for chunks within ``radius`` bytes of their places in the map, and for frames that lost or gained bytes."""
 
     def __init__(self, source: ByteSource, radius: int) -> None:
-        self.source, self.radius = source, radius
+        super().__init__(source)
+        self.radius = radius
         self._changes: dict[int, tuple[int, bool]] = {}
         self._total = 0
 
-    def read_map(self) -> chunks.ChunkMap:
-        """Read the chunk map, with the place of each chunk in the file instead of that in the map."""
+    @cached_property
+    def chunk_map(self) -> chunks.ChunkMap:
+        """The chunk map, with the place of each chunk in the file instead of that in the map."""
         stated, chunk_map = self._read_map_near_its_place()
         index, frame_place = chunk_map.frame_index, chunk_map.frame_position.astype(np.int64)
         self._total = len(index)
@@ -98,9 +94,9 @@ class _Search:
             if order[k] < len(index):
                 self._changes[int(index[order[k]])] = int(change[k]), bool(adjacent[k])
 
-    def locate_frames(self, source: ByteSource, chunk_map: chunks.ChunkMap, count: int, pixels: PixelLayout) -> Frames:
+    def locate_frames(self, count: int, pixels: PixelLayout) -> Frames:
         """Find the stored bytes of the frames; those that lost or gained bytes count as missing."""
-        frames = locate_frames(source, chunk_map, count, pixels)
+        frames = super().locate_frames(count, pixels)
         table, raw = frames.table, frames.pixels.codec == "raw"
         lengths = table.lengths.copy()
         damaged = [frame for frame in self._changes if not self._is_sound(frames, frame)]
