@@ -187,9 +187,7 @@ def save_index(
     target = sibling(path, INDEX_SUFFIX) if dest is None else dest
     destination = resolve(target, "sidecar index", overwrite=overwrite, storage_options=storage_options)
     destination.write(encode_index(make_index(path, storage_options)))
-    if destination.fs is None:
-        return local_path(target)
-    return str(destination.fs.unstrip_protocol(destination.path))
+    return destination.url or local_path(target)
 
 
 def make_index(path: Any, storage_options: Mapping[str, Any] | None = None) -> Index:
