@@ -88,7 +88,9 @@ class Value:
     """Representation, equality and pickles of public dataclasses."""
 
     __repr__ = _repr
-    __eq__ = _eq
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _blank, (_address(self),), vars(self)
