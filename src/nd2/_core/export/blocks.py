@@ -135,11 +135,6 @@ class Block:
     time: int  # position of the first frame on the axis t
     plane: int  # and on z
 
-    @property
-    def count(self) -> int:
-        """Number of frames."""
-        return self.frames.size
-
     def region(self, names: str) -> tuple[slice, ...]:
         """Return the region of the block in an array with the given axes."""
         times, planes = self.frames.shape

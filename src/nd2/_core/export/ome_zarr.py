@@ -91,7 +91,7 @@ def write_ome_zarr(
                     pump(
                         export.blocks.read(),
                         lambda block: export.write(block, arrays),
-                        lambda block: advance(block.count),
+                        lambda block: advance(block.frames.size),
                         writers=pool.workers(),
                     )
                 else:

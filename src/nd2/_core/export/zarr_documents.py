@@ -25,6 +25,7 @@ VERSION = "0.5"
 
 # OME-Zarr does not define p, an axis of positions, which only viewers are shown.
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space", "p": "position"}
+_UNITS = {"t": "millisecond", "z": "micrometer", "y": "micrometer", "x": "micrometer"}
 # The largest plates have 32 rows (A to AF) and 48 columns: PT0 is not a well.
 _WELL = re.compile(r"^([A-Z]|A[A-F])0*([1-9]|[1-3]\d|4[0-8])(?:[_\- ].*)?$", re.IGNORECASE)
 _ROWS = [*ascii_uppercase, *("A" + letter for letter in ascii_uppercase[:6])]
@@ -105,16 +106,9 @@ class ImageAxes:
         """Return axes with the distances of a file; ``time_points`` are the first frames of the time points."""
         x, y = facts.pixel_size or (None, None)
         step = facts.time_step(time_points) if len(time_points) > 1 else None
-        distances = {
-            "t": (step, "millisecond"),
-            "c": (None, ""),
-            "z": (facts.z_step, "micrometer"),
-            "y": (y, "micrometer"),
-            "x": (x, "micrometer"),
-        }
-        pairs = [distances[name] for name in names]
-        scale = tuple(distance or 1.0 for distance, _ in pairs)
-        return cls(names, shape, scale, tuple(unit if distance else None for distance, unit in pairs))
+        distances = {"t": step, "z": facts.z_step, "y": y, "x": x}
+        scale = tuple(distances.get(name) or 1.0 for name in names)
+        return cls(names, shape, scale, tuple(_UNITS[name] if distances.get(name) else None for name in names))
 
     def drop(self, name: str) -> ImageAxes:
         """Return the other axes."""

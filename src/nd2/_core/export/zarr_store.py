@@ -153,13 +153,12 @@ def choose_backend(backend: Backend, *, remote: bool) -> Backend:
         raise ValueError("backend='tensorstore' writes to local folders only; use 'zarr' for URLs")
     if backend == "zarr" or remote:
         return "zarr"
-    try:
+    needed = errors.requirement("tensorstore", "tensorstore", "for backend='tensorstore'")
+    with suppress(ImportError) if backend == "auto" else needed:
         import tensorstore  # noqa: F401  # only whether it is installed
-    except ImportError as error:
-        if backend == "auto":
-            return "zarr"
-        raise errors.missing_package("tensorstore", "tensorstore", "for backend='tensorstore'") from error
-    return "tensorstore"
+
+        return "tensorstore"
+    return "zarr"
 
 
 def _open_tensorstore(path: Path, threads: int | None) -> Write:
