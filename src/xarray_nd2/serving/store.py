@@ -165,7 +165,7 @@ class Store:
 
     def _describe_labels(self, image: ImageAxes) -> Iterator[ZarrGroup]:
         """Describe the binary layers, for each image with the given axes."""
-        axes, names = image.drop("c"), [labels.name for labels in self.labels]
+        axes, names = image.label_axes, [labels.name for labels in self.labels]
         for position in range(self.positions) if self.positions else [None]:
             root = "labels" if position is None else f"{position}/labels"
             yield ZarrGroup(root, {"ome": {"version": zarr_documents.VERSION, "labels": names}})
@@ -178,7 +178,7 @@ class Store:
         yield _image_group(POSITIONS, axes, file_stem(self.name), self.pyramid)
         for labels in self.labels:
             path = f"{POSITIONS}/labels/{labels.name}"
-            yield _image_group(path, axes.drop("c"), labels.name, labels.masks)
+            yield _image_group(path, axes.label_axes, labels.name, labels.masks)
 
     def _set_windows(self, group: ZarrGroup) -> None:
         """Say in an image group which range of values to display; several samples of a channel have the same one."""

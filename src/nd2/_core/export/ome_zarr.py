@@ -189,11 +189,6 @@ class _Export:
         return [""] if self.single else [str(i) for i in range(self.placement.images)]
 
     @property
-    def label_axes(self) -> documents.ImageAxes:
-        """The axes of the labels, which have no channels."""
-        return self.axes.drop("c")
-
-    @property
     def blocks(self) -> Blocks:
         """The blocks of all images."""
         return Blocks.from_placement(self.reader, self.placement, self.axes, self.grid)
@@ -203,7 +198,7 @@ class _Export:
         for number in images:
             path = self.paths[number]
             pyramids = [(path, self.axes, self.reader.dtype)]
-            pyramids += [(_label_path(path, name), self.label_axes, _LABEL_TYPE) for name, _ in self.layers]
+            pyramids += [(_label_path(path, name), self.axes.label_axes, _LABEL_TYPE) for name, _ in self.layers]
             for image, axes, dtype in pyramids:
                 for level in range(self.grid.levels):
                     yield _array_name(image, level), axes, dtype, level
@@ -223,7 +218,7 @@ class _Export:
 
     def write(self, block: Block, arrays: Mapping[str, Write]) -> None:
         """Write the levels of a block, and of its labels."""
-        path, axes = self.paths[block.image], self.label_axes
+        path, axes = self.paths[block.image], self.axes.label_axes
         region = block.region(self.axes.names)
         for level, data in enumerate(pyramid(block.data, self.grid.levels)):
             arrays[_array_name(path, level)](region, data)
@@ -238,21 +233,17 @@ class _Export:
         stem = file_stem(self.reader.source.url) or "image"
         groups: dict[str, Mapping[str, Any]] = {}
         for image, path in enumerate(self.paths):
-            placement = self.placement
-            if placement.images > 1:
-                placement = placement.image_part(image)
+            placement = self.placement.image_part(image)
             axes = documents.ImageAxes.from_facts(self.facts, placement)
             for name, layer in self.layers:
-                multiscales = documents.multiscales(axes.drop("c"), name, self.grid.levels)
+                multiscales = documents.multiscales(axes.label_axes, name, self.grid.levels)
                 label = documents.image_label(layer.info.color)
                 groups[_label_path(path, name)] = _ome(**{"multiscales": multiscales, "image-label": label})
             if self.layers:
                 groups[f"{path}/labels".lstrip("/")] = _ome(labels=[name for name, _ in self.layers])
-            position_name = self.names[image] or None
-            tables = frame_tables(self.facts, placement)
             groups[path] = {
                 "ome": documents.image_block(axes, path or stem, self.facts, self.grid.levels),
-                "nd2": {"position_name": position_name, **tables},
+                "nd2": {"position_name": self.names[image] or None, **frame_tables(self.facts, placement)},
             }
         nd2: dict[str, Any] = {"creator": CREATOR, "version": __version__}
         if include_all_metadata:

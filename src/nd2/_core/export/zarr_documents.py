@@ -110,9 +110,10 @@ class ImageAxes:
         scale = tuple(distances.get(name) or 1.0 for name in names)
         return cls(names, shape, scale, tuple(_UNITS[name] if distances.get(name) else None for name in names))
 
-    def drop(self, name: str) -> ImageAxes:
-        """Return the other axes."""
-        kept = [i for i, other in enumerate(self.names) if other != name]
+    @property
+    def label_axes(self) -> ImageAxes:
+        """The axes of labels, which have no channels."""
+        kept = [i for i, name in enumerate(self.names) if name != "c"]
         return ImageAxes(
             "".join(self.names[i] for i in kept),
             tuple(self.shape[i] for i in kept),

@@ -245,28 +245,23 @@ def swatch(color: str) -> str:
 
 
 def _axes(reader: Reader, facts: Facts) -> Iterator[tuple[str, str, str, str]]:
+    """Yield name and size of each axis, the step along it with its unit, empty if it has none, and a description."""
     for name, size in reader.layout.sizes.items():
         loop = loop_facts(facts.loops[name]) if name in facts.loops else {}
-        step, what = _described(name, loop, reader, facts)
+        step, what = "", _KINDS.get(name[0], "frames")
+        if name in ("Y", "X") and facts.pixel_size is not None:
+            step = f"{facts.pixel_size[name == 'Y']:.4g} µm"
+        elif name == "S":
+            what += f": {', '.join(reader.frames.pixels.sample_order)}"
+        elif loop.get("step_um"):
+            step = f"{loop['step_um']:.4g} µm"
+        elif loop.get("period_ms"):
+            step = f"{loop['period_ms'] / 1000:.4g} s"
+        elif "phases" in loop:
+            what += f", in phases of {listed(map(str, loop['phases']))}"
+        elif "names" in loop:
+            what += f": {listed(loop['names'])}"
         yield escape(name), str(size), escape(step), escape(what)
-
-
-def _described(name: str, loop: Mapping[str, Any], reader: Reader, facts: Facts) -> tuple[str, str]:
-    """Return the step along an axis with its unit, empty if it has none, and a description of the axis."""
-    what = _KINDS.get(name[0], "frames")
-    if name in ("Y", "X"):
-        size = facts.pixel_size
-        return "" if size is None else f"{size[name == 'Y']:.4g} µm", what
-    if name == "S":
-        return "", f"{what}: {', '.join(reader.frames.pixels.sample_order)}"
-    step = f"{loop['step_um']:.4g} µm" if loop.get("step_um") else ""
-    if loop.get("period_ms"):
-        step = f"{loop['period_ms'] / 1000:.4g} s"
-    if "phases" in loop:
-        what += f", in phases of {listed(map(str, loop['phases']))}"
-    if "names" in loop:
-        what += f": {listed(loop['names'])}"
-    return step, what
 
 
 def listed(names: Iterable[str]) -> str:
