@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core.io.urls import file_name
-from nd2._core.views.placement import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from nd2._core.readers import Reader
     from nd2._core.views.channels import ChannelFacts
@@ -38,6 +39,7 @@ def summary(reader: Reader, facts: Facts) -> dict[str, Any]:
     count = layout.frame_count
     missing = count - int(reader.frames.table.present(count).sum())
     pixel = facts.pixel_size
+    time_points = _first_frames(reader, "TU")
     found: dict[str, Any] = {
         "path": reader.source.url,
         "bytes": reader.source.size,
@@ -51,7 +53,7 @@ def summary(reader: Reader, facts: Facts) -> dict[str, Any]:
         "compression": {"zlib": "lossless", "jpeg2k": "JPEG 2000"}.get(reader.frames.pixels.codec),
         "voxel_um": None if pixel is None else [*pixel, facts.z_step],
         "z_step_um": facts.z_step,
-        "time_step_ms": time_step(reader, facts),
+        "time_step_ms": facts.time_step(time_points) if len(time_points) > 1 else None,
         "frames": count,
         "frames_missing": missing,
         "frames_beyond_the_loops": max(reader.frame_count - count, 0),
@@ -68,21 +70,19 @@ def summary(reader: Reader, facts: Facts) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value not in (None, "", [], 0, False)}
 
 
-def time_step(reader: Reader, facts: Facts) -> float | None:
-    """Return the time between two time points of the first position, in milliseconds."""
-    placement = Placement.from_layout(reader.layout)
-    return facts.time_step(placement.first_frames) if placement.times > 1 else None
+def _first_frames(reader: Reader, letters: str) -> NDArray[np.intp]:
+    """Return the first frame of each step of the loops whose names begin with some letters."""
+    grid = reader.layout.grid
+    return grid.with_dims([name for name in grid.names if name[0] in letters]).frames().reshape(-1)
 
 
 def _positions(reader: Reader, facts: Facts) -> list[dict[str, Any]]:
     """Return name and place of each position; empty if the file does not have a loop over positions."""
     if facts.position_loop is None:
         return []
-    placement = Placement.from_layout(reader.layout)
-    first = np.flatnonzero(np.diff(np.sort(placement.image), prepend=-1))
-    frames = placement.index[np.argsort(placement.image, kind="stable")[first]]
+    frames = _first_frames(reader, "P")
     places = np.stack([facts.stage[axis].values[frames] for axis in "xyz"], axis=1)
-    names = facts.image_names(placement.images)
+    names = facts.image_names(len(frames))
     return [
         {**({"name": name} if name else {}), "stage_um": [None if v != v else v for v in place]}
         for name, place in zip(names, places.tolist(), strict=True)
