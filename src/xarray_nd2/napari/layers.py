@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from nd2._core.views.jsonable import plain
 from nd2._core.views.picture import contrast_limits
 from nd2._core.views.pyramid import Pyramid
 from xarray_nd2.dataset.build import dataset_model
-from xarray_nd2.dataset.columns import FrameValues
 from xarray_nd2.datasets import in_rgb_order, to_dataset
 from xarray_nd2.napari.regions import region_layers
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from nd2._core.frames.array import FrameArray
     from nd2._core.frames.selection import LazyArray
     from nd2._core.open import OpenOptions
+    from xarray_nd2.dataset.columns import FrameValues
     from xarray_nd2.dataset.model import DatasetModel
 
 Layer: TypeAlias = tuple[Any, dict[str, Any], str]
@@ -81,7 +81,14 @@ def read_layers(path: Any, *, positions: Positions = "axis", **options: Unpack[O
         reader = failure.enter_context(open_reader(path, **options))
         facts = Facts(reader)
         model = dataset_model(facts)
-        whole = _Part(facts, model.image, _metadata(facts, model), _Pixels.from_model(model))
+        image = in_rgb_order(model.image)
+        levels = _levels(image)
+        labels = [
+            (layer.attrs, _levels(cast("FrameValues", layer.values), nearest=True, limit=_LABEL_BYTES))
+            for layer in model.labels.values()
+        ]
+        limits = _sampled_limits(levels, image)
+        whole = _Part(facts, model.image, _metadata(facts, model), levels, limits, labels)
         parts = [whole] if positions == "axis" else whole.positions()
         layers = [layer for part in parts for layer in part.layers()]
         failure.pop_all()  # the layers keep the source
@@ -108,8 +115,8 @@ def add_layers(viewer: Any, path: Any, *, positions: Positions = "axis", **optio
     ------
     ImportError
         If napari is not installed.
-    OSError
-        If the file cannot be opened, or is not ND2.
+    OSError, ValueError
+        As in `read_layers`.
 
     Examples
     --------
@@ -141,37 +148,19 @@ def _metadata(facts: Facts, model: DatasetModel) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Pixels:
-    """Data that all layers of a file share: levels of the image and of binary layers, and the range of each channel.
-
-    All positions share them, so that memory is bounded for the file as a whole, and channels can be compared.
-    """
-
-    levels: Pyramid
-    limits: list[tuple[float, float]]
-    labels: list[tuple[dict[str, Any], Pyramid]]
-
-    @classmethod
-    def from_model(cls, model: DatasetModel) -> _Pixels:
-        """Read the sample that gives the ranges; nothing else is read."""
-        image = in_rgb_order(model.image)
-        levels = _levels(image)
-        limits = _sampled_limits(levels, image)
-        labels = []
-        for layer in model.labels.values():
-            assert isinstance(layer.values, FrameValues)
-            labels.append((layer.attrs, _levels(layer.values, nearest=True, limit=_LABEL_BYTES)))
-        return cls(levels, limits, labels)
-
-
-@dataclass(frozen=True)
 class _Part:
-    """A file, or one position of it, as layers; they have the axes of its image."""
+    """A file, or one position of it, as layers; they have the axes of its image.
+
+    All positions share levels and ranges of values: memory is bounded for the file as a whole, and channels can be
+    compared.
+    """
 
     facts: Facts
     image: FrameArray
     metadata: Mapping[str, Any]
-    pixels: _Pixels
+    levels: Pyramid
+    limits: list[tuple[float, float]]
+    labels: list[tuple[dict[str, Any], Pyramid]]
     position: int | None = None
 
     def positions(self) -> list[_Part]:
@@ -191,7 +180,7 @@ class _Part:
         axes = _axes(self.facts, self.image, self._place())
         layers = [
             *self._images(axes),
-            *(self._labels(attrs, levels, axes) for attrs, levels in self.pixels.labels),
+            *(self._labels(attrs, levels, axes) for attrs, levels in self.labels),
             *region_layers(self.facts, self.image, axes, self.position),
         ]
         for _, options, _ in layers:
@@ -201,8 +190,8 @@ class _Part:
                 options["name"] = f"{options['name']} [{position}]"
         return layers
 
-    def _arrays(self, levels: Pyramid, **picks: int | slice) -> list[Any]:
-        """Return the levels of this part as dask arrays, at an index or a slice of the axes that are given."""
+    def _arrays(self, levels: Pyramid, **picks: int) -> list[Any]:
+        """Return the levels of this part as dask arrays, at an index of the axes that are given."""
         if self.position is not None and self.facts.position_loop is not None:
             picks[self.facts.position_loop] = self.position
         key = tuple(picks.get(dim, slice(None)) for dim in levels.dims)
@@ -224,8 +213,7 @@ class _Part:
 
     def _images(self, axes: Mapping[str, Any]) -> list[Layer]:
         """Return one layer for each channel, first those that composites leave out."""
-        facts, levels = self.facts, self.pixels.levels
-        samples = self.image.sizes.get("S", 1)
+        facts = self.facts
         channels = facts.channels
         shown = facts.composite_channels
         layers: list[Layer] = []
@@ -238,19 +226,17 @@ class _Part:
                 "metadata": {"channel": plain(channel.meta)},
                 **axes,
             }
-            if samples >= 3:  # the fourth sample would be taken for transparency
-                arrays = self._arrays(levels, C=c, S=slice(3))
+            arrays = self._arrays(self.levels, C=c)
+            if facts.is_color:
                 layers.append(_layer(_bright(arrays, facts), {**options, "rgb": True}, "image"))
                 continue
             gray = {
                 "rgb": False,
                 "colormap": "gray" if channel.hex == "FFFFFF" else f"#{channel.hex}",
                 "blending": "translucent_no_depth" if covers else "additive",
-                "contrast_limits": self.pixels.limits[c],
+                "contrast_limits": self.limits[c],
             }
-            for sample in range(samples):
-                arrays = self._arrays(levels, C=c, S=sample)
-                layers.append(_layer(arrays, {**options, **gray}, "image"))
+            layers.append(_layer(arrays, {**options, **gray}, "image"))
         return layers
 
     def _labels(self, attrs: Mapping[str, Any], levels: Pyramid, axes: Mapping[str, Any]) -> Layer:

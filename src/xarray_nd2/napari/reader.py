@@ -6,6 +6,8 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nd2._core.io.urls import file_name, is_url
 from nd2._core.open import is_supported_file
 from xarray_nd2.napari.layers import read_layers
@@ -17,13 +19,7 @@ if TYPE_CHECKING:
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[Layer]] | None:
-    """Return the function that reads a path; None for a folder without ND2 files.
-
-    Parameters
-    ----------
-    path : str or list of str
-        A file, a URL, or a folder with files; a list of files is read as one stack.
-    """
+    """Return the function that reads a path, or several as a stack; None for a folder without ND2 files."""
     if not isinstance(path, (str, os.PathLike)):
         return read_stack
     if not is_url(path) and os.path.isdir(path):
@@ -73,7 +69,7 @@ def read_stack(paths: Sequence[str]) -> list[Layer]:
     for group in zip(*files, strict=True):
         _, options, kind = group[0]
         arrays = [data if options["multiscale"] else [data] for data, options, _ in group]
-        levels = [stack(level) for level in zip(*arrays, strict=True)]
+        levels = [np.stack(level) for level in zip(*arrays, strict=True)]
         new = {
             "scale": (1.0, *options["scale"]),
             "translate": (0.0, *options["translate"]),
@@ -83,13 +79,6 @@ def read_stack(paths: Sequence[str]) -> list[Layer]:
         }
         stacked.append((levels if options["multiscale"] else levels[0], {**options, **new}, kind))
     return stacked
-
-
-def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
-    """Stack dask arrays along a new axis."""
-    import dask.array as da
-
-    return da.stack(arrays, axis=axis)  # type: ignore[no-untyped-call]
 
 
 def _signature(layer: Layer) -> tuple[Any, ...]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core.views.channels import unique_names
-from xarray_nd2.napari.reader import stack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,30 +22,9 @@ _LOOPS = "TPZU"
 
 
 def write_nd2(path: str, layers: Sequence[Layer]) -> list[str]:
-    """Write layers as an ND2 file.
+    """Write layers as an ND2 file, and return its path; without a suffix, ``.nd2`` is appended.
 
     A file that exists is never replaced, whatever napari's dialog asked.
-
-    Parameters
-    ----------
-    path : str
-        The file to write; without a suffix, ``.nd2`` is appended.
-    layers : sequence of (data, options, type)
-        Images of one shape and type, each a channel, or one image in color; and labels.
-
-    Returns
-    -------
-    list of str
-        The path.
-
-    Raises
-    ------
-    FileExistsError
-        If the file exists.
-    TypeError
-        If ND2 cannot store the type; the message suggests one that fits.
-    ValueError
-        If the layers do not fit together.
     """
     from nd2._core.write.arrays import imwrite
 
@@ -56,28 +34,9 @@ def write_nd2(path: str, layers: Sequence[Layer]) -> list[str]:
 
 
 def write_ome_zarr(path: str, layers: Sequence[Layer]) -> list[str]:
-    """Write layers as OME-Zarr, with the levels of a pyramid.
+    """Write layers as OME-Zarr with several levels, and return its path; without a suffix, ``.zarr`` is appended.
 
     A folder that exists is never replaced.
-
-    Parameters
-    ----------
-    path : str
-        The folder to write; without a suffix, ``.zarr`` is appended.
-    layers : sequence of (data, options, type)
-        As `write_nd2` takes them; images of any real type.
-
-    Returns
-    -------
-    list of str
-        The path.
-
-    Raises
-    ------
-    FileExistsError
-        If the folder exists.
-    ValueError
-        If the layers do not fit together.
     """
     from xarray_nd2.accessor import ND2Accessor
 
@@ -114,7 +73,7 @@ def to_dataset(layers: Sequence[Layer]) -> xr.Dataset:
         coords["S"] = ["R", "G", "B"]
     else:
         loops = len(dims) - 2
-        pixels, image_dims = stack(arrays, axis=loops), (*dims[:loops], "C", *dims[loops:])
+        pixels, image_dims = np.stack(arrays, axis=loops), (*dims[:loops], "C", *dims[loops:])
         coords["C"] = unique_names([options["name"] for _, options, _ in images])
         coords["channel_color"] = ("C", [_color(options.get("colormap")) for _, options, _ in images])
     variables = {"image": (image_dims, pixels)}
