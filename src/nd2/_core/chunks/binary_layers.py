@@ -32,6 +32,7 @@ _FIELDS = (
     ("uiColorMode", "color_mode", I32),
 )
 _BARE_FIELDS = fields.bare(_FIELDS)
+_NO_VALUES = {name: None for _, name, _ in _FIELDS}
 
 
 @record
@@ -74,12 +75,8 @@ def decode_runs(raw: fields.Tree) -> list[LayerInfo]:
     layers = []
     # Not unwrapped, because a list may hold one layer.
     for item in fields.levels(raw.get("BinaryMetadata_v1", raw)):
-        values: dict[str, Any] = {
-            name: value if isinstance(value := item.get(key), str if kind is str else int) else None
-            for key, name, kind in _BARE_FIELDS
-        }
-        values |= {"name": fields.text(item, "Name"), "file_tag": fields.text(item, "FileTag")}
-        if "Name" in item and values["file_tag"]:
+        values = fields.read(item, _BARE_FIELDS, _NO_VALUES)
+        if values["name"] is not None and values["file_tag"]:
             layers.append(LayerInfo(**values))
     return layers
 

@@ -103,14 +103,18 @@ class FrameArray(LazyArray):
             sizes = self.frames.pixels.shape
             if frame is not None and all(map(is_whole, picks, sizes)):
                 return self.frames.frame(frame).reshape(selection.shape)
-            return self._read(loops, picks, None).reshape(selection.shape)
-        if out.shape != selection.shape or out.dtype != self.dtype or not out.flags.c_contiguous:
+        elif out.shape != selection.shape or out.dtype != self.dtype or not out.flags.c_contiguous:
             raise ValueError(
                 f"out must be C-contiguous, of shape {selection.shape} and dtype {self.dtype}; "
                 f"got shape {out.shape}, dtype {out.dtype}"
             )
-        self._read(loops, picks, out.reshape(math.prod(map(len, loops)), *map(len, picks)))
-        return out
+        target = None if out is None else out.reshape(math.prod(map(len, loops)), *map(len, picks))
+        index, inverse = self._unique(loops)
+        if inverse is None:
+            data = self.frames.read(index, picks, target)
+        else:
+            data = np.take(self.frames.read(index, picks), inverse, axis=0, out=target)
+        return data.reshape(selection.shape) if out is None else out
 
     def _split(self, picks: Picks) -> tuple[Picks, Picks]:
         """Return the positions on the frame axes, and those on C, Y, X and S of a frame."""
@@ -121,12 +125,6 @@ class FrameArray(LazyArray):
         """Return the positions on C, Y, X and S of a frame; the whole window of axes without any."""
         windows = zip(PIXEL_DIMS, self.window, strict=True)
         return tuple(compose(window, picks[dim]) if dim in picks else window for dim, window in windows)
-
-    def _read(self, loops: Picks, picks: Picks, out: NDArray[Any] | None) -> NDArray[Any]:
-        index, inverse = self._unique(loops)
-        if inverse is not None:
-            return np.take(self.frames.read(index, picks), inverse, axis=0, out=out)
-        return self.frames.read(index, picks, out)
 
     def _unique(self, loops: Picks) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
         """Return each frame once, and for positions that repeat frames the place of each one's frame."""

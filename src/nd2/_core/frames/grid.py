@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import cached_property
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -137,8 +138,6 @@ class FrameGrid:
     def steps(self, loop: str) -> NDArray[np.intp]:
         """Return the first frame of each step of a loop."""
         _, count, step = self._loop(loop)
-        if step == 1:
-            return np.arange(self.first, self.first + count)
         return self.first + np.arange(count) * step
 
     def _loop(self, loop: str) -> tuple[str, int, int]:
@@ -146,9 +145,7 @@ class FrameGrid:
 
     def fix(self, loop: str, index: int) -> FrameGrid:
         """Return the grid at one index of a loop; the loop stays, with one item."""
-        step = self._loop(loop)[2]
-        loops = tuple((name, 1 if name == loop else n, s) for name, n, s in self.loops)
-        return replace(self, loops=loops, first=self.first + index * step)
+        return self.narrow({loop: range(index, index + 1)})
 
     def with_dims(self, dims: Collection[str]) -> FrameGrid:
         """Return the same frames with those loops as axes that ``dims`` names."""
@@ -230,28 +227,8 @@ class Layout:
     @cached_property
     def loop_indices(self) -> tuple[dict[str, int], ...]:
         """Index on each loop, for each frame."""
-        names = self.grid.names
-        columns = [column.tolist() for column in self.grid.all_indices().values()]
-        rows = zip(*columns, strict=True) if columns else [()] * self.frame_count
-        return tuple(dict(zip(names, row, strict=True)) for row in rows)
-
-
-def warn_about_unreached_frames(layout: Layout, chunk_count: int, path: str) -> None:
-    """Log a warning if a file holds frames that its loops do not reach: no axis of its arrays shows them.
-
-    ``chunk_count`` is the number of frames up to the last one that is stored.
-    """
-    if chunk_count > layout.frame_count:
-        import logging
-
-        logging.getLogger("nd2").warning(
-            "file %r holds %d numbered frames, but its loops %s reach %d; "
-            "read_frame() reads the others, and flat_frames=True puts all of them on one axis",
-            path,
-            chunk_count,
-            dict(layout.loops),
-            layout.frame_count,
-        )
+        rows = product(*map(range, self.grid.counts))
+        return tuple(dict(zip(self.grid.names, row, strict=True)) for row in rows)
 
 
 def max_frames(file_size: int) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.format import clx_lite
 from nd2._core.format.chunks import display_name
-from nd2._core.frames.grid import Layout, check_claims, warn_about_unreached_frames
+from nd2._core.frames.grid import Layout, check_claims
 from nd2._core.readers.chunk_file import ChunkFile, empty_map
 
 if TYPE_CHECKING:
@@ -115,7 +115,17 @@ class Reader(ABC):
         layout = Layout.from_experiment(self.experiment, self.attributes)
         compressed = self.version[0] == 1 or self.attributes.compressionType is not None
         check_claims(layout, self.source.size, self.source.url, compressed=compressed)
-        warn_about_unreached_frames(layout, self._stored_count, self.source.url)
+        if self._stored_count > layout.frame_count:  # no axis of the arrays shows the others
+            import logging
+
+            logging.getLogger("nd2").warning(
+                "file %r holds %d numbered frames, but its loops %s reach %d; "
+                "read_frame() reads the others, and flat_frames=True puts all of them on one axis",
+                self.source.url,
+                self._stored_count,
+                dict(layout.loops),
+                layout.frame_count,
+            )
         return layout
 
     @property
