@@ -308,7 +308,7 @@ COMMANDS = {
     ),
     "66 port": ("serve a.nd2 --port 99999", "argument --port: '99999' is not a number from 0 to 65535"),
     "pipe": ("tiff a.nd2 -", "the output must be a path: '-' is not supported"),
-    "folder": ("tiff a.nd2 folder", "'folder' is a folder; write into it with --out-dir"),
+    "folder": ("tiff a.nd2 folder", "a.nd2: 'folder' is a folder; name a file in it, or write into it with --out-dir"),
     "two sources": (
         "tiff a.nd2 plate.nd2 x.tif",
         "'x.tif' does not exist; the outputs of several files need --out-dir",

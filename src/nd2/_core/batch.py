@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections import Counter
@@ -17,8 +16,6 @@ from nd2._core.values import record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-_FOLDERS = (".ome.zarr", ".parq")
-"""Suffixes of outputs that are folders."""
 MAX_STATUS = 100
 """Highest exit status: above 125, shells have meanings of their own."""
 _TIMEOUT = 10
@@ -53,7 +50,8 @@ def plan_tasks(
         raise ValueError(f"{files[-1]!r} does not exist; the outputs of several files need --out-dir")
     sources = [source for file in files for source in expand(file, storage_options)]
     if dest is not None:
-        _check_dest(dest, suffix)
+        if dest == "-":
+            raise ValueError("the output must be a path: '-' is not supported")
         if len(sources) > 1:
             raise ValueError(f"{len(sources)} files cannot be written to one destination, {dest!r}; use --out-dir")
         return [Task(sources[0], dest)]
@@ -81,14 +79,6 @@ def _is_source(path: str) -> bool:
         return True
     exists = is_url(path) or os.path.lexists(local_path(path))
     return exists and path.lower().endswith(".nd2")
-
-
-def _check_dest(dest: str, suffix: str) -> None:
-    if dest == "-":
-        raise ValueError("the output must be a path: '-' is not supported")
-    is_folder = not is_url(dest) and os.path.isdir(local_path(dest))
-    if is_folder and suffix not in _FOLDERS:
-        raise IsADirectoryError(errno.EISDIR, "is a folder; write into it with --out-dir", dest)
 
 
 def _join(folder: str, name: str) -> str:

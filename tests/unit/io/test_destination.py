@@ -351,7 +351,7 @@ def test_a_folder_with_the_file_that_is_read(tmp_path: Path, memory: MemoryFileS
 
 
 def test_what_is_not_a_file(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(IsADirectoryError, match="name a file in it, or write into it with --out-dir"):
         resolve(tmp_path, "JSON", overwrite=True)
     if sys.platform != "win32":
         with pytest.raises(FileExistsError, match="not a regular file"):

@@ -91,7 +91,8 @@ class Destination:
         elif self.form in _FOLDERS:
             self._check_folder()
         else:
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.name)
+            message = "is a folder; name a file in it, or write into it with --out-dir"
+            raise IsADirectoryError(errno.EISDIR, message, self.name)
 
     def check_in_place(self) -> None:
         """Refuse an ND2 file, whose content would be lost before the new one is complete."""
