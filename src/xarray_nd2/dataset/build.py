@@ -9,6 +9,7 @@ import numpy as np
 
 from nd2._core.export.ome import ome_xml
 from nd2._core.frames.array import FrameArray
+from nd2._core.views.facts import EXPOSURE_COLUMNS, STAGE_COLUMNS
 from nd2._core.views.jsonable import json_text
 from xarray_nd2.dataset.columns import FrameValues
 from xarray_nd2.dataset.coords import Clock, axis_coordinate, coordinates, label_layers
@@ -26,11 +27,7 @@ _OPENING = (
     "CustomDataVar|AppInfo_V1_0",
     "CustomDataVar|BinaryMetadata_v1",
     "CustomData|BinaryMetadata_v2",
-    "CustomData|X",
-    "CustomData|Y",
-    "CustomData|Z",
-    "CustomData|Camera_ExposureTime1",
-    "CustomData|Camera_ExposureTime2",
+    *(f"CustomData|{name}" for name in (*STAGE_COLUMNS, *EXPOSURE_COLUMNS)),
 )
 """Chunks that opening reads in addition to those that every reader needs: read together, they cost one request."""
 _MAX_PREFETCH = 1 << 20
@@ -125,5 +122,4 @@ def dataset_attrs(facts: Facts) -> dict[str, Any]:
         "nd2_text_info": json_text(reader.text_info),
         "ome_xml": ome_xml(reader, facts, planes=False),
     }
-    needed = {"source", "format_version"}
-    return {key: value for key, value in attrs.items() if key in needed or value not in (None, "")}
+    return {key: value for key, value in attrs.items() if key == "source" or value not in (None, "")}

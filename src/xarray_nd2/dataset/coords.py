@@ -153,8 +153,7 @@ def _pixel_coordinates(facts: Facts, pixels: PixelLayout) -> dict[str, VariableM
         "X": _axis("X", np.arange(pixels.width) * x, units),
     }
     if facts.is_color:
-        order = tuple(pixels.sample_order)
-        coords["S"] = _axis("S", np.array(order[: pixels.samples]), {})
+        coords["S"] = _axis("S", np.array(list(pixels.sample_order)), {})
     return coords
 
 
@@ -170,24 +169,19 @@ def _channel_coordinates(facts: Facts) -> dict[str, VariableModel]:
     wavelength = {"standard_name": "radiation_wavelength", "units": "nm"}
     exposures = [channel.capture.exposure_ms for channel in channels]
     columns: dict[str, tuple[list[Any], dict[str, Any]]] = {
-        "emission_wavelength": (
-            [channel.emission_nm for channel in channels],
-            {"long_name": "emission wavelength", **wavelength},
-        ),
-        "excitation_wavelength": (
-            [channel.excitation_nm for channel in channels],
-            {"long_name": "excitation wavelength", **wavelength},
-        ),
+        "emission_wavelength": ([channel.emission_nm for channel in channels], wavelength),
+        "excitation_wavelength": ([channel.excitation_nm for channel in channels], wavelength),
         "channel_color": ([f"#{channel.hex}" for channel in channels], {"long_name": "display color"}),
-        "modality": ([", ".join(channel.modality) for channel in channels], {"long_name": "modality"}),
+        "modality": ([", ".join(channel.modality) for channel in channels], {}),
     }
     if any(exposures):
         attrs = {"long_name": "exposure of the channel", "units": "ms", "source": "nominal"}
         columns["channel_exposure"] = exposures, attrs
-    return {
-        name: VariableModel(("C",), np.array([math.nan if value is None else value for value in values]), attrs)
-        for name, (values, attrs) in columns.items()
-    }
+    coords = {}
+    for name, (values, attrs) in columns.items():
+        known = np.array([math.nan if value is None else value for value in values])
+        coords[name] = VariableModel(("C",), known, {"long_name": name.replace("_", " "), **attrs})
+    return coords
 
 
 def position_names(facts: Facts) -> VariableModel | None:

@@ -21,7 +21,7 @@ from xarray_nd2.references.layouts import SOURCE_SIZE, SOURCE_VERSION, LayoutOpt
 from xarray_nd2.references.reading import read_group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -197,21 +197,19 @@ def _join_images(images: Sequence[ZarrArray], dim: str) -> ZarrArray:
                 f"{dict(zip(image.dims, image.shape, strict=True))} of {image.dtype}, "
                 f"not {dict(zip(first.dims, first.shape, strict=True))} of {first.dtype}"
             )
-    if dim not in first.dims:
-        images = [_prepend_axis(image, dim) for image in images]
-    whole = images[0]
+    whole = first if dim in first.dims else _prepend_axis(first, dim)
     axis = whole.dims.index(dim)
-    total = sum(image.shape[axis] for image in images)
+    join: Callable[..., NDArray[Any]] = partial(np.concatenate, axis=axis) if whole is first else np.stack
     ranges = [image.data for image in images if isinstance(image.data, ByteRanges)]
     # A file may be given several times.
     numbers = {url: number for number, url in enumerate(dict.fromkeys(part.urls[0] for part in ranges))}
     joined = ByteRanges(
         tuple(numbers),
-        np.concatenate([part.offsets for part in ranges], axis),
-        np.concatenate([part.lengths for part in ranges], axis),
-        np.concatenate([np.full(part.lengths.shape, numbers[part.urls[0]], np.intp) for part in ranges], axis),
+        join([part.offsets for part in ranges]),
+        join([part.lengths for part in ranges]),
+        join([np.full(part.lengths.shape, numbers[part.urls[0]], np.intp) for part in ranges]),
     )
-    shape = (*whole.shape[:axis], total, *whole.shape[axis + 1 :])
+    shape = (*whole.shape[:axis], joined.lengths.shape[axis], *whole.shape[axis + 1 :])
     return replace(whole, shape=shape, data=joined)
 
 
@@ -222,15 +220,13 @@ def _fixed(image: ZarrArray, free: str) -> Any:
 
 
 def _prepend_axis(image: ZarrArray, dim: str) -> ZarrArray:
-    """Return an image with an additional first axis of length 1."""
-    order, ranges = image.transpose, image.data
-    assert isinstance(ranges, ByteRanges)
+    """Return an image with an additional first axis of length 1, without its data."""
+    order = image.transpose
     return replace(
         image,
         dims=(dim, *image.dims),
         shape=(1, *image.shape),
         chunks=(1, *image.chunks),
-        data=replace(ranges, offsets=ranges.offsets[None], lengths=ranges.lengths[None]),
         transpose=None if order is None else (0, *(place + 1 for place in order)),
     )
 

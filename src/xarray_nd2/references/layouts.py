@@ -14,7 +14,6 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.export import zarr_documents
 from nd2._core.format import chunks
-from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.io.urls import file_stem, redact
 from nd2._core.values import record
 from nd2._core.views.facts import Facts
@@ -152,11 +151,10 @@ def ome_groups(
         return [group("", model.image, None)]
     names = [str(i) for i in range(model.image.sizes["P"])]
     root, series = zarr_documents.collection(names)
-    images = [model.image.fix("P", i).drop_dims("P") for i in range(len(names))]
     return [
         ZarrGroup("", {"ome": root, **model.attrs}),
         ZarrGroup("OME", {"ome": series}),
-        *(group(name, image, i) for i, (name, image) in enumerate(zip(names, images, strict=True))),
+        *(group(name, model.image.fix("P", i).drop_dims("P"), i) for i, name in enumerate(names)),
     ]
 
 
@@ -187,14 +185,12 @@ def image_array(image: FrameArray, url: str, attrs: Mapping[str, Any]) -> ZarrAr
         # The padding after the last pixel of a row belongs to no chunk of one row.
         nbytes = pixels.packed_row_bytes if (rows, width) == (1, pixels.width) else rows * pixels.row_bytes
         lengths = np.where(present, nbytes, 0)
-    grid = image.grid.shape
-    bands = pixels.height // max(rows, 1)
+    bands = max(pixels.height // max(rows, 1), 1)
     if bands > 1:
         offsets = offsets[:, None] + np.arange(bands) * rows * pixels.row_bytes
         offsets[~present] = 0
         lengths = np.repeat(lengths[:, None], bands, axis=1)
-        grid = (*grid, bands)
-    grid = (*grid, *(1 for dim in dims if dim in PIXEL_DIMS and not (dim == "Y" and bands > 1)))
+    grid = (*image.grid.shape, *(bands if dim == "Y" else 1 for dim in dims[len(loops) :]))
     return ZarrArray(
         dims,
         tuple(sizes[dim] for dim in dims),
