@@ -420,6 +420,11 @@ FILE: dict[str, tuple[Callable[[nd2.ND2File], Any], type[Exception], str]] = {
         IndexError,
         "channel 3 is out of range: the file has 3 channels",
     ),
+    "thumbnail, no integer": (
+        lambda f: f.thumbnail(channels=[0.5]),
+        TypeError,
+        "channel must be an integer or a name, not 0.5",
+    ),
 }
 
 

@@ -6,6 +6,7 @@ The rules take plain values, because they hold for labeled arrays as well as for
 from __future__ import annotations
 
 import math
+import operator
 from typing import TYPE_CHECKING
 
 from nd2._core import errors
@@ -83,17 +84,22 @@ def composite_channels(
 
 def channel_indices(channels: Sequence[int | str], names: Sequence[str], *, path: str = "") -> list[int]:
     """Return the indices of channels given by index or name, the first of that name, without repetitions."""
-    indices = []
-    for channel in channels:
-        if isinstance(channel, str):
-            if channel not in names:
-                raise errors.no_such("channel", channel, names, path=path)
-            indices.append(names.index(channel))
-        else:
-            if not -len(names) <= channel < len(names):
-                raise errors.out_of_range(f"channel {channel}", len(names), "channel", path=path)
-            indices.append(channel % len(names))
-    return list(dict.fromkeys(indices))
+    return list(dict.fromkeys(locate("channel", channel, names, len(names), path=path) for channel in channels))
+
+
+def locate(noun: str, item: int | str, names: Sequence[str], count: int, *, path: str) -> int:
+    """Return the index of one of ``count`` items that is given by index or name, the first of that name."""
+    if isinstance(item, str):
+        if item not in names:
+            raise errors.no_such(noun, item, names, path=path)
+        return names.index(item)
+    try:
+        index = operator.index(item)
+    except TypeError:
+        raise errors.not_integer(noun, item, "or a name") from None
+    if not -count <= index < count:
+        raise errors.out_of_range(f"{noun} {index}", count, noun, path=path)
+    return index % count
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -7,7 +7,6 @@ planned and the picture metadata state (nominal).
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,10 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nd2._core import errors
 from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH
 from nd2._core.values import record
-from nd2._core.views.channels import ChannelFacts, channel_indices, composite_channels, positive, unique_names
+from nd2._core.views.channels import ChannelFacts, channel_indices, composite_channels, locate, positive, unique_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -223,20 +221,8 @@ class Facts:
 
     def position_index(self, position: int | str) -> int:
         """Return the index of a position that is given by index or name."""
-        path = self.reader.source.url
-        if isinstance(position, str):
-            names = self.position_names
-            if position not in names:
-                raise errors.no_such("position", position, names, path=path)
-            return names.index(position)
         count = dict(self.reader.layout.loops).get("P", 1)
-        try:
-            index = operator.index(position)
-        except TypeError:
-            raise errors.not_integer("position", position, "or a name") from None
-        if not -count <= index < count:
-            raise errors.out_of_range(f"position {index}", count, "position", path=path)
-        return index % count
+        return locate("position", position, self.position_names, count, path=self.reader.source.url)
 
     @cached_property
     def start(self) -> datetime | None:
