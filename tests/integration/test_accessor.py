@@ -13,6 +13,7 @@ import xarray as xr
 from fsspec.implementations.memory import MemoryFileSystem
 
 import nd2
+from nd2._core.views.channels import is_bright_field
 from tests.builder import build
 from tests.handles import no_handle_is_left
 from tests.rich_file import FRAMES, pixels, write
@@ -107,7 +108,7 @@ def test_bright_field_stays_out_of_composites(tmp_path: Path) -> None:
     assert [axes.get_title() for axes in pictures.plot().axes] == ["GFP", "TD", "Ph", "composite"]
     np.testing.assert_array_equal(dataset.image.nd2.rgb(), pictures.rgb())
     with nd2.ND2File(path) as file:
-        assert [channel.is_bright_field for channel in file._facts.channels] == [False, True, True]
+        assert [is_bright_field(channel.modality) for channel in file._facts.channels] == [False, True, True]
 
 
 def test_a_composite_in_the_channels_colors(tmp_path: Path) -> None:

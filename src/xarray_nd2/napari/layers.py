@@ -10,6 +10,7 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.open import open_reader
+from nd2._core.views.channels import is_bright_field
 from nd2._core.views.dask import to_dask
 from nd2._core.views.facts import Facts
 from nd2._core.views.jsonable import plain
@@ -219,7 +220,7 @@ class _Part:
         layers: list[Layer] = []
         for c in sorted(range(len(channels)), key=shown.__contains__):
             channel = channels[c]
-            covers = channel.is_bright_field or c not in shown
+            covers = is_bright_field(channel.modality) or c not in shown
             options = {
                 "name": channel.unique_name,
                 "visible": c in shown,

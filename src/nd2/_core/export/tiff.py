@@ -175,7 +175,7 @@ def _write_pages(
         if max(reader.layout.height, reader.layout.width) > _TILE:
             layout["tile"] = (_TILE, _TILE)
         for page in pages:
-            first, *smaller = _levels(page, levels)
+            first, *smaller = pyramid(page, levels, axis=0)
             tif.write(first, description=description, subifds=len(smaller), metadata=None, **layout)
             description = None
             for level in smaller:
@@ -192,13 +192,6 @@ def _pages(reader: Reader, placement: Placement, report: Report) -> Iterator[NDA
             for page in channels:
                 yield page if page.shape[-1] > 1 else page[..., 0]
         report(index)
-
-
-def _levels(page: NDArray[Any], levels: int) -> list[NDArray[Any]]:
-    """Return a page and its smaller copies."""
-    if page.ndim == 2:
-        return list(pyramid(page, levels))
-    return [np.moveaxis(level, 0, -1) for level in pyramid(np.moveaxis(page, -1, 0), levels)]
 
 
 def _page_tags(facts: Facts) -> dict[str, Any]:
@@ -241,16 +234,15 @@ def _lay_out(
     imagej = not is_ome and fits and _is_imagej(reader, placement)
     nesting = "TZ" if imagej else placement.nesting
     axes, shape = _axes(reader, placement, nesting)
+    more = _imagej_metadata(facts, placement, axes) if imagej else {}
     options: dict[str, Any] = {
         "shape": shape,
         "dtype": reader.dtype,
-        "metadata": None if is_ome else {"axes": axes},
+        "metadata": None if is_ome else {"axes": axes, **more},
         "contiguous": False,
         "returnoffset": True,
         **_page_tags(facts),
     }
-    if imagej:
-        options["metadata"] = {"axes": axes, **_imagej_metadata(facts, placement, axes)}
     starts = []
     with tifffile.TiffWriter(path, bigtiff=not imagej, imagej=imagej, ome=False) as tif:
         for image in range(placement.images):

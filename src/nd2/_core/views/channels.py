@@ -49,11 +49,6 @@ class ChannelFacts:
         """Flags of the modality."""
         return () if self.meta is None else tuple(self.meta.microscope.modalityFlags)
 
-    @property
-    def is_bright_field(self) -> bool:
-        """Whether the channel shows transmitted light; see `is_bright_field`."""
-        return is_bright_field(self.modality)
-
 
 def is_bright_field(modality: Collection[str]) -> bool:
     """Return whether flags of a modality mean transmitted light: bright on a bright background.

@@ -37,11 +37,11 @@ def level_count(height: int, width: int, tile: int = TILE) -> int:
     return max(math.ceil(math.log2(max(height, width, 1) / tile)), 0) + 1
 
 
-def pyramid(data: NDArray[Any], levels: int, *, nearest: bool = False) -> Iterator[NDArray[Any]]:
-    """Yield the levels of an image with axes Y and X at the end; with ``nearest`` those of labels."""
+def pyramid(data: NDArray[Any], levels: int, *, axis: int = -2, nearest: bool = False) -> Iterator[NDArray[Any]]:
+    """Yield the levels of an image whose axis Y is ``axis``, and X the next; with ``nearest`` those of labels."""
     yield data
     for _ in range(levels - 1):
-        data = halve(data, nearest=nearest)
+        data = halve(data, axis=axis, nearest=nearest)
         yield data
 
 
