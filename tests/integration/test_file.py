@@ -421,7 +421,7 @@ FILE: dict[str, tuple[Callable[[nd2.ND2File], Any], type[Exception], str]] = {
         "channel 3 is out of range: the file has 3 channels",
     ),
     "thumbnail, no integer": (
-        lambda f: f.thumbnail(channels=[0.5]),
+        lambda f: f.thumbnail(channels=[0.5]),  # type: ignore[list-item]
         TypeError,
         "channel must be an integer or a name, not 0.5",
     ),
