@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from nd2._core import errors
-from nd2._core.export.zarr_documents import plate_fields
+from nd2._core.export.zarr_documents import ROWS, plate_fields
 from nd2._core.frames.array import PIXEL_DIMS
 from nd2._core.views.channels import channel_indices, composite_channels, positive
 from nd2._core.views.picture import blend, contrast_limits, fitting_shape, middle_steps, scale_bar, stretch, to_8bit
@@ -239,8 +239,11 @@ def plate(image: xr.DataArray, indexers: Mapping[str, int], channels: Channels, 
     fields = plate_fields(names)
     if fields is None:
         raise ValueError(f"the names of positions are not names of wells, such as B02: {names[:5]}")
-    rows = _span(sorted({row_number(field.row) for field in fields}))
-    columns = _span(sorted({int(field.column) for field in fields}))
+    # From the first to the last one, so that empty rows and columns are seen.
+    numbers = [ROWS.index(field.row) for field in fields]
+    rows = ROWS[min(numbers) : max(numbers) + 1]
+    numbers = [int(field.column) for field in fields]
+    columns = range(min(numbers), max(numbers) + 1)
     grid = math.ceil(math.sqrt(max(field.field for field in fields) + 1))
     step = max(math.ceil(max(image.sizes["Y"], image.sizes["X"]) * grid / size), 1)
     small = image.isel(Y=slice(None, None, step), X=slice(None, None, step))
@@ -252,7 +255,7 @@ def plate(image: xr.DataArray, indexers: Mapping[str, int], channels: Channels, 
     tall, wide = height * grid + 2, width * grid + 2
     canvas = np.full((tall * len(rows), wide * len(columns), 3), 48, np.uint8)
     for place, field in enumerate(fields):
-        y = rows.index(row_number(field.row)) * tall + field.field // grid * height + 1
+        y = rows.index(field.row) * tall + field.field // grid * height + 1
         x = columns.index(int(field.column)) * wide + field.field % grid * width + 1
         canvas[y : y + height, x : x + width] = colored[place * height : (place + 1) * height]
     scale = 1.2 / max(tall, wide)
@@ -261,26 +264,10 @@ def plate(image: xr.DataArray, indexers: Mapping[str, int], channels: Channels, 
     axes = fig.add_subplot()
     axes.imshow(canvas, interpolation="antialiased")
     axes.set_xticks([(i + 0.5) * wide - 0.5 for i in range(len(columns))], map(str, columns))
-    axes.set_yticks([(i + 0.5) * tall - 0.5 for i in range(len(rows))], map(row_name, rows))
+    axes.set_yticks([(i + 0.5) * tall - 0.5 for i in range(len(rows))], rows)
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     axes.set_frame_on(False)
     return fig
-
-
-def _span(numbers: Sequence[int]) -> list[int]:
-    """Return all numbers from the first to the last, so that empty rows and columns are seen."""
-    return list(range(numbers[0], numbers[-1] + 1))
-
-
-def row_number(name: str) -> int:
-    """Return the number of a row of a plate: A is 1, AA is 27."""
-    return functools.reduce(lambda number, letter: number * 26 + ord(letter) - 64, name, 0)
-
-
-def row_name(number: int) -> str:
-    """Return the name of a row of a plate."""
-    first, last = divmod(number - 1, 26)
-    return (chr(64 + first) if first else "") + chr(65 + last)
 
 
 @functools.cache

@@ -177,11 +177,3 @@ def test_names_that_are_not_those_of_wells(tmp_path: Path) -> None:
         dataset.nd2.plate()
     with pytest.raises(ValueError, match="no axis of positions with names"):
         dataset.isel(P=0).nd2.plate()
-
-
-@pytest.mark.parametrize(("name", "number"), [("A", 1), ("Z", 26), ("AA", 27), ("AF", 32)])
-def test_rows_of_plates(name: str, number: int) -> None:
-    from xarray_nd2.pictures import row_name, row_number
-
-    assert row_number(name) == number
-    assert row_name(number) == name

@@ -28,7 +28,8 @@ _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space",
 _UNITS = {"t": "millisecond", "z": "micrometer", "y": "micrometer", "x": "micrometer"}
 # The largest plates have 32 rows (A to AF) and 48 columns: PT0 is not a well.
 _WELL = re.compile(r"^([A-Z]|A[A-F])0*([1-9]|[1-3]\d|4[0-8])(?:[_\- ].*)?$", re.IGNORECASE)
-_ROWS = [*ascii_uppercase, *("A" + letter for letter in ascii_uppercase[:6])]
+ROWS = [*ascii_uppercase, *("A" + letter for letter in ascii_uppercase[:6])]
+"""Names of the rows of a plate."""
 _SAMPLES = {"R": ("Red", "FF0000"), "G": ("Green", "00FF00"), "B": ("Blue", "0000FF")}
 
 
@@ -224,7 +225,7 @@ def plate_fields(names: Sequence[str | None]) -> list[Field] | None:
 
 def plate(name: str, fields: Sequence[Field]) -> dict[str, Any]:
     """Return the block that lists the wells of a plate; with all rows and columns, viewers show each in its place."""
-    rows = _ROWS[: max(_ROWS.index(field.row) for field in fields) + 1]
+    rows = ROWS[: max(ROWS.index(field.row) for field in fields) + 1]
     columns = [str(number + 1) for number in range(max(int(field.column) for field in fields))]
     wells = dict.fromkeys((field.row, field.column) for field in fields)
     return {
