@@ -15,6 +15,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from nd2._core.frames import pool
+from nd2._core.frames.array import PIXEL_DIMS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -223,13 +224,11 @@ def preferred_chunks(image: FrameArray) -> dict[str, int]:
     block waits for an answer.
     """
     pixels = image.frames.pixels
-    rows = max(min(_BAND_BYTES // max(pixels.row_bytes, 1), pixels.height), 1)
     sizes = image.sizes
-    whole = {"C", "X", "S"}
-    chunks = {dim: size if dim in whole else 1 for dim, size in sizes.items()}
+    chunks = {dim: size if dim in PIXEL_DIMS else 1 for dim, size in sizes.items()}
     frame_bytes = pixels.packed_frame_bytes
-    banded = pixels.codec == "raw" and frame_bytes > _BAND_BYTES
-    chunks["Y"] = rows if banded else pixels.height
+    if pixels.codec == "raw" and frame_bytes > _BAND_BYTES:
+        chunks["Y"] = max(min(_BAND_BYTES // max(pixels.row_bytes, 1), pixels.height), 1)
     if not image.frames.source.concurrent:
         return chunks
     blocks = dict(chunks)
