@@ -267,13 +267,9 @@ class _Accessor(Generic[_Labeled]):
 
 @xr.register_dataset_accessor("nd2")  # type: ignore[no-untyped-call]
 class ND2Accessor(_Accessor[xr.Dataset]):
-    """The file behind a dataset, its events, its positions by name, pictures, and exports.
+    """The file behind a dataset of the engine ``"nd2"``, its events, its positions by name, pictures, and exports.
 
-    Parameters
-    ----------
-    dataset : xarray.Dataset
-        A dataset of the engine ``"nd2"``, or a selection of one. Pictures and exports need only a
-        variable ``image``; exports write ``labels_...`` as binary layers.
+    Pictures and exports need only a variable ``image``; exports write ``labels_...`` as binary layers.
     """
 
     @property
@@ -354,8 +350,5 @@ class ND2Accessor(_Accessor[xr.Dataset]):
 class ND2ArrayAccessor(_Accessor[xr.DataArray]):
     """Pictures and exports of an image, in memory or lazy: ``ds.image.max("Z").nd2.write_tiff("max.ome.tif")``.
 
-    Parameters
-    ----------
-    image : xarray.DataArray
-        Axes Y and X, and others of T, P, Z, C, S, in any order.
+    Axes are Y and X, and others of T, P, Z, C, S, in any order.
     """

@@ -37,7 +37,6 @@ _COLORS = tuple(
     s.Color(*rgb) for rgb in ((0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 0, 255), (0, 255, 255), (255, 255, 0))
 )
 _WHITE = s.Color(255, 255, 255)
-_NO_TIMES = s.TimeLoopParams(0.0, 0.0, 0.0, s.PeriodDiff())
 _MAX_FRAMES = 1 << 31
 
 
@@ -201,9 +200,9 @@ def significant_bits_range(dtype: np.dtype[Any]) -> range:
 
 
 def _time_loop(count: int, nesting: int, period: float | None) -> s.TimeLoop:
-    loop = s.TimeLoop(count, nesting, _NO_TIMES)  # measured by the times of the frames
+    loop = s.TimeLoop(count, nesting, s.TimeLoopParams(0.0, 0.0, 0.0, s.PeriodDiff()))
     if period is None:
-        return loop
+        return loop  # measured by the times of the frames
     if not (period >= 0 and math.isfinite(period)):
         raise ValueError(f"period {period}: expected a number of milliseconds")
     return measured_time_loop(loop, np.arange(count, dtype=np.float64) * period)
@@ -211,9 +210,7 @@ def _time_loop(count: int, nesting: int, period: float | None) -> s.TimeLoop:
 
 def measured_time_loop(loop: s.TimeLoop, times: NDArray[np.float64]) -> s.TimeLoop:
     """Return the loop with start, period and duration by the times of its steps in milliseconds."""
-    steps = np.diff(times)
-    if not len(steps):
-        return replace(loop, parameters=replace(_NO_TIMES, startMs=float(times[0])))
+    steps = np.diff(times) if len(times) > 1 else np.zeros(1)
     period = float((times[-1] - times[0]) / len(steps))
     parameters = s.TimeLoopParams(
         startMs=float(times[0]),
@@ -297,8 +294,7 @@ def _channel(
     if isinstance(value, str):
         color = _WHITE if layout.channels == 1 else _COLORS[index % len(_COLORS)]
         value = s.ChannelMeta(value, index, color)
-    known = value if isinstance(value, s.Channel) else None
-    optics = known.microscope if known else microscope
+    optics = value.microscope if isinstance(value, s.Channel) else microscope
     if not optics.modalityFlags:
         optics = replace(optics, modalityFlags=["brightfield" if layout.samples == 3 else "fluorescence"])
     volume = s.Volume(
