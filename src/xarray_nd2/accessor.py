@@ -88,7 +88,24 @@ class _Accessor(Generic[_Labeled]):
         return named
 
     def write_nd2(self, dest: str | os.PathLike[str], **options: Unpack[WriterOptions]) -> None:
-        """Write an ND2 file, block by block; see `nd2.imwrite` for the options and errors."""
+        """Write an ND2 file, block by block; the same as `nd2.imwrite`, which describes it.
+
+        Parameters
+        ----------
+        dest : str or os.PathLike
+            The file to write; it takes its name when it is complete.
+        **options
+            See `nd2.imwrite`: ``overwrite``, ``compression``, and what replaces coordinates and attributes.
+
+        Raises
+        ------
+        TypeError
+            If ND2 files cannot hold this dtype; the message suggests one that fits.
+        ValueError
+            If axes are unknown, or labels contradict each other. No file is left.
+        FileExistsError
+            If ``dest`` exists, and ``overwrite`` is not given or the array reads it.
+        """
         from nd2._core.write.arrays import imwrite
 
         imwrite(dest, self._labeled, **options)
@@ -107,8 +124,30 @@ class _Accessor(Generic[_Labeled]):
         """Write TIFF: OME-TIFF, an ImageJ hyperstack or BigTIFF, as `nd2.ND2File.write_tiff` does.
 
         Lazy arrays are computed block by block, and each block once. Coordinates and attributes have
-        the same meaning as for `nd2.imwrite`; ``options`` of `nd2.ND2Writer` override them. Neither an
-        ND2 file nor a file that the array reads is replaced.
+        the same meaning as for `nd2.imwrite`.
+
+        Parameters
+        ----------
+        dest : str or os.PathLike
+            The TIFF file; it takes its name when it is complete. A name with ``.ome.`` in it makes an OME-TIFF.
+        overwrite : bool
+            Whether to replace a file that exists.
+        compression, levels, progress, modify_ome
+            See `nd2.ND2File.write_tiff`.
+        **options
+            Options of `nd2.ND2Writer` for the metadata; they override coordinates and attributes.
+
+        Raises
+        ------
+        ImportError
+            If tifffile is not installed.
+        TypeError
+            If pixels are not numbers that the format has, or there is no such option.
+        ValueError
+            If axes are unknown, labels contradict each other, or the suffix of ``dest`` belongs to
+            another format; ``dest`` stays unchanged.
+        FileExistsError
+            If ``dest`` exists, and is not to be overwritten, is an ND2 file, or the array reads it.
         """
         from nd2._core.export.tiff import write_tiff
         from xarray_nd2.exports import export_reader
@@ -137,8 +176,30 @@ class _Accessor(Generic[_Labeled]):
 
         Lazy arrays are computed block by block; a block has at least one whole frame (Y, X and all
         channels). The default chunks are such that each block is computed once. Chunks that span many
-        blocks may need some blocks again. Coordinates and attributes have the same meaning as for
-        `nd2.imwrite`; ``options`` of `nd2.ND2Writer` override them.
+        blocks may need some blocks again.
+
+        Parameters
+        ----------
+        dest : str or os.PathLike
+            A folder, or a URL that fsspec supports.
+        chunk_shape, shard_shape, backend, progress, force_series, overwrite, levels, storage_options, client
+            See `nd2.ND2File.write_ome_zarr`.
+        **options
+            Options of `nd2.ND2Writer` for the metadata; they override coordinates and attributes.
+
+        Returns
+        -------
+        pathlib.Path or str
+            Where it was written.
+
+        Raises
+        ------
+        TypeError
+            If pixels are not real numbers.
+        ValueError
+            If axes are unknown, labels contradict each other, or an option is wrong.
+        FileExistsError
+            If ``dest`` exists, and is not to be overwritten or the array reads it.
         """
         from nd2._core.export.ome_zarr import write_ome_zarr
         from nd2._core.write.virtual import array_reader
@@ -199,8 +260,11 @@ class _Accessor(Generic[_Labeled]):
 
         Parameters
         ----------
-        channels, **indexers
-            See `rgb`; only the composite leaves out channels in bright field.
+        channels : int, str, or sequence of these, optional
+            Indices or names of the channels to show; by default all, and in the composite all but
+            those in bright field.
+        **indexers
+            See `rgb`.
 
         Returns
         -------
@@ -217,16 +281,51 @@ class _Accessor(Generic[_Labeled]):
     def thumbnail(
         self, size: int = 256, channels: int | str | Sequence[int | str] | None = None, **indexers: int | str
     ) -> Figure:
-        """Draw the composite of one frame alone, with a scale bar, ``size`` pixels on its longer side; see `plot`."""
+        """Draw one frame small: the composite alone, with a scale bar.
+
+        Parameters
+        ----------
+        size : int
+            Length of the longer side in pixels.
+        channels, **indexers
+            See `rgb`.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
         return pictures.thumbnail(pictures.one_frame(self._image, indexers, channels), size, channels)
 
     def plate(
         self, channels: int | str | Sequence[int | str] | None = None, *, size: int = 128, **indexers: int
     ) -> Figure:
-        """Draw an overview of a plate: each position in its well, by its name (``B02``, ``B02_0005``); see `plot`.
+        """Draw an overview of a plate: each position in its well, by its name.
 
         All wells have the same range of values. Several fields of a well are side by side. Only some
-        rows and columns are read: the longer side of a well has at most ``size`` pixels.
+        rows and columns are read.
+
+        Parameters
+        ----------
+        channels, **indexers
+            See `rgb`.
+        size : int
+            Pixels of the longer side of a well, at most.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If positions do not have names of wells (``B02``, ``B02_0005``).
         """
         return pictures.plate(self._image, indexers, channels, size)
 
@@ -339,7 +438,20 @@ class ND2Accessor(_Accessor[xr.Dataset]):
         return self.read_events()
 
     def read_events(self, *, storage_options: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """Return `events`; ``storage_options`` and errors are those of `file`."""
+        """Read the recorded data and events of the whole file, one row per frame and per event.
+
+        Parameters
+        ----------
+        storage_options : Mapping, optional
+            See `file`.
+
+        Raises
+        ------
+        ValueError
+            If the dataset does not have the path of its file.
+        OSError
+            If the file cannot be opened.
+        """
         import pandas as pd
 
         with self.file(storage_options=storage_options) as file:

@@ -176,14 +176,19 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         time: TimeMode = "relative",
         **options: Unpack[OpenOptions],
     ) -> dict[str, xr.Dataset]:
-        """Open a file as datasets by the path of their group.
+        """Open a file as datasets by the path of their group; see `open_datatree`.
 
         Parameters
         ----------
+        filename_or_obj, drop_variables, squeeze, time
+            See `open_dataset`.
         group : str, optional
             The only group to open; its path is ``/`` then.
+        mask_and_scale, decode_times, concat_characters, decode_coords, use_cftime, decode_timedelta
+            See `open_dataset`.
         **options
-            These and all others are those of `open_dataset`, without ``position``.
+            ``storage_options``, ``index``, ``validate_frames``, ``search_window``, ``rescue`` and ``flat_frames`` of
+            `open_dataset`; any other option is refused with a TypeError.
 
         Returns
         -------
@@ -212,7 +217,19 @@ class ND2BackendEntrypoint(BackendEntrypoint):
         return groups
 
     def open_datatree(self, filename_or_obj: Any, **options: Any) -> xr.DataTree:
-        """Open a file as a tree of the groups that `open_groups_as_dict` returns, with the same options."""
+        """Open a file as a tree: the positions, the labels, the events, the tiles.
+
+        Parameters
+        ----------
+        filename_or_obj : str, os.PathLike, BinaryIO, fsspec.core.OpenFile
+            Local path, URL that fsspec supports, or open binary file.
+        **options
+            See `open_groups_as_dict`.
+
+        Returns
+        -------
+        xarray.DataTree
+        """
         groups = self.open_groups_as_dict(filename_or_obj, **options)
         tree = xr.DataTree.from_dict(groups)
         tree.set_close(next(iter(groups.values())).close)

@@ -29,10 +29,33 @@ def view(
     browser: bool = True,
     verbose: bool = False,
 ) -> Endpoint:
-    """Show a file in the browser, from a thread of its own, until the endpoint is closed; see `serve`.
+    """Show a file in the browser, from a thread of its own, until the endpoint is closed.
 
     The viewer is neuroglancer (extra ``view``). If it is not installed, the page of the file is shown, as by `serve`.
-    With ``browser=False``, or if there is no browser, open the address in the attribute ``view_url``.
+
+    Parameters
+    ----------
+    path : str, os.PathLike, BinaryIO
+        Local path, URL that fsspec supports, or open binary file.
+    host, port
+        As in `serve`.
+    storage_options : Mapping, optional
+        Options for the file system of a URL.
+    browser : bool
+        Whether to open a browser. The attribute ``view_url`` is the address to open if False, or if
+        there is no browser.
+    verbose : bool
+        Whether to print a line for each request on standard error.
+
+    Returns
+    -------
+    Endpoint
+        With the attributes ``view_url`` and ``url``.
+
+    Raises
+    ------
+    OSError, ValueError
+        As in `serve`.
 
     Examples
     --------
