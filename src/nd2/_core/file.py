@@ -822,9 +822,26 @@ class ND2File(PrivateMembers):
     ) -> FileWriter:
         """Return a writer for a file with the metadata of this one; the caller writes the frames.
 
-        Parameters are those of `ND2Writer`. By default, color frames have the order of samples in which this file gives
-        them. This file is never replaced, and must stay open until the writer is closed. A legacy file raises
-        NotImplementedError.
+        Parameters
+        ----------
+        dest : str or os.PathLike
+            The file to write.
+        samples : {"BGR", "RGB"}
+            Order of the samples of color frames; by default the order in which this file gives them.
+        in_place : bool
+            Write to ``dest`` itself; see `ND2Writer`.
+        overwrite : bool
+            Whether to replace an ND2 file that exists; never this file itself.
+
+        Returns
+        -------
+        FileWriter
+            As an `ND2Writer`; this file must stay open until it is closed.
+
+        Raises
+        ------
+        NotImplementedError
+            If this is a legacy file.
         """
         from nd2._core.write.copy import CopiedTables
         from nd2._core.write.writer import FileWriter

@@ -65,12 +65,21 @@ def imread(
         Whether the pixels are a dask array that reads when it is computed.
     xarray : bool
         Whether to return a labeled ``xarray.DataArray``.
-    storage_options, index, flat_frames, validate_frames, search_window, rescue, dtype
-        As `ND2File` takes them; errors are those of `ND2File` and its method `asarray`.
+    storage_options : Mapping, optional
+        Options for the file system of a URL.
+    index, flat_frames, validate_frames, search_window, rescue, dtype
+        As `ND2File` takes them.
 
     Returns
     -------
     ndarray, dask.array.Array or xarray.DataArray
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened, or is not ND2.
+    ValueError
+        If it is damaged.
     """
     with ND2File(
         file,
@@ -96,7 +105,7 @@ def nd2_to_tiff(
     on_frame: Callable[[int, int, dict[str, int]], None] | None = None,
     modify_ome: Callable[[OME], None] | None = None,
 ) -> None:
-    """Write an ND2 file as TIFF. Errors are those of `ND2File` and its method `write_tiff`.
+    """Write an ND2 file as TIFF.
 
     Parameters
     ----------
@@ -106,6 +115,15 @@ def nd2_to_tiff(
         The TIFF file; with ``.ome.`` in its name, an OME-TIFF.
     include_unstructured_metadata, progress, on_frame, modify_ome
         As those of ``ND2File.write_tiff``.
+
+    Raises
+    ------
+    OSError
+        If ``source`` cannot be opened, or is not ND2.
+    ImportError
+        If tifffile is not installed.
+    ValueError
+        If the file is damaged; ``dest`` stays unchanged.
     """
     with nullcontext(source) if isinstance(source, ND2File) else ND2File(source) as file:
         file.write_tiff(
