@@ -13,7 +13,7 @@ from nd2._core.views.facts import EXPOSURE_COLUMNS, STAGE_COLUMNS
 from nd2._core.views.jsonable import json_text
 from xarray_nd2.dataset.columns import FrameValues
 from xarray_nd2.dataset.coords import Clock, axis_coordinate, coordinates, label_layers
-from xarray_nd2.dataset.model import DatasetModel, VariableModel
+from xarray_nd2.dataset.model import DatasetModel
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -83,20 +83,14 @@ def position_model(
             coords[name] = axis_coordinate(name, axes[name], clock).drop_dims(image.dims)
         elif "P" not in variable.dims:
             coords[name] = variable
+        elif isinstance(variable.values, FrameValues):
+            values = FrameValues(variable.values.column, image.grid)
+            coords[name] = replace(variable, dims=values.dims, values=values)
         else:
-            part = _position_part(variable, image, index)
-            if name != "frame_present" or not np.asarray(part.values).all():
-                coords[name] = part
+            part = np.take(variable.values, [index], axis=variable.dims.index("P"))
+            if name != "frame_present" or not part.all():
+                coords[name] = replace(variable, values=part).drop_dims(image.dims)
     return replace(model, image=image, coords=coords, labels={})
-
-
-def _position_part(variable: VariableModel, image: FrameArray, index: int) -> VariableModel:
-    """Return the part of a variable with an axis P that belongs to the image of one position."""
-    if isinstance(variable.values, FrameValues):
-        values = FrameValues(variable.values.column, image.grid)
-        return replace(variable, dims=values.dims, values=values)
-    part = np.take(variable.values, [index], axis=variable.dims.index("P"))
-    return replace(variable, values=part).drop_dims(image.dims)
 
 
 def dataset_attrs(facts: Facts) -> dict[str, Any]:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from nd2._core.format.pixels import PixelLayout
     from nd2._core.frames.array import FrameArray
     from nd2._core.frames.grid import FrameGrid
-    from nd2._core.readers import Reader
     from nd2._core.views.facts import Facts, Series
     from xarray_nd2.dataset.columns import Column
 
@@ -196,16 +195,12 @@ def _frame_coordinates(
     facts: Facts, image: FrameArray, clock: Clock, taken: Collection[str]
 ) -> dict[str, VariableModel]:
     """Return the coordinates that vary from frame to frame, without those whose names are taken."""
-    coords: dict[str, VariableModel] = {}
-    if "time" not in taken:
-        coords |= time_coordinate(facts, image.grid, clock)
-    recorded = recorded_coordinates(facts, image.grid, {"image", "time", "frame_present"})
-    coords |= {name: variable for name, variable in recorded.items() if name not in taken}
+    grid = image.grid
+    times = {} if "time" in taken else time_coordinate(facts, grid, clock)
+    recorded = recorded_coordinates(facts, grid, {"image", "time", "frame_present"})
     absent = [name for name in _STAGE if name not in recorded and name not in taken]
-    coords |= _stage_coordinates(facts, image.grid, absent)
-    if "frame_present" not in taken:
-        coords |= _presence(facts, image)
-    return coords
+    coords = times | recorded | _stage_coordinates(facts, grid, absent) | _presence(facts, image)
+    return {name: variable for name, variable in coords.items() if name not in taken}
 
 
 def time_coordinate(facts: Facts, grid: FrameGrid, clock: Clock) -> dict[str, VariableModel]:
@@ -246,9 +241,16 @@ def recorded_coordinates(facts: Facts, grid: FrameGrid, taken: Iterable[str]) ->
     for identifier, column in facts.recorded.items():
         if column.size not in counts or column.size < count:
             continue
-        values = _recorded(reader, column)
-        if values is not None:
-            coords[names[identifier]] = frame_variable(grid, values, column_attrs(column))
+        stored = reader.chunk_address(f"CustomData|{identifier}")
+        if stored is None:
+            continue
+        if column.kind in (INTEGER, REAL) and stored.size // column.size in (4, 8) and stored.has_size:
+            values: Column = StoredColumn(stored, column.kind, column.size)
+        elif len(column.values) < count:  # the width of texts is known when all of them were read
+            continue
+        else:
+            values = TableColumn.from_frames(column.values, reader.layout.grid, "TPZU")
+        coords[names[identifier]] = frame_variable(grid, values, column_attrs(column))
     return coords
 
 
@@ -284,21 +286,7 @@ def _identifier(text: str) -> str:
     return f"column_{name}" if name[:1].isdigit() else name
 
 
-def _recorded(reader: Reader, column: RecordedColumn) -> Column | None:
-    stored = reader.chunk_address(f"CustomData|{column.id}")
-    if stored is None:
-        return None
-    item = stored.size // column.size
-    if column.kind in (INTEGER, REAL) and item in (4, 8) and stored.has_size:
-        return StoredColumn(stored, column.kind, column.size)
-    # The width of texts is known when all of them were read.
-    values = column.values
-    if len(values) < reader.layout.frame_count:
-        return None
-    return TableColumn.from_frames(values, reader.layout.grid, "TPZU")
-
-
-def _presence(facts: Facts, image: FrameArray) -> Mapping[str, VariableModel]:
+def _presence(facts: Facts, image: FrameArray) -> dict[str, VariableModel]:
     """Return whether the file has each frame; empty if it has all."""
     present = image.frames.table.present(facts.reader.layout.frame_count)
     if present.all():

@@ -183,11 +183,9 @@ def describe_file(
 def to_dict(groups: Sequence[ZarrGroup], form: ZarrFormat) -> dict[str, Any]:
     """Return kerchunk references, version 1; those to several files have templates."""
     refs: dict[str, Any] = dict(_texts(groups, form))
-    templates: dict[str, str] = {}
+    urls = next(ranges.urls for _, ranges in _ranges(groups))
+    urls, templates = _templates(urls) if len(urls) > 1 else (urls, {})
     for path, ranges in _ranges(groups):
-        urls = ranges.urls
-        if len(urls) > 1:
-            urls, templates = _templates(urls)
         where = np.nonzero(ranges.lengths)
         files = repeat(0) if ranges.files is None else ranges.files[where].tolist()
         indices = zip(*(index.tolist() for index in where), strict=True)

@@ -85,8 +85,7 @@ def describe(reader: Reader, options: LayoutOptions, *, stored_order: bool) -> l
     if options.layout == "ome-zarr":
         groups = ome_groups(facts, model, lambda image, _: [image_array(image, url, {})])
     elif options.layout == "positions" and "P" in model.image.dims:
-        count = model.image.sizes["P"]
-        parts = [group(f"P{i}", position_model(facts, model, i)) for i in range(count)]
+        parts = [group(f"P{i}", position_model(facts, model, i)) for i in range(model.image.sizes["P"])]
         groups = [ZarrGroup("", attrs), *parts]
     else:
         groups = [group("", model)]

@@ -66,7 +66,8 @@ class FileSite:
         if key == "favicon.ico":  # every browser asks
             return Answer("", b"", HTTPStatus.NO_CONTENT)
         if key == VIEW:
-            headers = {"Location": self._view_url(base), "Cache-Control": "no-store"}
+            place = viewer.client_url(base, viewer.state(self.store, base)) if viewer.is_installed() else base
+            headers = {"Location": place, "Cache-Control": "no-store"}
             return Answer("", b"", HTTPStatus.FOUND, headers)
         if (match := _THUMBNAIL.fullmatch(key)) and int(match[1]) < max(self.store.positions, 1):
             return Answer("image/png", self._thumbnail(int(match[1])))
@@ -74,12 +75,6 @@ class FileSite:
             return found
         stored = self.store.get(key)
         return None if stored is None else Answer(*stored)
-
-    def _view_url(self, base: str) -> str:
-        """Return the address of the viewer with its state, or of the page if there is no viewer."""
-        if not viewer.is_installed():
-            return base
-        return viewer.client_url(base, viewer.state(self.store, base))
 
     def _draw(self, position: int) -> bytes:
         """Draw the middle plane of a position at its first time point."""
