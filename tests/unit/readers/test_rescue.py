@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def guess(nbytes: int, picture: dict[str, Any] | None = None) -> tuple[Attributes, bool]:
-    return rescue.guess_geometry(picture, nbytes, plane_count=None, compressed=False)
+    return rescue.guess_geometry(picture, nbytes, compressed=False)
 
 
 @pytest.mark.parametrize(("width", "bits"), [(5, 8), (7, 16), (13, 16), (16, 16), (511, 16), (512, 16)])

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from nd2._core.format.pixels import PixelLayout
     from nd2._core.io import ByteSource
     from nd2._core.readers.reader import Reader
-    from nd2._core.readers.scan import Scan
     from nd2._core.structures import ExpLoop
 
 _DTYPES = (np.dtype("u1"), np.dtype("<u2"), np.dtype("<f4"))
@@ -112,13 +111,14 @@ class Rescue(ChunkFile):
 
     def __init__(self, source: ByteSource, dtype: DTypeLike | None = None) -> None:
         self._dtype = None if dtype is None else check_dtype(dtype)
-        scan = collect(scan_chunks(source), source.size)
+        self._scan = scan = collect(scan_chunks(source), source.size)
         if not len(scan):
             raise errors.not_nd2("no chunk of an ND2 file was found", path=source.url)
-        super().__init__(source)
+        super().__init__(source, scan.chunk_map)
         self._losses: dict[str, None] = {}
-        self._scan = self._drop_absurd_frames(scan)
-        self.chunk_map = self._scan.chunk_map
+        if scan.absurd:
+            frames = errors.plural(scan.absurd, "frame")
+            self._note(f"{frames} of a number that no file of {source.size} bytes can reach")
         self._attributes_are_guessed = False
 
     def _note(self, sentence: str) -> None:
@@ -127,23 +127,6 @@ class Rescue(ChunkFile):
     def _damaged(self, name: bytes, error: ValueError) -> dict[str, Any]:
         self._note(f"the chunk {name.decode('ascii', 'replace')!r} is damaged")
         return {}
-
-    def _drop_absurd_frames(self, scan: Scan) -> Scan:
-        """Leave out frames with absurd numbers: a table of all numbers up to them would not fit into memory."""
-        size = self.source.size
-        chunk_map, limit = scan.chunk_map, max_frames(size)
-        keep = chunk_map.frame_index < limit
-        if keep.all() and (scan.cut < limit).all():
-            return scan
-        self._note(f"{int((~keep).sum())} frames have a number that no file of {size} bytes can reach")
-        chunk_map = replace(
-            chunk_map,
-            frame_index=chunk_map.frame_index[keep],
-            frame_position=chunk_map.frame_position[keep],
-            frame_size=chunk_map.frame_size[keep],
-        )
-        cut = scan.cut[scan.cut < limit]
-        return replace(scan, chunk_map=chunk_map, data_offset=scan.data_offset[keep], cut=cut)
 
     def version(self) -> tuple[int, int]:
         """Return the format version by the signature, or else by the names of the chunks."""
@@ -201,7 +184,6 @@ class Rescue(ChunkFile):
         attributes, by_camera = guess_geometry(
             picture,
             nbytes,
-            plane_count=picture_metadata.plane_count(picture),
             compressed=inflated is not None,
             sample=data[:_SAMPLE] if inflated is None else inflate_start(data, _SAMPLE),
             dtype=self._dtype,
@@ -254,7 +236,6 @@ def guess_geometry(
     picture: fields.Tree | None,
     nbytes: int,
     *,
-    plane_count: int | None,
     compressed: bool,
     sample: bytes = b"",
     dtype: np.dtype[Any] | None = None,
@@ -266,6 +247,7 @@ def guess_geometry(
     show whether they have 8 or 16 bits.
     """
     planes = fields.level(optics.picture_root(picture), "sPicturePlanes")
+    plane_count = picture_metadata.plane_count(picture)
     components = fields.integer(planes, "uiCompCount") or fields.integer(planes, "uiCount") or 1
     if dtype is not None:
         items: tuple[int, ...] = (dtype.itemsize,)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nd2._core.format.chunks import FRAME_PREFIX, HEADER, MAGIC_BYTES, MAP_NAME, PAGE, ChunkHeader, ChunkMap, page_up
+from nd2._core.frames.grid import max_frames
 from nd2._core.values import record
 
 if TYPE_CHECKING:
@@ -165,23 +166,31 @@ class Scan:
     cut: NDArray[np.int64]
     lost: tuple[str, ...]
     last_cut: tuple[int, int, int] | None = None
+    absurd: int = 0
+    """Number of frames with a sequence index that no file of this length can reach."""
 
     def __len__(self) -> int:
-        return len(self.chunk_map.frame_index) + len(self.chunk_map.others)
+        return len(self.chunk_map.frame_index) + len(self.chunk_map.others) + self.absurd
 
 
 def collect(found: Iterable[ScannedChunk], end: int) -> Scan:
-    """Make a chunk map of the chunks of a file that is ``end`` bytes long."""
+    """Make a chunk map of the chunks of a file that is ``end`` bytes long.
+
+    It does not have frames with absurd numbers: a table of all numbers up to them would not fit into memory.
+    """
     frames: list[tuple[int, int, int, int]] = []
     others: dict[bytes, tuple[int, int]] = {}
     cut: set[int] = set()
+    absurd: set[int] = set()
     lost: set[bytes] = set()
     last_cut = None
     for chunk in found:
         header, index = chunk.header, chunk.frame
         if header.name == MAP_NAME:
             continue
-        if index is not None:
+        if index is not None and index >= max_frames(end):
+            absurd.add(index)
+        elif index is not None:
             if chunk.whole:
                 frames.append((index, header.position, header.data_length, header.data_offset))
             else:
@@ -203,4 +212,5 @@ def collect(found: Iterable[ScannedChunk], end: int) -> Scan:
         np.setdiff1d(np.array(sorted(cut), np.int64), chunk_map.frame_index),
         tuple(sorted(name.decode("ascii") for name in lost - others.keys())),
         last_cut,
+        len(absurd),
     )
