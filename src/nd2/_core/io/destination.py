@@ -118,7 +118,8 @@ class Destination:
         if inner is not None:
             raise errors.irreplaceable(self.name, f"it contains the file that is read, {inner!r}")
         is_ours = self.fs is not None and self._read(PART) == _MARK
-        if self._names() and not is_ours and not _FOLDERS[self.form](self._read):
+        names = os.listdir(self.path) if self.fs is None else self.fs.ls(self.path, detail=False)
+        if names and not is_ours and not _FOLDERS[self.form](self._read):
             raise errors.irreplaceable(self.name, f"the folder is not empty and is not {self.form}")
         if not self.overwrite:
             raise errors.exists(self.name)
@@ -134,12 +135,6 @@ class Destination:
 
     def _is_folder(self) -> bool:
         return os.path.isdir(self.path) if self.fs is None else bool(self.fs.isdir(self.path))
-
-    def _names(self) -> list[str]:
-        """Return the names in the folder."""
-        if self.fs is None:
-            return os.listdir(self.path)
-        return [posixpath.basename(str(n)) for n in self.fs.ls(self.path, detail=False)]
 
     def _files(self) -> Iterator[str]:
         """Yield the relative path of each file in the folder and its subfolders."""
