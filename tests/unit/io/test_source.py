@@ -183,12 +183,8 @@ class Minimal(ByteSource):
         self.path = path
 
     @property
-    def url(self) -> str:
-        return f"minimal://{self.path.name}"
-
-    @property
     def identity(self) -> tuple[str, int, str]:
-        return self.url, self.path.stat().st_size, "1"
+        return f"minimal://{self.path.name}", self.path.stat().st_size, "1"
 
     def read(self, offset: int, nbytes: int) -> bytes:
         if self.closed:

@@ -30,7 +30,7 @@ Span = tuple[int, int]
 class ByteSource(ABC):
     """Random access to the bytes of one file; safe to use from several threads at once.
 
-    A new kind of source needs `url`, `identity`, `read` and `reopen`. The other methods have defaults
+    A new kind of source needs `identity`, `read` and `reopen`. The other methods have defaults
     that suit cheap reads: nothing is fetched ahead, nothing is kept.
 
     A source is pickled as the data that reopen it (a path; a URL with its options), never as an open handle, and
@@ -45,11 +45,6 @@ class ByteSource(ABC):
 
     @property
     @abstractmethod
-    def url(self) -> str:
-        """Path or URL, without credentials; empty for an anonymous file object."""
-
-    @property
-    @abstractmethod
     def identity(self) -> tuple[str, int, str]:
         """``(url, size, mtime or ETag)``: changes when the file does; no credentials."""
 
@@ -60,6 +55,11 @@ class ByteSource(ABC):
     @abstractmethod
     def reopen(self) -> ByteSource:
         """Return an open source for the same bytes, independent of this one being closed."""
+
+    @property
+    def url(self) -> str:
+        """Path or URL, without credentials; empty for an anonymous file object."""
+        return self.identity[0]
 
     @property
     def size(self) -> int:

@@ -119,10 +119,6 @@ class Recorder(ByteSource):
         self._blocks: dict[Span, bytes] = {}
 
     @property
-    def url(self) -> str:
-        return self._source.url
-
-    @property
     def identity(self) -> tuple[str, int, str]:
         return self._source.identity
 

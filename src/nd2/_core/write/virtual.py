@@ -98,10 +98,6 @@ class ArraySource(ByteSource):
         self._unread: dict[int, int] = {}
 
     @property
-    def url(self) -> str:
-        return ""
-
-    @property
     def identity(self) -> tuple[str, int, str]:
         return ("", self._size, f"array {self._key}")
 
