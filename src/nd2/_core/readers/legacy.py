@@ -119,9 +119,7 @@ class LegacyReader(Reader):
     @cached_property
     def attributes(self) -> Attributes:
         size, planes = self._image_size, decode.planes(self._picture)
-        channels = planes["Count"]
-        if not isinstance(channels, int) or channels < 1:
-            channels = 1
+        channels = max(fields.integer(planes, "Count"), 1)
         components = planes["CompCount"]
         if components not in (channels, 3 * channels):
             # the codestream holds one channel: three components are color

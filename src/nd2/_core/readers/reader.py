@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
+from nd2._core.chunks import picture_metadata
 from nd2._core.format import clx_lite
 from nd2._core.format.chunks import display_name
 from nd2._core.frames.grid import Layout, check_claims
@@ -100,8 +101,6 @@ class Reader(ABC):
     @cached_property
     def voxel_size(self) -> VoxelSize:
         """Size of a voxel in micrometers as ``(x, y, z)``; 1.0 if unknown."""
-        from nd2._core.chunks import picture_metadata
-
         return picture_metadata.voxel_size(self.metadata)
 
     @property
