@@ -18,7 +18,7 @@ import xmlschema
 import nd2
 from nd2._core.chunks import regions
 from nd2._core.export import ome
-from nd2._core.export.ome_rois import add_roi
+from nd2._core.export.ome import add_roi
 from nd2._core.format import clx_lite
 from nd2.structures import ROI, AnimParam, BoxShape, ExtrudedShape, InterpType, RoiInfo, RoiShapeType, XYPoint
 from tests.builder import build

@@ -7,6 +7,7 @@ library ome-types, whose import takes long, is needed for the last of them only.
 from __future__ import annotations
 
 import json
+import math
 import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,16 +17,16 @@ from xml.etree import ElementTree
 import numpy as np
 
 from nd2._core._version import CREATOR
-from nd2._core.export.ome_rois import add_element, add_roi, ome_color
 from nd2._core.io.urls import file_stem
-from nd2._core.region_types import ScopeType
+from nd2._core.region_types import InterpType, ScopeType
 from nd2._core.values import record
-from nd2._core.views.channels import positive
+from nd2._core.views.channels import positive, stored_rgb
 from nd2._core.views.jsonable import plain
 from nd2._core.views.placement import Placement, image_counts, nesting
+from nd2._core.views.regions import outline, region_kind, region_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
     from numpy.typing import NDArray
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from nd2._core.region_types import ROI
     from nd2._core.views.channels import ChannelFacts
     from nd2._core.views.facts import Facts
+    from nd2._core.views.regions import Outline
 
 NAMESPACE = "https://github.com/tlambert03/nd2"
 """Namespace of the annotation that holds the undecoded metadata; that of the public package nd2, whose form it has."""
@@ -116,6 +118,16 @@ def _serialize(element: Element, parts: list[str]) -> None:
     parts.append(f"</{tag}>")
 
 
+def _add(parent: Element, tag: str, **attributes: Any) -> Element:
+    """Add an element; attributes that are None or empty are left out."""
+    texts = {
+        name: value if isinstance(value, str) else repr(value)
+        for name, value in attributes.items()
+        if value is not None and value != ""
+    }
+    return ElementTree.SubElement(parent, tag, texts)
+
+
 def _measure(name: str, value: float | None, unit: str = "µm") -> dict[str, Any]:
     """Return attributes for a value and its unit; empty if it is unknown."""
     return {} if value is None else {name: float(value), f"{name}Unit": unit}
@@ -171,7 +183,7 @@ class _Builder:
             element = self._image(root, number, image, planes)
             for roi_number, _, images in rois:
                 if image in images:
-                    add_element(element, "ROIRef", ID=f"ROI:{roi_number}")
+                    _add(element, "ROIRef", ID=f"ROI:{roi_number}")
         if include_unstructured:
             chunks = self.reader.unstructured_metadata(strip_prefix=True, include=None, exclude=None)
             if chunks:
@@ -184,13 +196,13 @@ class _Builder:
         return "".join(parts)
 
     def _instrument(self, root: Element) -> None:
-        instrument = add_element(root, "Instrument", ID="Instrument:0")
+        instrument = _add(root, "Instrument", ID="Instrument:0")
         names = (channel.capture.microscope for channel in self.facts.channels)
         microscope = next((name for name in names if name), None)
         if microscope:
-            add_element(instrument, "Microscope", Manufacturer="Nikon", Model=microscope)
+            _add(instrument, "Microscope", Manufacturer="Nikon", Model=microscope)
         for number, camera in enumerate(self.cameras):
-            add_element(
+            _add(
                 instrument,
                 "Detector",
                 ID=f"Detector:{number}",
@@ -199,7 +211,7 @@ class _Builder:
             )
         optics = self.facts.optics
         if optics is not None:
-            add_element(
+            _add(
                 instrument,
                 "Objective",
                 ID="Objective:0",
@@ -210,16 +222,16 @@ class _Builder:
 
     def _image(self, root: Element, number: int, image: int, planes: bool) -> Element:
         facts = self.facts
-        element = add_element(root, "Image", ID=f"Image:{number}", Name=self._image_name(image))
+        element = _add(root, "Image", ID=f"Image:{number}", Name=self._image_name(image))
         if facts.start_text is not None:
-            add_element(element, "AcquisitionDate").text = facts.start_text
+            _add(element, "AcquisitionDate").text = facts.start_text
         description = self.reader.text_info.get("description")
         if description:
-            add_element(element, "Description").text = description
-        add_element(element, "InstrumentRef", ID="Instrument:0")
+            _add(element, "Description").text = description
+        _add(element, "InstrumentRef", ID="Instrument:0")
         optics = facts.optics
         if optics is not None:
-            add_element(
+            _add(
                 element,
                 "ObjectiveSettings",
                 ID="Objective:0",
@@ -240,7 +252,7 @@ class _Builder:
             [value] = _rounded(series.values[frame]) if len(frame) else [None]
             place |= _measure(axis.upper(), value)
         name = self.facts.image_names(self.images)[image]
-        add_element(parent, "StageLabel", Name=name or f"Position {image}", **place)
+        _add(parent, "StageLabel", Name=name or f"Position {image}", **place)
 
     def _image_name(self, image: int) -> str:
         name = self.facts.image_names(self.images)[image]
@@ -257,7 +269,7 @@ class _Builder:
         step = None
         if planes and counts["T"] > 1:
             step = facts.time_step(self.placement.image_part(image).first_frames)
-        pixels = add_element(
+        pixels = _add(
             parent,
             "Pixels",
             ID=f"Pixels:{number}",
@@ -277,7 +289,7 @@ class _Builder:
         for index, channel in enumerate(facts.channels):
             self._channel(pixels, f"Channel:{number}:{index}", channel)
         if self.tiff_file_name is None:
-            add_element(pixels, "MetadataOnly")
+            _add(pixels, "MetadataOnly")
         else:
             self._tiff_data(pixels, image)
         if planes:
@@ -290,12 +302,12 @@ class _Builder:
         # Samples of color have neither one color nor one wavelength.
         if channel.meta is not None and samples == 1:
             light = {
-                "Color": ome_color(channel.rgb),
+                "Color": _color(channel.rgb),
                 **_measure("EmissionWavelength", channel.emission_nm, "nm"),
                 **_measure("ExcitationWavelength", channel.excitation_nm, "nm"),
             }
         pinhole = None if channel.meta is None else channel.meta.microscope.pinholeDiameterUm
-        element = add_element(
+        element = _add(
             parent,
             "Channel",
             ID=identifier,
@@ -309,7 +321,7 @@ class _Builder:
         )
         capture = channel.capture
         if capture.camera is not None:
-            add_element(
+            _add(
                 element,
                 "DetectorSettings",
                 ID=f"Detector:{self.cameras.index(capture.camera)}",
@@ -351,7 +363,7 @@ class _Builder:
         slots = mine.slots(self.placement.nesting).tolist()
         for slot, time, plane in zip(slots, mine.time.tolist(), mine.plane.tolist(), strict=True):
             for number in range(count):
-                block = add_element(
+                block = _add(
                     parent,
                     "TiffData",
                     IFD=first + slot * count + number,
@@ -360,7 +372,7 @@ class _Builder:
                     FirstC=number,
                     FirstT=time,
                 )
-                add_element(block, "UUID", FileName=self.tiff_file_name).text = self.uuid
+                _add(block, "UUID", FileName=self.tiff_file_name).text = self.uuid
 
     def _regions(self) -> list[tuple[int, ROI, Sequence[int]]]:
         """Return the number of each region of interest, the region, and the images that it belongs to."""
@@ -402,12 +414,75 @@ def _rounded(values: NDArray[np.float64]) -> list[float | None]:
 
 
 def _annotation(root: Element, chunks: Mapping[str, Any]) -> None:
-    annotations = add_element(root, "StructuredAnnotations")
-    annotation = add_element(annotations, "MapAnnotation", ID="Annotation:0", Namespace=NAMESPACE)
-    description = add_element(annotation, "Description")
-    description.text = (
+    annotations = _add(root, "StructuredAnnotations")
+    annotation = _add(annotations, "MapAnnotation", ID="Annotation:0", Namespace=NAMESPACE)
+    _add(
+        annotation, "Description"
+    ).text = (
         "Metadata of the ND2 file as it is stored: each key is the name of a chunk, each value its content as JSON."
     )
-    value = add_element(annotation, "Value")
+    value = _add(annotation, "Value")
     for name, content in chunks.items():
-        add_element(value, "M", K=name).text = json.dumps(plain(content))
+        _add(value, "M", K=name).text = json.dumps(plain(content))
+
+
+def add_roi(
+    root: Element, roi: ROI, index: int, width: int, height: int, time_point: Callable[[float], int | None]
+) -> None:
+    """Add a region of interest to a document, in pixels; ``time_point`` takes a time in milliseconds."""
+    kind = region_kind(roi.info)
+    element = _add(root, "ROI", ID=f"ROI:{index}", Name=roi.info.label)
+    union = _add(element, "Union")
+    steps = region_steps(roi)
+    for number, step in enumerate(steps):
+        placed = outline(kind, step, width, height)
+        name, place = _shape(placed)
+        shape = _add(
+            union,
+            name,
+            ID=f"Shape:{index}:{number}",
+            StrokeColor=_color(stored_rgb(roi.info.color)),
+            Locked=str(bool(roi.info.locked)).lower(),
+            Text=roi.info.label,
+            TheT=time_point(step.timeMs) if len(steps) > 1 else None,
+            **place,
+        )
+        if placed.angle:
+            _add(shape, "Transform", **_rotation(placed.angle, *placed.center))
+    code = roi.info.interpType
+    purpose = InterpType(code).name if code in set(InterpType) else f"kind {code}"
+    _add(element, "Description").text = f"{purpose}, {kind.name}"
+
+
+def _color(rgb: Sequence[int]) -> int:
+    """Return a color as OME writes it: RGBA in a signed integer."""
+    red, green, blue = rgb
+    value = red << 24 | green << 16 | blue << 8 | 255
+    return value - (1 << 32) if value >> 31 else value
+
+
+def _shape(outline: Outline) -> tuple[str, dict[str, Any]]:
+    """Return the name of the element of a shape, and its coordinates."""
+    (x, y), (width, height) = outline.center, outline.size
+    listed = " ".join(f"{px:.6g},{py:.6g}" for px, py in outline.points)
+    match outline.shape:
+        case "line":
+            (x1, y1), (x2, y2) = outline.points
+            return "Line", {"X1": x1, "Y1": y1, "X2": x2, "Y2": y2}
+        case "path":
+            return "Polyline", {"Points": listed}
+        case "polygon":
+            return "Polygon", {"Points": listed}
+        case "ellipse":
+            return "Ellipse", {"X": x, "Y": y, "RadiusX": width / 2, "RadiusY": height / 2}
+        case "rectangle":
+            return "Rectangle", {"X": x - width / 2, "Y": y - height / 2, "Width": width, "Height": height}
+        case "point":
+            return "Point", {"X": x, "Y": y}
+
+
+def _rotation(angle: float, x: float, y: float) -> dict[str, float]:
+    """Return the matrix that turns by an angle in radians about a point."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    across, down = x - cos * x + sin * y, y - sin * x - cos * y
+    return {"A00": cos, "A10": sin, "A01": -sin, "A11": cos, "A02": across, "A12": down}
