@@ -44,11 +44,9 @@ def group_datasets(
     squeeze: bool,
     time: TimeMode,
     dropped: Collection[str],
-    decode_times: Any,
-    use_cftime: bool | None,
+    **decoding: Any,
 ) -> dict[str, xr.Dataset]:
     """Open a file as datasets by the path of their group; of one group only, by the path ``/``."""
-    options: dict[str, Any] = {"decode_times": decode_times, "use_cftime": use_cftime}
     model = dataset_model(facts, squeeze=squeeze, time=time, dropped=dropped)
     origin = {"source": model.attrs["source"]}
     only = None if group is None or not group.strip("/") else f"/{group.strip('/')}"
@@ -58,17 +56,17 @@ def group_datasets(
         if only in (None, path):
             part = position_model(facts, model, index, squeeze=squeeze, time=time)
             part = replace(part, attrs=origin)
-            groups[path] = to_dataset(part, without_image="image" in dropped, **options)
+            groups[path] = to_dataset(part, without_image="image" in dropped, **decoding)
     if model.labels and only in (None, "/labels"):
         dims = {dim for layer in model.labels.values() for dim in layer.dims}
         coords = {name: one for name, one in model.coords.items() if dims.issuperset(one.dims)}
         layers = replace(model, coords=coords, attrs=origin)
-        groups["/labels"] = to_dataset(layers, without_image=True, **options)
+        groups["/labels"] = to_dataset(layers, without_image=True, **decoding)
     clock = Clock.from_facts(facts, time)
     if only in (None, "/events"):
         events = _events(facts, clock)
         if events:
-            table = {name: decoded(name, to_variable(variable), **options) for name, variable in events.items()}
+            table = {name: decoded(name, to_variable(variable), **decoding) for name, variable in events.items()}
             groups["/events"] = xr.Dataset(table, attrs=origin)
     tiles = facts.reader.large_image
     if tiles is not None and only in (None, "/tiles"):
@@ -142,16 +140,10 @@ def _event_coords(events: list[ExperimentEvent], clock: Clock) -> dict[str, Vari
 def _tiles(tiles: LargeImage, attrs: dict[str, Any]) -> xr.Dataset:
     """Return the grid of fields that a stitched image was made of."""
     number = np.arange(tiles.rows * tiles.columns).reshape(tiles.rows, tiles.columns)
-    known = {
-        "overlap": tiles.overlap,
-        "width_mm": tiles.width_mm,
-        "height_mm": tiles.height_mm,
-        "stitched": int(tiles.stitched),
-        "pattern": tiles.pattern,
-        "camera": tiles.camera,
-    }
+    stated = {**vars(tiles), "stitched": int(tiles.stitched)}
+    known = {key: value for key, value in stated.items() if key not in ("rows", "columns") and value not in ("", None)}
     return xr.Dataset(
         {"tile": (("tile_y", "tile_x"), number, {"long_name": "number of the field, row by row"})},
         coords={"tile_y": np.arange(tiles.rows), "tile_x": np.arange(tiles.columns)},
-        attrs={**attrs, **{key: value for key, value in known.items() if value not in ("", None)}},
+        attrs={**attrs, **known},
     )
