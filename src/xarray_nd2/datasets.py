@@ -91,17 +91,9 @@ def decoded(name: str, variable: xr.Variable, decode_times: Any = True, use_cfti
     if " since " not in variable.attrs.get("units", "") or decode_times is False:
         return variable
     options = {} if use_cftime is None else {"use_cftime": use_cftime}
-    result: xr.Variable = xr.conventions.decode_cf_variable(
-        name,
-        variable,
-        concat_characters=False,
-        mask_and_scale=False,
-        decode_times=decode_times,
-        decode_endianness=False,
-        decode_timedelta=False,
-        **options,
+    return FileVariable.from_variable(
+        xr.conventions.decode_cf_variable(name, variable, decode_times=decode_times, **options)
     )
-    return FileVariable.from_variable(result)
 
 
 class FileVariable(xr.Variable):
