@@ -98,11 +98,7 @@ def _channels(image: xr.DataArray) -> Iterator[tuple[str, str, str, str]]:
 
 
 def one_frame(image: xr.DataArray, indexers: Mapping[str, int | str], channels: Channels = None) -> xr.DataArray:
-    """Return an image at one point of every frame axis, in memory, axes C, Y, X and S.
-
-    Axes that are not indexed are taken at their first item, stacks at their middle plane; all
-    channels, unless some are chosen.
-    """
+    """Return an image in memory, at one item of each frame axis: by default the first, of stacks the middle plane."""
     for axis in ("Y", "X"):
         if axis not in image.dims:
             raise errors.no_such("axis", axis, map(str, image.dims))
@@ -162,10 +158,7 @@ def _channel_names(image: xr.DataArray) -> list[str]:
 
 
 def composite(picture: xr.DataArray, channels: Channels = None) -> xr.DataArray:
-    """Add the channels of a picture, each in its color, as 8-bit red, green and blue.
-
-    Bright field covers everything else: it is left out unless ``channels`` were chosen.
-    """
+    """Add the channels of a picture in their colors, 8 bits; bright field covers all else, and must be chosen."""
     if channels is None:
         picture = picture.isel(C=_shown(picture))
     layers = _layers(picture)

@@ -119,9 +119,8 @@ class CopiedTables:
             if np.array_equal(log.times[:1], self.times[:1], equal_nan=True):
                 first = replace(first, time_ms=default.time_ms)
             if first != default:
-                values = (first.time_ms, *first.stage)
-                keys = ("dTimeMSec", "dXPos", "dYPos", "dZPos")
-                new = dict(zip(keys, values, strict=True))
+                x, y, z = first.stage
+                new = {"dTimeMSec": first.time_ms, "dXPos": x, "dYPos": y, "dZPos": z}
                 yield name, self._selection.edit(name, data, new)
 
 

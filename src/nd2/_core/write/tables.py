@@ -76,9 +76,8 @@ class FrameLog:
         time = float(self.times[0])
         x, y, z = (self.cells.get(header, [None])[0] for header in recorded_data.STAGE)
         if z is not None:
-            z -= sum(
-                -loop.parameters.homeIndex * loop.parameters.stepUm for loop in loops if isinstance(loop, ZStackLoop)
-            )
+            stacks = [loop.parameters for loop in loops if isinstance(loop, ZStackLoop)]
+            z += sum(stack.homeIndex * stack.stepUm for stack in stacks)
         place = zip(default.stage, (x, y, z), strict=True)
         x, y, z = (old if new is None else new for old, new in place)
         return FirstFrame(default.time_ms if time != time else time, default.julian_day, (x, y, z))
