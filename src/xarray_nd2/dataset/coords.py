@@ -208,7 +208,7 @@ def time_coordinate(facts: Facts, grid: FrameGrid, clock: Clock) -> dict[str, Va
     if not facts.has_times:
         return {}
     reader = facts.reader
-    stored = reader.chunk_address(_TIMES)
+    stored = reader.chunk_file.address(_TIMES)
     if stored is not None and stored.size >= 8 and stored.has_size:
         column: Column = StoredColumn(stored, REAL, stored.size // 8, clock)
     else:
@@ -241,7 +241,7 @@ def recorded_coordinates(facts: Facts, grid: FrameGrid, taken: Iterable[str]) ->
     for identifier, column in facts.recorded.items():
         if column.size not in counts or column.size < count:
             continue
-        stored = reader.chunk_address(f"CustomData|{identifier}")
+        stored = reader.chunk_file.address(f"CustomData|{identifier}")
         if stored is None:
             continue
         if column.kind in (INTEGER, REAL) and stored.size // column.size in (4, 8) and stored.has_size:

@@ -213,7 +213,7 @@ class ChunkFile:
         return data[start : start + header.data_length]
 
     def address(self, name: str) -> ChunkAddress | None:
-        """Return the address of a chunk (named without ``!``); None if the file does not have it."""
+        """Return the address of a chunk (without ``!``), which reads it without this object; None without the chunk."""
         key = f"{name}!".encode()
         if key not in self.chunk_map.others:
             return None

@@ -16,6 +16,7 @@ from nd2._core.format.pixels import PixelLayout
 from nd2._core.frames.grid import split_components
 from nd2._core.frames.plan import FrameTable
 from nd2._core.frames.read import Frames
+from nd2._core.readers.chunk_file import ChunkFile, empty_map
 from nd2._core.readers.reader import Reader
 from nd2._core.structures import Attributes, CustomLoop, StagePosition
 
@@ -40,7 +41,7 @@ class LegacyReader(Reader):
     """Decodes the boxes of one file on access, each once."""
 
     def __init__(self, source: ByteSource, *, flat_frames: bool = False, box_map: jp2.BoxMap | None = None) -> None:
-        super().__init__(source, (1, 0), flat_frames=flat_frames)
+        super().__init__(ChunkFile(source, empty_map()), (1, 0), flat_frames=flat_frames)
         if box_map is not None:
             self.box_map = box_map
 

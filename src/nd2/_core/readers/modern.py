@@ -82,7 +82,7 @@ class ModernReader(Reader):
         rescue: Rescue | None = None,
         dtype: np.dtype[Any] | None = None,
     ) -> None:
-        super().__init__(chunk_file.source, version, chunk_file=chunk_file, flat_frames=flat_frames)
+        super().__init__(chunk_file, version, flat_frames=flat_frames)
         self._dtype = dtype
         self._rescue = rescue
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,9 @@ from nd2._core.chunks import picture_metadata
 from nd2._core.format import clx_lite
 from nd2._core.format.chunks import display_name
 from nd2._core.frames.grid import Layout, check_claims
-from nd2._core.readers.chunk_file import ChunkFile, empty_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from typing import Self
 
     from numpy.typing import NDArray
 
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     from nd2._core.event_types import ExperimentEvent
     from nd2._core.format.jp2 import BoxMap
     from nd2._core.frames.read import Frames
-    from nd2._core.io import ByteSource
-    from nd2._core.readers.chunk_file import ChunkAddress
+    from nd2._core.readers.chunk_file import ChunkFile
     from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.readers.rescue import RescueReport
     from nd2._core.readers.sidecar import Index
@@ -44,7 +42,7 @@ if TYPE_CHECKING:
 _MAX_JSON, _SMALL_JSON = 1 << 28, 1 << 20
 
 
-class Reader(ABC):
+class Reader(AbstractContextManager["Reader"]):
     """Decodes the content of one file on access, and keeps it.
 
     Content that a file may lack is empty, or None; legacy files have no chunks, so they lack all that others keep in
@@ -55,25 +53,14 @@ class Reader(ABC):
     index: Index | None = None
     """The sidecar index that was used to open the file."""
 
-    def __init__(
-        self,
-        source: ByteSource,
-        version: tuple[int, int],
-        *,
-        chunk_file: ChunkFile | None = None,
-        flat_frames: bool = False,
-    ) -> None:
-        self.source = source
+    def __init__(self, chunk_file: ChunkFile, version: tuple[int, int], *, flat_frames: bool = False) -> None:
+        self.source, self.chunk_file = chunk_file.source, chunk_file
         self.version = version
-        self.chunk_file = chunk_file or ChunkFile(source, empty_map())
         self.flat_frames = flat_frames
 
     def close(self) -> None:
         """Close the source; what was decoded stays available."""
         self.source.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -321,10 +308,6 @@ class Reader(ABC):
                 except ValueError:
                     trees[key] = _decode_json(data)
         return trees
-
-    def chunk_address(self, name: str) -> ChunkAddress | None:
-        """Return the address of a chunk (without ``!``), which reads it without this reader; None without the chunk."""
-        return self.chunk_file.address(name)
 
     @property
     def rescue_report(self) -> RescueReport | None:

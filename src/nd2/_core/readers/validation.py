@@ -7,6 +7,7 @@ missing, with a warning.
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import replace
 from functools import cached_property
@@ -208,10 +209,7 @@ class ValidatedFile(ChunkFile):
         first = min(max(stated - self.radius, 0), size)
         stop = min(max(stated + self.radius, 0) + chunks.HEADER.size + len(name), size)
         data = self.source.read(first, max(stop - first, 0))
-        found: list[int] = []
-        at = data.find(chunks.MAGIC_BYTES)
-        while at >= 0:
-            if data.startswith(name, at + chunks.HEADER.size):
-                found.append(first + at)
-            at = data.find(chunks.MAGIC_BYTES, at + 1)
+        lengths = b".{%d}" % (chunks.HEADER.size - len(chunks.MAGIC_BYTES))
+        header = re.compile(re.escape(chunks.MAGIC_BYTES) + lengths + re.escape(name), re.DOTALL)
+        found = (first + match.start() for match in header.finditer(data))
         return min(found, key=lambda place: abs(place - stated), default=None)

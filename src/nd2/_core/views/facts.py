@@ -255,7 +255,7 @@ class Facts:
     def has_times(self) -> bool:
         """Whether times were recorded; if the first is not 0, the others are not read."""
         if "frame_times" not in vars(self):
-            chunk = self.reader.chunk_address("CustomData|AcqTimesCache")
+            chunk = self.reader.chunk_file.address("CustomData|AcqTimesCache")
             if chunk is not None and chunk.size >= 8 and any(chunk.read(0, 8)):
                 return True
         return self.frame_times is not None
@@ -351,7 +351,7 @@ class Facts:
 
     def _is_zero(self, column: RecordedColumn) -> bool:
         """Return whether all values of a column are exactly 0; most columns need one small read."""
-        chunk = self.reader.chunk_address(f"CustomData|{column.id}")
+        chunk = self.reader.chunk_file.address(f"CustomData|{column.id}")
         if chunk is None or column.size < 1 or chunk.size < column.size:
             return False
         if any(chunk.read(0, chunk.size // column.size)):
