@@ -77,14 +77,10 @@ def corrupt(
     return error
 
 
-def corrupt_in(
-    error: ValueError, *, path: str, chunk: str | bytes, frame: int | None = None, offset: int | None = None
-) -> CorruptFileError:
+def corrupt_in(error: ValueError, *, path: str, chunk: str | bytes, frame: int | None = None) -> CorruptFileError:
     """Rebuild the error of a decoder with the file and the chunk, which the decoder did not know."""
-    if isinstance(error, CorruptFileError):
-        known = error.offset if offset is None else offset
-        return corrupt(error.bare, path=path, chunk=chunk, frame=frame, offset=known)
-    return corrupt(str(error), path=path, chunk=chunk, frame=frame, offset=offset)
+    bare, offset = (error.bare, error.offset) if isinstance(error, CorruptFileError) else (str(error), None)
+    return corrupt(bare, path=path, chunk=chunk, frame=frame, offset=offset)
 
 
 @contextmanager
@@ -96,9 +92,9 @@ def within(*, path: str, chunk: str | bytes, frame: int | None = None) -> Iterat
         raise corrupt_in(error, path=path, chunk=chunk, frame=frame) from error
 
 
-def unsupported(message: str, *, path: str = "", chunk: str = "", frame: int | None = None) -> UnsupportedFileError:
+def unsupported(message: str, *, path: str = "") -> UnsupportedFileError:
     """Build the error for a feature that is not supported."""
-    return UnsupportedFileError(_place(message, path, chunk, frame, None))
+    return UnsupportedFileError(_place(message, path, "", None, None))
 
 
 def source(message: str, *, path: str = "", offset: int | None = None) -> SourceError:

@@ -148,28 +148,27 @@ def _text(data: bytes) -> str:
 
 def _salvage(text: str) -> Element:
     """Return the root element up to the first error, without illegal characters."""
-    roots: list[Element] = []
-    parser = ElementTree.XMLParser(target=_Salvage(roots))
+    builder = _Salvage()
+    parser = ElementTree.XMLParser(target=builder)
     try:
         parser.feed(_BAD_REFERENCE.sub("&amp;", _ILLEGAL.sub("", text)))
     except ElementTree.ParseError as error:
-        if not roots:
+        if builder.root is None:
             raise errors.corrupt(f"metadata is not XML: {error}") from None
-    if not roots:
+    if builder.root is None:
         raise errors.corrupt("XML metadata does not contain an element")
-    return roots[0]
+    return builder.root
 
 
 class _Salvage(ElementTree.TreeBuilder):
     """A tree builder that provides the root as soon as it begins, and refuses a document type."""
 
-    def __init__(self, roots: list[Element]) -> None:
-        super().__init__()
-        self._roots = roots
+    root: Element | None = None
 
     def start(self, tag: str, attrs: dict[str, str], /) -> Element:
         element = super().start(tag, attrs)
-        self._roots.append(element)
+        if self.root is None:
+            self.root = element
         return element
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:

@@ -6,7 +6,7 @@ The interpreter lock is released during both.
 from __future__ import annotations
 
 import os
-import threading
+from collections import deque
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -54,26 +54,22 @@ def run(calls: Sequence[tuple[Callable[..., None], Any] | tuple[Callable[..., No
         for function, *arguments in calls:
             function(*arguments)
         return
-    n = workers()
-    remaining = iter(calls)
-    take = threading.Lock()
+    remaining = deque(calls)
 
     def work() -> None:
-        nonlocal remaining
-        while True:
-            with take:
-                call = next(remaining, None)
-            if call is None:
+        while remaining:
+            try:
+                function, *arguments = remaining.popleft()
+            except IndexError:  # another thread took the last one
                 return
             try:
-                call[0](*call[1:])
+                function(*arguments)
             except BaseException:
-                with take:
-                    remaining = iter(())
+                remaining.clear()
                 raise
 
     # The calling thread works as well: a read makes progress even when the pool is busy.
-    futures = [submit(work) for _ in range(min(n, len(calls)) - 1)]
+    futures = [submit(work) for _ in range(min(workers(), len(calls)) - 1)]
     try:
         work()
     finally:
