@@ -135,17 +135,10 @@ def _scale(coordinate: xr.DataArray, scales: Mapping[str, float], default: float
     return scales[known]
 
 
-def _numeric(image: xr.DataArray, dim: str | None) -> xr.DataArray | None:
-    if dim is None or dim not in image.coords:
-        return None
-    coordinate = image.coords[dim]
-    return coordinate if coordinate.dtype.kind in "iuf" else None
-
-
 def _lengths(image: xr.DataArray, dim: str | None) -> NDArray[np.float64] | None:
     """Return a coordinate in micrometers, the default unit; None for numbers of planes."""
-    coordinate = _numeric(image, dim)
-    if coordinate is None or coordinate.attrs.get("units") == "1":
+    coordinate = None if dim is None else image.coords.get(dim)
+    if coordinate is None or coordinate.dtype.kind not in "iuf" or coordinate.attrs.get("units") == "1":
         return None
     return np.asarray(coordinate.values, float) * _scale(coordinate, _MICROMETERS, 1.0)
 
@@ -154,15 +147,12 @@ def _voxel_size(image: xr.DataArray, by_axis: Mapping[str, str]) -> tuple[float,
     """Return the steps of X and Y; None if they are pixel numbers, without a unit."""
     steps = []
     for axis in "XY":
-        coordinate = _numeric(image, by_axis.get(axis))
-        if coordinate is None or coordinate.size < 2:
+        values = _lengths(image, by_axis.get(axis))
+        if values is None or len(values) < 2:
             continue
-        values = np.asarray(coordinate.values, float)
         step = abs(float(values[-1] - values[0])) / (len(values) - 1)
-        has_unit = "units" in coordinate.attrs or "unit" in coordinate.attrs
-        if not has_unit and np.isclose(step, 1.0):
+        if not {"units", "unit"} & image.coords[by_axis[axis]].attrs.keys() and np.isclose(step, 1.0):
             continue
-        step *= _scale(coordinate, _MICROMETERS, 1.0)
         # The exact size by the attributes, or else rounded against binary fractions.
         stated = np.ravel(image.attrs.get("voxel_size_um", ()))
         sizes = stated if stated.dtype.kind in "iuf" else ()
