@@ -54,8 +54,7 @@ def group_datasets(
     groups = {} if only else {"/": _root(model, squeeze=squeeze)}
     for index, path in enumerate(positions):
         if only in (None, path):
-            part = position_model(facts, model, index, squeeze=squeeze, time=time)
-            part = replace(part, attrs=origin)
+            part = replace(position_model(facts, model, index, squeeze=squeeze, time=time), attrs=origin)
             groups[path] = to_dataset(part, without_image="image" in dropped, **decoding)
     if model.labels and only in (None, "/labels"):
         dims = {dim for layer in model.labels.values() for dim in layer.dims}
@@ -63,11 +62,9 @@ def group_datasets(
         layers = replace(model, coords=coords, attrs=origin)
         groups["/labels"] = to_dataset(layers, without_image=True, **decoding)
     clock = Clock.from_facts(facts, time)
-    if only in (None, "/events"):
-        events = _events(facts, clock)
-        if events:
-            table = {name: decoded(name, to_variable(variable), **decoding) for name, variable in events.items()}
-            groups["/events"] = xr.Dataset(table, attrs=origin)
+    if only in (None, "/events") and (events := _events(facts, clock)):
+        table = {name: decoded(name, to_variable(variable), **decoding) for name, variable in events.items()}
+        groups["/events"] = xr.Dataset(table, attrs=origin)
     tiles = facts.reader.large_image
     if tiles is not None and only in (None, "/tiles"):
         groups["/tiles"] = _tiles(tiles, origin)
@@ -103,8 +100,7 @@ def _events(facts: Facts, clock: Clock) -> dict[str, VariableModel]:
     events = reader.experiment_events
     if not facts.recorded and facts.frame_times is None and not events:
         return {}
-    count = reader.layout.frame_count
-    frames = FrameGrid.from_counts([("frame", count)])
+    frames = FrameGrid.from_counts([("frame", reader.layout.frame_count)])
     table = time_coordinate(facts, frames, clock)
     grid = reader.layout.grid
     for name, size in reader.layout.loops:

@@ -202,10 +202,8 @@ class BackgroundCompression:
 
     def wait(self) -> None:
         """Wait until no frame is pending."""
-        while True:
+        while self._pending:
             with self._lock:
                 pending = list(self._pending)
-            if not pending:
-                return
             for future in pending:
                 future.exception()
