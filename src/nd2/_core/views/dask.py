@@ -39,7 +39,6 @@ def to_dask(array: FrameArray | LevelArray, chunks: Any = None, *, wrapped: bool
         chunks = tuple(-1 if dim in PIXEL_DIMS else 1 for dim in array.dims)
     elif isinstance(array, FrameArray) and isinstance(chunks, str) and chunks == "auto":
         chunks = _grouped(array)
-    meta = np.empty((0,) * array.ndim, array.dtype)
     plain = da.from_array(  # type: ignore[no-untyped-call]
         array,
         chunks=chunks,
@@ -48,7 +47,7 @@ def to_dask(array: FrameArray | LevelArray, chunks: Any = None, *, wrapped: bool
         asarray=False,
         fancy=False,
         inline_array=False,
-        meta=meta,
+        meta=np.empty((0,) * array.ndim, array.dtype),
     )
     kind = _wrapped_type() if wrapped else ImageArray
     return kind.from_blocks(plain, array)
@@ -159,8 +158,8 @@ class ImageArray(WholeArray):
     wrapped = False
 
     def __getitem__(self, index: Any) -> da.Array:
-        key = _basic(index, self.shape)
-        if key is None:
+        key = tuple(expand(index, self.ndim))
+        if not _is_basic(key, self.shape):
             part: da.Array = super().__getitem__(index)  # type: ignore[no-untyped-call]
             return part
         if all(item == slice(None) for item in key):
@@ -189,20 +188,14 @@ def _grouped(array: FrameArray) -> tuple[int, ...]:
     return tuple(max(size, 1) for size in sizes.values())
 
 
-def _basic(index: Any, shape: tuple[int, ...]) -> tuple[int | slice, ...] | None:
-    """Return integers and slices for all axes; None for any other index, or one out of range."""
-    items = expand(index, len(shape))
-    if len(items) != len(shape):
-        return None
-    key: list[int | slice] = []
-    for item, size in zip(items, shape, strict=True):
-        if isinstance(item, slice) and len(range(size)[item]):
-            key.append(item)
-        elif type(item) is not bool and isinstance(item, (int, np.integer)) and -size <= item < size:
-            key.append(int(item) % size)
-        else:
-            return None
-    return tuple(key)
+def _is_basic(key: tuple[Any, ...], shape: tuple[int, ...]) -> bool:
+    """Return whether a key has an integer within the axis, or a slice that is not empty, for each axis."""
+    return len(key) == len(shape) and all(
+        len(range(size)[item]) > 0
+        if isinstance(item, slice)
+        else type(item) is not bool and isinstance(item, (int, np.integer)) and -size <= item < size
+        for item, size in zip(key, shape, strict=True)
+    )
 
 
 def _chunks_of(blocks: tuple[int, ...], item: slice, size: int) -> tuple[int, ...]:
