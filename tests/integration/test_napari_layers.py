@@ -87,7 +87,7 @@ def check_layers(sample: Path) -> None:
         assert all(step > 0 for step in options["scale"])
         x, y = facts.pixel_size or (1.0, 1.0)
         assert options["scale"][-2:] == (y, x)
-        assert set(options["units"][-2:]) == {"um" if facts.calibrated else "pixel"}
+        assert set(options["units"][-2:]) == {"um" if facts.pixel_size else "pixel"}
         assert options["visible"] is (index in shown)
         assert options["metadata"]["dataset"].sizes["X"] == data.shape[-1 - options["rgb"]]
         if not options["rgb"]:

@@ -289,11 +289,11 @@ def _is_imagej(reader: Reader, placement: Placement) -> bool:
 def _imagej_metadata(facts: Facts, placement: Placement, axes: str) -> dict[str, Any]:
     """Return ImageJ's unit, distance of planes, interval of time points and look-up tables."""
     metadata: dict[str, Any] = {}
-    if facts.calibrated:
-        metadata["unit"] = "um"
     # ImageJ has one unit for all axes: without a pixel size, the distance of planes has no unit.
-    if facts.calibrated and facts.z_step is not None:
-        metadata["spacing"] = facts.z_step
+    if facts.pixel_size is not None:
+        metadata["unit"] = "um"
+        if facts.z_step is not None:
+            metadata["spacing"] = facts.z_step
     step = facts.time_step(placement.first_frames) if "T" in axes else None
     if step is not None:
         metadata["finterval"] = step / 1000

@@ -33,7 +33,7 @@ def events(reader: Reader, facts: Facts, orient: str, null_value: Any) -> list[d
     count = reader.layout.frame_count
     columns = loop_columns(reader, facts)
     recorded = recorded_columns(reader, columns)
-    occurrences = reader.experiment_events
+    occurrences = sorted(reader.experiment_events, key=lambda event: event.time)
     if orient == "records":
         return _records(columns | recorded, count, occurrences)
     if orient == "list" and not occurrences:
@@ -94,36 +94,35 @@ def _filled(values: NDArray[Any], count: int, null_value: Any) -> list[Any]:
 
 def _slots(
     columns: Mapping[str, NDArray[Any]], count: int, occurrences: list[ExperimentEvent]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], list[ExperimentEvent]]:
-    """Return the rows of the frames and of the events, and the events in the order of time."""
-    ordered = sorted(occurrences, key=lambda event: event.time)
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows of the frames and of the events, which are in the order of time."""
     times = np.full(count, -np.inf)
     known = columns.get(TIME, np.zeros(0))
     times[: len(known)] = np.where(np.isfinite(known), known, -np.inf)
     clock = np.maximum.accumulate(times)  # a frame without a time stays behind the one before it
-    before = np.searchsorted(clock, [event.time / 1000 for event in ordered], side="right")
-    event_rows = before + np.arange(len(ordered))
-    frame_rows = np.ones(count + len(ordered), bool)
+    before = np.searchsorted(clock, [event.time / 1000 for event in occurrences], side="right")
+    event_rows = before + np.arange(len(occurrences))
+    frame_rows = np.ones(count + len(occurrences), bool)
     frame_rows[event_rows] = False
-    return np.flatnonzero(frame_rows), event_rows, ordered
+    return np.flatnonzero(frame_rows), event_rows
 
 
 def _merged(
     columns: Mapping[str, NDArray[Any]], count: int, occurrences: list[ExperimentEvent], null_value: Any
 ) -> dict[str, list[Any]]:
-    frame_rows, event_rows, ordered = _slots(columns, count, occurrences)
+    frame_rows, event_rows = _slots(columns, count, occurrences)
 
     def column(rows: NDArray[np.intp], values: list[Any]) -> NDArray[Any]:
-        cells = np.empty(count + len(ordered), object)
+        cells = np.empty(count + len(occurrences), object)
         cells.fill(null_value)
         cells[rows[: len(values)]] = np.array([*values, None], object)[:-1]
         return cells
 
     table = {name: column(frame_rows, values.tolist()) for name, values in columns.items()}
-    if ordered:
+    if occurrences:
         times = table.setdefault(TIME, column(frame_rows, []))
-        times[event_rows] = [event.time / 1000 for event in ordered]
-        table[EVENTS] = column(event_rows, [event.description for event in ordered])
+        times[event_rows] = [event.time / 1000 for event in occurrences]
+        table[EVENTS] = column(event_rows, [event.description for event in occurrences])
     return {name: cells.tolist() for name, cells in table.items()}
 
 
@@ -138,13 +137,9 @@ def _records(
         rows += _rows(there, stop - start)
     if not occurrences:
         return rows
-    frame_rows, event_rows, ordered = _slots(columns, count, occurrences)
-    merged: list[dict[str, Any]] = [{}] * (count + len(ordered))
-    for at, row in zip(frame_rows.tolist(), rows, strict=True):
-        merged[at] = row
-    for at, event in zip(event_rows.tolist(), ordered, strict=True):
-        merged[at] = {TIME: event.time / 1000, EVENTS: event.description}
-    return merged
+    rows += [{TIME: event.time / 1000, EVENTS: event.description} for event in occurrences]
+    order = np.argsort(np.concatenate(_slots(columns, count, occurrences)))
+    return [rows[i] for i in order.tolist()]
 
 
 def _rows(columns: Mapping[str, list[Any]], count: int) -> list[dict[str, Any]]:

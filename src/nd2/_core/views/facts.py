@@ -138,15 +138,11 @@ class Facts:
         return (low, high) if high > low else (low, low + 1.0)
 
     @cached_property
-    def calibrated(self) -> bool:
-        """Whether the file has the size of a pixel."""
-        return bool(self._metas) and all(self._metas[0].volume.axesCalibrated[:2])
-
-    @cached_property
     def pixel_size(self) -> tuple[float, float] | None:
         """Size of a pixel in micrometers, x and y; None if unknown."""
+        known = bool(self._metas) and all(self._metas[0].volume.axesCalibrated[:2])
         x, y = positive(self.reader.voxel_size.x), positive(self.reader.voxel_size.y)
-        return (x, y) if self.calibrated and x and y else None
+        return (x, y) if known and x and y else None
 
     @property
     def z_step(self) -> float | None:
