@@ -54,11 +54,11 @@ def array_reader(
     members = dict([*tables.start(), *tables.finish(FrameLog(tables.times.copy()))])
     swap = frames.options.get("samples", "RGB") == "RGB"
     source = ArraySource(frames, tables.plan.pixels, members, swap=swap)
-    return ModernReader(ChunkFile(source), (3, 0), dtype=dtype)
+    return ModernReader(ChunkFile(source, source.chunk_map), (3, 0), dtype=dtype)
 
 
 class ArraySource(ByteSource):
-    """The bytes of a file that does not exist: metadata, frames in the order of their blocks, the map.
+    """The bytes of a file that does not exist: metadata, frames in the order of their blocks.
 
     Each block of an array is computed once if readers read in the order of the file.
     """
@@ -66,15 +66,11 @@ class ArraySource(ByteSource):
     def __init__(self, frames: ArrayFrames, pixels: PixelLayout, members: dict[bytes, bytes], *, swap: bool) -> None:
         self._frames, self._pixels = frames, pixels
         self._swap = swap and pixels.samples == 3
-        parts = [chunks.encode_signature((3, 0))]
-        entries = [(chunks.FILE_SIGNATURE, 0, 64)]
-        end = len(parts[0])
+        others: dict[bytes, tuple[int, int]] = {}
+        self._start = bytearray()
         for name, data in members.items():
-            chunk = chunks.encode_chunk(name, data)
-            entries.append((name, end, len(data)))
-            parts.append(chunk.ljust(chunks.page_up(len(chunk)), b"\0"))
-            end += len(parts[-1])
-        self._start = b"".join(parts)
+            others[name] = len(self._start), len(data)
+            self._start += chunks.encode_chunk(name, data)
         self._blocks = list(frames.blocks())
         # Number of each frame in the file, by block, without missing frames.
         shape = tuple(frames.image.shape[axis] for axis in frames.loops)
@@ -86,12 +82,9 @@ class ArraySource(ByteSource):
         self._firsts = np.cumsum([0, *map(len, index)]).tolist()
         self._stride = chunks.PAGE + chunks.page_up(pixels.frame_bytes)
         places = len(self._start) + np.arange(len(self._index)) * self._stride
-        order = np.argsort(self._index)
-        map_place = len(self._start) + len(self._index) * self._stride
-        sizes = np.full(len(order), 8 + pixels.frame_bytes, np.uint64)
-        records = (self._index[order].astype(np.int64), places[order].astype(np.uint64), sizes)
-        self._map = chunks.encode_map(entries, map_place, records)
-        self._size = map_place + len(self._map)
+        sizes = np.full(len(places), chunks.TIMESTAMP + pixels.frame_bytes, np.uint64)
+        self._size = len(self._start) + len(places) * self._stride
+        self.chunk_map = chunks.ChunkMap(self._index, places.astype(np.uint64), sizes, others, self._size)
         self._key = os.urandom(8).hex()
         self._lock = threading.Lock()
         self._loaded: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
@@ -134,8 +127,6 @@ class ArraySource(ByteSource):
         if offset < len(self._start):
             return memoryview(self._start)[offset : offset + nbytes]
         number, inside = divmod(offset - len(self._start), self._stride)
-        if number >= len(self._index):
-            return memoryview(self._map)[offset - (self._size - len(self._map)) :][:nbytes]
         if inside < chunks.PAGE:
             name, size = chunks.frame_name(int(self._index[number])), self._pixels.frame_bytes
             return memoryview(chunks.encode_chunk(name, bytes(8), size))[inside:][:nbytes]
