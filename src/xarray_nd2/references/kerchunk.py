@@ -132,7 +132,8 @@ def write_kerchunk(
     Raises
     ------
     OSError, ValueError
-        As in `to_kerchunk`, or if this form cannot hold the references; the message names the option that helps.
+        As in `to_kerchunk`; if the references cannot be written, or not in this form: the message names the option
+        that helps.
     FileExistsError
         If ``dest`` exists and is not to be overwritten, or must not be replaced.
     ImportError

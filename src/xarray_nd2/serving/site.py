@@ -66,7 +66,9 @@ class FileSite:
         if key == "favicon.ico":  # every browser asks
             return Answer("", b"", HTTPStatus.NO_CONTENT)
         if key == VIEW:
-            place = viewer.client_url(base, viewer.state(self.store, base)) if viewer.is_installed() else base
+            place = base
+            if viewer.is_installed():
+                place = viewer.address(f"{base}{viewer.CLIENT}", viewer.state(self.store, base))
             headers = {"Location": place, "Cache-Control": "no-store"}
             return Answer("", b"", HTTPStatus.FOUND, headers)
         if (match := _THUMBNAIL.fullmatch(key)) and int(match[1]) < max(self.store.positions, 1):
@@ -159,7 +161,7 @@ def _lines(store: Store, base: str) -> Iterator[str]:
             "<code>pip install 'xarray-nd2[view]'</code> adds a viewer to this page; elsewhere, the source of a layer"
         )
     yield _program("neuroglancer", source, note)
-    public = escape(viewer.public_url(viewer.state(store, base)))
+    public = escape(viewer.address(viewer.PUBLIC, viewer.state(store, base)))
     yield (
         "<p>Scripts of other websites may read this address only if it was started with "
         "<code>--allow-origin</code>. After <code>nd2 serve --allow-origin "

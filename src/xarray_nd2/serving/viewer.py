@@ -24,7 +24,7 @@ PUBLIC = "https://neuroglancer-demo.appspot.com"
 """Address of the viewer on the web."""
 
 # The client asks for its configuration at ``../../events/TOKEN`` of its own address ``.../v/TOKEN/``.
-_CLIENT = f"{OWN}/v/file"
+CLIENT = f"{OWN}/v/file"
 _EVENTS = f"{OWN}/events/file"
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -63,9 +63,9 @@ def client_answer(key: str) -> Answer | None:
     if key == _EVENTS and is_installed():
         return Answer("text/event-stream", b"", stream=True)
     folder, _, name = key.rpartition("/")
-    if key == _CLIENT:
+    if key == CLIENT:
         name = "index.html"
-    elif folder != _CLIENT:
+    elif folder != CLIENT:
         return None
     file = _files().get(name)
     if file is None:
@@ -75,18 +75,10 @@ def client_answer(key: str) -> Answer | None:
     return Answer(_TYPES[file.suffix], file.read_bytes(), headers={"Cache-Control": age})
 
 
-def client_url(base: str, state: Mapping[str, Any]) -> str:
-    """Return the address at which the client shows a state."""
-    return f"{base}{_CLIENT}/#!{_fragment(state)}"
-
-
-def public_url(state: Mapping[str, Any]) -> str:
-    """Return the address at which the viewer on the web shows a state."""
-    return f"{PUBLIC}/#!{_fragment(state)}"
-
-
-def _fragment(state: Mapping[str, Any]) -> str:
-    return quote(json.dumps(state, separators=(",", ":")), safe=",:/()[]{}")
+def address(client: str, state: Mapping[str, Any]) -> str:
+    """Return the address at which a client shows a state."""
+    fragment = quote(json.dumps(state, separators=(",", ":")), safe=",:/()[]{}")
+    return f"{client}/#!{fragment}"
 
 
 def state(store: Store, base: str) -> dict[str, Any]:
