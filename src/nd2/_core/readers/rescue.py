@@ -207,13 +207,12 @@ class Rescue(ChunkFile):
         else:
             sound = _check_streams(Frames(source, FrameTable(offsets, lengths), pixels))
         table = np.zeros((2, count), np.uint64)
-        table[0, index[sound]] = offsets[sound]
-        table[1, index[sound]] = lengths[sound]
+        table[:, index[sound]] = offsets[sound], lengths[sound]
         cut = {}
         if self._scan.last_cut is not None and self._scan.last_cut[0] not in index:
             frame, start, nbytes = self._scan.last_cut
             cut[frame] = start + chunks.TIMESTAMP, nbytes - chunks.TIMESTAMP
-        return Frames(source, FrameTable(table[0], table[1]), pixels, cut=cut)
+        return Frames(source, FrameTable(*table), pixels, cut=cut)
 
 
 def _check_streams(frames: Frames) -> NDArray[np.bool_]:
@@ -247,24 +246,35 @@ def guess_geometry(
     show whether they have 8 or 16 bits.
     """
     planes = fields.level(optics.picture_root(picture), "sPicturePlanes")
-    plane_count = picture_metadata.plane_count(picture)
     components = fields.integer(planes, "uiCompCount") or fields.integer(planes, "uiCount") or 1
     if dtype is not None:
         items: tuple[int, ...] = (dtype.itemsize,)
     else:
         items = (1, 2, 4) if _has_8_bits(sample, planes) else (2, 1, 4)
-    for width, height in _camera_sizes(planes):
-        for item in items:
-            if min(width, height) > 0 and height * padded_row_bytes(width, components, item) == nbytes:
-                return _geometry(width, height, components, item, plane_count, compressed), True
+    sizes = [(*size, item, True) for size in _camera_sizes(planes) for item in items]
     for item in items:
         side = math.isqrt(nbytes // (components * item))
-        for width in (side, side - 1):  # rows of odd length are padded, so that fewer pixels fit
-            if width > 0 and width * padded_row_bytes(width, components, item) == nbytes:
-                return _geometry(width, width, components, item, plane_count, compressed), False
-    item = items[0] if dtype is not None or nbytes % (2 * components) == 0 else 1
-    width = nbytes // (components * item)
-    return _geometry(width, 1, components, item, plane_count, compressed), False
+        # Rows of odd length are padded, so that fewer pixels fit.
+        sizes += [(side, side, item, False), (side - 1, side - 1, item, False)]
+    for width, height, item, by_camera in sizes:  # noqa: B007 - the one that fits is used below
+        if min(width, height) > 0 and height * padded_row_bytes(width, components, item) == nbytes:
+            break
+    else:
+        item = items[0] if dtype is not None or nbytes % (2 * components) == 0 else 1
+        width, height, by_camera = nbytes // (components * item), 1, False
+    attributes = Attributes(
+        bitsPerComponentInMemory=8 * item,
+        bitsPerComponentSignificant=8 * item,
+        componentCount=components,
+        heightPx=height,
+        pixelDataType="float" if item == 4 else "unsigned",
+        sequenceCount=0,
+        widthBytes=padded_row_bytes(width, components, item) if height > 1 else width * components * item,
+        widthPx=width,
+        compressionType="lossless" if compressed else None,
+        channelCount=channel_count(picture_metadata.plane_count(picture), components),
+    )
+    return attributes, by_camera
 
 
 def _camera_sizes(planes: fields.Tree) -> Iterator[tuple[int, int]]:
@@ -297,23 +307,6 @@ def _has_8_bits(sample: bytes, planes: fields.Tree) -> bool:
         if bits:
             return bits <= 8
     return False
-
-
-def _geometry(
-    width: int, height: int, components: int, item: int, plane_count: int | None, compressed: bool
-) -> Attributes:
-    return Attributes(
-        bitsPerComponentInMemory=8 * item,
-        bitsPerComponentSignificant=8 * item,
-        componentCount=components,
-        heightPx=height,
-        pixelDataType="float" if item == 4 else "unsigned",
-        sequenceCount=0,
-        widthBytes=padded_row_bytes(width, components, item) if height > 1 else width * components * item,
-        widthPx=width,
-        compressionType="lossless" if compressed else None,
-        channelCount=channel_count(plane_count, components),
-    )
 
 
 def rescue_nd2(
