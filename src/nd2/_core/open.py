@@ -199,4 +199,5 @@ def make_index(path: Any, storage_options: Mapping[str, Any] | None = None) -> I
         # A second reader, which has these maps, reads only metadata.
         recorder = Recorder(reader.source)
         _choose_reader(recorder, index, {}).load_metadata()
-        return replace(index, blocks=recorder.blocks)
+        blocks = [(offset, data) for (offset, _), data in sorted(recorder.blocks.items())]
+        return replace(index, blocks=blocks)

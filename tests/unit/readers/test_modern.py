@@ -18,6 +18,7 @@ from nd2.structures import (
     Color,
     Contents,
     ExpLoop,
+    FrameMetadata,
     Metadata,
     Microscope,
     Position,
@@ -33,8 +34,7 @@ def channel(name: str) -> Channel:
     return Channel(ChannelMeta(name, 0, Color(1, 2, 3)), None, Microscope(), volume)
 
 
-@pytest.mark.parametrize(("offset", "kept"), [(None, None), (-1, None), (0, 0.0), (7180, 7180.0)])
-def test_channels_share_what_belongs_to_the_frame(offset: int | None, kept: float | None) -> None:
+def frame_metadata(offset: int | None = None, recorded_ms: float | None = 864.0) -> FrameMetadata:
     point = XYPosLoop(1, 0, XYPosLoopParams(True, [Position(StagePosition(1, 2, 3), None, "A1")]))
     reader = object.__new__(modern.ModernReader)
     vars(reader).update(
@@ -43,10 +43,15 @@ def test_channels_share_what_belongs_to_the_frame(offset: int | None, kept: floa
         frame_count=1,
         recorded_data={"PFS_OFFSET": SimpleNamespace(values=np.array([] if offset is None else [offset]))},
         pfs_status=np.array([8]),
-        frame_times=np.array([864.0]),
+        frame_times=None if recorded_ms is None else np.array([recorded_ms]),
         _first=FirstFrame(5.0, 2459000.5),
     )
-    made = reader.frame_metadata(0)
+    return reader.frame_metadata(0)
+
+
+@pytest.mark.parametrize(("offset", "kept"), [(None, None), (-1, None), (0, 0.0), (7180, 7180.0)])
+def test_channels_share_what_belongs_to_the_frame(offset: int | None, kept: float | None) -> None:
+    made = frame_metadata(offset)
     assert made.contents == Contents(2, 9)
     assert [one.channel.name for one in made.channels] == ["a", "b"]
     for one in made.channels:
@@ -59,7 +64,8 @@ def test_channels_share_what_belongs_to_the_frame(offset: int | None, kept: floa
 
 @pytest.mark.parametrize("recorded_ms", [None, float("nan"), float("inf")])
 def test_a_frame_without_a_time_has_that_of_the_metadata(recorded_ms: float | None) -> None:
-    assert modern.time_stamp(recorded_ms, FirstFrame(5.0, 1.0)).relativeTimeMs == 5.0
+    for one in frame_metadata(recorded_ms=recorded_ms).channels:
+        assert one.time.relativeTimeMs == 5.0
 
 
 def loop(kind: int, parameters: dict[str, Any], *children: dict[str, Any]) -> dict[str, Any]:

@@ -26,8 +26,7 @@ def explain_faults(raw_url: str) -> Iterator[None]:
     except (errors.ND2Error, ImportError, MemoryError, NotImplementedError):
         raise
     except Exception as error:
-        own = isinstance(error, (ValueError, TypeError)) and "://" not in str(error)
-        if own:  # a closed file, a wrong option
+        if isinstance(error, (ValueError, TypeError)) and "://" not in str(error):  # a closed file, a wrong option
             raise
         url = redact(raw_url)
         raise explained(error, url) from (None if url != raw_url or "::" in raw_url else error)

@@ -213,7 +213,11 @@ class ModernReader(Reader):
         offset = float(offset) if offset is not None and offset >= 0 else None
         stage = s.StagePosition(*self.stage_positions[frame].tolist())
         position = s.Position(stage, offset, self._position_name(frame))
-        time, status = time_stamp(_cell(self.frame_times, frame), self._first), _cell(self.pfs_status, frame)
+        recorded_ms, status = _cell(self.frame_times, frame), _cell(self.pfs_status, frame)
+        if recorded_ms is None or not math.isfinite(recorded_ms):
+            recorded_ms = self._first.time_ms
+        # As in Nikon's reader, although in real files this Julian day number already is that of the first frame.
+        time = s.TimeStamp(self._first.julian_day + recorded_ms / picture_metadata.DAY_MS, recorded_ms)
         return s.FrameMetadata(
             self.metadata.contents or s.Contents(0, 0),
             [
@@ -282,14 +286,3 @@ def compute_stage_positions(
         if isinstance(loop, s.ZStackLoop):
             within[:, 2] += (index - loop.parameters.homeIndex) * loop.parameters.stepUm
     return stage
-
-
-def time_stamp(recorded_ms: float | None, first: picture_metadata.FirstFrame) -> s.TimeStamp:
-    """Return the time of a frame; without a recorded time, that of the picture metadata.
-
-    The Julian day number is that of the picture metadata plus the frame's milliseconds, as
-    in Nikon's reader, although in real files the former already is that of the first frame.
-    """
-    if recorded_ms is None or not math.isfinite(recorded_ms):
-        recorded_ms = first.time_ms
-    return s.TimeStamp(first.julian_day + recorded_ms / picture_metadata.DAY_MS, recorded_ms)

@@ -116,23 +116,18 @@ class Recorder(ByteSource):
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source
-        self._blocks: dict[Span, bytes] = {}
+        self.blocks: dict[Span, bytes] = {}
 
     @property
     def identity(self) -> tuple[str, int, str]:
         return self._source.identity
-
-    @property
-    def blocks(self) -> list[tuple[int, bytes]]:
-        """Offset and bytes of each read, in the order of the file."""
-        return [(offset, data) for (offset, _), data in sorted(self._blocks.items())]
 
     def read(self, offset: int, nbytes: int) -> bytes:
         return self.read_many([(offset, nbytes)])[0]
 
     def read_many(self, spans: Sequence[Span]) -> list[bytes]:
         data = self._source.read_many(spans)
-        self._blocks.update(zip(spans, data, strict=True))
+        self.blocks.update(zip(spans, data, strict=True))
         return data
 
     def prefetch(self, spans: Sequence[Span]) -> None:
