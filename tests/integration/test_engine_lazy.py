@@ -18,6 +18,7 @@ from dask.base import compute
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nd2._core.format.inflate import inflate
 from tests.builder import Nd2Spec, build
 from tests.handles import no_handle_is_left
 from tests.sparse import build_sparse
@@ -247,6 +248,22 @@ def test_loading_asynchronously(made: tuple[Path, Nd2Spec]) -> None:
     plain = xr.open_dataset(path, engine="nd2").load()
     xr.testing.assert_identical(asyncio.run(dataset.isel(T=slice(1, 4)).load_async()), plain[{"T": slice(1, 4)}])
     np.testing.assert_array_equal(plain.image, spec.array)
+
+
+@pytest.mark.skipif(not hasattr(xr.Dataset, "load_async"), reason="this xarray has no load_async")
+def test_loading_asynchronously_keeps_decoded_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path / "a.nd2", loops=[("T", 2)], channels=2, zlib=True)
+    decoded: list[int] = []
+
+    def count(data: bytes, nbytes: int) -> bytes | bytearray:
+        decoded.append(nbytes)
+        return inflate(data, nbytes)
+
+    monkeypatch.setattr("nd2._core.frames.read.inflate", count)
+    image = xr.open_dataset(tmp_path / "a.nd2", engine="nd2").image
+    for channel in range(2):
+        asyncio.run(image.isel(C=channel, drop=True).load_async())
+    assert len(decoded) == 2
 
 
 def test_tokens_tell_files_apart(tmp_path: Path) -> None:
