@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
+from nd2._core.views.placement import rgb_picks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -102,8 +103,7 @@ def stretch(values: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.flo
     """Scale values to 0 to 1; values that are not finite become 0."""
     low, high = limits
     data = _finite(values)
-    part: NDArray[np.float32] = ((data.clip(low, high) - low) / (high - low)).astype(np.float32)
-    return part
+    return ((data.clip(low, high) - low) / (high - low)).astype(np.float32)
 
 
 def contrast_limits(values: NDArray[Any]) -> tuple[float, float]:
@@ -160,7 +160,7 @@ class Painter:
         layout = reader.layout
         rows, self._rows = np.unique(_nearest(layout.height, shape[0]), return_inverse=True)
         columns, self._columns = np.unique(_nearest(layout.width, shape[1]), return_inverse=True)
-        self._picks = (np.array(channels), rows, columns, range(layout.samples))
+        self._picks = (np.array(channels), rows, columns, rgb_picks(reader)[-1])
         self.limits: list[tuple[float, float]] | None = None
 
     @property
@@ -173,8 +173,7 @@ class Painter:
     def read(self, frames: Sequence[int]) -> NDArray[Any]:
         """Return the visible pixels of frames, shape (n, C, Y, X, S), samples red, green, blue."""
         unique = np.unique(np.array(frames, np.intp))
-        pixels = self.reader.frames.read(unique, self._picks)[np.searchsorted(unique, frames)]
-        return pixels[..., ::-1] if self.reader.frames.pixels.sample_order == "BGR" else pixels
+        return self.reader.frames.read(unique, self._picks)[np.searchsorted(unique, frames)]
 
     def measure(self, pixels: NDArray[Any]) -> list[tuple[float, float]]:
         """Take the limits of some frames for all, and return those of each channel."""
