@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -11,12 +12,15 @@ import numpy as np
 from nd2._core._version import CREATOR, __version__
 from nd2._core.export import zarr_documents as documents
 from nd2._core.export.blocks import Blocks, Grid
+from nd2._core.export.ome import ome_xml
 from nd2._core.export.pipeline import bar, cluster_threads, pump, pump_cluster, share
 from nd2._core.export.zarr_store import Backend, Target, choose_backend, put_array
 from nd2._core.frames import pool
 from nd2._core.io.destination import resolve
 from nd2._core.io.urls import file_stem, is_url, local_path
 from nd2._core.values import record
+from nd2._core.views.facts import Facts
+from nd2._core.views.jsonable import everything
 from nd2._core.views.placement import Placement, frame_tables
 from nd2._core.views.pyramid import pyramid
 
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
     from nd2._core.export.zarr_store import Write
     from nd2._core.readers import Reader
     from nd2._core.readers.layer_chunks import LayerChunks
-    from nd2._core.views.facts import Facts
 
 _LABEL_TYPE = np.dtype(np.uint32)
 
@@ -72,11 +75,7 @@ def write_ome_zarr(
     # Errors of the file or of the options are raised here, before anything is removed.
     reader.frames.check_codec()
     groups = export.groups(include_all_metadata)
-    xml = None
-    if not (export.single or export.fields):
-        from nd2._core.export.ome import ome_xml
-
-        xml = ome_xml(reader, facts).encode()
+    xml = None if export.single or export.fields else ome_xml(reader, facts).encode()
     destination = resolve(
         dest, "OME-Zarr", overwrite=overwrite, sources=[reader.source.url], storage_options=storage_options
     )
@@ -119,12 +118,8 @@ def _write_part(
     backend: Backend,
 ) -> None:
     """Write some blocks, on a worker of a cluster, with as many threads as it has."""
-    import pickle
-
     import dask
     from distributed import get_worker
-
-    from nd2._core.views.facts import Facts
 
     threads = int(get_worker().state.nthreads)
     pool.limit(threads)
@@ -247,9 +242,7 @@ class _Export:
             }
         nd2: dict[str, Any] = {"creator": CREATOR, "version": __version__}
         if include_all_metadata:
-            from nd2._core.views.jsonable import everything
-
-            nd2.update(everything(self.reader))
+            nd2 |= everything(self.reader)
         if self.single:
             nd2 |= groups[""]["nd2"]
             return groups | {"": {**groups[""], "nd2": nd2}}
