@@ -179,19 +179,17 @@ class NewTables:
     def _metadata(self, log: FrameLog) -> Iterator[tuple[bytes, bytes]]:
         """Yield the chunks that readers need to open the file."""
         plan, loops = self.plan, self._loops(log)
-        trees: dict[fields.Names, fields.Tree] = {}
-        if nested := experiment.encode(loops):
-            trees[experiment.NAMES] = nested
-        if plan.channels:
-            calibration = picture_metadata.encode_calibration(plan.channels[0])
-            trees[picture_metadata.CALIBRATION_NAMES] = calibration
-            first = log.first_frame(self.first, loops)
-            trees[picture_metadata.NAMES] = picture_metadata.encode(plan.channels, first, plan.exposures_ms)
-        trees[attributes.NAMES] = attributes.encode(plan.attributes)
-        if self.text_info:
-            trees[texts.NAMES] = texts.encode(self.text_info)
+        first = log.first_frame(self.first, loops)
+        trees = {
+            experiment.NAMES: experiment.encode(loops),
+            picture_metadata.CALIBRATION_NAMES: picture_metadata.encode_calibration(plan.channels[0]),
+            picture_metadata.NAMES: picture_metadata.encode(plan.channels, first, plan.exposures_ms),
+            attributes.NAMES: attributes.encode(plan.attributes),
+            texts.NAMES: texts.encode(self.text_info) if self.text_info else None,
+        }
         for names, tree in trees.items():
-            yield fields.name(names, self.version), fields.encode(tree, self.version)
+            if tree is not None:
+                yield fields.name(names, self.version), fields.encode(tree, self.version)
 
     def _loops(self, log: FrameLog) -> list[ExpLoop]:
         """Return the loops: positions without a place and periods come from the frames."""
