@@ -150,11 +150,6 @@ class _Builder:
     def images(self) -> int:
         return image_counts(self.reader.layout)["P"]
 
-    @property
-    def chosen(self) -> Sequence[int]:
-        """The images that the document describes."""
-        return range(self.images) if self.position is None else [self.position]
-
     @cached_property
     def cameras(self) -> list[Camera]:
         """The different cameras, in the order of the channels."""
@@ -179,7 +174,7 @@ class _Builder:
             root.set("UUID", self.uuid)
         self._instrument(root)
         rois = self._regions() if planes else []
-        for number, image in enumerate(self.chosen):
+        for number, image in enumerate(range(self.images) if self.position is None else [self.position]):
             element = self._image(root, number, image, planes)
             for roi_number, _, images in rois:
                 if image in images:
@@ -348,9 +343,8 @@ class _Builder:
                 if (value := column[k]) is not None:
                     place[name], place[f"{name}Unit"] = repr(value), unit
             for channel, exposure in enumerate(exposures):
-                plane = {"TheZ": str(planes[k]), "TheT": str(times[k]), "TheC": str(channel)}
                 # The unit is written even without a value, because programs read it.
-                plane["ExposureTimeUnit"] = "ms"
+                plane = {"TheZ": str(planes[k]), "TheT": str(times[k]), "TheC": str(channel), "ExposureTimeUnit": "ms"}
                 if exposure[k] == exposure[k]:  # not NaN
                     plane["ExposureTime"] = repr(exposure[k])
                 ElementTree.SubElement(parent, "Plane", plane | place)

@@ -20,7 +20,7 @@ from nd2._core.io.destination import resolve
 from nd2._core.io.urls import file_stem, is_url, local_path
 from nd2._core.values import record
 from nd2._core.views.facts import Facts
-from nd2._core.views.jsonable import everything
+from nd2._core.views.jsonable import plain
 from nd2._core.views.placement import Placement, frame_tables
 from nd2._core.views.pyramid import pyramid
 
@@ -242,7 +242,8 @@ class _Export:
             }
         nd2: dict[str, Any] = {"creator": CREATOR, "version": __version__}
         if include_all_metadata:
-            nd2 |= everything(self.reader)
+            unstructured = self.reader.unstructured_metadata(strip_prefix=True, include=None, exclude=None)
+            nd2 |= {"unstructured_metadata": plain(unstructured), "custom_data": plain(self.reader.custom_data)}
         if self.single:
             nd2 |= groups[""]["nd2"]
             return groups | {"": {**groups[""], "nd2": nd2}}

@@ -8,12 +8,9 @@ import math
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from nd2._core.readers import Reader
 
 
 def plain(value: Any) -> Any:
@@ -58,9 +55,3 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=
 def json_text(value: Any) -> str:
     """Return a value as JSON text."""
     return _ENCODER.encode(plain(value))
-
-
-def everything(reader: Reader) -> dict[str, Any]:
-    """Return all metadata chunks of a file."""
-    unstructured = reader.unstructured_metadata(strip_prefix=True, include=None, exclude=None)
-    return {"unstructured_metadata": plain(unstructured), "custom_data": plain(reader.custom_data)}
