@@ -239,11 +239,8 @@ class S3Transport(RangeTransport):
         try:
             version = normal_version(response.get("ETag") or str(response.get("LastModified", "")))
             sent = sent_range(response.get("ContentRange"))
-            if sent is None:
-                size = int(response["ContentLength"])
-                yield Answer(0, size, size, version, False, _chunks(body))
-            else:
-                yield Answer(*sent, version, True, _chunks(body))
+            size = int(response["ContentLength"]) if sent is None else 0
+            yield Answer(*(sent or (0, size, size)), version, sent is not None, body.iter_chunks(_READ))
         finally:
             body.close()
 
@@ -261,11 +258,6 @@ class S3Transport(RangeTransport):
 
     async def _retry(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await self._repeat(function, args=arguments, retries=self.fs.retries)
-
-
-async def _chunks(body: Any) -> AsyncIterator[bytes]:
-    while chunk := await body.read(_READ):
-        yield chunk
 
 
 TRANSPORTS: dict[str, type[RangeTransport]] = {
