@@ -137,9 +137,7 @@ def _loop(node: dict[str, Any], level: int, stated: dict[str, int], frame_count:
 def _time_loop(pars: dict[str, Any], level: int, stated: int | None) -> s.TimeLoop:
     """Return a time loop, from the period with the stated count or else the first one."""
     value = pars.get("Period")
-    if isinstance(value, dict) and "Count" not in value:
-        value = list(value.values())
-    periods = [period for period in _as_list(value) if isinstance(period, dict)]
+    periods = [value] if isinstance(value, dict) and "Count" in value else fields.levels(value)
     period = next((p for p in periods if p.get("Count") == stated), (periods or [pars])[0])
     # An interval that was not measured is None, as in nd2: coordinates then use the period.
     measured: list[Any] = [period.get(f"{kind}PeriodDiff") for kind in ("Avg", "Max", "Min")]
@@ -266,6 +264,6 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _count(level: dict[str, Any]) -> int:
+def _count(level: fields.Tree) -> int:
     value = level.get("Count")
     return value if isinstance(value, int) and 0 < value < _MAX_COUNT else 0

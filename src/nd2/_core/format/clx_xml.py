@@ -29,7 +29,6 @@ _WRAPPERS: Final = ("variant", "no_name")
 """Elements of legacy files that are their content if they stand alone."""
 
 _PROLOG: Final = re.compile(r"<\?xml[^>]*>")
-_LEGACY_PROLOG: Final = re.compile(r"^\s*<\?xml[^>]*\?>")
 _ILLEGAL: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BAD_REFERENCE: Final = re.compile(
     r"&(?!(?:amp|lt|gt|quot|apos);)(?!#(?:9|10|13|3[2-9]|[4-9]\d|\d{3,7}|x[0-9A-Fa-f]{2,6});)"
@@ -90,13 +89,9 @@ def _as_items(element: Element, depth: int) -> Items:
     return items
 
 
-def _boolean(text: str) -> bool:
-    return text.strip().lower() in ("true", "1")
-
-
 _Kind: TypeAlias = Callable[[str], Any]
 _SCALARS: Final[Mapping[str, _Kind]] = {
-    "bool": _boolean,
+    "bool": lambda text: text.strip().lower() in ("true", "1"),
     **dict.fromkeys(_INTEGERS, int),
     "double": float,
     "float": float,
@@ -118,20 +113,21 @@ def _read(kind: _Kind, text: str) -> Any:
 
 
 def _parse(data: bytes) -> Element:
-    text = _text(data).strip("\0 \t\r\n")
-    prolog = _PROLOG.match(text)  # a search would try every place, which takes quadratic time
-    text = text[prolog.end() :].lstrip() if prolog else text
-    _refuse_declarations(text)
+    text = _content(_text(data))
     try:
         return ElementTree.fromstring(text)
     except ElementTree.ParseError:
         return _salvage(text)
 
 
-def _refuse_declarations(text: str) -> None:
-    """Raise an error if a document declares entities, which may fill the memory."""
+def _content(text: str) -> str:
+    """Return a document without its prolog; refuse one that declares entities, which may fill the memory."""
+    text = text.strip("\0 \t\r\n")
+    prolog = _PROLOG.match(text)  # a search would try every place, which takes quadratic time
+    text = text[prolog.end() :].lstrip() if prolog else text
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise _document_type_error()
+    return text
 
 
 def _document_type_error() -> errors.CorruptFileError:
@@ -182,10 +178,9 @@ def decode_legacy(data: bytes) -> dict[str, Any]:
     Invalid bytes of UTF-8 and everything after a NUL are dropped. Values are bool, int, float, str, bytes
     (base64 text), dict and list. A number that cannot be read stays text.
     """
-    text = _LEGACY_PROLOG.sub("", data.split(b"\0", 1)[0].decode("utf-8-sig", "ignore"))
-    _refuse_declarations(text)
+    text = data.split(b"\0", 1)[0].decode("utf-8-sig", "ignore")
     try:
-        root = ElementTree.fromstring(text)
+        root = ElementTree.fromstring(_content(text))
     except ElementTree.ParseError as error:
         raise errors.corrupt(f"the XML is damaged: {error}") from error
     content = _legacy_level(root, 0)
