@@ -185,10 +185,10 @@ def _channel_coordinates(facts: Facts) -> dict[str, VariableModel]:
 
 def position_names(facts: Facts) -> VariableModel | None:
     """Return the stored name of each position, on the axis P; None if no position has a name."""
-    if facts.position_loop is None or not any(facts.position_names):
+    if not any(facts.position_names):
         return None
     names = np.array(facts.position_names, np.str_)
-    return VariableModel((facts.position_loop,), names, {"long_name": "position name"})
+    return VariableModel(("P",), names, {"long_name": "position name"})
 
 
 def _frame_coordinates(

@@ -166,14 +166,13 @@ class _Part:
 
     def positions(self) -> list[_Part]:
         """Return the part at each position; the file itself if it has no positions."""
-        loop = self.facts.position_loop
-        if loop is None:
+        if "P" not in self.facts.loops:
             return [self]
-        return [self._position(loop, index) for index in range(self.image.all_sizes[loop])]
+        return [self._position(index) for index in range(self.image.all_sizes["P"])]
 
-    def _position(self, loop: str, index: int) -> _Part:
+    def _position(self, index: int) -> _Part:
         named = {"position": index, "position_name": self.facts.position_names[index]}
-        image = self.image.fix(loop, index).drop_dims(loop)
+        image = self.image.fix("P", index).drop_dims("P")
         return replace(self, image=image, metadata={**self.metadata, **named}, position=index)
 
     def layers(self) -> list[Layer]:
@@ -193,8 +192,8 @@ class _Part:
 
     def _arrays(self, levels: Pyramid, **picks: int) -> list[Any]:
         """Return the levels of this part as dask arrays, at an index of the axes that are given."""
-        if self.position is not None and self.facts.position_loop is not None:
-            picks[self.facts.position_loop] = self.position
+        if self.position is not None:
+            picks["P"] = self.position
         key = tuple(picks.get(dim, slice(None)) for dim in levels.dims)
         arrays = []
         for number in range(levels.levels):

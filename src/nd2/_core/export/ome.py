@@ -239,7 +239,7 @@ class _Builder:
 
     def _stage_label(self, parent: Element, image: int) -> None:
         """Add name and place of a position, if the file has positions."""
-        if self.facts.position_loop is None:
+        if "P" not in self.facts.loops:
             return
         frame = self.placement.index[self.placement.image == image][:1]
         place: dict[str, Any] = {}

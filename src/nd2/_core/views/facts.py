@@ -198,17 +198,10 @@ class Facts:
         return float(y), float(x)
 
     @cached_property
-    def position_loop(self) -> str | None:
-        """Name of the axis of positions; None if the file does not have one."""
-        return next((name for name, loop in self.loops.items() if loop.type == "XYPosLoop"), None)
-
-    @cached_property
     def position_names(self) -> tuple[str, ...]:
         """Name of each position, which may be empty. Without an axis of positions, there are no items."""
-        if self.position_loop is None:
-            return ()
-        points = self.loops[self.position_loop].parameters.points
-        return tuple(point.name or "" for point in points)
+        loop = self.loops.get("P")
+        return () if loop is None else tuple(point.name or "" for point in loop.parameters.points)
 
     def image_names(self, images: int) -> list[str]:
         """Return the names of the images of a model in which each position is an image."""

@@ -397,7 +397,7 @@ def _frame_text(frame: int, painter: Painter) -> str:
     for name, index in layout.grid.indices(np.array([frame])).items():
         place = int(index[0])
         if dict(layout.loops)[name] > 1:
-            known = facts.position_names if name == facts.position_loop else ()
+            known = facts.position_names if name == "P" else ()
             parts.append((known[place] if place < len(known) else "") or f"{name} {place}")
     return "  ".join(parts)
 

@@ -78,7 +78,7 @@ def _first_frames(reader: Reader, letters: str) -> NDArray[np.intp]:
 
 def _positions(reader: Reader, facts: Facts) -> list[dict[str, Any]]:
     """Return name and place of each position; empty if the file does not have a loop over positions."""
-    if facts.position_loop is None:
+    if "P" not in facts.loops:
         return []
     frames = _first_frames(reader, "P")
     places = np.stack([facts.stage[axis].values[frames] for axis in "xyz"], axis=1)
