@@ -114,14 +114,8 @@ def _raster(item: dict[str, Any]) -> LayerInfo:
         raise errors.corrupt(f"a binary layer has impossible tiles: {grid}")
     if max(height * width, grid.tile_height * grid.tile_width) > _MAX_PIXELS:
         raise errors.corrupt(f"a binary layer is larger than {_MAX_PIXELS} pixels: {grid}")
-    return LayerInfo(
-        fields.text(item, "binName"),
-        f"TiledRasterBinaryData_{number}",
-        item.get("binComp"),
-        item.get("binCompOrder"),
-        item.get("binColor"),
-        item.get("binColorMode"),
-        item.get("binState"),
-        number,
-        grid,
+    comp, order, color, mode, state = (
+        item.get(f"bin{key}") for key in ("Comp", "CompOrder", "Color", "ColorMode", "State")
     )
+    name, tag = fields.text(item, "binName"), f"TiledRasterBinaryData_{number}"
+    return LayerInfo(name, tag, comp, order, color, mode, state, number, grid)

@@ -15,13 +15,16 @@ from collections.abc import Mapping
 from itertools import accumulate
 from struct import Struct
 from struct import error as struct_error
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from nd2._core import errors
 from nd2._core.format.inflate import inflate_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+
+Parts: TypeAlias = "Mapping[str, Collection[str]]"
+"""Names of the children that are needed of some levels, by the names of the levels."""
 
 _BOOL, _I32, _U32, _I64, _U64, _F64, _POINTER, _STRING, _BYTES = range(1, 10)
 _LEVEL = 11
@@ -130,23 +133,18 @@ def integer_type(value: int) -> type[int]:
 
 
 def decode(
-    data: bytes | memoryview,
-    *,
-    strip_prefix: bool = False,
-    partial: Mapping[str, Collection[str]] | None = None,
-    budget: Budget | None = None,
+    data: bytes | memoryview, *, strip_prefix: bool = False, partial: Parts | None = None, budget: Budget | None = None
 ) -> dict[str, Any]:
     """Decode a payload to nested dictionaries.
 
     Unnamed children get the keys ``i0000000000``, ``i0000000001``, ... Among named children, the
     unnamed ones become a list (a single one itself) under ``""``. The last of children with
     the same name wins; `decode_items` keeps all. A byte array becomes the tree that it encodes, or else a
-    list of integers. ``partial`` maps names of levels to the names of the children that are needed: others are
-    usually not decoded, and a level of which no child is needed is left out.
+    list of integers. Children that are not in ``partial`` are usually not decoded, and a level of which no
+    child is needed is left out.
     """
-    tree: dict[str, Any] = _decode(
-        data, _STRIPPED_NAMES if strip_prefix else _NAMES, lossless=False, partial=partial, budget=budget
-    )
+    names = _STRIPPED_NAMES if strip_prefix else _NAMES
+    tree: dict[str, Any] = _decode(data, names, budget or Budget(), partial or {}, lossless=False)
     return tree
 
 
@@ -155,7 +153,7 @@ def decode_items(data: bytes | memoryview) -> Items:
 
     A tree that a byte array encodes can be decoded in turn. Values are those that `encode` takes.
     """
-    tree: Items = _decode(data, _NAMES, lossless=True)
+    tree: Items = _decode(data, _NAMES, Budget(), {}, lossless=True)
     return tree
 
 
@@ -183,31 +181,17 @@ _NAMES: Final = _Names("")
 _STRIPPED_NAMES: Final = _Names(TYPE_PREFIX)
 
 
-def _decode(
-    data: bytes | memoryview,
-    names: _Names,
-    *,
-    lossless: bool,
-    partial: Mapping[str, Collection[str]] | None = None,
-    budget: Budget | None = None,
-) -> Any:
-    data, budget = bytes(data), budget or Budget()
+def _decode(data: bytes | memoryview, names: _Names, budget: Budget, partial: Parts, *, lossless: bool) -> Any:
+    data = bytes(data)
     budget.add(data)
     try:
-        return _payload(data, names, lossless, 0, budget, partial or {}, compressible=True)
+        return _payload(data, names, lossless, 0, budget, partial, compressible=True)
     except (IndexError, struct_error):
         raise errors.corrupt("a metadata record ends too early", offset=len(data)) from None
 
 
 def _payload(
-    data: bytes,
-    cache: _Names,
-    lossless: bool,
-    depth: int,
-    budget: Budget,
-    partial: Mapping[str, Collection[str]],
-    *,
-    compressible: bool,
+    data: bytes, cache: _Names, lossless: bool, depth: int, budget: Budget, partial: Parts, *, compressible: bool
 ) -> Any:
     """Decode all records of a payload; zero bytes may follow them."""
     if data.startswith(_COMPRESSED):

@@ -16,7 +16,7 @@ from nd2._core.format import chunks, clx_lite
 from nd2._core.values import record
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from nd2._core.format.pixels import PixelLayout
     from nd2._core.frames.read import Frames
@@ -226,7 +226,7 @@ class ChunkFile:
         data: bytes,
         *,
         strip_prefix: bool = False,
-        partial: Mapping[str, Collection[str]] | None = None,
+        partial: clx_lite.Parts | None = None,
         budget: clx_lite.Budget | None = None,
     ) -> dict[str, Any]:
         """Decode a metadata chunk, binary or XML; of the binary form only parts of some levels."""
