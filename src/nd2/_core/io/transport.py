@@ -185,7 +185,10 @@ class Transport:
     async def ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
         """Read length, version, and the file's two ends."""
         stat = await self.stat()
-        return stat, [(a, await self._cat(a, b)) for a, b in end_spans(stat.size, head, tail)]
+        parts = [(start, bytearray(stop - start)) for start, stop in end_spans(stat.size, head, tail)]
+        requests = [Request(at, at + len(part), [(at, memoryview(part))]) for at, part in parts]
+        await self.fetch(requests, stat)
+        return stat, [(at, bytes(part)) for at, part in parts]
 
     async def read_start(self, nbytes: int) -> bytes:
         """Read the first bytes of the file, fewer if it is shorter."""
@@ -232,12 +235,6 @@ class AsyncTransport(Transport):
 
     async def stat(self) -> Stat:
         return parse_info(await self.fs._info(self.path), self.url)  # noqa: SLF001 - fsspec's way to name coroutines
-
-    async def ends(self, head: int, tail: int) -> tuple[Stat, Blocks]:
-        stat = await self.stat()
-        spans = end_spans(stat.size, head, tail)
-        data = await asyncio.gather(*(self._cat(a, b) for a, b in spans))
-        return stat, [(a, part) for (a, _), part in zip(spans, data, strict=True)]
 
     async def fetch(self, requests: Sequence[Request], expected: Stat) -> None:
         """Make requests, as many at once as fsspec's settings allow; an error cancels the others."""

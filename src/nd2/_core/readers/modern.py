@@ -171,13 +171,6 @@ class ModernReader(Reader):
     def dtype(self) -> np.dtype[Any]:
         return self._dtype or sample_dtype(self.attributes.bitsPerComponentInMemory)
 
-    @property
-    def frame_positions(self) -> NDArray[np.uint64]:
-        positions = np.zeros(self._stored_count, np.uint64)
-        chunk_map = self.chunk_file.chunk_map
-        positions[chunk_map.frame_index] = chunk_map.frame_position
-        return positions
-
     @cached_property
     def frames(self) -> Frames:
         geometry = self.attributes

@@ -151,7 +151,10 @@ class Reader(AbstractContextManager["Reader"]):
     @property
     def frame_positions(self) -> NDArray[np.uint64]:
         """Where the chunk of each frame starts, shape (n,); 0 if it is missing; empty without chunks."""
-        return np.zeros(0, np.uint64)
+        chunk_map = self.chunk_file.chunk_map
+        positions = np.zeros(self._stored_count if len(chunk_map.frame_index) else 0, np.uint64)
+        positions[chunk_map.frame_index] = chunk_map.frame_position
+        return positions
 
     @property
     def captures(self) -> Sequence[Capture]:
