@@ -16,7 +16,7 @@ class Counted(ByteSource):
     """Bytes in memory; notes the length of each read."""
 
     def __init__(self, data: bytes, *, concurrent: bool) -> None:
-        self._data, self._concurrent = data, concurrent
+        self._data, self.concurrent = data, concurrent
         self.lengths: list[int] = []
 
     @property
@@ -26,10 +26,6 @@ class Counted(ByteSource):
     @property
     def identity(self) -> tuple[str, int, str]:
         return ("counted", len(self._data), "")
-
-    @property
-    def concurrent(self) -> bool:
-        return self._concurrent
 
     def read(self, offset: int, nbytes: int) -> bytes:
         self.check(offset, nbytes)

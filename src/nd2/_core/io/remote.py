@@ -40,6 +40,7 @@ class FsspecSource(ByteSource):
     def __init__(self, fs: AbstractFileSystem, path: str) -> None:
         self._transport = _transport(fs, path)
         self._tuning = Tuning.current()
+        self.max_gap = self._tuning.max_gap
         self._stat: Stat | None = None
         self._verified = True
         self._blocks: Blocks = []
@@ -51,10 +52,6 @@ class FsspecSource(ByteSource):
         return self._transport.url
 
     @property
-    def size(self) -> int:
-        return self._known().size
-
-    @property
     def identity(self) -> tuple[str, int, str]:
         """``(url, size, ETag or modification time)``."""
         stat = self._known()
@@ -63,10 +60,6 @@ class FsspecSource(ByteSource):
     @property
     def storage_options(self) -> dict[str, Any]:
         return dict(self._transport.fs.storage_options)
-
-    @property
-    def max_gap(self) -> int:
-        return self._tuning.max_gap
 
     def read(self, offset: int, nbytes: int) -> bytes:
         return self.read_many([(offset, nbytes)])[0]
@@ -150,8 +143,6 @@ class FsspecSource(ByteSource):
         return stat
 
     def _in_memory(self, offset: int, nbytes: int) -> bytes | None:
-        if nbytes == 0:
-            return b""
         for start, data in self._blocks:
             if start <= offset and offset + nbytes <= start + len(data):
                 return data[offset - start : offset - start + nbytes]
@@ -209,6 +200,7 @@ class FsspecSource(ByteSource):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._transport = _transport(state["fs"], state["path"])
         self._stat, self._tuning = state["stat"], state["tuning"]
+        self.max_gap = self._tuning.max_gap
         self._verified, self._blocks = False, []
         self._lock = threading.Lock()
 

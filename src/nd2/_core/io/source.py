@@ -40,6 +40,10 @@ class ByteSource(ABC):
 
     owns_handle = False
     """Whether a source that is not closed keeps a file open."""
+    max_gap = 16 << 10
+    """Distance in bytes up to which two reads are better done as one."""
+    concurrent = False
+    """Whether ``read_many`` fetches its ranges at the same time, so that threads add nothing."""
 
     _closed = False
 
@@ -78,16 +82,6 @@ class ByteSource(ABC):
     def storage_options(self) -> dict[str, Any] | None:
         """Options of the fsspec file system; None without one."""
         return None
-
-    @property
-    def max_gap(self) -> int:
-        """Distance in bytes up to which two reads are better done as one."""
-        return 16 << 10
-
-    @property
-    def concurrent(self) -> bool:
-        """Whether ``read_many`` fetches its ranges at the same time, so that threads add nothing."""
-        return False
 
     @property
     def closed(self) -> bool:

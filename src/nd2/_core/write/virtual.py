@@ -63,6 +63,8 @@ class ArraySource(ByteSource):
     Each block of an array is computed once if readers read in the order of the file.
     """
 
+    max_gap = 0
+
     def __init__(self, frames: ArrayFrames, pixels: PixelLayout, members: dict[bytes, bytes], *, swap: bool) -> None:
         self._frames, self._pixels = frames, pixels
         self._swap = swap and pixels.samples == 3
@@ -93,10 +95,6 @@ class ArraySource(ByteSource):
     @property
     def identity(self) -> tuple[str, int, str]:
         return ("", self._size, f"array {self._key}")
-
-    @property
-    def max_gap(self) -> int:
-        return 0
 
     def read(self, offset: int, nbytes: int) -> bytes:
         self.check(offset, nbytes)
