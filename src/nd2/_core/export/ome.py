@@ -174,7 +174,8 @@ class _Builder:
             root.set("UUID", self.uuid)
         self._instrument(root)
         rois = self._regions() if planes else []
-        for number, image in enumerate(range(self.images) if self.position is None else [self.position]):
+        chosen = range(self.images) if self.position is None else [self.position]
+        for number, image in enumerate(chosen):
             element = self._image(root, number, image, planes)
             for roi_number, _, images in rois:
                 if image in images:
@@ -197,13 +198,7 @@ class _Builder:
         if microscope:
             _add(instrument, "Microscope", Manufacturer="Nikon", Model=microscope)
         for number, camera in enumerate(self.cameras):
-            _add(
-                instrument,
-                "Detector",
-                ID=f"Detector:{number}",
-                Model=camera.model,
-                SerialNumber=camera.serial,
-            )
+            _add(instrument, "Detector", ID=f"Detector:{number}", Model=camera.model, SerialNumber=camera.serial)
         optics = self.facts.optics
         if optics is not None:
             _add(

@@ -95,8 +95,10 @@ class Target:
 
     def sweep(self) -> None:
         """Remove incomplete chunks of processes that were killed. Object stores do not have any."""
+        if self.storage_options is not None:
+            return
         # The export made the folder, and links to other folders are not followed.
-        for folder, _, names in os.walk(self.place) if self.storage_options is None else ():
+        for folder, _, names in os.walk(self.place):
             for name in names:
                 if _LEFT_BEHIND.search(name):
                     with suppress(FileNotFoundError):  # a worker that was given up may go on
