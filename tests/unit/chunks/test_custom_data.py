@@ -50,7 +50,7 @@ def test_byte_arrays_are_mutable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [1.5, "text", {"Name": 1, "Bytes": bytearray(b"AAAA")}])
 def test_what_was_read_can_be_written(tmp_path: Path, value: Any) -> None:
-    assert read_back(tmp_path, custom_data.encode_chunk(value)) == value
+    assert read_back(tmp_path, clx_xml.encode(custom_data.encode(value))) == value
 
 
 @pytest.mark.parametrize(

@@ -57,20 +57,16 @@ def only_value(tree: Any) -> Any:
     return tree
 
 
-def encode_chunk(tree: Any) -> bytes:
-    """Return the payload of a chunk that holds a tree, or one value."""
-    return clx_xml.encode(encode(tree if isinstance(tree, Mapping) else {_ONLY: tree}))
-
-
-def encode(tree: Mapping[str, Any]) -> Items:
-    """Return settings as stored; ``ND2File.custom_data`` then returns ``tree``.
+def encode(tree: Any) -> Items:
+    """Return settings, or one value, as stored; ``ND2File.custom_data`` then returns ``tree``.
 
     Decoding strips the type prefix of names, so names that would lose letters get a prefix. List
     items that decoding left out, because they are empty or zero, are restored.
     """
+    settings = tree if isinstance(tree, Mapping) else {_ONLY: tree}
     items = Items()
     place = 0
-    for key, value in tree.items():
+    for key, value in settings.items():
         if value is None:
             continue
         if fields.LIST_KEY.fullmatch(key):

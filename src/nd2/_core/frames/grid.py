@@ -195,13 +195,12 @@ class Layout:
 
     def with_all_loops(self) -> Layout:
         """Return the layout with a loop of one item for each of T, P and Z that the file lacks."""
-        names = [name for name, _ in self.loops]
+        loops = list(self.loops)
         for letter in "TPZ":
-            if letter not in names:
-                later = [i for i, name in enumerate(names) if "TPZ".find(name[0]) > "TPZ".find(letter)]
-                names.insert(later[0] if later else len(names), letter)
-        counts = dict(self.loops)
-        return replace(self, loops=tuple((name, counts.get(name, 1)) for name in names))
+            if letter not in dict(loops):
+                later = [i for i, (name, _) in enumerate(loops) if "TPZ".find(name[0]) > "TPZ".find(letter)]
+                loops.insert(later[0] if later else len(loops), (letter, 1))
+        return replace(self, loops=tuple(loops))
 
     @cached_property
     def grid(self) -> FrameGrid:

@@ -169,7 +169,7 @@ class NewTables:
         for tag, tree in self.custom.items():
             name = custom_data.name(tag)
             if name not in (binary_layers.RUNS_NAME, recorded_data.NAME):
-                yield name, tree if isinstance(tree, bytes) else custom_data.encode_chunk(tree)
+                yield name, tree if isinstance(tree, bytes) else clx_xml.encode(custom_data.encode(tree))
         if self.rois:
             yield regions.NAME, clx_lite.encode(regions.encode(self.rois))
         if self.events:
