@@ -81,7 +81,8 @@ def _event(stored: fields.Tree, table: fields.Table) -> ExperimentEvent:
     event = ExperimentEvent(**fields.read(stored, table))
     code = event.meaning
     event.meaning = fields.member(EventMeaning, code)
-    event.description = event.description or _standard_text(code)
+    standard = _TEXT.get(code, "") if isinstance(event.meaning, EventMeaning) else f"Event {code}"
+    event.description = event.description or standard
     if "S" in stored:
         event.stimulation = StimulationEvent(**fields.read(fields.level(stored, "S"), _STIMULATION))
         kind = event.stimulation.type = fields.member(StimulationType, event.stimulation.type)
@@ -89,11 +90,6 @@ def _event(stored: fields.Tree, table: fields.Table) -> ExperimentEvent:
         detail = f" - {event.stimulation.description}" if event.stimulation.description else ""
         event.description += f" Phase {phase}{detail}"
     return event
-
-
-def _standard_text(code: int) -> str:
-    member = code in EventMeaning.__members__.values()
-    return _TEXT.get(code, "") if member else f"Event {code}"
 
 
 def encode(events: Iterable[ExperimentEvent]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Protocol
+    from typing import Protocol, TypeAlias
 
     from numpy.typing import NDArray
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
         def __len__(self) -> int: ...
         def __getitem__(self, part: slice, /) -> bytes: ...
+
+    FrameEntries: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]
+    """Index, position and data length of frames, each of shape (n,)."""
 
 
 PAGE = 4096
@@ -336,16 +339,11 @@ def _frame_indices(
     return is_frame, index[valid]
 
 
-def encode_map(
-    entries: Iterable[tuple[bytes, int, int]],
-    position: int,
-    frames: tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]] | None = None,
-) -> bytes:
+def encode_map(entries: Iterable[tuple[bytes, int, int]], position: int, frames: FrameEntries | None = None) -> bytes:
     """Encode the chunk map chunk, the last of a file: names, positions and data lengths.
 
     Entries are sorted by name, descending, as in every real file; the chunk ends on a page and ends the file.
-    ``frames`` are the index, position and data length, shape (n,), of frames that are not among ``entries``:
-    of millions of frames, quickly.
+    ``frames`` are those that are not among ``entries``: millions of them, quickly.
     """
     tail = TAIL.pack(MAP_SIGNATURE, position)
     pack = struct.Struct("<QQ").pack
