@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nd2._core.event_types import ExperimentEvent
     from nd2._core.format.jp2 import BoxMap
     from nd2._core.frames.read import Frames
+    from nd2._core.io import ByteSource
     from nd2._core.readers.chunk_file import ChunkFile
     from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.readers.rescue import RescueReport
@@ -54,7 +55,8 @@ class Reader(AbstractContextManager["Reader"]):
     """The sidecar index that was used to open the file."""
 
     def __init__(self, chunk_file: ChunkFile, version: tuple[int, int], *, flat_frames: bool = False) -> None:
-        self.source, self.chunk_file = chunk_file.source, chunk_file
+        self.source: ByteSource = chunk_file.source
+        self.chunk_file = chunk_file
         self.version = version
         self.flat_frames = flat_frames
 
