@@ -12,9 +12,8 @@ import xarray as xr
 from nd2._core import errors
 from nd2._core.frames.grid import FrameGrid
 from xarray_nd2.dataset.build import dataset_model, position_model
-from xarray_nd2.dataset.columns import TableColumn
+from xarray_nd2.dataset.columns import Clock, TableColumn
 from xarray_nd2.dataset.coords import (
-    Clock,
     column_attrs,
     column_names,
     frame_variable,
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from nd2._core.chunks.experiment import LargeImage
     from nd2._core.event_types import ExperimentEvent
     from nd2._core.views.facts import Facts
-    from xarray_nd2.dataset.coords import TimeMode
+    from xarray_nd2.dataset.columns import TimeMode
     from xarray_nd2.dataset.model import DatasetModel
 
 

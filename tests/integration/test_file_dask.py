@@ -38,7 +38,6 @@ def kind(request: pytest.FixtureRequest) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "plain":
             patch.setitem(sys.modules, "resource_backed_dask_array", None)
-            patch.delitem(sys.modules, "nd2._core.views.dask_wrapper", raising=False)
         yield request.param
 
 
@@ -144,7 +143,6 @@ def test_a_wrapped_array_is_read_where_its_package_is_not_installed(path: Path, 
     data = pickle.dumps(lazy(path))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "resource_backed_dask_array", None)
-        patch.delitem(sys.modules, "nd2._core.views.dask_wrapper", raising=False)
         copy = pickle.loads(data)
     assert type(copy) is da.Array
     np.testing.assert_array_equal(copy.compute(), SPEC.array)  # type: ignore[no-untyped-call]

@@ -38,7 +38,7 @@ from xarray_nd2.napari.reader import get_reader, read_folder, read_stack
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xarray_nd2.napari.layers import Layer
+    from xarray_nd2.napari.regions import Layer
 
 
 def images(layers: list[Layer]) -> list[Layer]:

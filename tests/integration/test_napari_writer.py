@@ -18,7 +18,7 @@ from xarray_nd2.napari.writer import to_dataset, write_nd2, write_ome_zarr
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xarray_nd2.napari.layers import Layer
+    from xarray_nd2.napari.regions import Layer
 
 SHAPE = (2, 3, 20, 30)
 

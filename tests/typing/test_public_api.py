@@ -19,7 +19,7 @@ from ome_types import OME
 import nd2
 import xarray_nd2
 from nd2 import structures
-from nd2._core.readers.rescue import RescueReport
+from nd2._core.readers.reader import RescueReport
 from nd2._core.views.picture import Picture
 from nd2._core.write.writer import FileWriter
 from nd2.jobs.types import JobsDict

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nd2._core.job_types import JobsDict
     from nd2._core.open import ReadOptions
     from nd2._core.readers import Reader
-    from nd2._core.readers.rescue import RescueReport
+    from nd2._core.readers.reader import RescueReport
     from nd2._core.region_types import ROI
     from nd2._core.structures import Attributes, CustomField, ExpLoop, FrameMetadata, Metadata, TextInfo, VoxelSize
     from nd2._core.views.binary import BinaryLayers

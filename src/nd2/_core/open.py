@@ -195,9 +195,13 @@ def make_index(path: Any, storage_options: Mapping[str, Any] | None = None) -> I
     from nd2._core.readers.sidecar import Index, Recorder
 
     with open_reader(path, storage_options=storage_options) as reader:
-        index = Index.from_reader(reader)
+        source, frames = reader.source, reader.frames
+        _, size, version = source.identity
+        end = source.read(max(size - chunks.PAGE, 0), min(chunks.PAGE, size))
+        chunk_map = None if reader.version[0] == 1 else reader.chunk_file.chunk_map
+        index = Index(size, version, end, [], chunk_map, reader.box_map, frames.table, frames.pixels.codec)
         # A second reader, which has these maps, reads only metadata.
-        recorder = Recorder(reader.source)
+        recorder = Recorder(source)
         _choose_reader(recorder, index, {}).load_metadata()
         blocks = [(offset, data) for (offset, _), data in sorted(recorder.blocks.items())]
         return replace(index, blocks=blocks)

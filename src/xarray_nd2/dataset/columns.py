@@ -5,7 +5,7 @@ Values are read when they are indexed. Binary layers are columns as well: see `n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -14,15 +14,56 @@ from nd2._core.frames.selection import LazyArray, select
 from nd2._core.values import record
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from numpy.typing import NDArray
 
     from nd2._core.frames.grid import FrameGrid
     from nd2._core.frames.plan import Picks
     from nd2._core.readers.chunk_file import ChunkAddress
     from nd2._core.readers.layer_chunks import LayerChunks
-    from xarray_nd2.dataset.coords import Clock
+    from nd2._core.views.facts import Facts
 
     Column: TypeAlias = "StoredColumn | TableColumn | LayerChunks"
+
+TimeMode = Literal["relative", "absolute"]
+
+
+@record
+class Clock:
+    """The conversion of recorded times to those of the dataset."""
+
+    start: datetime | None = None
+    """The instant of the first frame, from which seconds are counted; None to leave times as recorded."""
+    first: float = 0.0
+    """Time of the first frame in seconds, as recorded."""
+
+    @classmethod
+    def from_facts(cls, facts: Facts, mode: TimeMode) -> Clock:
+        """Return the clock of a mode."""
+        if mode == "relative":
+            return cls()
+        if mode != "absolute":
+            raise ValueError(f"time must be 'relative' or 'absolute', not {mode!r}")
+        if facts.start is None:
+            raise ValueError(
+                "the file does not say when it was recorded; open it with time='relative' "
+                f"(file {facts.reader.source.url!r})"
+            )
+        return cls(facts.start, facts.first_time / 1000)
+
+    def convert(self, milliseconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return recorded times in seconds of this clock; those since an instant are rounded to nanoseconds."""
+        seconds = milliseconds / 1000
+        return seconds if self.start is None else np.round(seconds - self.first, 9)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Attributes for the unit, by the CF conventions."""
+        if self.start is None:
+            return {"units": "s"}
+        since = self.start.replace(tzinfo=None).isoformat(" ", "milliseconds")
+        return {"units": f"seconds since {since}", "calendar": "proleptic_gregorian"}
 
 
 class _SingleValues:

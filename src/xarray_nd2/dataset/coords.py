@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nd2._core.chunks.recorded_data import INTEGER, REAL
-from nd2._core.values import record
 from nd2._core.views.channels import stored_hex
 from nd2._core.views.facts import STAGE_COLUMNS
 from xarray_nd2.dataset.columns import FrameValues, StoredColumn, TableColumn
@@ -17,7 +16,6 @@ from xarray_nd2.dataset.model import VariableModel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from datetime import datetime
 
     from numpy.typing import NDArray
 
@@ -26,9 +24,7 @@ if TYPE_CHECKING:
     from nd2._core.frames.array import FrameArray
     from nd2._core.frames.grid import FrameGrid
     from nd2._core.views.facts import Facts, Series
-    from xarray_nd2.dataset.columns import Column
-
-TimeMode = Literal["relative", "absolute"]
+    from xarray_nd2.dataset.columns import Clock, Column
 
 _TIMES = "CustomData|AcqTimesCache"
 _STAGE = ("stage_x", "stage_y", "stage_z")
@@ -62,43 +58,6 @@ _AXES: dict[str, dict[str, Any]] = {
     "S": {"long_name": "color sample"},
 }
 _MICROMETER = {"units": "micrometer"}
-
-
-@record
-class Clock:
-    """The conversion of recorded times to those of the dataset."""
-
-    start: datetime | None = None
-    """The instant of the first frame, from which seconds are counted; None to leave times as recorded."""
-    first: float = 0.0
-    """Time of the first frame in seconds, as recorded."""
-
-    @classmethod
-    def from_facts(cls, facts: Facts, mode: TimeMode) -> Clock:
-        """Return the clock of a mode."""
-        if mode == "relative":
-            return cls()
-        if mode != "absolute":
-            raise ValueError(f"time must be 'relative' or 'absolute', not {mode!r}")
-        if facts.start is None:
-            raise ValueError(
-                "the file does not say when it was recorded; open it with time='relative' "
-                f"(file {facts.reader.source.url!r})"
-            )
-        return cls(facts.start, facts.first_time / 1000)
-
-    def convert(self, milliseconds: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return recorded times in seconds of this clock; those since an instant are rounded to nanoseconds."""
-        seconds = milliseconds / 1000
-        return seconds if self.start is None else np.round(seconds - self.first, 9)
-
-    @property
-    def units(self) -> dict[str, str]:
-        """Attributes for the unit, by the CF conventions."""
-        if self.start is None:
-            return {"units": "s"}
-        since = self.start.replace(tzinfo=None).isoformat(" ", "milliseconds")
-        return {"units": f"seconds since {since}", "calendar": "proleptic_gregorian"}
 
 
 def coordinates(

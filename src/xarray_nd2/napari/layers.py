@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from nd2._core.views.picture import contrast_limits
 from nd2._core.views.pyramid import Pyramid
 from xarray_nd2.dataset.build import dataset_model
 from xarray_nd2.datasets import in_rgb_order, to_dataset
-from xarray_nd2.napari.regions import region_layers
+from xarray_nd2.napari.regions import Layer, region_layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from xarray_nd2.dataset.columns import FrameValues
     from xarray_nd2.dataset.model import DatasetModel
 
-Layer: TypeAlias = tuple[Any, dict[str, Any], str]
-"""Data, options of the layer, and its type: ``image``, ``labels``, ``shapes``, ``points``."""
 Positions = Literal["axis", "layers"]
 
 MAX_PLANE = 4096

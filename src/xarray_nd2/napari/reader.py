@@ -15,7 +15,7 @@ from xarray_nd2.napari.layers import read_layers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from xarray_nd2.napari.layers import Layer
+    from xarray_nd2.napari.regions import Layer
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[Layer]] | None:

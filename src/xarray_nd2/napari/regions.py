@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from nd2._core.region_types import ROI, AnimParam
     from nd2._core.views.facts import Facts
     from nd2._core.views.regions import Outline
-    from xarray_nd2.napari.layers import Layer
 
+Layer: TypeAlias = tuple[Any, dict[str, Any], str]
+"""Data, options of the layer, and its type: ``image``, ``labels``, ``shapes``, ``points``."""
 _MAX_PLACES = 2000
 """Regions that move or belong to one position are repeated per frame; above this number, all frames show them."""
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from xarray_nd2.napari.layers import Layer
+    from xarray_nd2.napari.regions import Layer
 
 _USUAL = ("YX", "ZYX", "TZYX", "TPZYX")
 """Axes of layers whose axes have no names."""

@@ -11,7 +11,6 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from nd2._core import errors
-from nd2._core.values import record
+from xarray_nd2.serving.store import Answer
+from xarray_nd2.serving.viewer import VIEW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,21 +35,8 @@ _BACKLOG = 128
 _MAX_CONNECTIONS = 256
 """Connections that are served at once; more are closed."""
 _MAX_PORT = 65535
-VIEW = "view"
-"""Key that leads to the viewer."""
 _PULSE = 15
 """Seconds between the signs of life of an event stream."""
-
-
-@record
-class Answer:
-    """An answer; a ``stream`` stays open, without content, until one side closes the connection."""
-
-    kind: str  # media type; empty if there is no content
-    data: bytes | memoryview
-    status: HTTPStatus = HTTPStatus.OK
-    headers: Mapping[str, str] = field(default_factory=dict)
-    stream: bool = False
 
 
 def check_address(host: str, port: int) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from nd2._core.views.picture import middle_steps, picture
 from nd2._core.views.summary import tables
 from xarray_nd2.serving import viewer
-from xarray_nd2.serving.server import VIEW, Answer
-from xarray_nd2.serving.store import OWN, Store
+from xarray_nd2.serving.store import OWN, Answer, Store
+from xarray_nd2.serving.viewer import VIEW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,8 +75,7 @@ class FileSite:
             return Answer("image/png", self._thumbnail(int(match[1])))
         if key.startswith(f"{OWN}/") and (found := viewer.client_answer(key)) is not None:
             return found
-        stored = self.store.get(key)
-        return None if stored is None else Answer(*stored)
+        return self.store.get(key)
 
     def _draw(self, position: int) -> bytes:
         """Draw the middle plane of a position at its first time point."""

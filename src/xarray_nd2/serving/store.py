@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import field, replace
 from functools import cached_property
+from http import HTTPStatus
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,17 @@ _MAX_READERS = 8
 _MASK_BYTES = 64 << 20
 """Memory for the masks of each binary layer; at least one mask is kept."""
 _CHUNK = re.compile(r"c(\.\d{1,12})+")
+
+
+@record
+class Answer:
+    """An answer; a ``stream`` stays open, without content, until one side closes the connection."""
+
+    kind: str  # media type; empty if there is no content
+    data: bytes | memoryview
+    status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
+    stream: bool = False
 
 
 @record
@@ -147,10 +159,10 @@ class Store:
             }
         return {key: json.dumps(document).encode() for key, document in documents.items()}
 
-    def get(self, key: str) -> tuple[str, bytes | memoryview] | None:
-        """Return media type and bytes of a key; None for keys that do not exist."""
+    def get(self, key: str) -> Answer | None:
+        """Return the answer to a request for a key; None for keys that do not exist."""
         if key in self._texts:
-            return "application/json", self._texts[key]
+            return Answer("application/json", self._texts[key])
         path, _, chunk = key.rpartition("/")
         if path not in self._arrays or not _CHUNK.fullmatch(chunk):
             return None
@@ -161,7 +173,7 @@ class Store:
             return None
         with self._readers:
             values = np.ascontiguousarray(_read_chunk(array, index))
-        return "application/octet-stream", values.data.cast("B")
+        return Answer("application/octet-stream", values.data.cast("B"))
 
     def _describe_labels(self, image: ImageAxes) -> Iterator[ZarrGroup]:
         """Describe the binary layers, for each image with the given axes."""

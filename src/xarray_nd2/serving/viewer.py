@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from xarray_nd2.serving.server import Answer
-from xarray_nd2.serving.store import OWN, POSITIONS
+from xarray_nd2.serving.store import OWN, POSITIONS, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from xarray_nd2.serving.store import Store
 
+VIEW = "view"
+"""Key that leads to the viewer."""
 PUBLIC = "https://neuroglancer-demo.appspot.com"
 """Address of the viewer on the web."""
 

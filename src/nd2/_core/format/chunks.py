@@ -50,7 +50,10 @@ TIMESTAMP = 8
 
 VERSION_BYTES = 112
 """Bytes at the start of a file that hold its format version."""
+HEADER_SAMPLE = 64
+"""Bytes of a frame's chunk that hold its header and its name, but not the padding of the name field."""
 
+_SEARCH_HINT = "validate_frames=True searches for moved chunks, rescue=True scans a damaged file"
 _NAME_RESERVE = 20
 _VERSION = re.compile(rb"Ver(\d)\.(\d)")
 _PIECE = 1 << 20
@@ -108,6 +111,18 @@ def parse_header(data: bytes | memoryview, position: int) -> ChunkHeader:
     stop = field.find(b"!") + 1
     name = field[:stop] if stop else field.split(b"\0", 1)[0]
     return ChunkHeader(position, name, name_length, data_length)
+
+
+def parse_named_header(data: bytes, position: int, name: bytes, *, path: str, frame: int | None = None) -> ChunkHeader:
+    """Decode the header of a chunk that must have a certain name (with ``!``); errors name the place."""
+    try:
+        header, cause = parse_header(data, position), None
+        if header.name == name:
+            return header
+        message = f"another chunk is here: {header.name!r}"
+    except errors.CorruptFileError as error:
+        message, cause = error.bare, error
+    raise errors.corrupt(f"{message}; {_SEARCH_HINT}", path=path, chunk=name, frame=frame, offset=position) from cause
 
 
 def encode_chunk(name: bytes, head: bytes, tail_length: int = 0) -> bytes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nd2._core import errors
+from nd2._core.chunks import attributes, experiment, picture_metadata, texts
 from nd2._core.format import chunks, clx_lite
 from nd2._core.values import record
 
@@ -22,37 +23,20 @@ if TYPE_CHECKING:
     from nd2._core.frames.read import Frames
     from nd2._core.io import ByteSource
 
-HEADER_SAMPLE = 64
-"""Bytes of a frame's chunk that hold its header and its name, but not the padding of the name field."""
+OPENING = (*attributes.NAMES, *experiment.NAMES, *picture_metadata.NAMES, *texts.NAMES)
+"""Chunks that opening a file reads."""
 _MAX_SINGLE_READ = 1 << 16
 """A chunk of up to this many bytes is read at once: header, padded name field and data."""
 _MAP_REQUEST = 8 << 20
 """Minimum bytes of the chunk map that are read at once from a source with slow requests."""
 RESCUE_HINT = "rescue=True or the command 'nd2 rescue' finds what is left of a damaged file"
-_SEARCH_HINT = "validate_frames=True searches for moved chunks, rescue=True scans a damaged file"
 _MAX_NAME_FIELD = 3 * chunks.PAGE
 """Longest name field: the name, the reserve, and the padding of up to two pages."""
 
 
-def parse_named_header(
-    data: bytes, position: int, name: bytes, source: ByteSource, *, frame: int | None = None
-) -> chunks.ChunkHeader:
-    """Decode the header of a chunk that must have a certain name (with ``!``); errors name the place."""
-    try:
-        header, cause = chunks.parse_header(data, position), None
-        if header.name == name:
-            return header
-        message = f"another chunk is here: {header.name!r}"
-    except errors.CorruptFileError as error:
-        message, cause = error.bare, error
-    raise errors.corrupt(
-        f"{message}; {_SEARCH_HINT}", path=source.url, chunk=name, frame=frame, offset=position
-    ) from cause
-
-
 def read_header(data: bytes, position: int, name: bytes, source: ByteSource) -> chunks.ChunkHeader:
-    """Decode a header like `parse_named_header`, of a chunk that must end within the file."""
-    header = parse_named_header(data, position, name, source)
+    """Decode a header like `chunks.parse_named_header`, of a chunk that must end within the file."""
+    header = chunks.parse_named_header(data, position, name, path=source.url)
     if header.end > source.size:
         raise errors.corrupt(
             f"the chunk's {header.data_length} bytes end beyond the file's end at {source.size}",

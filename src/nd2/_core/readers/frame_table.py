@@ -13,7 +13,6 @@ from nd2._core.format import chunks
 from nd2._core.format.inflate import inflated_size, is_zlib
 from nd2._core.frames.plan import FrameTable
 from nd2._core.frames.read import Frames
-from nd2._core.readers.chunk_file import HEADER_SAMPLE, parse_named_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +95,7 @@ def _any_zlib(source: ByteSource, offsets: NDArray[np.uint64], lengths: NDArray[
     starts = source.read_many([(offset, 2) for offset in offsets.tolist()])
     similar = np.flatnonzero([is_zlib(start) for start in starts])[:_MAX_STREAMS]
     # A stream is at most a little longer than its data.
-    stored = np.minimum(lengths[similar], 2 * nbytes + HEADER_SAMPLE)
+    stored = np.minimum(lengths[similar], 2 * nbytes + chunks.HEADER_SAMPLE)
     return any(
         inflated_size(source.read(offset, length), nbytes) == nbytes
         for offset, length in zip(offsets[similar].tolist(), stored.tolist(), strict=True)
@@ -227,8 +226,8 @@ def _frame_headers(source: ByteSource, positions: list[int], frames: list[int]) 
                 frame=frame,
                 offset=position,
             )
-    spans = [(position, min(HEADER_SAMPLE, source.size - position)) for position in positions]
+    spans = [(position, min(chunks.HEADER_SAMPLE, source.size - position)) for position in positions]
     return [
-        parse_named_header(data, position, chunks.frame_name(frame), source, frame=frame)
+        chunks.parse_named_header(data, position, chunks.frame_name(frame), path=source.url, frame=frame)
         for position, frame, data in zip(positions, frames, source.read_many(spans), strict=True)
     ]

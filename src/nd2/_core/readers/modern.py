@@ -11,9 +11,10 @@ import numpy as np
 from nd2._core import errors
 from nd2._core import structures as s
 from nd2._core.chunks import attributes, experiment, optics, picture_metadata, texts
+from nd2._core.format.chunks import HEADER_SAMPLE
 from nd2._core.format.pixels import Codec, PixelLayout, padded_row_bytes, sample_dtype
 from nd2._core.frames.grid import FrameGrid, max_frames, split_components
-from nd2._core.readers.chunk_file import HEADER_SAMPLE, RESCUE_HINT
+from nd2._core.readers.chunk_file import OPENING, RESCUE_HINT
 from nd2._core.readers.reader import Reader
 
 if TYPE_CHECKING:
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
     from nd2._core.chunks.optics import Capture
     from nd2._core.frames.read import Frames
     from nd2._core.readers.chunk_file import ChunkFile
-    from nd2._core.readers.rescue import Rescue, RescueReport
-
-OPENING = (*attributes.NAMES, *experiment.NAMES, *picture_metadata.NAMES, *texts.NAMES)
-"""Chunks that opening a file reads."""
+    from nd2._core.readers.reader import RescueReport
+    from nd2._core.readers.rescue import Rescue
 
 _UNUSED: dict[tuple[bytes, ...], dict[str, Collection[str]]] = {
     picture_metadata.NAMES: {

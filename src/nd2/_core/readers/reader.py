@@ -19,6 +19,7 @@ from nd2._core.chunks import picture_metadata
 from nd2._core.format import clx_lite
 from nd2._core.format.chunks import display_name
 from nd2._core.frames.grid import Layout, check_claims
+from nd2._core.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,12 +36,49 @@ if TYPE_CHECKING:
     from nd2._core.io import ByteSource
     from nd2._core.readers.chunk_file import ChunkFile
     from nd2._core.readers.layer_chunks import LayerChunks
-    from nd2._core.readers.rescue import RescueReport
     from nd2._core.readers.sidecar import Index
     from nd2._core.region_types import ROI
     from nd2._core.structures import Attributes, CustomField, ExpLoop, FrameMetadata, Metadata, TextInfo, VoxelSize
 
 _MAX_JSON, _SMALL_JSON = 1 << 28, 1 << 20
+
+
+@record
+class RescueReport:
+    """Data that a rescue found, and data that it did not find.
+
+    Attributes
+    ----------
+    damaged_frames : tuple of int
+        Sequence indices of frames that are cut, or cannot be decompressed. They count as missing.
+    """
+
+    frame_count: int
+    damaged_frames: tuple[int, ...]
+    missing_frames: int
+    lost: tuple[str, ...]
+    attributes_are_guessed: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is lost."""
+        return not (self.lost or self.damaged_frames or self.missing_frames)
+
+    def __str__(self) -> str:
+        parts = [f"{errors.plural(self.frame_count, 'frame')} {_verb(self.frame_count)} whole"]
+        if self.damaged_frames:
+            some = ", ".join(map(str, self.damaged_frames[:10]))
+            more = " ..." if len(self.damaged_frames) > 10 else ""
+            count = len(self.damaged_frames)
+            parts.append(f"{count} {_verb(count)} cut or damaged ({some}{more})")
+        if self.missing_frames:
+            verb = _verb(self.missing_frames)
+            parts.append(f"{self.missing_frames} of those that the loops reach {verb} missing")
+        return "; ".join([*parts, *self.lost])
+
+
+def _verb(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 class Reader(AbstractContextManager["Reader"]):

@@ -24,12 +24,11 @@ from nd2._core.frames.grid import max_frames
 from nd2._core.frames.plan import FrameTable
 from nd2._core.frames.read import Frames
 from nd2._core.io import open_source
-from nd2._core.readers.chunk_file import ChunkFile
+from nd2._core.readers.chunk_file import OPENING, ChunkFile
 from nd2._core.readers.frame_table import frame_codec
-from nd2._core.readers.modern import OPENING
+from nd2._core.readers.reader import RescueReport
 from nd2._core.readers.scan import collect, scan_chunks
 from nd2._core.structures import Attributes, CustomLoop
-from nd2._core.values import record
 
 if TYPE_CHECKING:
     import os
@@ -62,44 +61,6 @@ def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     if found not in _DTYPES:
         raise ValueError(f"dtype is 'uint8', 'uint16' or 'float32', not {dtype!r}")
     return found
-
-
-@record
-class RescueReport:
-    """Data that a rescue found, and data that it did not find.
-
-    Attributes
-    ----------
-    damaged_frames : tuple of int
-        Sequence indices of frames that are cut, or cannot be decompressed. They count as missing.
-    """
-
-    frame_count: int
-    damaged_frames: tuple[int, ...]
-    missing_frames: int
-    lost: tuple[str, ...]
-    attributes_are_guessed: bool = False
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is lost."""
-        return not (self.lost or self.damaged_frames or self.missing_frames)
-
-    def __str__(self) -> str:
-        parts = [f"{errors.plural(self.frame_count, 'frame')} {_verb(self.frame_count)} whole"]
-        if self.damaged_frames:
-            some = ", ".join(map(str, self.damaged_frames[:10]))
-            more = " ..." if len(self.damaged_frames) > 10 else ""
-            count = len(self.damaged_frames)
-            parts.append(f"{count} {_verb(count)} cut or damaged ({some}{more})")
-        if self.missing_frames:
-            verb = _verb(self.missing_frames)
-            parts.append(f"{self.missing_frames} of those that the loops reach {verb} missing")
-        return "; ".join([*parts, *self.lost])
-
-
-def _verb(count: int) -> str:
-    return "is" if count == 1 else "are"
 
 
 class Rescue(ChunkFile):

@@ -12,7 +12,7 @@ from zipfile import ZipFile
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.format.chunks import PAGE, ChunkMap
+from nd2._core.format.chunks import ChunkMap
 from nd2._core.format.jp2 import BoxMap
 from nd2._core.format.pixels import Codec
 from nd2._core.frames.grid import max_frames
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from nd2._core.format.pixels import PixelLayout
     from nd2._core.io import Span
-    from nd2._core.readers.reader import Reader
 
 INDEX_SUFFIX = ".index"
 _FORMAT, _VERSION = "nd2-index", 1
@@ -51,22 +50,6 @@ class Index:
     box_map: BoxMap | None
     table: FrameTable
     codec: Codec
-
-    @classmethod
-    def from_reader(cls, reader: Reader) -> Index:
-        """Collect the maps of a file, without its metadata."""
-        source, frames = reader.source, reader.frames
-        _, size, version = source.identity
-        return cls(
-            size,
-            version,
-            source.read(max(size - PAGE, 0), min(PAGE, size)),
-            [],
-            None if reader.version[0] == 1 else reader.chunk_file.chunk_map,
-            reader.box_map,
-            frames.table,
-            frames.pixels.codec,
-        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return decode_index, (encode_index(self),)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -55,21 +56,49 @@ def to_dask(array: FrameArray | LevelArray, chunks: Any = None, *, wrapped: bool
 
 def _wrapped_type() -> type[ImageArray]:
     try:
-        from nd2._core.views.dask_wrapper import WrappedImageArray
+        from resource_backed_dask_array import ResourceBackedDaskArray
     except ImportError:
         return ImageArray
+    return _wrap(ResourceBackedDaskArray)
+
+
+@cache
+def _wrap(base: type[Any]) -> type[ImageArray]:
+    """Return a type of `ImageArray` that is a ``ResourceBackedDaskArray``, as are its parts and results of methods."""
+
+    class WrappedImageArray(ImageArray, base):  # type: ignore[misc]
+        wrapped = True
+
+        def __new__(cls, *args: Any, **options: Any) -> WrappedImageArray:
+            options.setdefault("_context", _AlwaysOpen())
+            array: WrappedImageArray = super().__new__(cls, *args, **options)  # type: ignore[no-untyped-call]
+            return array
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _restore, (self.dask, self.name, self.chunks, self._meta)
+
     return WrappedImageArray
 
 
-def restore(graph: Any, name: str, chunks: Any, meta: Any) -> Any:
+def _restore(graph: Any, name: str, chunks: Any, meta: Any) -> Any:
     """Return an array from its pickled parts: a ``ResourceBackedDaskArray`` if that is installed, or a plain one."""
     try:
         from resource_backed_dask_array import ResourceBackedDaskArray
-
-        from nd2._core.views.dask_wrapper import AlwaysOpen
     except ImportError:
         return da.Array(graph, name, chunks, meta=meta)  # type: ignore[no-untyped-call]
-    return ResourceBackedDaskArray(graph, name, chunks, meta=meta, _context=AlwaysOpen())
+    return ResourceBackedDaskArray(graph, name, chunks, meta=meta, _context=_AlwaysOpen())
+
+
+class _AlwaysOpen:
+    """A resource that is never closed: the blocks of an array open the file themselves."""
+
+    closed = False
+
+    def __enter__(self) -> _AlwaysOpen:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
 
 
 class WholeArray(da.Array):

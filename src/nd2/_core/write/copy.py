@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from nd2._core.format.pixels import Codec
     from nd2._core.readers import Reader
-    from nd2._core.readers.rescue import RescueReport
+    from nd2._core.readers.reader import RescueReport
     from nd2._core.views.facts import Facts
     from nd2._core.write.selection import Pick
     from nd2._core.write.tables import FrameLog

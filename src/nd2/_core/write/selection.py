@@ -19,7 +19,7 @@ from nd2._core.chunks.picture_metadata import DAY_MS, FirstFrame
 from nd2._core.format import chunks, clx_lite, clx_xml
 from nd2._core.format.clx_lite import I32, U32, Items
 from nd2._core.format.pixels import PixelLayout, padded_row_bytes
-from nd2._core.readers.modern import OPENING
+from nd2._core.readers.chunk_file import OPENING
 from nd2._core.values import record
 from nd2._core.write.plan import measured_time_loop
 from nd2._core.write.tables import layer_chunks
