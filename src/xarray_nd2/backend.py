@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from nd2._core.open import OpenOptions
-    from xarray_nd2.dataset.columns import TimeMode
+    from xarray_nd2.dataset.coords import TimeMode
 
 _ND2_URL = re.compile(r"\.nd2($|[?#]|::)", re.IGNORECASE)
 

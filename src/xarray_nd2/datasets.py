@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.frames.array import FrameArray
-    from xarray_nd2.dataset.columns import FrameValues
+    from xarray_nd2.dataset.coords import FrameValues
     from xarray_nd2.dataset.model import DatasetModel, VariableModel
 
     Blocks = dict[Hashable, tuple[int, ...]] | None

@@ -12,8 +12,9 @@ import xarray as xr
 from nd2._core import errors
 from nd2._core.frames.grid import FrameGrid
 from xarray_nd2.dataset.build import dataset_model, position_model
-from xarray_nd2.dataset.columns import Clock, TableColumn
 from xarray_nd2.dataset.coords import (
+    Clock,
+    TableColumn,
     column_attrs,
     column_names,
     frame_variable,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from nd2._core.chunks.experiment import LargeImage
     from nd2._core.event_types import ExperimentEvent
     from nd2._core.views.facts import Facts
-    from xarray_nd2.dataset.columns import TimeMode
+    from xarray_nd2.dataset.coords import TimeMode
     from xarray_nd2.dataset.model import DatasetModel
 
 

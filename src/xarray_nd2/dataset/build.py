@@ -11,15 +11,14 @@ from nd2._core.export.ome import ome_xml
 from nd2._core.frames.array import FrameArray
 from nd2._core.views.facts import EXPOSURE_COLUMNS, STAGE_COLUMNS
 from nd2._core.views.jsonable import json_text
-from xarray_nd2.dataset.columns import Clock, FrameValues
-from xarray_nd2.dataset.coords import axis_coordinate, coordinates, label_layers
+from xarray_nd2.dataset.coords import Clock, FrameValues, axis_coordinate, coordinates, label_layers
 from xarray_nd2.dataset.model import DatasetModel
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from nd2._core.views.facts import Facts
-    from xarray_nd2.dataset.columns import TimeMode
+    from xarray_nd2.dataset.coords import TimeMode
 
 _OPENING = (
     "CustomData|AcqTimesCache",

@@ -1,21 +1,26 @@
-"""Variables of the dataset besides the image: coordinates, columns with a value for each frame, and binary layers."""
+"""Variables of the dataset besides the image: coordinates, columns with a value for each frame, and binary layers.
+
+Columns and layers (see `nd2._core.readers.layer_chunks`) are read when they are indexed.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
-from nd2._core.chunks.recorded_data import INTEGER, REAL
+from nd2._core.chunks.recorded_data import INTEGER, REAL, decode_values
+from nd2._core.frames.selection import LazyArray, select
+from nd2._core.values import record
 from nd2._core.views.channels import stored_hex
 from nd2._core.views.facts import STAGE_COLUMNS
-from xarray_nd2.dataset.columns import FrameValues, StoredColumn, TableColumn
 from xarray_nd2.dataset.model import VariableModel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
 
     from numpy.typing import NDArray
 
@@ -23,8 +28,15 @@ if TYPE_CHECKING:
     from nd2._core.format.pixels import PixelLayout
     from nd2._core.frames.array import FrameArray
     from nd2._core.frames.grid import FrameGrid
+    from nd2._core.frames.plan import Picks
+    from nd2._core.readers import Reader
+    from nd2._core.readers.chunk_file import ChunkAddress
+    from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.views.facts import Facts, Series
-    from xarray_nd2.dataset.columns import Clock, Column
+
+    Column: TypeAlias = "StoredColumn | TableColumn | LayerChunks"
+
+TimeMode = Literal["relative", "absolute"]
 
 _TIMES = "CustomData|AcqTimesCache"
 _STAGE = ("stage_x", "stage_y", "stage_z")
@@ -58,6 +70,43 @@ _AXES: dict[str, dict[str, Any]] = {
     "S": {"long_name": "color sample"},
 }
 _MICROMETER = {"units": "micrometer"}
+
+
+@record
+class Clock:
+    """The conversion of recorded times to those of the dataset."""
+
+    start: datetime | None = None
+    """The instant of the first frame, from which seconds are counted; None to leave times as recorded."""
+    first: float = 0.0
+    """Time of the first frame in seconds, as recorded."""
+
+    @classmethod
+    def from_facts(cls, facts: Facts, mode: TimeMode) -> Clock:
+        """Return the clock of a mode."""
+        if mode == "relative":
+            return cls()
+        if mode != "absolute":
+            raise ValueError(f"time must be 'relative' or 'absolute', not {mode!r}")
+        if facts.start is None:
+            raise ValueError(
+                "the file does not say when it was recorded; open it with time='relative' "
+                f"(file {facts.reader.source.url!r})"
+            )
+        return cls(facts.start, facts.first_time / 1000)
+
+    def convert(self, milliseconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return recorded times in seconds of this clock; those since an instant are rounded to nanoseconds."""
+        seconds = milliseconds / 1000
+        return seconds if self.start is None else np.round(seconds - self.first, 9)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Attributes for the unit, by the CF conventions."""
+        if self.start is None:
+            return {"units": "s"}
+        since = self.start.replace(tzinfo=None).isoformat(" ", "milliseconds")
+        return {"units": f"seconds since {since}", "calendar": "proleptic_gregorian"}
 
 
 def coordinates(
@@ -167,12 +216,12 @@ def time_coordinate(facts: Facts, grid: FrameGrid, clock: Clock) -> dict[str, Va
     if not facts.has_times:
         return {}
     reader = facts.reader
-    stored = reader.chunk_file.address(_TIMES)
+    stored = reader.chunk_address(_TIMES)
     if stored is not None and stored.size >= 8 and stored.has_size:
         column: Column = StoredColumn(stored, REAL, stored.size // 8, clock)
     else:
-        times = clock.convert(facts.times(np.arange(reader.layout.frame_count)))
-        column = TableColumn.from_frames(times, reader.layout.grid, "TPZU")
+        times = clock.convert(facts.loop_times)
+        column = TableColumn.from_frames(times, reader, "TPZU")
     attrs = {"long_name": "time of the frame", "standard_name": "time", **clock.units}
     return {"time": frame_variable(grid, column, {**attrs, "source": "recorded"})}
 
@@ -181,10 +230,10 @@ def _stage_coordinates(facts: Facts, grid: FrameGrid, names: Collection[str]) ->
     """Return the stage positions that the loops and the metadata give, for some axes."""
     coords: dict[str, VariableModel] = {}
     for name in names:
-        series = facts.stage_axis(name[-1])
+        series: Series = getattr(facts, name)
         # Legacy files hold a position for each frame; that of the loops does not vary with time.
         letters = "TPZU" if series.source == "recorded" else "PZ"
-        column = TableColumn.from_frames(series.values, facts.reader.layout.grid, letters)
+        column = TableColumn.from_frames(series.values, facts.reader, letters)
         attrs = {"long_name": f"stage {name[-1]}", **_MICROMETER, "source": series.source}
         coords[name] = frame_variable(grid, column, attrs)
     return coords
@@ -200,7 +249,7 @@ def recorded_coordinates(facts: Facts, grid: FrameGrid, taken: Iterable[str]) ->
     for identifier, column in facts.recorded.items():
         if column.size not in counts or column.size < count:
             continue
-        stored = reader.chunk_file.address(f"CustomData|{identifier}")
+        stored = reader.chunk_address(f"CustomData|{identifier}")
         if stored is None:
             continue
         if column.kind in (INTEGER, REAL) and stored.size // column.size in (4, 8) and stored.has_size:
@@ -208,7 +257,7 @@ def recorded_coordinates(facts: Facts, grid: FrameGrid, taken: Iterable[str]) ->
         elif len(column.values) < count:  # the width of texts is known when all of them were read
             continue
         else:
-            values = TableColumn.from_frames(column.values, reader.layout.grid, "TPZU")
+            values = TableColumn.from_frames(column.values, reader, "TPZU")
         coords[names[identifier]] = frame_variable(grid, values, column_attrs(column))
     return coords
 
@@ -277,3 +326,116 @@ def label_layers(facts: Facts, image: FrameArray, dropped: Collection[str] = ())
             attrs["color"] = stored_hex(info.color)
         found[name] = frame_variable(image.grid, layer, attrs)
     return {name: variable for name, variable in found.items() if name not in dropped}
+
+
+class _SingleValues:
+    """A column of one value for each frame."""
+
+    __slots__ = ()
+    dims: ClassVar[tuple[str, ...]] = ()
+    shape: ClassVar[tuple[int, ...]] = ()
+
+
+@record
+class StoredColumn(_SingleValues):
+    """A column in one chunk; only the range of the selected frames is read."""
+
+    chunk: ChunkAddress
+    kind: int
+    count: int
+    """Number of values; frames beyond them are NaN."""
+    clock: Clock | None = None
+    """Converts the values, times in milliseconds."""
+
+    @property
+    def item(self) -> int:
+        """Bytes of a value."""
+        return self.chunk.size // self.count
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a value."""
+        return decode_values(bytes(self.item), self.kind, 1).dtype.newbyteorder("=")
+
+    def take(self, frames: NDArray[np.intp], picks: Picks = ()) -> NDArray[Any]:
+        """Return the values of some frames."""
+        inside = frames < self.count
+        result = np.full(len(frames), np.nan if not inside.all() else 0, self.dtype)
+        if not inside.any():
+            return result
+        first, stop = int(frames[inside].min()), int(frames[inside].max()) + 1
+        data = self.chunk.read(first * self.item, stop * self.item)
+        values = decode_values(data, self.kind, len(data) // self.item)
+        values = values[frames[inside] - first].astype(self.dtype)
+        result[inside] = values if self.clock is None else self.clock.convert(values)
+        return result
+
+    def token(self) -> tuple[Any, ...]:
+        """Return what distinguishes this column from others."""
+        chunk = self.chunk
+        return (*chunk.source.identity, chunk.name, chunk.position, self.count, str(self.clock))
+
+
+@record
+class TableColumn(_SingleValues):
+    """A column whose values repeat along some loops: a small table over the other loops."""
+
+    values: NDArray[Any]
+    grid: FrameGrid
+
+    @classmethod
+    def from_frames(cls, values: NDArray[Any], reader: Reader, letters: str) -> TableColumn:
+        """Make the column of values of a file, shape (frames, ...), that depend on some loops only."""
+        grid = reader.layout.grid
+        table = grid.with_dims([loop for loop in grid.names if loop[0] in letters])
+        return cls(values[table.frames()], table)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a value."""
+        return self.values.dtype
+
+    def take(self, frames: NDArray[np.intp], picks: Picks = ()) -> NDArray[Any]:
+        """Return the values of some frames."""
+        indices = self.grid.indices(frames)
+        place = tuple(indices[dim] for dim in self.grid.dims)
+        return self.values[place] if place else np.full(len(frames), self.values)
+
+    def token(self) -> tuple[Any, ...]:
+        """Return what distinguishes this column from others."""
+        return (self.values, repr(self.grid))
+
+
+@record
+class FrameValues(LazyArray):
+    """A column, whose values are by the frames' sequence indices, on the frame axes of an array."""
+
+    column: Column
+    grid: FrameGrid
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Axes: those of the frames, then those of the column."""
+        return (*self.grid.dims, *self.column.dims)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size of each axis."""
+        return (*self.grid.shape, *self.column.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a value."""
+        return self.column.dtype
+
+    def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        """Read a part by outer indexing."""
+        selection = select(key, self.dims, self.shape)
+        loops = len(self.grid.dims)
+        frames = self.grid.frames(selection.picks[:loops]).reshape(-1)
+        if not frames.size:
+            return np.empty(selection.shape, self.dtype)
+        return self.column.take(frames, selection.picks[loops:]).reshape(selection.shape)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return ("xarray_nd2", *self.column.token(), repr(self.grid))

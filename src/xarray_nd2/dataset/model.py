@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nd2._core.frames.array import FrameArray
-    from xarray_nd2.dataset.columns import FrameValues
+    from nd2._core.frames.selection import LazyArray
 
 
 @record
@@ -24,7 +24,7 @@ class VariableModel:
     """A variable: its axes, its values, and its attributes."""
 
     dims: tuple[str, ...]
-    values: NDArray[Any] | FrameValues
+    values: NDArray[Any] | LazyArray
     attrs: dict[str, Any] = field(default_factory=dict)
 
     def drop_dims(self, dims: tuple[str, ...]) -> VariableModel:

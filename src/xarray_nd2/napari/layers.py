@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nd2._core.frames.array import FrameArray
     from nd2._core.frames.selection import LazyArray
     from nd2._core.open import OpenOptions
-    from xarray_nd2.dataset.columns import FrameValues
+    from xarray_nd2.dataset.coords import FrameValues
     from xarray_nd2.dataset.model import DatasetModel
 
 Positions = Literal["axis", "layers"]

@@ -21,7 +21,7 @@ from nd2._core.views.facts import Facts
 from nd2._core.views.picture import channel_limits
 from nd2._core.views.pyramid import TILE, Pyramid
 from xarray_nd2.dataset.build import dataset_model
-from xarray_nd2.dataset.columns import FrameValues
+from xarray_nd2.dataset.coords import FrameValues
 from xarray_nd2.references.formats import V3, ZarrArray, ZarrGroup
 from xarray_nd2.references.layouts import ome_groups
 

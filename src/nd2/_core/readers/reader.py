@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nd2._core.format.jp2 import BoxMap
     from nd2._core.frames.read import Frames
     from nd2._core.io import ByteSource
-    from nd2._core.readers.chunk_file import ChunkFile
+    from nd2._core.readers.chunk_file import ChunkAddress, ChunkFile
     from nd2._core.readers.layer_chunks import LayerChunks
     from nd2._core.readers.sidecar import Index
     from nd2._core.region_types import ROI
@@ -351,6 +351,10 @@ class Reader(AbstractContextManager["Reader"]):
                 except ValueError:
                     trees[key] = _decode_json(data)
         return trees
+
+    def chunk_address(self, name: str) -> ChunkAddress | None:
+        """Return the address of a chunk (without ``!``), which reads it without this reader; None without the chunk."""
+        return self.chunk_file.address(name)
 
     @property
     def rescue_report(self) -> RescueReport | None:

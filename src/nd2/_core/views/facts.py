@@ -166,17 +166,31 @@ class Facts:
         return heights
 
     @cached_property
-    def stage(self) -> dict[str, Series]:
-        """The three series of `stage_axis` by their axis: x, y, z."""
-        return {axis: self.stage_axis(axis) for axis in "xyz"}
+    def stage_x(self) -> Series:
+        """X of the stage at each frame in micrometers, shape (frame_count,)."""
+        return self._stage(0)
 
-    def stage_axis(self, axis: str) -> Series:
-        """Return x, y or z of the stage at each frame in micrometers, shape (frame_count,)."""
-        values = self._frame_values(axis.upper())
+    @cached_property
+    def stage_y(self) -> Series:
+        """Y of the stage at each frame in micrometers, shape (frame_count,)."""
+        return self._stage(1)
+
+    @cached_property
+    def stage_z(self) -> Series:
+        """Z of the stage at each frame in micrometers, shape (frame_count,)."""
+        return self._stage(2)
+
+    @property
+    def stage(self) -> dict[str, Series]:
+        """All three by their axis: x, y, z."""
+        return {"x": self.stage_x, "y": self.stage_y, "z": self.stage_z}
+
+    def _stage(self, axis: int) -> Series:
+        values = self._frame_values(STAGE_COLUMNS[axis])
         if values is not None:
             return Series(values, "recorded")
         legacy = self.reader.version[0] == 1  # legacy files hold a position for each frame
-        return Series(self.reader.stage_positions[:, "xyz".index(axis)], "recorded" if legacy else "nominal")
+        return Series(self.reader.stage_positions[:, axis], "recorded" if legacy else "nominal")
 
     def corner(self, frame: int) -> tuple[float, float] | None:
         """Return the position of the first corner of a frame in the plane of the sample, y and x in micrometers.
@@ -184,7 +198,7 @@ class Facts:
         The stage is at the center of a frame. The matrix of the file converts its axes to those of the image; without
         a matrix they are parallel. None if the stage or the size of a pixel is unknown.
         """
-        place = np.array([self.stage[axis].values[frame] for axis in "xy"], np.float64)
+        place = np.array([series.values[frame] for series in (self.stage_x, self.stage_y)], np.float64)
         if self.pixel_size is None or not np.isfinite(place).all():
             return None
         size = np.array(self.pixel_size)
@@ -244,7 +258,7 @@ class Facts:
     def has_times(self) -> bool:
         """Whether times were recorded; if the first is not 0, the others are not read."""
         if "frame_times" not in vars(self):
-            chunk = self.reader.chunk_file.address("CustomData|AcqTimesCache")
+            chunk = self.reader.chunk_address("CustomData|AcqTimesCache")
             if chunk is not None and chunk.size >= 8 and any(chunk.read(0, 8)):
                 return True
         return self.frame_times is not None
@@ -252,6 +266,11 @@ class Facts:
     def times(self, frames: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return the recorded times of frames in milliseconds; NaN if unknown."""
         return _take(self.frame_times, frames)
+
+    @property
+    def loop_times(self) -> NDArray[np.float64]:
+        """Recorded times of the frames that the loops reach, in milliseconds; NaN if unknown."""
+        return self.times(np.arange(self.reader.layout.frame_count))
 
     @property
     def first_time(self) -> float:
@@ -340,7 +359,7 @@ class Facts:
 
     def _is_zero(self, column: RecordedColumn) -> bool:
         """Return whether all values of a column are exactly 0; most columns need one small read."""
-        chunk = self.reader.chunk_file.address(f"CustomData|{column.id}")
+        chunk = self.reader.chunk_address(f"CustomData|{column.id}")
         if chunk is None or column.size < 1 or chunk.size < column.size:
             return False
         if any(chunk.read(0, chunk.size // column.size)):
