@@ -9,6 +9,7 @@ channels were checked on made files only.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -40,17 +41,17 @@ class PixelLayout:
     codec: Codec = "raw"
     sample_order: SampleOrder = "BGR"
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of a frame in arrays: ``(C, Y, X, S)``."""
         return (self.channels, self.height, self.width, self.samples)
 
-    @property
+    @cached_property
     def packed_row_bytes(self) -> int:
         """Bytes of a row that hold pixels; the rest up to ``row_bytes`` is padding."""
         return self.width * self.channels * self.samples * self.dtype.itemsize
 
-    @property
+    @cached_property
     def frame_bytes(self) -> int:
         """Bytes of an inflated frame, padding of every row included."""
         return self.height * self.row_bytes
@@ -60,7 +61,7 @@ class PixelLayout:
         """Bytes of a frame in arrays, without padding."""
         return self.height * self.packed_row_bytes
 
-    @property
+    @cached_property
     def contiguous(self) -> bool:
         """Whether the stored bytes are those of a C-contiguous ``(C, Y, X, S)`` array."""
         return self.row_bytes == self.packed_row_bytes and (self.channels == 1 or self.height * self.width == 1)

@@ -271,16 +271,16 @@ class LocalSource(ByteSource):
         for offset, buffer in targets:
             view = buffer if buffer.format == "B" and buffer.ndim == 1 else buffer.cast("B")
             self.check(offset, view.nbytes)
-            done = 0
-            while done < view.nbytes:
-                got = _preadinto(handle.fd, view[done : done + _MAX_READ], offset + done)
+            while view:
+                got = _preadinto(handle.fd, view[:_MAX_READ], offset)
                 if not got:
                     raise errors.source(
-                        f"file ends {view.nbytes - done} bytes too early; was it cut while it was read?",
+                        f"file ends {view.nbytes} bytes too early; was it cut while it was read?",
                         path=self.url,
-                        offset=offset + done,
+                        offset=offset,
                     )
-                done += got
+                offset += got
+                view = view[got:]
 
     def release(self) -> None:
         self._handle = None
