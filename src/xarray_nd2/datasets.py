@@ -86,9 +86,11 @@ def to_variable(variable: VariableModel, blocks: Blocks = None) -> FileVariable:
 
 def decoded(name: str, variable: xr.Variable, decode_times: Any = True, use_cftime: bool | None = None) -> xr.Variable:
     """Decode times since an instant; other variables need no decoding."""
+    if " since " not in variable.attrs.get("units", ""):
+        return variable
     if isinstance(decode_times, Mapping):
         decode_times = decode_times.get(name, True)
-    if " since " not in variable.attrs.get("units", "") or decode_times is False:
+    if decode_times is False:
         return variable
     options = {} if use_cftime is None else {"use_cftime": use_cftime}
     return FileVariable.from_variable(
