@@ -41,3 +41,14 @@ def test_the_camera_knows_better() -> None:
     assert (found.widthPx, found.heightPx, known) == (30, 20, True)
     _, known = guess(30 * 2 * 20 + 4, picture)
     assert not known
+
+
+@pytest.mark.parametrize("components", [-1, 0, 2 * 6 * 6 + 1, 1 << 24])
+def test_a_frame_has_a_byte_for_each_component(components: int) -> None:
+    found, _ = guess(2 * 6 * 6, {"sPicturePlanes": {"uiCompCount": components}})
+    assert (found.componentCount, found.channelCount, found.widthPx, found.heightPx) == (1, 1, 6, 6)
+
+
+def test_a_large_frame_does_not_have_millions_of_channels() -> None:
+    found, _ = guess(1 << 24, {"sPicturePlanes": {"uiCompCount": 1 << 24}})
+    assert (found.componentCount, found.channelCount) == (1, 1)

@@ -15,7 +15,7 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.chunks import fields, optics, picture_metadata
-from nd2._core.chunks.attributes import channel_count
+from nd2._core.chunks.attributes import MAX_COMPONENTS, channel_count
 from nd2._core.format import chunks
 from nd2._core.format.inflate import MAX_RATIO, inflate_bounded, inflate_start, inflated_size
 from nd2._core.format.pixels import padded_row_bytes
@@ -207,7 +207,9 @@ def guess_geometry(
     show whether they have 8 or 16 bits.
     """
     planes = fields.level(optics.picture_root(picture), "sPicturePlanes")
-    components = fields.integer(planes, "uiCompCount") or fields.integer(planes, "uiCount") or 1
+    components = fields.integer(planes, "uiCompCount") or fields.integer(planes, "uiCount")
+    if not 0 < components <= min(nbytes, MAX_COMPONENTS):  # unknown or damaged
+        components = 1
     if dtype is not None:
         items: tuple[int, ...] = (dtype.itemsize,)
     else:
