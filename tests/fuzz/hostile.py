@@ -141,6 +141,7 @@ def hostile() -> dict[str, bytes]:
         "one long row": _with(0, {attributes: _attributes(uiWidth=(1 << 31) - 1, uiHeight=1)}),
         "compressed and large": _with(4, {attributes: _attributes(uiWidth=4000, uiHeight=4000, eCompression=0)}),
         "components": _with(0, {attributes: _attributes(uiComp=65536)}),
+        "channels": _with(0, {attributes: _attributes(uiComp=65536), picture: clx_lite.encode({"a": 1})}),
         "row bytes": _with(0, {attributes: _attributes(uiWidthBytes=(1 << 31) - 1)}),
         "significant bits": _with(0, {attributes: _attributes(uiBpcSignificant=(1 << 31) - 1)}),
         "frame count": _with(0, {attributes: _attributes(uiSequenceCount=(1 << 31) - 1)}),

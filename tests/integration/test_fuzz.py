@@ -44,6 +44,7 @@ def test_all_hostile_files_and_regressions() -> None:
         ("nested loops", lambda file: file.loop_indices, "at most .* are plausible"),
         ("width and height", lambda file: file.asarray(), "do not fit into a file"),
         ("one long row", lambda file: file.sizes, "do not fit into a file"),
+        ("channels", lambda file: file.metadata, "give 65536 channels, which do not fit into a file"),
         ("missing frames", lambda file: file.asarray(), "are missing from the file: as zeros"),
         ("frame number", lambda file: file.sizes, "frame 999999999999999 cannot be in a file"),
         ("inflated tree", lambda file: file.metadata, "compressed metadata claims 104857600 bytes"),

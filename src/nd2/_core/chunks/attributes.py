@@ -26,7 +26,7 @@ _COMPRESSION: tuple[CompressionType, ...] = ("lossless", "lossy")
 """Kinds of compression by their stored number; other numbers mean no compression."""
 _UNCOMPRESSED = 2
 _UNSIGNED, _REAL = 1, 2
-MAX_COMPONENTS = 1 << 16
+_MAX_COMPONENTS = 1 << 16
 
 
 def decode(raw: fields.Tree, *, plane_count: int | None) -> Attributes:
@@ -35,7 +35,7 @@ def decode(raw: fields.Tree, *, plane_count: int | None) -> Attributes:
     values = fields.read(tree, _FIELDS)
     width, height = values["widthPx"], values["heightPx"]
     components, bits = values["componentCount"], values["bitsPerComponentInMemory"]
-    if min(width, height, components, bits) <= 0 or components > MAX_COMPONENTS:
+    if min(width, height, components, bits) <= 0 or components > _MAX_COMPONENTS:
         raise errors.corrupt(
             f"image attributes give {width} x {height} pixels of {components} components with {bits} bits"
         )

@@ -239,12 +239,17 @@ def max_frames(file_size: int) -> int:
     return (1 << 15) + file_size // 16
 
 
+def max_channels(nbytes: int) -> int:
+    """Return the number of channels that are plausible in some bytes: as they have pages, and 256 more."""
+    return 256 + nbytes // 4096
+
+
 def check_claims(layout: Layout, file_size: int, path: str, *, compressed: bool) -> None:
     """Refuse axes that are too long for the file, before anything of their length is allocated.
 
     The limits: frames as `max_frames`; pixels of a frame as fit into the file at the highest
     compression, and a megapixel more; pixels of an axis half as many as the file has bytes, and a
-    megapixel more; channels as the file has pages, and 256 more.
+    megapixel more; channels as `max_channels`.
     """
     limit = max_frames(file_size)
     if layout.frame_count > limit:
@@ -255,7 +260,7 @@ def check_claims(layout: Layout, file_size: int, path: str, *, compressed: bool)
         )
     samples = layout.height * layout.width * layout.channels * layout.samples
     ratio = MAX_RATIO if compressed else 1
-    channels = layout.channels > 256 + file_size // 4096
+    channels = layout.channels > max_channels(file_size)
     sides = max(layout.height, layout.width) > (1 << 20) + file_size // 2
     if samples > (1 << 20) + ratio * file_size or sides or channels:
         raise errors.corrupt(

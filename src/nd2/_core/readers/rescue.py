@@ -15,12 +15,12 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core.chunks import fields, optics, picture_metadata
-from nd2._core.chunks.attributes import MAX_COMPONENTS, channel_count
+from nd2._core.chunks.attributes import channel_count
 from nd2._core.format import chunks
 from nd2._core.format.inflate import MAX_RATIO, inflate_bounded, inflate_start, inflated_size
 from nd2._core.format.pixels import padded_row_bytes
 from nd2._core.frames import pool
-from nd2._core.frames.grid import max_frames
+from nd2._core.frames.grid import max_channels, max_frames
 from nd2._core.frames.plan import FrameTable
 from nd2._core.frames.read import Frames
 from nd2._core.io import open_source
@@ -208,7 +208,7 @@ def guess_geometry(
     """
     planes = fields.level(optics.picture_root(picture), "sPicturePlanes")
     components = fields.integer(planes, "uiCompCount") or fields.integer(planes, "uiCount")
-    if not 0 < components <= min(nbytes, MAX_COMPONENTS):  # unknown or damaged
+    if not 0 < components <= min(nbytes, max_channels(nbytes)):  # unknown or damaged
         components = 1
     if dtype is not None:
         items: tuple[int, ...] = (dtype.itemsize,)
