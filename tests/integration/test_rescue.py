@@ -183,7 +183,7 @@ def test_absurd_frame_number_and_loops(path: Path) -> None:
     spec, data = made(path, loops=[("T", 3)])
     wrong = bytes(data).replace(b"ImageDataSeq|2!" + b"\0" * 13, b"ImageDataSeq|2222222222222!\0")
     assert wrong != data
-    with rescued(path, wrong, warns="1 frame of a number that no file") as file:
+    with rescued(path, wrong, warns="1 frame with a number that no file") as file:
         assert np.array_equal(file.read_frame(1), spec.array[1])
 
 

@@ -28,7 +28,7 @@ STORED: dict[str, Any] = {
 
 
 def parse(plane_count: int | None = 1, **changes: Any) -> Attributes:
-    return attributes.decode({"SLxImageAttributes": {**STORED, **changes}}, plane_count=plane_count)
+    return attributes.decode({"SLxImageAttributes": {**STORED, **changes}}, plane_count=plane_count, max_components=300)
 
 
 @pytest.mark.parametrize(("stored", "bits"), [(12, 12), (16, 16), (0, 16), (-1, 16), (17, 16)])
@@ -40,8 +40,8 @@ def test_both_forms_parse_alike() -> None:
     expected = Attributes(16, 12, 1, 24, "unsigned", 5, 68, 33, None, None, None, None, 1)
     binary = clx_lite.decode(clx_lite.encode({"SLxImageAttributes": STORED}))
     xml = clx_xml.decode(clx_xml.encode(clx_lite.Items([("", STORED)])))
-    assert attributes.decode(binary, plane_count=1) == expected
-    assert attributes.decode(xml, plane_count=1) == expected
+    assert attributes.decode(binary, plane_count=1, max_components=300) == expected
+    assert attributes.decode(xml, plane_count=1, max_components=300) == expected
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_number_of_channels(components: int, planes: int | None, channels: int) 
 
 def test_what_may_be_missing() -> None:
     kept = {key: STORED[key] for key in ("uiWidth", "uiHeight", "uiComp", "uiBpcInMemory")}
-    parsed = attributes.decode(kept, plane_count=None)
+    parsed = attributes.decode(kept, plane_count=None, max_components=300)
     assert parsed == Attributes(16, 16, 1, 24, "unsigned", 0, 0, 33, channelCount=1)
 
 

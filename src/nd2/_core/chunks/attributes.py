@@ -26,18 +26,18 @@ _COMPRESSION: tuple[CompressionType, ...] = ("lossless", "lossy")
 """Kinds of compression by their stored number; other numbers mean no compression."""
 _UNCOMPRESSED = 2
 _UNSIGNED, _REAL = 1, 2
-_MAX_COMPONENTS = 1 << 16
 
 
-def decode(raw: fields.Tree, *, plane_count: int | None) -> Attributes:
-    """Return the attributes of the image."""
+def decode(raw: fields.Tree, *, plane_count: int | None, max_components: int) -> Attributes:
+    """Return the attributes of the image; more than ``max_components`` are taken for damaged."""
     tree = fields.root(raw, "SLxImageAttributes")
     values = fields.read(tree, _FIELDS)
     width, height = values["widthPx"], values["heightPx"]
     components, bits = values["componentCount"], values["bitsPerComponentInMemory"]
-    if min(width, height, components, bits) <= 0 or components > _MAX_COMPONENTS:
+    if min(width, height, components, bits) <= 0 or components > max_components:
         raise errors.corrupt(
-            f"image attributes give {width} x {height} pixels of {components} components with {bits} bits"
+            f"image attributes give {width} x {height} pixels of {components} components with {bits} bits; "
+            "rescue=True guesses them"
         )
     if not 0 < values["bitsPerComponentSignificant"] <= bits:
         values["bitsPerComponentSignificant"] = bits

@@ -10,7 +10,7 @@ import numpy as np
 
 from nd2._core import errors
 from nd2._core import structures as s
-from nd2._core.chunks import attributes, experiment, optics, picture_metadata, texts
+from nd2._core.chunks import attributes, experiment, fields, optics, picture_metadata, texts
 from nd2._core.format.chunks import HEADER_SAMPLE
 from nd2._core.format.pixels import Codec, PixelLayout, padded_row_bytes, sample_dtype
 from nd2._core.frames.grid import FrameGrid, max_channels, max_frames, split_components
@@ -111,15 +111,9 @@ class ModernReader(Reader):
                     f"the file has no image attributes; {RESCUE_HINT}", path=self.source.url, chunk=attributes.NAMES[0]
                 )
             planes = picture_metadata.plane_count(self._picture)
-            found = attributes.decode(raw, plane_count=planes)
-            if (found.channelCount or 1) > max_channels(self.source.size):
-                raise errors.corrupt(
-                    f"image attributes give {found.channelCount} channels, which do not fit into a file of "
-                    f"{self.source.size} bytes; {RESCUE_HINT}",
-                    path=self.source.url,
-                    chunk=attributes.NAMES[0],
-                )
-            return found
+            with errors.within(path=self.source.url, chunk=fields.name(attributes.NAMES, self.version)):
+                # Channels of color have three components.
+                return attributes.decode(raw, plane_count=planes, max_components=3 * max_channels(self.source.size))
         except ValueError:
             if self._rescue is None:
                 raise

@@ -79,7 +79,7 @@ class Rescue(ChunkFile):
         self._losses: dict[str, None] = {}
         if scan.absurd:
             frames = errors.plural(scan.absurd, "frame")
-            self._note(f"{frames} of a number that no file of {source.size} bytes can reach")
+            self._note(f"{frames} with a number that no file of {source.size} bytes can reach")
         self._attributes_are_guessed = False
 
     def _note(self, sentence: str) -> None:
@@ -219,12 +219,14 @@ def guess_geometry(
         side = math.isqrt(nbytes // (components * item))
         # Rows of odd length are padded, so that fewer pixels fit.
         sizes += [(side, side, item, False), (side - 1, side - 1, item, False)]
-    for width, height, item, by_camera in sizes:  # noqa: B007 - the one that fits is used below
-        if min(width, height) > 0 and height * padded_row_bytes(width, components, item) == nbytes:
-            break
-    else:
-        item = items[0] if dtype is not None or nbytes % (2 * components) == 0 else 1
-        width, height, by_camera = nbytes // (components * item), 1, False
+    item = items[0] if dtype is not None or nbytes % (2 * components) == 0 else 1
+    row = nbytes // (components * item), 1, item, False
+    fitting = (
+        (width, height, item, by_camera)
+        for width, height, item, by_camera in sizes
+        if min(width, height) > 0 and height * padded_row_bytes(width, components, item) == nbytes
+    )
+    width, height, item, by_camera = next(fitting, row)
     attributes = Attributes(
         bitsPerComponentInMemory=8 * item,
         bitsPerComponentSignificant=8 * item,
