@@ -98,7 +98,7 @@ def _channels(image: xr.DataArray) -> Iterator[tuple[str, str, str, str]]:
 
 
 def one_frame(image: xr.DataArray, indexers: Mapping[str, int | str], channels: Channels = None) -> xr.DataArray:
-    """Return an image in memory, at one item of each frame axis: by default the first, of stacks the middle plane."""
+    """Return one frame of an image in memory: by default the first one, and of a stack the middle plane."""
     for axis in ("Y", "X"):
         if axis not in image.dims:
             raise errors.no_such("axis", axis, map(str, image.dims))
@@ -158,7 +158,7 @@ def _channel_names(image: xr.DataArray) -> list[str]:
 
 
 def composite(picture: xr.DataArray, channels: Channels = None) -> xr.DataArray:
-    """Add the channels of a picture in their colors, 8 bits; bright field covers all else, and must be chosen."""
+    """Add channels in their colors, as 8-bit RGB; bright field hides others, so it is included on request only."""
     if channels is None:
         picture = picture.isel(C=_shown(picture))
     layers = _layers(picture)
@@ -232,7 +232,7 @@ def plate(image: xr.DataArray, indexers: Mapping[str, int], channels: Channels, 
     fields = plate_fields(names)
     if fields is None:
         raise ValueError(f"the names of positions are not names of wells, such as B02: {names[:5]}")
-    # From the first to the last one, so that empty rows and columns are seen.
+    # From the first to the last one, so that empty rows and columns are shown.
     numbers = [ROWS.index(field.row) for field in fields]
     rows = ROWS[min(numbers) : max(numbers) + 1]
     numbers = [int(field.column) for field in fields]

@@ -1,6 +1,6 @@
 """Every error that the package raises about a file: one hierarchy, built in one place.
 
-`nd2.errors` says what the classes are derived from. Each message names the file and the place in it.
+`nd2.errors` lists the classes and their bases. Each message names the file and the place in it.
 """
 
 from __future__ import annotations

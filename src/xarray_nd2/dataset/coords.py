@@ -408,7 +408,7 @@ class TableColumn(_SingleValues):
 
 @record
 class FrameValues(LazyArray):
-    """A column, whose values are by the frames' sequence indices, on the frame axes of an array."""
+    """A column on the frame axes of an array; values are indexed by the sequence index of their frame."""
 
     column: Column
     grid: FrameGrid

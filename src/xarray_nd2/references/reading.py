@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def load(
     refs: str | os.PathLike[str] | Mapping[str, Any], storage_options: Mapping[str, Any] | None = None
 ) -> tuple[str | dict[str, Any], dict[str, Any], int]:
-    """Return references (of Parquet only the place), the attributes of the root, and the Zarr format."""
+    """Return references (for Parquet, only their location), the attributes of the root, and the Zarr format."""
     place = ""
     if isinstance(refs, Mapping):
         content: Any = dict(refs)

@@ -193,7 +193,7 @@ class Store:
             yield _image_group(path, axes.label_axes, labels.name, labels.masks)
 
     def _set_windows(self, group: ZarrGroup) -> None:
-        """Say in an image group which range of values to display; several samples of a channel have the same one."""
+        """Set the display range of each channel of an image group; the samples of a channel share it."""
         channels = group.attrs.get("ome", {}).get("omero", {}).get("channels", [])
         for i, channel in enumerate(channels):
             low, high = self.limits[i * len(self.limits) // len(channels)]

@@ -29,7 +29,7 @@ _UNSIGNED, _REAL = 1, 2
 
 
 def decode(raw: fields.Tree, *, plane_count: int | None, max_components: int) -> Attributes:
-    """Return the attributes of the image; more than ``max_components`` are taken for damaged."""
+    """Return the attributes of the image; more components than ``max_components`` are an error."""
     tree = fields.root(raw, "SLxImageAttributes")
     values = fields.read(tree, _FIELDS)
     width, height = values["widthPx"], values["heightPx"]

@@ -62,7 +62,7 @@ def cluster_threads(client: Any) -> int:
 
 
 def file_batches(client: Any, files: Sequence[_Item]) -> list[Sequence[_Item]]:
-    """Return the files of each task on a cluster: some four tasks for each thread."""
+    """Return the files of each task on a cluster: about four tasks per thread."""
     size = min(max(len(files) // (4 * max(cluster_threads(client), 1)), 1), _MAX_BATCH)
     return [files[start : start + size] for start in range(0, len(files), size)]
 

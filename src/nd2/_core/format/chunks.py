@@ -62,7 +62,7 @@ _RECORDS = 1 << 15
 """Records of a map that are encoded at once: their bytes stay in the cache."""
 _MIN_FRAME_ENTRY = len(FRAME_PREFIX) + 18
 _SMALLEST = np.array([0, 0, *(10**k for k in range(1, 15))], np.int64)
-"""Smallest number of each count of digits."""
+"""Smallest number with each count of digits."""
 
 
 def frame_name(index: int) -> bytes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
 Parts: TypeAlias = "Mapping[str, Collection[str]]"
-"""Names of the children that are needed of some levels, by the names of the levels."""
+"""Names of the needed children of some levels, by the name of the level."""
 
 _BOOL, _I32, _U32, _I64, _U64, _F64, _POINTER, _STRING, _BYTES = range(1, 10)
 _LEVEL = 11

@@ -19,7 +19,7 @@ _PIECE = 8 << 20
 
 def inflate(data: bytes | memoryview, nbytes: int) -> bytes | bytearray:
     """Inflate one zlib stream to exactly ``nbytes`` bytes; bytes behind its end are ignored."""
-    if nbytes:  # libdeflate takes any stream for one of no bytes
+    if nbytes:  # libdeflate accepts any stream if no bytes are expected
         import deflate
 
         try:

@@ -240,7 +240,7 @@ def max_frames(file_size: int) -> int:
 
 
 def max_channels(nbytes: int) -> int:
-    """Return the number of channels that are plausible in some bytes: as they have pages, and 256 more."""
+    """Return the maximum plausible number of channels in some bytes: one per page of 4096 bytes, and 256 more."""
     return 256 + nbytes // 4096
 
 

@@ -234,7 +234,7 @@ class Frames:
 
 @record
 class _Job:
-    """One read under way; ``out`` is a view of the output with a row for each frame (or piece)."""
+    """One read in progress; ``out`` is a view of the output with a row for each frame (or piece)."""
 
     frames: Frames
     plan: Plan

@@ -90,7 +90,7 @@ def is_local(fs: AbstractFileSystem | None) -> bool:
 
 
 def _open_path(fs: Any, path: str) -> ByteSource:
-    """Open a path in an fsspec file system; the local one is not asked, paths are read as paths."""
+    """Open a path in an fsspec file system; files of the local one are read without fsspec."""
     if is_local(fs):
         return LocalSource(path)
     from nd2._core.io.remote import FsspecSource

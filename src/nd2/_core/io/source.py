@@ -41,7 +41,7 @@ class ByteSource(ABC):
     owns_handle = False
     """Whether a source that is not closed keeps a file open."""
     max_gap = 16 << 10
-    """Distance in bytes up to which two reads are better done as one."""
+    """Maximum gap in bytes between two reads that are merged into one."""
     concurrent = False
     """Whether ``read_many`` fetches its ranges at the same time, so that threads add nothing."""
 

@@ -21,10 +21,10 @@ _T = TypeVar("_T")
 logger = logging.getLogger("nd2")
 
 IN_FLIGHT = 128
-"""Maximum number of parallel requests, unless fsspec's settings have another one."""
+"""Maximum number of parallel requests, unless fsspec's settings specify another."""
 _MIN_IN_FLIGHT = 8
 _BUSY = 64 << 20
-"""Parallel bytes: more are not faster, and requests that wait for their share of a slow line would time out."""
+"""Bytes requested in parallel: more are not faster, and on a slow line requests would time out."""
 _PARALLEL = 8
 """Number of requests into which a large read is cut."""
 _LEAST = 8 << 20

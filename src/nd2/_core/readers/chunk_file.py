@@ -130,7 +130,7 @@ def empty_map() -> chunks.ChunkMap:
 
 
 class ChunkFile:
-    """Reads the chunks of one file on request; its map, if not given, when it is first needed."""
+    """Reads the chunks of one file on request, and the chunk map, unless it is given, when it is first needed."""
 
     def __init__(self, source: ByteSource, chunk_map: chunks.ChunkMap | None = None) -> None:
         self.source = source

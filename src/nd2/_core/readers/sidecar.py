@@ -165,7 +165,7 @@ def decode_index(data: bytes, *, path: str = "") -> Index:
     except errors.UnsupportedFileError:
         raise
     except Exception as error:
-        # Bytes that are not an index raise anything: BadZipFile, RuntimeError (an encrypted archive, deep JSON),
+        # Bytes that are not an index can raise any error: BadZipFile, RuntimeError (an encrypted archive, deep JSON),
         # NotImplementedError, EOFError, OSError, and the errors of zlib and lzma in zipfile; ValueError, SyntaxError,
         # TokenError and MemoryError (an absurd shape) in NumPy; KeyError, TypeError and AttributeError for fields
         # of another type. A list would miss those of the next version of these libraries.
