@@ -343,6 +343,7 @@ def read_table(path: str | os.PathLike[str], storage_options: Mapping[str, Any] 
             table = pd.DataFrame(json.loads(data))
         elif form == "parquet":
             with errors.requirement("fastparquet", "virtual", "for Parquet"):
+                _check_parquet(data)
                 table = pd.read_parquet(io.BytesIO(data))
         else:
             table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
@@ -358,6 +359,13 @@ def read_table(path: str | os.PathLike[str], storage_options: Mapping[str, Any] 
     if "shape" in table:
         table["shape"] = [parse_shape(value) for value in table["shape"]]
     return table
+
+
+def _check_parquet(data: bytes) -> None:
+    """Refuse what is not Parquet, or a part of it: fastparquet reads it without looking, and may crash."""
+    footer = int.from_bytes(data[-8:-4], "little")
+    if not data[:4] == data[-4:] == b"PAR1" or footer > len(data) - 12:
+        raise ValueError("it does not begin and end like one; it may be cut off")
 
 
 def parse_shape(value: Any) -> list[int]:
