@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.builder import Nd2Spec
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_PATIENCE = 20.0
+"""Seconds to wait for the requests that are to be gathered."""
 
 
 @dataclass
@@ -73,6 +75,8 @@ class RangeServer:
         Requests so far.
     latency : float
         Seconds before each answer.
+    gather : int
+        Requests that must be in flight before any is answered, so that no test depends on how fast the client is.
     ranges, suffixes, sized, tagged : bool
         Whether parts are served, also those counted from the end; whether HEAD tells the length; whether ETags are
         sent.
@@ -86,11 +90,12 @@ class RangeServer:
         self.folder = folder
         self.seen: list[Seen] = []
         self.latency = 0.0
+        self.gather = 0
         self.ranges = self.suffixes = self.sized = self.tagged = True
         self.fault: Fault | None = None
         self.accept: Callable[[Mapping[str, str], str], bool] | None = None
         self.in_flight = self.most_in_flight = 0
-        self.lock = threading.Lock()
+        self.lock = threading.Condition()
         self._server = _Server(("127.0.0.1", 0), type("Bound", (_Handler,), {"owner": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
@@ -111,6 +116,12 @@ class RangeServer:
         with self.lock:
             self.seen.clear()
             self.most_in_flight = 0
+
+    def release(self) -> None:
+        """Answer the requests that were gathered, and those that follow."""
+        with self.lock:
+            self.gather = 0
+            self.lock.notify_all()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -149,6 +160,9 @@ class _Handler(BaseHTTPRequestHandler):
             owner.seen.append(seen)
             owner.in_flight += 1
             owner.most_in_flight = max(owner.most_in_flight, owner.in_flight)
+            owner.lock.notify_all()
+            if not owner.lock.wait_for(lambda: owner.most_in_flight >= owner.gather, _PATIENCE):
+                owner.release()
         try:
             time.sleep(owner.latency)
             self._send_file(owner.folder / name, seen)

@@ -18,6 +18,7 @@ import nd2
 from tests.fuzz import targets
 from tests.fuzz.hostile import hostile
 from tests.fuzz.seeds import REGRESSIONS, files, mutate_chunk
+from tests.handles import no_handle_is_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,14 +82,6 @@ def test_missing_frames_can_be_read_in_parts() -> None:
         assert not file.to_dask()[100].compute().any()
 
 
-def _open_files() -> set[str]:
-    return {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _links(fd)}
-
-
-def _links(fd: str) -> bool:
-    return os.path.islink(f"/proc/self/fd/{fd}")
-
-
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
 def test_no_handle_stays_open_when_opening_fails(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
@@ -102,7 +95,7 @@ def test_no_handle_stays_open_when_opening_fails(tmp_path: Path) -> None:
                         _ = file.sizes
                 except targets.DOCUMENTED:
                     pass
-        assert not any(str(path) in name for name in _open_files()), i
+        assert no_handle_is_left(path), i
 
 
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))

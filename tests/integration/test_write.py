@@ -40,6 +40,7 @@ from nd2.structures import (
     StimulationType,
     XYPoint,
 )
+from tests.handles import no_handle_is_left
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -636,8 +637,7 @@ def test_a_writer_that_is_forgotten_closes_its_handle(tmp_path: Path) -> None:
     writer.abandon()
     writer.abandon()
     writer.close()
-    open_files = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
-    assert not [name for name in open_files if str(tmp_path) in name]
+    assert no_handle_is_left(tmp_path)
 
 
 def test_a_misspelled_loop_suggests_the_right_one(tmp_path: Path) -> None:

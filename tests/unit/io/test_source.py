@@ -17,6 +17,7 @@ from nd2._core import errors
 from nd2._core.io import ByteSource, open_source
 from nd2._core.open import open_reader
 from tests.builder import Nd2Spec, build
+from tests.handles import count_handles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,14 +111,14 @@ def test_release_gives_the_handle_back_until_the_next_read(source: ByteSource) -
 def test_local_handles_are_released(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(DATA)
-    before = len(os.listdir("/proc/self/fd"))
     source = open_source(path)
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert count_handles(path) == 1
     source.release()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert count_handles(path) == 0
     source.read(0, 1)
+    assert count_handles(path) == 1
     del source
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert count_handles(path) == 0
 
 
 @pytest.mark.parametrize("make", [lambda p: p, lambda p: p.as_uri(), lambda p: io.BytesIO(DATA)])
