@@ -28,13 +28,14 @@ SIDES = ("ours", "nd2", "numpy")
 
 # Imports next to nothing before the clock starts, so that importing can also be timed.
 _CHILD = """
-import sys, time
+import gc, sys, time
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 setup, run, FILE = sys.argv[1:4]
 sys.modules["pint"] = None  # installed for our tests only; ome-types would import it, which takes longer than itself
 space = {"FILE": FILE}
 exec(compile(setup, "setup", "exec"), space)
 code = compile(run, "run", "exec")
+gc.collect()  # else one side may collect the garbage of its imports while the clock runs
 def memory(key):
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) << 10 for line in status if line.startswith(key))

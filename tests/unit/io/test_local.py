@@ -10,6 +10,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from nd2._core.io import local
@@ -174,3 +175,24 @@ def test_a_handle_that_the_server_lost_is_replaced_once(
     paths[3].write_bytes(b"shorter")
     with pytest.raises(OSError, match="changed since"):
         source.read_into([(0, memoryview(buffer))])
+
+
+def test_short_reads_fill_an_array_of_several_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(range(250)) * 40)
+    expected = np.frombuffer(path.read_bytes(), np.uint8)
+    preadinto, sizes = local._preadinto, []
+
+    def short(fd: int, view: memoryview, offset: int) -> int:
+        sizes.append(view.nbytes)
+        return preadinto(fd, view.cast("B")[:700], offset)
+
+    source = LocalSource(str(path))
+    monkeypatch.setattr(local, "_preadinto", short)
+    array = np.empty((3, 50, 8), np.uint8)
+    source.read_into([(100, array.data)])
+    np.testing.assert_array_equal(array.ravel(), expected[100:1300])
+    assert sizes == [1200, 500]
+    monkeypatch.setattr(local, "_MAX_READ", 512)
+    assert source.read(100, 1200) == expected[100:1300].tobytes()
+    assert sizes[2:] == [512, 512, 176]

@@ -58,7 +58,7 @@ class FrameTable:
         """Return offset and length of a frame stored in one piece; both are 0 if it is missing."""
         if index >= len(self.lengths):
             return 0, 0
-        return int(self.offsets[index]), int(self.lengths[index])
+        return self.offsets.item(index), self.lengths.item(index)
 
     def locations(self, index: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return offsets and lengths of frames (or pieces); both are 0 for missing ones."""

@@ -131,9 +131,9 @@ class Frames:
             whole: NDArray[Any] = self.read(np.array([index]))[0]
             return whole
         if raw and pixels.contiguous:
-            data = np.empty(size, np.uint8)
-            self.source.read_into([(offset, data.data)])
-            return data.view(pixels.dtype).reshape(pixels.shape)
+            data = np.empty(pixels.shape, pixels.dtype)
+            self.source.read_into([(offset, data.view(np.uint8).data)])
+            return data
         buffer = _scratch(nbytes)
         self.source.read_into([(offset, buffer)])
         if raw:

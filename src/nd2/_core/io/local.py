@@ -269,18 +269,19 @@ class LocalSource(ByteSource):
 
     def _fill(self, handle: Handle, targets: Sequence[tuple[int, memoryview]]) -> None:
         for offset, buffer in targets:
-            view = buffer if buffer.format == "B" and buffer.ndim == 1 else buffer.cast("B")
-            self.check(offset, view.nbytes)
-            while view:
-                got = _preadinto(handle.fd, view[:_MAX_READ], offset)
+            nbytes, done, view = buffer.nbytes, 0, buffer
+            self.check(offset, nbytes)
+            while done < nbytes:
+                if done or nbytes > _MAX_READ:
+                    view = buffer.cast("B")[done : done + _MAX_READ]
+                got = _preadinto(handle.fd, view, offset + done)
                 if not got:
                     raise errors.source(
-                        f"file ends {view.nbytes} bytes too early; was it cut while it was read?",
+                        f"file ends {nbytes - done} bytes too early; was it cut while it was read?",
                         path=self.url,
-                        offset=offset,
+                        offset=offset + done,
                     )
-                offset += got
-                view = view[got:]
+                done += got
 
     def release(self) -> None:
         self._handle = None
@@ -317,8 +318,8 @@ else:  # Windows has no positional read in the standard library: seek and read u
             return os.read(fd, nbytes)
 
     def _preadinto(fd: int, view: memoryview, offset: int) -> int:
-        data = _pread(fd, len(view), offset)
-        view[: len(data)] = data
+        data = _pread(fd, view.nbytes, offset)
+        view.cast("B")[: len(data)] = data
         return len(data)
 
 
