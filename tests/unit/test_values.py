@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import enum
+import functools
 import inspect
 import pickle
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,7 @@ from nd2._core import event_types, region_types, structures
 from nd2._core.event_types import EventMeaning
 from nd2._core.region_types import ROI, AnimParam, RoiInfo
 from nd2._core.structures import Color, LoopType, Period, PeriodDiff, StagePosition, TimeLoop, TimeLoopParams
-from nd2._core.values import record
+from nd2._core.values import cached_property, record
 from tests.builder import build
 
 if TYPE_CHECKING:
@@ -169,3 +170,21 @@ def test_threads_generate_a_class_at_once() -> None:
         sizes = list(pool.map(Size, range(64)))
     assert [size.width for size in sizes] == list(range(64))
     assert all(size.tags == [] for size in sizes)
+
+
+def test_threads_compute_properties_of_several_instances_at_once() -> None:
+    """One lock for all files would be held while another one's server answers."""
+    both = threading.Barrier(2, timeout=20)
+
+    class File:
+        @cached_property
+        def opening(self) -> object:
+            """Read what every opening needs."""
+            both.wait()
+            return object()
+
+    files = File(), File()
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda file: file.opening, files))
+    assert [file.opening for file in files] == found
+    assert isinstance(inspect.getattr_static(File, "opening"), functools.cached_property)

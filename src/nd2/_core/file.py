@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import operator
 import warnings
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, SupportsInt, cast, overload
 
 from nd2._core import errors
 from nd2._core.compat import PrivateMembers
 from nd2._core.open import is_supported_file, open_reader
 from nd2._core.structures import Sizes
+from nd2._core.values import cached_property
 
 if TYPE_CHECKING:
     import os

@@ -9,6 +9,8 @@ the module that defines them: they load also where another package owns ``nd2.st
 
 from __future__ import annotations
 
+import functools
+import sys
 from dataclasses import Field, dataclass, field, fields
 from enum import IntEnum
 from importlib import import_module
@@ -18,6 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _T = TypeVar("_T")
+
+if TYPE_CHECKING or sys.version_info >= (3, 12):
+    cached_property = functools.cached_property
+else:
+
+    class cached_property(functools.cached_property):
+        """The cached property of Python 3.12; in 3.11, all instances share a lock while a value is computed."""
+
+        def __get__(self, instance, owner=None):
+            if instance is None:
+                return self
+            return vars(instance).setdefault(self.attrname, self.func(instance))
+
 
 _ADDRESSES: dict[type, str] = {}
 """Module and name of each published class."""

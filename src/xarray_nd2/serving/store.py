@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import field, replace
-from functools import cached_property
 from http import HTTPStatus
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from nd2._core.export import zarr_documents
 from nd2._core.export.zarr_documents import ImageAxes
 from nd2._core.io.urls import file_name, file_stem
 from nd2._core.open import open_reader
-from nd2._core.values import record
+from nd2._core.values import cached_property, record
 from nd2._core.views.facts import Facts
 from nd2._core.views.picture import channel_limits
 from nd2._core.views.pyramid import TILE, Pyramid

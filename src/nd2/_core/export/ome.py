@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 from xml.etree import ElementTree
@@ -19,7 +18,7 @@ import numpy as np
 from nd2._core._version import CREATOR
 from nd2._core.io.urls import file_stem
 from nd2._core.region_types import InterpType, ScopeType
-from nd2._core.values import record
+from nd2._core.values import cached_property, record
 from nd2._core.views.channels import positive, stored_rgb
 from nd2._core.views.jsonable import plain
 from nd2._core.views.placement import Placement, image_counts, nesting

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -18,7 +17,7 @@ from nd2._core.export.zarr_store import Backend, Target, choose_backend, put_arr
 from nd2._core.frames import pool
 from nd2._core.io.destination import resolve
 from nd2._core.io.urls import file_stem, is_url, local_path
-from nd2._core.values import record
+from nd2._core.values import cached_property, record
 from nd2._core.views.facts import Facts
 from nd2._core.views.jsonable import plain
 from nd2._core.views.placement import Placement, frame_tables

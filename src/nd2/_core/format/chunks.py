@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import struct
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,7 @@ from nd2._core import errors
 from nd2._core.io.source import LEGACY_MAGIC_BYTES as LEGACY_MAGIC_BYTES
 from nd2._core.io.source import MAGIC as MAGIC
 from nd2._core.io.source import MAGIC_BYTES as MAGIC_BYTES
-from nd2._core.values import record
+from nd2._core.values import cached_property, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 import struct
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.values import record
+from nd2._core.values import cached_property, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable

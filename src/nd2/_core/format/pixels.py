@@ -9,13 +9,12 @@ channels were checked on made files only.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from nd2._core import errors
-from nd2._core.values import record
+from nd2._core.values import cached_property, record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

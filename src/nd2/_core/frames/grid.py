@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.format.inflate import MAX_RATIO
 from nd2._core.structures import LOOP_AXES
-from nd2._core.values import record
+from nd2._core.values import cached_property, record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -7,14 +7,13 @@ A plan is a value made from the table of frames, the layout of their pixels and 
 from __future__ import annotations
 
 from bisect import bisect_left
-from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nd2._core.frames.selection import Pick, is_whole, simplify
-from nd2._core.values import record
+from nd2._core.values import cached_property, record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

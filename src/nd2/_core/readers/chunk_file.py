@@ -6,7 +6,6 @@ A chunk file reads the chunk map of the file. Subclasses have another map for fi
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from nd2._core import errors
 from nd2._core.chunks import attributes, experiment, picture_metadata, texts
 from nd2._core.format import chunks, clx_lite
-from nd2._core.values import record
+from nd2._core.values import cached_property, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

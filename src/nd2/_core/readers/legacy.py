@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from nd2._core.frames.read import Frames
 from nd2._core.readers.chunk_file import ChunkFile, empty_map
 from nd2._core.readers.reader import Reader
 from nd2._core.structures import Attributes, CustomLoop, StagePosition
+from nd2._core.values import cached_property
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from nd2._core.format.pixels import Codec, PixelLayout, padded_row_bytes, sample
 from nd2._core.frames.grid import FrameGrid, max_channels, max_frames, split_components
 from nd2._core.readers.chunk_file import OPENING, RESCUE_HINT
 from nd2._core.readers.reader import Reader
+from nd2._core.values import cached_property
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

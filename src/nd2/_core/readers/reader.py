@@ -9,7 +9,6 @@ import math
 import warnings
 from abc import abstractmethod
 from contextlib import AbstractContextManager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from nd2._core.chunks import picture_metadata
 from nd2._core.format import clx_lite
 from nd2._core.format.chunks import display_name
 from nd2._core.frames.grid import Layout, check_claims
-from nd2._core.values import record
+from nd2._core.values import cached_property, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

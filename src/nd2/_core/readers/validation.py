@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +18,7 @@ from nd2._core import errors
 from nd2._core.format import chunks
 from nd2._core.format.inflate import inflate
 from nd2._core.readers.chunk_file import ChunkFile, read_map_chunk, read_map_position
+from nd2._core.values import cached_property
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

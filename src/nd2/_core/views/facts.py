@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import field
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from nd2._core.chunks.picture_metadata import DAY_MS, UNIX_EPOCH
-from nd2._core.values import record
+from nd2._core.values import cached_property, record
 from nd2._core.views.channels import ChannelFacts, channel_indices, composite_channels, locate, positive, unique_names
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from nd2._core.frames.array import PIXEL_DIMS, FrameArray
 from nd2._core.frames.read import FrameCache
 from nd2._core.frames.selection import LazyArray, as_index, compose, is_whole, select
+from nd2._core.values import cached_property
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -20,7 +19,7 @@ from nd2._core.format import chunks, clx_lite, clx_xml
 from nd2._core.format.clx_lite import I32, U32, Items
 from nd2._core.format.pixels import PixelLayout, padded_row_bytes
 from nd2._core.readers.chunk_file import OPENING
-from nd2._core.values import record
+from nd2._core.values import cached_property, record
 from nd2._core.write.plan import measured_time_loop
 from nd2._core.write.tables import layer_chunks
 
