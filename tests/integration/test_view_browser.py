@@ -75,7 +75,7 @@ def test_the_page_of_a_file(browser: tuple[Any, Traffic], shot: Callable[[str], 
     page, traffic = browser
     with view(path, browser=False) as endpoint:
         page.goto(endpoint.url)
-        page.wait_for_load_state("networkidle")
+        page.evaluate("Promise.all(Array.from(document.images, image => image.decode()))")
         widths = page.evaluate("Array.from(document.images, image => image.naturalWidth)")
         assert len(widths) == 3
         assert min(widths) >= 150

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import field, replace
 from http import HTTPStatus
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +85,7 @@ class Store:
     """An open file as a Zarr hierarchy; the axis ``p`` of its ``axes`` is that of the positions."""
 
     def __init__(self, path: Any, storage_options: Mapping[str, Any] | None) -> None:
+        self._lock: RLock = RLock()
         self.reader: Reader = open_reader(path, storage_options=storage_options)
         try:
             self.facts: Facts = Facts(self.reader)
@@ -133,9 +134,14 @@ class Store:
         """Number of positions that are images of their own; 0 if the file is one image."""
         return self.image.sizes.get("P", 0)
 
-    @cached_property
+    @property
     def limits(self) -> list[tuple[float, float]]:
         """Range of values to display for each channel, from a sample of a few frames."""
+        with self._lock:
+            return self._limits
+
+    @cached_property
+    def _limits(self) -> list[tuple[float, float]]:
         try:
             return channel_limits(self.reader, self.facts)
         except (OSError, ValueError):  # a damaged frame
@@ -160,12 +166,14 @@ class Store:
 
     def get(self, key: str) -> Answer | None:
         """Return the answer to a request for a key; None for keys that do not exist."""
-        if key in self._texts:
-            return Answer("application/json", self._texts[key])
+        with self._lock:  # clients make several requests at once: what all of them need is computed once
+            texts, arrays = self._texts, self._arrays
+        if key in texts:
+            return Answer("application/json", texts[key])
         path, _, chunk = key.rpartition("/")
-        if path not in self._arrays or not _CHUNK.fullmatch(chunk):
+        if path not in arrays or not _CHUNK.fullmatch(chunk):
             return None
-        array = self._arrays[path]
+        array = arrays[path]
         index = tuple(map(int, chunk.split(".")[1:]))
         grid = array.grid
         if len(index) != len(grid) or any(i >= n for i, n in zip(index, grid, strict=True)):
