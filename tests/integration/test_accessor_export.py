@@ -132,7 +132,7 @@ def test_types_that_nd2_files_do_not_have(tmp_path: Path, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [bool, complex, "M8[ns]"])
-def test_pixels_that_are_no_real_numbers(tmp_path: Path, dtype: Any) -> None:
+def test_pixels_that_are_not_real_numbers(tmp_path: Path, dtype: Any) -> None:
     image = xr.DataArray(np.zeros((5, 7), dtype), dims=("Y", "X"))
     with pytest.raises(TypeError, match="convert them to real numbers"):
         image.nd2.write_tiff(tmp_path / "a.tif")

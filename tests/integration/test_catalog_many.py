@@ -158,8 +158,8 @@ def test_an_update_of_something_else_is_refused(
 @pytest.mark.parametrize(
     "data", [b"", b"no table", b"PAR1", b"\x8c" * 200, b"PAR1\xff\xff\0\0PAR1", b"PAR1" + b"\x8c" * 50 + b"\x32\0\0\0"]
 )
-def test_what_is_no_parquet_is_not_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
-    """fastparquet reads beyond the end of such files, and crashes or does not."""
+def test_a_file_that_is_not_parquet_is_not_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    """fastparquet reads beyond the end of such files, which may crash the process."""
     table = tmp_path / "a.parquet"
     table.write_bytes(data)
     monkeypatch.setattr(pd, "read_parquet", lambda _: pytest.fail("parsed"))
@@ -302,7 +302,7 @@ def test_a_cluster_reads_the_files(
     assert index_files([folder], recurse=True, client=client, update=table) == rows
 
 
-def test_what_is_no_client(folder: Path) -> None:
+def test_an_object_that_is_not_a_client(folder: Path) -> None:
     with pytest.raises(TypeError, match=r"distributed\.Client, not str"):
         index_files([folder], client="tcp://127.0.0.1:8786")
 
@@ -344,7 +344,7 @@ def test_several_files_of_a_slow_disk_are_read_at_once(tmp_path: Path, monkeypat
 
     def wait(path: str, **options: Any) -> Record:
         threads.add(threading.get_ident())
-        if len(threads) > 2:  # this thread, and two others that wait for each other
+        if len(threads) > 2:  # the main thread, and two that wait for each other
             several.set()
         if threading.current_thread() is not threading.main_thread():
             assert several.wait(20)

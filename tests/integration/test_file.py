@@ -140,7 +140,7 @@ def test_all_frames_on_one_axis_when_asked_for(tmp_path: Path) -> None:
         assert copy.sizes["U"] == 5
 
 
-def test_an_acquisition_that_was_cut_short_is_no_surprise(tmp_path: Path) -> None:
+def test_an_acquisition_that_was_cut_short(tmp_path: Path) -> None:
     path = tmp_path / "a.nd2"
     spec = build(path, loops=[("T", 4)], missing=frozenset({2, 3}), times=[0.0, 1.0])
     with nd2.ND2File(path) as file:

@@ -195,7 +195,7 @@ def test_a_frame_that_is_shorter_than_the_others_is_named(path: Path) -> None:
             file.read_frame(3)
 
 
-def test_frames_that_are_said_to_be_compressed_and_are_not(path: Path) -> None:
+def test_raw_frames_that_the_attributes_call_compressed(path: Path) -> None:
     spec = build(path, Nd2Spec(loops=[("T", 3)], overrides={"eCompression": 0}))
     with nd2.ND2File(path) as file:
         assert file.attributes.compressionType == "lossless"

@@ -105,7 +105,7 @@ def test_steps_units_and_names(tmp_path: Path) -> None:
     assert "background:#FF0000" in document
 
 
-def test_text_of_the_file_is_no_markup(tmp_path: Path) -> None:
+def test_text_of_the_file_is_not_markup(tmp_path: Path) -> None:
     path = tmp_path / "<b onclick=x>&amp;.nd2"
     build(path, loops=[("P", 2)], channels=2, channel_names=["<script>alert(1)</script>", '"><img src=x>'])
     with nd2.ND2File(path) as file:

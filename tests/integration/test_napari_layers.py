@@ -370,7 +370,7 @@ def test_positions_share_one_sample_and_one_cache(tmp_path: Path) -> None:
     assert len({id(data.image.pyramid) for data, _, _ in layers}) == 1
 
 
-def test_a_missing_frame_is_no_sample(tmp_path: Path) -> None:
+def test_a_missing_frame_is_not_a_sample(tmp_path: Path) -> None:
     build(tmp_path / "a.nd2", loops=[("T", 5)], missing=frozenset({1, 2}))
     ((_, options, _),) = read_layers(tmp_path / "a.nd2")
     assert options["contrast_limits"][1] > 100

@@ -138,7 +138,7 @@ def test_pyramid_is_the_mean(tmp_path: Path) -> None:
     assert shift["translation"] == pytest.approx([0.1625, 0.1625])
 
 
-def test_pyramid_of_what_is_no_number(tmp_path: Path) -> None:
+def test_pyramid_of_values_that_are_not_numbers(tmp_path: Path) -> None:
     source, dest = tmp_path / "a.nd2", tmp_path / "a.zarr"
     signaling = np.array([0x7F800001], "u4").view("f4")[0]
     plane = np.array([[1, 3, signaling, 0], [1, 3, np.inf, -np.inf]], "f4")

@@ -145,7 +145,7 @@ def test_progress_of_the_whole(client: Any, tmp_path: Path, capsys: pytest.Captu
     assert "12/12" in capsys.readouterr().err
 
 
-def test_what_is_no_client(tmp_path: Path) -> None:
+def test_an_object_that_is_not_a_client(tmp_path: Path) -> None:
     build(tmp_path / "a.nd2", loops=[("T", 2)])
     with nd2.ND2File(tmp_path / "a.nd2") as file, pytest.raises(TypeError, match=r"distributed\.Client, not str"):
         file.write_ome_zarr(tmp_path / "b.zarr", client="tcp://127.0.0.1:8786")

@@ -100,7 +100,7 @@ def test_a_cluster_reads_the_files(time_parts: list[Path], tmp_path: Path) -> No
             assert other.read_bytes() == path.read_bytes()
 
 
-def test_what_is_no_client(time_parts: list[Path], tmp_path: Path) -> None:
+def test_an_object_that_is_not_a_client(time_parts: list[Path], tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"distributed\.Client, not str"):
         write_combined(time_parts, tmp_path / "all.parq", client="tcp://127.0.0.1:8786")
     assert not (tmp_path / "all.parq").exists()

@@ -21,6 +21,7 @@ from nd2._core.frames.array import PIXEL_DIMS
 from tests.builder import build
 from tests.kinds import KINDS
 from xarray_nd2.serve import Endpoint, serve
+from xarray_nd2.serving import server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,15 +164,24 @@ def test_places_that_are_refused(tmp_path: Path, place: dict[str, Any]) -> None:
         serve(path, **place)
 
 
-def test_many_clients_at_once(tmp_path: Path) -> None:
+def test_many_clients_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is busy while they connect: the system keeps their connections until it accepts them."""
     path = tmp_path / "a.nd2"
     build(path)
+    accept, ready = server._Server.process_request, threading.Event()
+
+    def accept_when_ready(*arguments: Any) -> None:
+        assert ready.wait(60)
+        accept(*arguments)
+
+    monkeypatch.setattr(server._Server, "process_request", accept_when_ready)
     with serve(path) as endpoint:
         place = urlsplit(endpoint.url)
         clients = []
         for _ in range(100):
-            clients.append(socket.create_connection((place.hostname, place.port), timeout=30))
+            clients.append(socket.create_connection((place.hostname, place.port), timeout=10))
             clients[-1].sendall(b"GET /zarr.json HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        ready.set()
         for client in clients:
             assert b" 200 " in client.recv(64)
             client.close()

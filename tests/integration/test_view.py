@@ -66,7 +66,7 @@ def test_the_browser_is_opened_where_there_is_a_display(
         assert opened == [endpoint.view_url] == [f"{endpoint.url}/view"]
 
 
-def test_a_browser_that_fails_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_browser_that_fails_is_not_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: str) -> bool:
         raise webbrowser.Error("could not locate runnable browser")
 

@@ -362,7 +362,7 @@ def read_table(path: str | os.PathLike[str], storage_options: Mapping[str, Any] 
 
 
 def _check_parquet(data: bytes) -> None:
-    """Refuse what is not Parquet, or a part of it: fastparquet reads it without looking, and may crash."""
+    """Refuse a file that is not Parquet, or is cut off: fastparquet would read beyond its end and may crash."""
     footer = int.from_bytes(data[-8:-4], "little")
     if not data[:4] == data[-4:] == b"PAR1" or footer > len(data) - 12:
         raise ValueError("it does not begin and end like one; it may be cut off")

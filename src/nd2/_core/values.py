@@ -28,10 +28,8 @@ else:
     class cached_property(functools.cached_property):
         """The cached property of Python 3.12; in 3.11, all instances share a lock while a value is computed."""
 
-        def __get__(self, instance, owner=None):
-            if instance is None:
-                return self
-            return vars(instance).setdefault(self.attrname, self.func(instance))
+        def __get__(self, instance: object, owner: type | None = None) -> Any:
+            return self if instance is None else vars(instance).setdefault(self.attrname, self.func(instance))
 
 
 _ADDRESSES: dict[type, str] = {}

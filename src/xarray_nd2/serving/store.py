@@ -166,14 +166,14 @@ class Store:
 
     def get(self, key: str) -> Answer | None:
         """Return the answer to a request for a key; None for keys that do not exist."""
-        with self._lock:  # clients make several requests at once: what all of them need is computed once
-            texts, arrays = self._texts, self._arrays
+        with self._lock:  # clients make several requests at once: all of them need the texts, which take a while
+            texts = self._texts
         if key in texts:
             return Answer("application/json", texts[key])
         path, _, chunk = key.rpartition("/")
-        if path not in arrays or not _CHUNK.fullmatch(chunk):
+        if path not in self._arrays or not _CHUNK.fullmatch(chunk):
             return None
-        array = arrays[path]
+        array = self._arrays[path]
         index = tuple(map(int, chunk.split(".")[1:]))
         grid = array.grid
         if len(index) != len(grid) or any(i >= n for i, n in zip(index, grid, strict=True)):

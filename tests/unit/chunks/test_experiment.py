@@ -88,7 +88,7 @@ def test_loops_of_one_kind_nest() -> None:
     assert shape(time(2, time(3))) == [("TimeLoop", 2, 0), ("TimeLoop", 3, 1)]
 
 
-def test_channels_are_no_axis() -> None:
+def test_channels_are_not_an_axis() -> None:
     assert shape(time(2, spectral(3, stack(4)))) == [("TimeLoop", 2, 0), ("ZStackLoop", 4, 1)]
     assert shape(spectral(3)) == []
 

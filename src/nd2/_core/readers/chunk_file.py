@@ -129,7 +129,7 @@ def empty_map() -> chunks.ChunkMap:
 
 
 class ChunkFile:
-    """Reads the chunks of one file on request, and the chunk map, unless it is given, when it is first needed."""
+    """Reads the chunks of one file on request; reads the chunk map on first use, unless it is given."""
 
     def __init__(self, source: ByteSource, chunk_map: chunks.ChunkMap | None = None) -> None:
         self.source = source
