@@ -56,7 +56,7 @@ def travel(operation: Callable[[], Any], value: object) -> Journey:
     def note(frame: FrameType, event: str, result: Any) -> None:
         if event == "call":
             name = frame.f_globals.get("__name__", "")
-            if name.partition(".")[0] not in PACKAGES or is_import(frame):
+            if name.partition(".")[0] not in PACKAGES or is_machinery(frame):
                 stack.append((None, False))
                 return
             carries = any(id(argument) in carriers or is_value(argument) for argument in given(frame))
@@ -108,9 +108,9 @@ def holds(result: object) -> bool:
     return ours or isinstance(result, slice | tuple | memoryview) or home == "numpy"
 
 
-def is_import(frame: FrameType) -> bool:
-    """Whether a frame runs the body of a module or of a class, or module's ``__getattr__``."""
-    return frame.f_code.co_name in {"<module>", "__getattr__"} or not (
+def is_machinery(frame: FrameType) -> bool:
+    """Whether a frame runs the body of a module or of a class, ``__getattr__`` of a module, or a descriptor."""
+    return frame.f_code.co_name in {"<module>", "__getattr__", "__get__"} or not (
         frame.f_code.co_flags & 0x2  # CO_NEWLOCALS: functions have it, bodies of classes do not
         and frame.f_code.co_flags & 0x1  # CO_OPTIMIZED
     )
