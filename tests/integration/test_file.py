@@ -318,6 +318,25 @@ def test_reading_a_small_file_loads_no_module_that_it_does_not_need(tmp_path: Pa
     assert not loaded & UNUSED
 
 
+FIRST_WRITE = """
+import sys, numpy
+import nd2
+before = set(sys.modules)
+with nd2.ND2Writer(sys.argv[1], {"T": 2, "Y": 4, "X": 4}, "u2") as writer:
+    for number in range(2):
+        writer.write_frame(number, numpy.zeros((4, 4), "u2"))
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def test_writing_a_local_file_does_not_import_fsspec(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FIRST_WRITE, str(tmp_path / "a.nd2")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "nd2._core.write.writer" in loaded
+    assert not loaded & {"asyncio", "fsspec", "pandas", "xarray", "dask"}
+
+
 def test_every_public_name_is_there() -> None:
     for name in nd2.__all__:
         assert getattr(nd2, name) is not None

@@ -84,6 +84,8 @@ def file_system(url: str, storage_options: Mapping[str, Any] | None = None) -> t
 
 def is_local(fs: AbstractFileSystem | None) -> bool:
     """Return whether a file system is fsspec's local one, whose paths are those of the system."""
+    if fs is None:  # for local outputs, fsspec is not imported
+        return False
     from fsspec.implementations.local import LocalFileSystem
 
     return type(fs) is LocalFileSystem
